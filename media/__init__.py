@@ -1,0 +1,4 @@
+"""Sound in and out: RTP streams, prompts, keys, recordings and recognition. Knows streams, not calls.
+
+Imports neither ``engine`` nor ``flows``.
+"""

@@ -1,0 +1,328 @@
+"""The messages between the control process, media workers and the recogniser.
+
+msgspec structs, tagged, encoded as msgpack arrays. Times are ``time.monotonic()``
+seconds: one clock for all processes of a machine. ``stream`` is a number that the
+control process chooses, unique for the life of a worker.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Message(msgspec.Struct, array_like=True, tag=True, frozen=True):
+    """Base of all messages."""
+
+
+KeyMethod = Literal["rfc4733", "inband", "info"]
+
+# --- control process -> media worker ----------------------------------------------------
+
+
+class Open(Message, frozen=True):
+    """Bind an RTP and RTCP port pair on ``local``. Answer: :class:`Opened` or :class:`OpenFailed`."""
+
+    stream: int
+    local: str
+
+
+class Direct(Message, frozen=True):
+    """What SDP agreed on: where to send, in which codec. Sent again after each offer/answer.
+
+    ``payload_type`` 0 = PCMU, 8 = PCMA; ``event_type`` is the telephone-event payload type to
+    send and expect, -1 when there is none; ``relatch`` lets symmetric RTP latch anew.
+    The stream sends (silence when nothing plays) from this message on while ``send`` is true.
+    """
+
+    stream: int
+    host: str
+    port: int
+    rtcp_port: int
+    payload_type: int
+    event_type: int = -1
+    ptime: int = 20
+    send: bool = True
+    receive: bool = True
+    relatch: bool = False
+
+
+class Play(Message, frozen=True):
+    """Play ``files`` (16-bit 8 kHz mono WAV from the prompt store) one after another.
+
+    Replaces what is playing. ``start_at``: not before this time (0 = now). :class:`PlayEnded`
+    with the same ``play`` follows exactly once, also when stopped or replaced.
+    """
+
+    stream: int
+    play: int
+    files: list[str]
+    start_at: float = 0.0
+    loop: bool = False
+
+
+class Stop(Message, frozen=True):
+    """Stop what is playing, with a short fade."""
+
+    stream: int
+
+
+class Hear(Message, frozen=True):
+    """Listen for ``words`` (none: no longer). ``ticket`` comes back with what was heard."""
+
+    stream: int
+    ticket: int
+    words: list[str] = []
+    language: str = "en"
+
+
+class Activity(Message, frozen=True):
+    """Report speech of the far end as :class:`SpeechStarted` and :class:`SpeechEnded`, or stop."""
+
+    stream: int
+    on: bool
+
+
+class SendDigits(Message, frozen=True):
+    """Press ``digits``: ``on_ms`` of tone (or event), ``off_ms`` of silence after each."""
+
+    stream: int
+    digits: str
+    method: Literal["rfc4733", "inband"] = "rfc4733"
+    on_ms: int = 100
+    off_ms: int = 100
+
+
+class Record(Message, frozen=True):
+    """Record into ``path``: 8 kHz 16-bit stereo WAV, received left, sent right."""
+
+    stream: int
+    path: str
+
+
+class StopRecord(Message, frozen=True):
+    """Close the recording. :class:`Recorded` follows when the file is complete."""
+
+    stream: int
+
+
+class RtpTimeout(Message, frozen=True):
+    """Report silence of the network: :class:`RtpLost` after ``seconds`` without a packet (0 = off)."""
+
+    stream: int
+    seconds: float
+
+
+class Drop(Message, frozen=True):
+    """Close the stream. :class:`Closed` follows with its statistics."""
+
+    stream: int
+
+
+class UseRecogniser(Message, frozen=True):
+    """Connect to the recogniser that listens on this Unix socket (again, if it was restarted)."""
+
+    path: str
+
+
+# --- media worker -> control process ----------------------------------------------------
+
+
+class Ready(Message, frozen=True):
+    """The process is up; ``about`` says in words what it chose (I/O path, priority, model)."""
+
+    pid: int
+    about: str
+
+
+class Failed(Message, frozen=True):
+    """The process cannot work at all and is about to exit."""
+
+    reason: str
+
+
+class Opened(Message, frozen=True):
+    stream: int
+    port: int
+
+
+class OpenFailed(Message, frozen=True):
+    stream: int
+    reason: str
+
+
+class PlayEnded(Message, frozen=True):
+    """``complete`` is false when the play was stopped, replaced or failed (``reason`` says which)."""
+
+    stream: int
+    play: int
+    at: float
+    complete: bool
+    reason: str = ""
+
+
+class DigitHeard(Message, frozen=True):
+    """A key went down, by ``method``; de-duplication between methods is not done here."""
+
+    stream: int
+    digit: str
+    method: KeyMethod
+    at: float
+
+
+class SpeechStarted(Message, frozen=True):
+    stream: int
+    at: float
+
+
+class SpeechEnded(Message, frozen=True):
+    """Speech from ``since`` to ``at``, mean level ``dbfs`` (0 = full scale sine peak)."""
+
+    stream: int
+    since: float
+    at: float
+    dbfs: float
+
+
+class HeardWord(msgspec.Struct, array_like=True, frozen=True):
+    word: str
+    confidence: float
+    start: float
+    end: float
+
+
+class WordSpotted(Message, frozen=True):
+    """A vocabulary word is in the running utterance with enough confidence to stop a prompt."""
+
+    stream: int
+    ticket: int
+    word: str
+    confidence: float
+    at: float
+
+
+class UtteranceStarted(Message, frozen=True):
+    """Speech began while words are listened for (:class:`Hear`)."""
+
+    stream: int
+    ticket: int
+    at: float
+
+
+class UtteranceEnded(Message, frozen=True):
+    """The utterance is over: its accepted words, in order of time; empty if there was none."""
+
+    stream: int
+    ticket: int
+    words: list[HeardWord]
+    at: float
+
+
+class RtpLost(Message, frozen=True):
+    stream: int
+    seconds: float
+
+
+class Recorded(Message, frozen=True):
+    """The recording is complete on disk. ``lost`` counts samples that the ring could not hold."""
+
+    stream: int
+    path: str
+    seconds: float
+    lost: int = 0
+
+
+class StreamStats(msgspec.Struct, array_like=True, frozen=True):
+    """Counts over the life of a stream; jitter and round trip in milliseconds (-1 = unknown)."""
+
+    received: int = 0
+    sent: int = 0
+    lost: int = 0
+    late: int = 0
+    duplicated: int = 0
+    reordered: int = 0
+    malformed: int = 0
+    foreign: int = 0
+    jitter_ms: float = 0.0
+    remote_lost: int = 0
+    remote_jitter_ms: float = -1.0
+    round_trip_ms: float = -1.0
+
+
+class Closed(Message, frozen=True):
+    stream: int
+    stats: StreamStats
+
+
+class WorkerLoad(Message, frozen=True):
+    """Sent every second: streams open, lateness of the tick in ms (median, p99, worst), drops, words not heard."""
+
+    streams: int
+    late_ms_p50: float
+    late_ms_p99: float
+    late_ms_max: float
+    kernel_drops: int
+    ring_drops: int
+    not_listening: int
+
+
+Command = (
+    Open | Direct | Play | Stop | Hear | Activity | SendDigits | Record | StopRecord | RtpTimeout | Drop | UseRecogniser
+)
+Report = (
+    Ready
+    | Failed
+    | Opened
+    | OpenFailed
+    | PlayEnded
+    | DigitHeard
+    | SpeechStarted
+    | SpeechEnded
+    | WordSpotted
+    | UtteranceStarted
+    | UtteranceEnded
+    | RtpLost
+    | Recorded
+    | Closed
+    | WorkerLoad
+)
+
+# --- media worker -> recogniser ---------------------------------------------------------
+
+
+class Begin(Message, frozen=True):
+    """An utterance begins. (``stream``, ``ticket``) is its key on this connection."""
+
+    stream: int
+    ticket: int
+    words: list[str]
+    language: str
+    at: float
+
+
+class Audio(Message, frozen=True):
+    """Voiced sound: 8 kHz 16-bit little-endian mono, contiguous within an utterance."""
+
+    stream: int
+    ticket: int
+    pcm: bytes
+
+
+class End(Message, frozen=True):
+    """The utterance is over: answer with :class:`UtteranceEnded`."""
+
+    stream: int
+    ticket: int
+    at: float
+
+
+class Cancel(Message, frozen=True):
+    """Nobody waits for this utterance any more."""
+
+    stream: int
+    ticket: int
+
+
+ToRecogniser = Begin | Audio | End | Cancel
+FromRecogniser = WordSpotted | UtteranceEnded
