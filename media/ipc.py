@@ -25,9 +25,7 @@ MAX_FRAME = 64 * 1024 * 1024
 
 Received = TypeVar("Received")
 
-ONE_THREAD = {
-    name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-}
+ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 """Environment for every process that imports numpy: BLAS threads spin between ticks otherwise."""
 
 
