@@ -1,0 +1,82 @@
+# Ivrea from a clone. Python 3.11 or newer with venv, git and make are all that must be there.
+#
+#   make serve    the daemon on 127.0.0.1, with the example flows, open to callers from this machine
+#   make test     the tests; peers that are not installed (SIPp, baresip) are skipped and named
+#   make peers    the tests against SIPp, baresip and pyVoIP alone; a missing peer is a failure
+#   make lint     ruff and mypy
+#   make check    lint and test, then the wheel in an empty environment: what CI runs
+#   make bench    the benchmarks, each with the machine it ran on
+#   make soak     calls for SOAK_MINUTES (60) at SOAK_RATE (5) calls a second; fails on anything that grows
+#   make clean    remove what the above made, .venv included
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+CONFIG ?= examples/ivrea.toml
+SOAK_MINUTES ?= 60
+SOAK_RATE    ?= 5
+PYTEST_ARGS  ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help serve test peers lint format check wheel bench soak clean
+
+help:
+	@sed -n 's/^#   \(make .*\)/\1/p' $(MAKEFILE_LIST)
+
+# --- environment: each stamp is newer than what it was made from ---------------------------------
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Ivrea needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[tts]'
+	@touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group test --group interop
+	@touch $@
+
+# --- what people type ----------------------------------------------------------------------------
+
+serve: $(VENV)/.installed
+	@mkdir -p var
+	IVREA_SIP__OPEN=true $(BIN)/ivrea serve --config $(CONFIG)
+
+test: $(VENV)/.tested
+	$(BIN)/pytest -q $(PYTEST_ARGS)
+
+peers: $(VENV)/.tested
+	IVREA_REQUIRE_PEERS=1 $(BIN)/pytest tests/interop $(PYTEST_ARGS)
+
+lint: $(VENV)/.tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.tested
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check:
+	.ci/run
+
+wheel: $(VENV)/.created
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+bench: $(VENV)/.tested
+	@$(BIN)/python -c 'import os, platform; print(platform.platform(), "| Python", platform.python_version(), "|", os.cpu_count(), "CPUs")'
+	@set -e; for program in benchmarks/[a-z]*.py; do \
+		case $$program in benchmarks/soak.py) continue;; esac; \
+		echo; echo "== $$program"; $(BIN)/python $$program; done
+
+soak: $(VENV)/.tested
+	$(BIN)/python benchmarks/soak.py --minutes $(SOAK_MINUTES) --rate $(SOAK_RATE)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis var
