@@ -1,0 +1,246 @@
+"""The live call: :class:`flows.call.Call` over a SIP session and a media stream.
+
+Everything here happens on the event loop. What SIP and the media worker report is put down
+as it comes (:meth:`LiveCall.key`, :meth:`LiveCall.report`, :meth:`LiveCall.end`); the executor
+takes it with the awaitable methods. The first :meth:`LiveCall.end` wins, all others are ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+from engine.calls.keys import KeyArbiter
+from engine.calls.media import Stream, StreamReport
+from flows.call import (
+    BargeIn,
+    CallEnded,
+    EndedBy,
+    Entered,
+    Input,
+    Key,
+    Note,
+    Prompt,
+    PromptEnded,
+    SpeechStarted,
+    TransferOutcome,
+    Vocabulary,
+    Words,
+)
+from media import protocol
+
+MAX_TYPED_AHEAD = 64
+"""Keys that are kept for a step that listens; more are dropped, the oldest first."""
+
+TRANSFER_PATIENCE = 90.0
+"""Seconds to wait for the word on a REFER; a phone that rings longer has not answered."""
+
+
+class Signalling(Protocol):
+    """What a live call needs of SIP; the supervisor has it."""
+
+    async def answer(self) -> float:
+        """Answer; the time of the 200. Raises CallEnded if there is nobody to answer any more."""
+
+    def refer(self, target: str) -> None: ...
+
+    def put_down(self, note: Note) -> None: ...
+
+
+class LiveCall:
+    """One call on a phone line."""
+
+    def __init__(
+        self,
+        *,
+        call_id: str,
+        caller: str,
+        callee: str,
+        signalling: Signalling,
+        stream: Stream,
+        prompt_file: Callable[[Prompt], Path],
+        settle: float,
+    ) -> None:
+        self.id = call_id
+        self.caller = caller
+        self.callee = callee
+        self.answered_at: float | None = None
+        self.path = ""
+        self.ending: tuple[EndedBy, str] | None = None
+        self.arbiter = KeyArbiter()
+        self._signalling = signalling
+        self._stream = stream
+        self._prompt_file = prompt_file
+        self._settle = settle
+        self._loop = asyncio.get_running_loop()
+        self._wake: asyncio.Future[None] | None = None
+        self._inputs: deque[Input] = deque()
+        self._play = 0
+        self._ticket = 0
+        self._transfer: TransferOutcome | None = None
+        self._referred = False
+
+    # --- what the executor awaits -------------------------------------------------------
+
+    def now(self) -> float:
+        return self._loop.time()
+
+    def tell(self, note: Note) -> None:
+        if isinstance(note, Entered):
+            self.path = note.path
+        self._signalling.put_down(note)
+
+    async def answer(self) -> None:
+        self._raise_if_ended()
+        if self.answered_at is None:
+            self.answered_at = await self._signalling.answer()
+            self._raise_if_ended()
+
+    def start(self, prompts: Sequence[Prompt]) -> None:
+        if self.ending is not None:
+            return
+        self._keep_only_keys()
+        files = [self._prompt_file(prompt) for prompt in prompts]
+        if not files:
+            self._play = 0
+            self._inputs.append(PromptEnded(self.now()))
+            return
+        settled = (self.answered_at or 0.0) + self._settle
+        self._play = self._stream.play(files, start_at=settled)
+
+    def stop(self) -> None:
+        if self._play:
+            self._play = 0
+            self._stream.stop()
+
+    async def played(self) -> None:
+        while self._play:
+            await self._wait(None)
+        self._raise_if_ended()
+        self._inputs = deque(item for item in self._inputs if not isinstance(item, PromptEnded))
+
+    def hear(self, vocabulary: Vocabulary | None) -> None:
+        if self.ending is not None:
+            return
+        words = vocabulary.words if vocabulary is not None else ()
+        if words or self._ticket:
+            ticket = self._stream.hear(words, vocabulary.language if vocabulary is not None else "en")
+            self._ticket = ticket if words else 0
+        self._inputs = deque(item for item in self._inputs if isinstance(item, Key | PromptEnded))
+
+    async def next(self, deadline: float | None) -> Input | None:
+        while True:
+            self._raise_if_ended()
+            if self._inputs:
+                return self._inputs.popleft()
+            if deadline is not None and self.now() >= deadline:
+                return None
+            await self._wait(deadline)
+
+    async def pause(self, seconds: float) -> None:
+        until = self.now() + seconds
+        while self.now() < until:
+            await self._wait(until)
+        self._raise_if_ended()
+
+    async def transfer(self, target: str) -> TransferOutcome:
+        self._raise_if_ended()
+        self._transfer = None
+        self._referred = True
+        self._signalling.refer(target)
+        until = self.now() + TRANSFER_PATIENCE
+        while self._transfer is None and self.ending is None and self.now() < until:
+            await self._sleep_until(until)
+        self._referred = False
+        if self._transfer is None:
+            self._raise_if_ended()
+            return TransferOutcome(accepted=False, status=408, reason="nothing was heard of the transfer")
+        return self._transfer
+
+    async def hangup(self, reason: str) -> NoReturn:
+        self.end("flow", reason)
+        raise CallEnded(*self._ended())
+
+    # --- what happens to the call -------------------------------------------------------
+
+    def end(self, by: EndedBy, reason: str) -> bool:
+        """The call is over. True for the first to say so; whoever comes later changes nothing."""
+        if self.ending is not None:
+            return False
+        self.ending = (by, reason)
+        self._wake_up()
+        return True
+
+    def key(self, method: protocol.KeyMethod, digit: str, at: float) -> None:
+        """A method reports a press. Digits of methods that do not own the leg are ignored."""
+        for delivered in self.arbiter.press(method, digit, at):
+            self._put(Key(delivered, at))
+        typed = sum(isinstance(item, Key) for item in self._inputs)
+        if typed > MAX_TYPED_AHEAD:
+            self._inputs.remove(next(item for item in self._inputs if isinstance(item, Key)))
+
+    def transferred(self, outcome: TransferOutcome) -> None:
+        """The final word on the REFER that :meth:`transfer` sent."""
+        self._transfer = outcome
+        self._wake_up()
+
+    @property
+    def being_transferred(self) -> bool:
+        return self._referred
+
+    def report(self, report: StreamReport) -> None:
+        """What the media worker says of the stream; reports about earlier steps are ignored."""
+        match report:
+            case protocol.DigitHeard(method=method, digit=digit, at=at):
+                self.key(method, digit, at)
+            case protocol.PlayEnded(play=play, at=at) if play == self._play:
+                self._play = 0
+                self._put(PromptEnded(at))
+            case protocol.UtteranceStarted(ticket=ticket, at=at) if ticket == self._ticket:
+                self._put(SpeechStarted(at))
+            case protocol.WordSpotted(ticket=ticket, word=word, at=at) if ticket == self._ticket:
+                self._put(BargeIn(word, at))
+            case protocol.UtteranceEnded(ticket=ticket, words=words, at=at) if ticket == self._ticket:
+                self._put(Words(tuple(heard.word for heard in words), at))
+            case _:
+                pass
+
+    # --- waiting ------------------------------------------------------------------------
+
+    def _put(self, item: Input) -> None:
+        self._inputs.append(item)
+        self._wake_up()
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _wait(self, deadline: float | None) -> None:
+        self._raise_if_ended()
+        await self._sleep_until(deadline)
+        self._raise_if_ended()
+
+    async def _sleep_until(self, deadline: float | None) -> None:
+        """Until something happens, or the clock reads ``deadline``."""
+        self._wake = self._loop.create_future()
+        timer = self._loop.call_at(deadline, self._wake_up) if deadline is not None else None
+        try:
+            await self._wake
+        finally:
+            self._wake = None
+            if timer is not None:
+                timer.cancel()
+
+    def _keep_only_keys(self) -> None:
+        self._inputs = deque(item for item in self._inputs if isinstance(item, Key))
+
+    def _ended(self) -> tuple[EndedBy, str]:
+        assert self.ending is not None
+        return self.ending
+
+    def _raise_if_ended(self) -> None:
+        if self.ending is not None:
+            raise CallEnded(*self.ending)

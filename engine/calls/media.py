@@ -1,0 +1,283 @@
+"""The media workers as the control process sees them: a pool of processes and a handle for each stream.
+
+A worker that dies takes its streams with it: each is told once, and the worker is started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import structlog
+
+from media import protocol
+from media.ipc import Child
+
+log = structlog.get_logger(__name__)
+
+START_PATIENCE = 20.0
+"""Seconds that a new worker may take to say that it is ready."""
+
+RESTART_PAUSE = (0.1, 0.5, 2.0, 5.0)
+"""Seconds before a dead worker is started again, growing while it keeps dying."""
+
+StreamReport = (
+    protocol.PlayEnded
+    | protocol.DigitHeard
+    | protocol.SpeechStarted
+    | protocol.SpeechEnded
+    | protocol.WordSpotted
+    | protocol.UtteranceStarted
+    | protocol.UtteranceEnded
+    | protocol.RtpLost
+    | protocol.Recorded
+)
+
+
+class MediaError(Exception):
+    """No stream is to be had: no worker, no port, or the worker died."""
+
+
+class Stream:
+    """One RTP stream of one worker. ``on_report`` gets what the worker says of it."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        number: int,
+        on_report: Callable[[StreamReport], None],
+        on_lost: Callable[[str], None],
+    ) -> None:
+        self.number = number
+        self.port = 0
+        self.closed: asyncio.Future[protocol.StreamStats] = asyncio.get_running_loop().create_future()
+        self.on_report = on_report
+        self._on_lost = on_lost
+        self._worker = worker
+        self._opened: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._plays = itertools.count(1)
+        self._tickets = itertools.count(1)
+
+    def play(self, files: Sequence[Path], *, start_at: float = 0.0) -> int:
+        """Start ``files`` in place of what plays; the number comes back in :class:`~media.protocol.PlayEnded`."""
+        number = next(self._plays)
+        self.send(protocol.Play(self.number, number, [str(file) for file in files], start_at))
+        return number
+
+    def stop(self) -> None:
+        self.send(protocol.Stop(self.number))
+
+    def hear(self, words: Sequence[str], language: str = "en") -> int:
+        """Listen for ``words`` (none: no longer); what is heard carries the ticket returned."""
+        ticket = next(self._tickets)
+        self.send(protocol.Hear(self.number, ticket, list(words), language))
+        return ticket
+
+    def send(self, command: protocol.Message) -> None:
+        self._worker.send(command)
+
+    async def close(self, patience: float = 2.0) -> protocol.StreamStats:
+        """Close the ports; the statistics of the stream, empty if the worker died or kept them."""
+        self.send(protocol.Drop(self.number))
+        try:
+            return await asyncio.wait_for(asyncio.shield(self.closed), patience)
+        except TimeoutError:
+            self._worker.forget(self.number)
+            return protocol.StreamStats()
+
+    async def opened(self) -> int:
+        return await self._opened
+
+    def take(self, report: protocol.Report) -> None:
+        """A report of the worker about this stream."""
+        match report:
+            case protocol.Opened(port=port):
+                self.port = port
+                if not self._opened.done():
+                    self._opened.set_result(port)
+            case protocol.OpenFailed(reason=reason):
+                self._fail(reason)
+            case protocol.Closed(stats=stats):
+                if not self.closed.done():
+                    self.closed.set_result(stats)
+            case protocol.Ready() | protocol.Failed() | protocol.WorkerLoad():
+                pass
+            case _:
+                self.on_report(report)
+
+    def lost(self, reason: str) -> None:
+        """The worker died."""
+        self._fail(reason)
+        if not self.closed.done():
+            self.closed.set_result(protocol.StreamStats())
+        self._on_lost(reason)
+
+    def _fail(self, reason: str) -> None:
+        if not self._opened.done():
+            self._opened.set_exception(MediaError(reason))
+            self._opened.exception()  # whoever opens reads it; nobody else has to
+
+
+class Worker:
+    """One media worker process, started again whenever it dies."""
+
+    def __init__(self, name: str, arguments: Sequence[str], numbers: Iterator[int]) -> None:
+        self.name = name
+        self.streams: dict[int, Stream] = {}
+        self.load: protocol.WorkerLoad | None = None
+        self.restarts = 0
+        self.ready = asyncio.Event()
+        self.failure = ""
+        self._arguments = arguments
+        self._numbers = numbers
+        self._child: Child[protocol.Report] | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._recogniser = ""
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child else None
+
+    async def start(self) -> None:
+        """Start the process and wait until it is ready. Raises :class:`MediaError`."""
+        self._keeper = asyncio.create_task(self._keep())
+        waits = [asyncio.create_task(self.ready.wait()), self._keeper]
+        await asyncio.wait(waits, timeout=START_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        waits[0].cancel()
+        if not self.ready.is_set():
+            await self.close()
+            raise MediaError(f"media worker {self.name} did not start: {self.failure or 'no answer'}")
+
+    async def _keep(self) -> None:
+        deaths = 0
+        while True:
+            self._child = Child("media.worker", protocol.Report, self._take, arguments=self._arguments)
+            await self._child.start()
+            if self._recogniser:
+                self.send(protocol.UseRecogniser(self._recogniser))
+            status = await self._child.exited
+            came_up = self.ready.is_set()
+            self.ready.clear()
+            self.load = None
+            reason = f"media worker {self.name} died ({_status(status)})"
+            for stream in list(self.streams.values()):
+                stream.lost(reason)
+            self.streams.clear()
+            await self._child.close()
+            if not came_up and not self.restarts:
+                return
+            deaths = deaths + 1 if not came_up else 0
+            self.restarts += 1
+            log.error("media_worker_died", worker=self.name, status=_status(status))
+            await asyncio.sleep(RESTART_PAUSE[min(deaths, len(RESTART_PAUSE) - 1)])
+
+    def _take(self, report: protocol.Report) -> None:
+        match report:
+            case protocol.Ready(pid=pid, about=about):
+                self.ready.set()
+                log.info("media_worker_ready", worker=self.name, pid=pid, about=about)
+            case protocol.Failed(reason=reason):
+                self.failure = reason
+                log.error("media_worker_failed", worker=self.name, reason=reason)
+            case protocol.WorkerLoad():
+                self.load = report
+            case _:
+                stream = self.streams.get(report.stream)
+                if stream is None:
+                    return
+                if isinstance(report, protocol.Closed):
+                    self.forget(report.stream)
+                stream.take(report)
+
+    async def open(
+        self, local: str, on_report: Callable[[StreamReport], None], on_lost: Callable[[str], None]
+    ) -> Stream:
+        """A stream with ports bound on ``local``. Raises :class:`MediaError`."""
+        stream = Stream(self, next(self._numbers), on_report, on_lost)
+        self.streams[stream.number] = stream
+        self.send(protocol.Open(stream.number, local))
+        try:
+            await asyncio.wait_for(stream.opened(), 5.0)
+        except TimeoutError:
+            self.send(protocol.Drop(stream.number))
+            raise MediaError(f"media worker {self.name} does not answer") from None
+        except asyncio.CancelledError:
+            self.send(protocol.Drop(stream.number))
+            raise
+        except MediaError:
+            self.forget(stream.number)
+            raise
+        return stream
+
+    def use_recogniser(self, path: str) -> None:
+        self._recogniser = path
+        self.send(protocol.UseRecogniser(path))
+
+    def send(self, command: protocol.Message) -> None:
+        if self._child is not None:
+            self._child.send(command)
+
+    def forget(self, number: int) -> None:
+        self.streams.pop(number, None)
+
+    async def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._child is not None:
+            await self._child.close()
+
+
+class MediaPool:
+    """All media workers: a new stream goes to the one with the fewest."""
+
+    def __init__(self, ports: tuple[int, int], count: int) -> None:
+        numbers = itertools.count(1)
+        self.workers = [
+            Worker(str(index), ("--ports", f"{low}-{high}"), numbers)
+            for index, (low, high) in enumerate(split_ports(ports, count))
+        ]
+
+    async def start(self) -> None:
+        """Start all workers. Raises :class:`MediaError` if one does not come up."""
+        try:
+            for worker in self.workers:
+                await worker.start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def open(
+        self, local: str, on_report: Callable[[StreamReport], None], on_lost: Callable[[str], None]
+    ) -> Stream:
+        """A stream with an RTP port bound on the address ``local``. Raises :class:`MediaError`."""
+        ready = [worker for worker in self.workers if worker.ready.is_set()]
+        if not ready:
+            raise MediaError("no media worker is running")
+        return await min(ready, key=lambda worker: len(worker.streams)).open(local, on_report, on_lost)
+
+    def use_recogniser(self, path: str) -> None:
+        for worker in self.workers:
+            worker.use_recogniser(path)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(worker.close() for worker in self.workers))
+
+
+def split_ports(ports: tuple[int, int], count: int) -> list[tuple[int, int]]:
+    """``ports`` (both ends belong to it) in ``count`` ranges that begin with an even port.
+
+    Raises ValueError when a worker would not have one pair.
+    """
+    low = ports[0] + ports[0] % 2
+    pairs = (ports[1] + 1 - low) // 2
+    if pairs < count:
+        raise ValueError(f"rtp.ports: {ports[0]}-{ports[1]} has {max(pairs, 0)} port pairs for {count} workers")
+    share = pairs // count
+    return [(low + 2 * share * index, low + 2 * share * (index + 1) - 1) for index in range(count)]
+
+
+def _status(status: int) -> str:
+    return f"signal {-status}" if status < 0 else f"exit status {status}"

@@ -1,0 +1,95 @@
+"""Keeps the recogniser process running and tells the media workers where it listens."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from media import protocol
+from media.ipc import Child
+
+log = structlog.get_logger(__name__)
+
+START_PATIENCE = 30.0
+RESTART_PAUSE = 1.0
+
+
+class RecogniserError(Exception):
+    """The recogniser cannot start: the model is missing or broken. The text says which and why."""
+
+
+class RecogniserProcess:
+    """One process that hears words for all calls; ``on_path`` gets each new socket that it listens on."""
+
+    def __init__(self, *, vosk_model: str, max_listening: int, on_path: Callable[[str], None]) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="ivrea-ears-")
+        self._arguments = ["--max-listening", str(max_listening)]
+        if vosk_model:
+            self._arguments += ["--vosk-model", vosk_model]
+        self._on_path = on_path
+        self._child: Child[protocol.Report] | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self._failure = ""
+        self.about = ""
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child else None
+
+    async def start(self) -> None:
+        """Start it and wait until it serves. Raises :class:`RecogniserError`."""
+        self._keeper = asyncio.create_task(self._keep())
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait([ready, self._keeper], timeout=START_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if not self._ready.is_set():
+            await self.close()
+            raise RecogniserError(self._failure or "the recogniser did not start")
+
+    async def _keep(self) -> None:
+        generation = 0
+        while True:
+            path = str(Path(self._folder.name) / str(generation))
+            generation += 1
+            self._child = Child(
+                "media.speech.recogniser",
+                protocol.Report,
+                partial(self._take, path),
+                arguments=("--listen", path, *self._arguments),
+            )
+            await self._child.start()
+            status = await self._child.exited
+            await self._child.close()
+            if not self._ready.is_set():
+                return
+            self.restarts += 1
+            log.error("recogniser_died", status=status)
+            await asyncio.sleep(RESTART_PAUSE)
+
+    def _take(self, path: str, report: protocol.Report) -> None:
+        match report:
+            case protocol.Ready(pid=pid, about=about):
+                self.about = about
+                self._ready.set()
+                log.info("recogniser_ready", pid=pid, about=about)
+                self._on_path(path)
+            case protocol.Failed(reason=reason):
+                self._failure = reason
+                log.error("recogniser_failed", reason=reason)
+            case _:
+                pass
+
+    async def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._child is not None:
+            await self._child.close()
+        self._folder.cleanup()
