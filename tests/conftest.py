@@ -1,0 +1,61 @@
+"""What every test folder shares: the ``peer`` marker.
+
+``@pytest.mark.peer("sipp", "raw-sockets")`` says what a test needs from outside. A missing peer skips
+the test and names itself in the summary; with ``IVREA_REQUIRE_PEERS=1`` it fails it instead, which
+is what CI wants: a suite that silently skips its peers proves nothing about them.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+import socket
+from collections.abc import Callable
+
+import pytest
+
+MODULES = {"pyvoip": "pyVoIP", "aiortc": "aiortc", "pyttsx3": "pyttsx3", "espeakng_loader": "espeakng_loader"}
+
+
+def _raw_sockets() -> bool:
+    """Whether this user may send packets with forged headers, as SIPp's pcap player does."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW).close()
+    except OSError:
+        return False
+    return True
+
+
+def _ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+CAPABILITIES: dict[str, Callable[[], bool]] = {"raw-sockets": _raw_sockets, "ipv6": _ipv6}
+
+
+@functools.cache
+def missing_peer(name: str) -> str:
+    """Why ``name`` cannot be used here; empty when it can."""
+    if name in CAPABILITIES:
+        return "" if CAPABILITIES[name]() else f"this machine or user has no {name}"
+    if name in MODULES:
+        found = importlib.util.find_spec(MODULES[name]) is not None
+        return "" if found else f"Python package {MODULES[name]} is not installed (group interop or extra tts)"
+    return "" if shutil.which(name) else f"program {name} is not installed"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    missing = [why for mark in item.iter_markers("peer") for name in mark.args if (why := missing_peer(name))]
+    if not missing:
+        return
+    reason = "; ".join(missing)
+    if os.environ.get("IVREA_REQUIRE_PEERS") == "1":
+        pytest.fail(f"a peer is required and missing: {reason}", pytrace=False)
+    pytest.skip(f"peer missing: {reason}")
