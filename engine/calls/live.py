@@ -60,7 +60,6 @@ class LiveCall:
         caller: str,
         callee: str,
         signalling: Signalling,
-        stream: Stream,
         prompt_file: Callable[[Prompt], Path],
         settle: float,
     ) -> None:
@@ -72,7 +71,9 @@ class LiveCall:
         self.ending: tuple[EndedBy, str] | None = None
         self.arbiter = KeyArbiter()
         self._signalling = signalling
-        self._stream = stream
+        self._stream: Stream | None = None
+        self.over = asyncio.Event()
+        self.transfer_accepted = False
         self._prompt_file = prompt_file
         self._settle = settle
         self._loop = asyncio.get_running_loop()
@@ -82,6 +83,10 @@ class LiveCall:
         self._ticket = 0
         self._transfer: TransferOutcome | None = None
         self._referred = False
+
+    def attach(self, stream: Stream) -> None:
+        """The media stream is open. Comes before the flow is run."""
+        self._stream = stream
 
     # --- what the executor awaits -------------------------------------------------------
 
@@ -103,6 +108,8 @@ class LiveCall:
         if self.ending is not None:
             return
         self._keep_only_keys()
+        if self._stream is None:
+            raise CallEnded("error", "there is no media stream")
         files = [self._prompt_file(prompt) for prompt in prompts]
         if not files:
             self._play = 0
@@ -112,9 +119,9 @@ class LiveCall:
         self._play = self._stream.play(files, start_at=settled)
 
     def stop(self) -> None:
-        if self._play:
-            self._play = 0
+        if self._play and self._stream is not None:
             self._stream.stop()
+        self._play = 0
 
     async def played(self) -> None:
         while self._play:
@@ -123,7 +130,7 @@ class LiveCall:
         self._inputs = deque(item for item in self._inputs if not isinstance(item, PromptEnded))
 
     def hear(self, vocabulary: Vocabulary | None) -> None:
-        if self.ending is not None:
+        if self.ending is not None or self._stream is None:
             return
         words = vocabulary.words if vocabulary is not None else ()
         if words or self._ticket:
@@ -150,6 +157,7 @@ class LiveCall:
         self._raise_if_ended()
         self._transfer = None
         self._referred = True
+        self.transfer_accepted = False
         self._signalling.refer(target)
         until = self.now() + TRANSFER_PATIENCE
         while self._transfer is None and self.ending is None and self.now() < until:
@@ -171,6 +179,7 @@ class LiveCall:
         if self.ending is not None:
             return False
         self.ending = (by, reason)
+        self.over.set()
         self._wake_up()
         return True
 

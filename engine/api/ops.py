@@ -1,0 +1,67 @@
+"""What whoever runs the daemon asks it: ``/healthz`` and ``/metrics``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+
+class Observed(Protocol):
+    """What the daemon lets itself be asked."""
+
+    def health(self) -> dict[str, Any]:
+        """``{"status": "ok" | "draining" | "degraded", …}``."""
+
+    def gauges(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
+        """Name, help, labels, value of what goes up and down."""
+
+    def counts(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
+        """Name, help, labels, value of what only grows."""
+
+
+def make_app(daemon: Observed) -> FastAPI:
+    """The web application with the operator's endpoints."""
+    app = FastAPI(title="Ivrea", openapi_url=None, docs_url=None, redoc_url=None)
+    registry = CollectorRegistry()
+    registry.register(_DaemonCollector(daemon))
+
+    @app.get("/healthz")
+    async def healthz() -> JSONResponse:
+        health = daemon.health()
+        return JSONResponse(health, status_code=200 if health["status"] == "ok" else 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+class _DaemonCollector(Collector):
+    """Reads the daemon's own counters when asked: nothing is counted twice, nothing on the way of a call."""
+
+    def __init__(self, daemon: Observed) -> None:
+        self._daemon = daemon
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _families(GaugeMetricFamily, self._daemon.gauges())
+        yield from _families(CounterMetricFamily, self._daemon.counts())
+
+
+def _families(kind: Any, samples: Iterable[tuple[str, str, dict[str, str], float]]) -> Iterator[Metric]:
+    families: dict[str, Any] = {}
+    for name, text, labels, value in samples:
+        family = families.setdefault(name, kind(name, text, labels=list(labels)))
+        family.add_metric(list(labels.values()), value)
+    yield from families.values()

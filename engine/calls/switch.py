@@ -1,0 +1,213 @@
+"""The switch: SIP events in, calls out. It decides whether a call is taken, and hands what happens on to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from engine.calls.admission import NumberFrom, Source, TrunkBook
+from engine.calls.media import MediaPool
+from engine.calls.numbers import NumberPlan
+from engine.calls.supervisor import CallPlan, CallSupervisor, Limits
+from engine.sip import session as sip
+from engine.sip.digest import Challenger
+from engine.sip.flow import Flow
+
+log = structlog.get_logger(__name__)
+
+BUSY_RETRY_AFTER = 5
+DRAIN_RETRY_AFTER = 30
+"""Seconds that callers are asked to stay away."""
+
+
+class Devices(Protocol):
+    """The registrar, as admission needs it."""
+
+    def bound_source(self, flow: Flow) -> str | None:
+        """The device whose registration came over this flow."""
+
+    def password(self, name: str) -> str | None: ...
+
+
+@dataclass(slots=True)
+class SwitchCounters:
+    """Counts since the start, for metrics."""
+
+    offered: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    ended: Counter[str] = field(default_factory=Counter)
+
+
+class Switch:
+    """All calls of this process. ``plan`` may be replaced while calls run: they keep what they began with."""
+
+    def __init__(
+        self,
+        *,
+        plan: NumberPlan[CallPlan],
+        trunks: TrunkBook,
+        devices: Devices,
+        challenger: Challenger,
+        is_open: bool,
+        max_calls: int,
+        pool: MediaPool,
+        limits_for: Callable[[sip.Session], Limits],
+        append: Callable[..., None],
+        pump: Callable[[], None],
+    ) -> None:
+        self.plan = plan
+        self.trunks = trunks
+        self.calls: dict[int, CallSupervisor] = {}
+        self.draining = False
+        self.counters = SwitchCounters()
+        self._devices = devices
+        self._challenger = challenger
+        self._is_open = is_open
+        self._max_calls = max_calls
+        self._pool = pool
+        self._limits_for = limits_for
+        self._append = append
+        self._pump = pump
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- SIP events ---------------------------------------------------------------------
+
+    def take(self, event: sip.Event) -> None:
+        """An event of the SIP endpoint that belongs to a session."""
+        if isinstance(event, sip.Invited):
+            self._invited(event.session)
+            return
+        call = self.calls.get(event.session.id)
+        if call is None:
+            return
+        match event:
+            case sip.Acknowledged(sdp=body):
+                call.acknowledged(body)
+            case sip.Reoffered(sdp=body):
+                call.reoffered(body)
+            case sip.InfoReceived(content_type=content_type, body=content):
+                call.info(content_type, content)
+            case sip.ReferProgress(status=status, reason=reason, final=final):
+                call.refer_progress(status, reason, final=final)
+            case sip.ReferRefused(status=status, reason=reason):
+                call.refer_progress(status, reason, final=True)
+            case sip.Ended(by=by, status=status, reason=reason):
+                call.sip_ended(by, status, reason)
+            case _:
+                pass
+
+    def _invited(self, session: sip.Session) -> None:
+        self.counters.offered += 1
+        if self.draining:
+            self._refuse(session, 503, "draining", retry_after=DRAIN_RETRY_AFTER)
+            return
+        source = self._source(session)
+        if source is None:
+            return
+        number = dialled(session, source.number_from)
+        plan = self.plan.find(number)
+        if plan is None:
+            log.warning("number_not_found", number=number, source=source.name)
+            self._refuse(session, 404, "number not found")
+            return
+        if len(self.calls) >= self._max_calls:
+            self._refuse(session, 503, "too many calls", retry_after=BUSY_RETRY_AFTER)
+            return
+        self._begin(session, source, number, plan)
+
+    def _source(self, session: sip.Session) -> Source | None:
+        """Who calls; None when the call was refused or challenged."""
+        host = session.flow.remote[0]
+        trunk = self.trunks.find(host)
+        if trunk is not None:
+            return trunk
+        device = self._devices.bound_source(session.flow)
+        if device is not None:
+            return Source(device, "device")
+        if self._is_open:
+            return Source("anyone", "anyone")
+        return self._authenticated(session)
+
+    def _authenticated(self, session: sip.Session) -> Source | None:
+        name = session.request.from_.uri.user or ""
+        if self._devices.password(name) is None:
+            log.warning("caller_unknown", host=session.flow.remote[0], user=name)
+            self._refuse(session, 403, "unknown caller")
+            return None
+        now = self._loop.time()
+        verdict = self._challenger.verify(session.request, self._devices.password, now)
+        if verdict == "ok":
+            return Source(name, "device")
+        challenge = self._challenger.challenge(now, stale=verdict == "stale")
+        self._refuse(session, 401, "challenged", headers=(("WWW-Authenticate", challenge),))
+        return None
+
+    def _refuse(
+        self,
+        session: sip.Session,
+        status: int,
+        why: str,
+        *,
+        retry_after: int | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.counters.refused[why] += 1
+        if retry_after is not None:
+            headers = (*headers, ("Retry-After", str(retry_after)))
+        session.reject(status, self._loop.time(), headers=headers)
+
+    def _begin(self, session: sip.Session, source: Source, number: str, plan: CallPlan) -> None:
+        call = CallSupervisor(
+            session,
+            caller=session.request.from_.uri.user or "",
+            callee=number,
+            source=source.name,
+            plan=plan,
+            limits=self._limits_for(session),
+            pool=self._pool,
+            append=self._append,
+            pump=self._pump,
+        )
+        self.calls[session.id] = call
+        task = asyncio.create_task(self._run(call), name=f"call {call.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, call: CallSupervisor) -> None:
+        try:
+            await call.run()
+        finally:
+            del self.calls[call.session.id]
+            self.counters.ended[call.call.ending[0] if call.call.ending else "error"] += 1
+
+    # --- the end ------------------------------------------------------------------------
+
+    async def drain(self, patience: float) -> None:
+        """Take no more calls, let those that run end by themselves, end the rest after ``patience`` seconds."""
+        self.draining = True
+        if self._tasks:
+            log.info("draining", calls=len(self._tasks), patience=patience)
+            await asyncio.wait(self._tasks, timeout=patience)
+        await self.end_all("the server is shutting down")
+
+    async def end_all(self, reason: str) -> None:
+        """End every call now, and wait until each has said its end."""
+        for call in list(self.calls.values()):
+            call.call.end("limit", reason)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+def dialled(session: sip.Session, number_from: NumberFrom) -> str:
+    """The number that was called: the user part of the Request-URI, or of To where a trunk wants that."""
+    request = session.request
+    uri = request.to.uri if number_from == "to" else request.ruri
+    return uri.user or ""
+
+
