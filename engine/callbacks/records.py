@@ -1,0 +1,231 @@
+"""The records of the journal.
+
+Times (``at``) are wall-clock UTC in seconds since the epoch. A record, once written, is read by
+later versions too: fields are only added, with defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Union, get_args
+
+import msgspec
+
+from flows import call as flow_call
+
+Direction = Literal["inbound", "outbound"]
+
+
+class Record(msgspec.Struct, frozen=True, tag=True, tag_field="is", omit_defaults=True):
+    """Base of all records; ``at`` is when it happened."""
+
+    at: float
+
+
+class SegmentOpened(Record, frozen=True, kw_only=True):
+    """First record of a segment file; ``run`` is the life of one process."""
+
+    run: str
+
+
+class Heartbeat(Record, frozen=True):
+    """The process was alive, with calls on it."""
+
+
+class CallStarted(Record, frozen=True, kw_only=True):
+    """An INVITE came or was sent; from here on the call exists and will be finished."""
+
+    call: str
+    caller: str
+    callee: str
+    direction: Direction = "inbound"
+    sip_call_id: str = ""
+    flow: str = ""
+    source: str = ""
+
+
+class CallAnswered(Record, frozen=True, kw_only=True):
+    """The call was answered; ``dialog`` is what a BYE needs after a crash."""
+
+    call: str
+    dialog: dict[str, Any] = {}
+
+
+class DialogChanged(Record, frozen=True, kw_only=True):
+    """The dialog's state moved on (remote target, CSeq, routes)."""
+
+    call: str
+    dialog: dict[str, Any]
+
+
+class Noted(Record, frozen=True, kw_only=True):
+    """What a flow told of itself: a :data:`flows.call.Note` as plain data (:func:`note_to_data`)."""
+
+    call: str
+    note: dict[str, Any]
+
+
+class RecordingStarted(Record, frozen=True, kw_only=True):
+    """``path`` is being recorded into, and is playable from now on."""
+
+    call: str
+    path: str
+
+
+class RecordingFinished(Record, frozen=True, kw_only=True):
+    """The recording is complete: ``seconds`` long, ``lost`` samples short."""
+
+    call: str
+    path: str
+    seconds: float
+    lost: int = 0
+
+
+class CallFinished(Record, frozen=True, kw_only=True):
+    """The one final state of a call. ``duration``: seconds since the answer, 0 if there was none."""
+
+    call: str
+    by: str
+    reason: str
+    sip_status: int = 0
+    q850: int | None = None
+    path: str = ""
+    duration: float = 0.0
+    stats: dict[str, Any] = {}
+
+
+AnyRecord = Union[  # noqa: UP007 - msgspec's decoder needs the union as a value
+    SegmentOpened,
+    Heartbeat,
+    CallStarted,
+    CallAnswered,
+    DialogChanged,
+    Noted,
+    RecordingStarted,
+    RecordingFinished,
+    CallFinished,
+]
+
+_encoder = msgspec.json.Encoder(enc_hook=str)
+_decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
+
+
+def encode(record: Record) -> bytes:
+    """One line of JSON with its newline. Text that is not Unicode (lone surrogates) is replaced by ``?``."""
+    try:
+        return _encoder.encode(record) + b"\n"
+    except UnicodeEncodeError:
+        return _encoder.encode(_clean(msgspec.to_builtins(record))) + b"\n"
+
+
+def decode(line: bytes | memoryview) -> AnyRecord:
+    """Raises :class:`msgspec.DecodeError` (or its :class:`msgspec.ValidationError`)."""
+    try:
+        return _decoder.decode(line)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from error
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_clean(key): _clean(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(each) for each in value]
+    return value
+
+
+# --- notes of flows ---------------------------------------------------------------------
+
+_NOTES: dict[str, type] = {kind.__name__: kind for kind in get_args(flow_call.Note)}
+
+
+def note_to_data(note: flow_call.Note) -> dict[str, Any]:
+    """A note as plain data, its kind under ``is``."""
+    data: dict[str, Any] = msgspec.to_builtins(note)
+    return {"is": type(note).__name__, **data}
+
+
+def note_from_data(data: dict[str, Any]) -> flow_call.Note:
+    """The note that :func:`note_to_data` made. Raises :class:`ValueError` for data that is none."""
+    kind = _NOTES.get(data.get("is", ""))
+    if kind is None:
+        raise ValueError(f"no note: {data.get('is')!r}")
+    note: flow_call.Note = msgspec.convert({key: each for key, each in data.items() if key != "is"}, kind)
+    return note
+
+
+# --- calls, put together again ----------------------------------------------------------
+
+
+@dataclass(slots=True)
+class CallHistory:
+    """All that the journal knows of one call; ``last_known``: when its process was last alive."""
+
+    started: CallStarted
+    answered: CallAnswered | None = None
+    dialog: dict[str, Any] | None = None
+    notes: list[Noted] = field(default_factory=list)
+    recordings: list[str] = field(default_factory=list)
+    last_known: float = 0.0
+
+    @property
+    def call(self) -> str:
+        """The call's id."""
+        return self.started.call
+
+    def flow_notes(self) -> list[flow_call.Note]:
+        """The notes as the flow told them, in order."""
+        return [note_from_data(each.note) for each in self.notes]
+
+    def add(self, record: Record) -> None:
+        """Take in a record of this call."""
+        match record:
+            case CallAnswered():
+                self.answered, self.dialog = record, record.dialog
+            case DialogChanged():
+                self.dialog = record.dialog
+            case Noted():
+                self.notes.append(record)
+            case RecordingStarted():
+                self.recordings.append(record.path)
+
+
+class Unfinished:
+    """Calls that started and never finished, out of records in the order of the journal."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, CallHistory] = {}
+        self._run_of: dict[str, str] = {}
+        self._last_of_run: dict[str, float] = {}
+        self._run = ""
+
+    def add(self, record: Record) -> None:
+        """Take in the next record."""
+        if isinstance(record, SegmentOpened):
+            self._run = record.run
+        self._last_of_run[self._run] = max(record.at, self._last_of_run.get(self._run, 0.0))
+        if isinstance(record, CallStarted):
+            self._calls[record.call] = CallHistory(record)
+            self._run_of[record.call] = self._run
+        elif isinstance(record, CallFinished):
+            self._calls.pop(record.call, None)
+            self._run_of.pop(record.call, None)
+        elif (history := self._calls.get(getattr(record, "call", ""))) is not None:
+            history.add(record)
+
+    def histories(self) -> list[CallHistory]:
+        """The unfinished calls in the order in which they started, each with its ``last_known`` time."""
+        for call, history in self._calls.items():
+            history.last_known = self._last_of_run[self._run_of[call]]
+        return list(self._calls.values())
+
+
+def calls_of(records: Iterable[Record]) -> list[CallHistory]:
+    """The unfinished calls among ``records``."""
+    unfinished = Unfinished()
+    for record in records:
+        unfinished.add(record)
+    return unfinished.histories()

@@ -1,0 +1,543 @@
+"""The configuration: one TOML file, overridden by ``IVREA_SECTION__KEY`` in the environment.
+
+:func:`load` gives a frozen :class:`Config` in which every path is absolute, or raises
+:class:`ConfigError`, which names the field, where its value came from and what is wrong with it.
+Unknown keys are refused. Times are in seconds unless a key ends in ``_ms``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+ENVIRONMENT_PREFIX = "IVREA_"
+DEFAULT_FILE = "ivrea.toml"
+
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+_NUMBER = re.compile(r"\+?[0-9A-Za-z_.~!$&=#-]*\*?")
+_SEPARATORS = re.compile(r"[\s().\-]")
+_PORTS = re.compile(r"(\d{1,5})\s*-\s*(\d{1,5})")
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the text has one line per field that is wrong."""
+
+
+class Address(NamedTuple):
+    """A transport address as configured: ``udp:[::1]:5060`` is ``("udp", "::1", 5060)``."""
+
+    transport: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.transport}:{host}:{self.port}"
+
+
+def split_host(text: str, default_port: int | None) -> tuple[str, int]:
+    """Take ``host``, ``host:port``, ``[v6]`` or ``[v6]:port`` apart.
+
+    Raises :class:`ValueError` when the host is neither an address nor a name, or when the
+    port is missing (``default_port`` is ``None``) or not in 0-65535.
+    """
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ValueError(f"{text!r}: an IPv6 address is written [address]:port")
+        ipaddress.IPv6Address(host)
+        port_text = rest[1:]
+    else:
+        host, _, port_text = text.partition(":")
+        if ":" in port_text:
+            raise ValueError(f"{text!r}: an IPv6 address is written in brackets")
+        if not _HOST_NAME.fullmatch(host):
+            raise ValueError(f"{text!r}: {host!r} is neither an IP address nor a host name")
+    if not port_text and default_port is not None:
+        return host, default_port
+    if not port_text.isascii() or not port_text.isdigit() or not 0 <= int(port_text) <= 65535:
+        raise ValueError(f"{text!r}: a port from 0 to 65535 must follow the host")
+    return host, int(port_text)
+
+
+def parse_address(text: str, default_port: int | None = None) -> Address:
+    """Read ``udp:host:port`` or ``tcp:host:port``. Raises :class:`ValueError`."""
+    transport, colon, rest = text.partition(":")
+    if not colon or transport.lower() not in ("udp", "tcp"):
+        raise ValueError(f"{text!r}: must begin with udp: or tcp:, as in udp:127.0.0.1:5060")
+    return Address(transport.lower(), *split_host(rest, default_port))
+
+
+def plain_number(text: str) -> str:
+    """A number without its visual separators (RFC 3966 section 5.1.1: ``-``, ``.``, ``(``, ``)``) and blanks."""
+    return _SEPARATORS.sub("", text)
+
+
+# --- kinds of values --------------------------------------------------------------------
+
+
+def _split_list(value: object) -> object:
+    """A list in the environment: a JSON array, or items separated by commas."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            pass  # an IPv6 literal in brackets
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+def _listen_address(text: str) -> str:
+    return str(parse_address(text))
+
+
+def _http_address(text: str) -> str:
+    split_host(text, None)
+    return text
+
+
+def _advertised_host(text: str) -> str:
+    if text:
+        host, _ = split_host(text, 0)
+        if _is_wildcard(host):
+            raise ValueError(f"{text!r} cannot be reached by anyone; name the address that peers shall use")
+    return text
+
+
+def _advertised_address(text: str) -> str:
+    if text and _is_wildcard(str(ipaddress.ip_address(text))):
+        raise ValueError(f"{text!r} cannot be reached by anyone; name the address that peers shall use")
+    return text
+
+
+def _is_wildcard(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def _port_range(text: str) -> str:
+    match = _PORTS.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"{text!r}: written as LOW-HIGH, for example 16384-32767")
+    low, high = int(match[1]), int(match[2])
+    if not 1 <= low < high <= 65535 or high - low - (low & 1) < 1:
+        raise ValueError(f"{text!r}: must hold at least one even port and the odd one after it, within 1-65535")
+    return f"{low}-{high}"
+
+
+def _network(text: str) -> str:
+    return str(ipaddress.ip_network(text, strict=False))
+
+
+def _web_url(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text):
+        raise ValueError(f"{text!r}: must be an http or https URL without query, or empty")
+    return text.rstrip("/")
+
+
+def _database_url(text: str) -> str:
+    """Complete the driver: ``sqlite:`` and ``postgresql:`` mean the asynchronous ones."""
+    scheme, separator, rest = text.partition("://")
+    driver = {
+        "sqlite": "sqlite+aiosqlite",
+        "sqlite+aiosqlite": "sqlite+aiosqlite",
+        "postgres": "postgresql+asyncpg",
+        "postgresql": "postgresql+asyncpg",
+        "postgresql+asyncpg": "postgresql+asyncpg",
+    }.get(scheme)
+    if not separator or driver is None:
+        raise ValueError("must begin with sqlite+aiosqlite:// or postgresql+asyncpg://")
+    return f"{driver}://{rest}"
+
+
+def _dialled_number(text: str) -> str:
+    number = plain_number(text)
+    if not number or not _NUMBER.fullmatch(number):
+        raise ValueError(f"{text!r}: a number, a prefix that ends in *, or * alone")
+    return number
+
+
+def _trunk_host(text: str) -> str:
+    _trunk_address(text)
+    return text
+
+
+def _trunk_address(text: str) -> Address:
+    if re.match(r"(?i)(udp|tcp):(?=\D)", text) or re.match(r"(?i)(udp|tcp):\d+\.", text):
+        return parse_address(text, 5060)
+    return Address("udp", *split_host(text, 5060))
+
+
+TextList = Annotated[list[str], NoDecode, BeforeValidator(_split_list)]
+ListenAddresses = Annotated[
+    list[Annotated[str, AfterValidator(_listen_address)]], NoDecode, BeforeValidator(_split_list), Field(min_length=1)
+]
+Networks = Annotated[list[Annotated[str, AfterValidator(_network)]], NoDecode, BeforeValidator(_split_list)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+# --- sections ---------------------------------------------------------------------------
+
+
+class SipConfig(Section):
+    """``[sip]``: where SIP is spoken and who may call."""
+
+    listen: ListenAddresses = ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
+    """Addresses to listen on, ``udp:HOST:PORT`` or ``tcp:HOST:PORT``; IPv6 in brackets; port 0: any free one."""
+    advertise: Annotated[str, AfterValidator(_advertised_host)] = ""
+    """Host or ``HOST:PORT`` for Via and Contact when behind NAT. Empty: the local address towards each peer."""
+    open: bool = False
+    """Take calls from anyone. Otherwise only from trunks and registered devices."""
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """:attr:`listen`, taken apart."""
+        return tuple(parse_address(text) for text in self.listen)
+
+    @property
+    def advertised(self) -> tuple[str, int] | None:
+        """:attr:`advertise` as host and port (0: the port listened on), or ``None``."""
+        return split_host(self.advertise, 0) if self.advertise else None
+
+
+class RtpConfig(Section):
+    """``[rtp]``: ports and processes for sound."""
+
+    ports: Annotated[str, AfterValidator(_port_range)] = "16384-32767"
+    """UDP ports for RTP (even) and RTCP (odd), ``LOW-HIGH``, both included."""
+    advertise: Annotated[str, AfterValidator(_advertised_address)] = ""
+    """IP address for SDP when behind NAT. Empty: the local address towards each peer."""
+    workers: Annotated[int, Field(ge=0, le=256)] = 0
+    """Media worker processes. 0: one for each core but one, at least one."""
+    timeout: Seconds = 60.0
+    """Seconds without a packet after which a call is ended (not while it is held). 0: never."""
+
+    @property
+    def port_range(self) -> tuple[int, int]:
+        """:attr:`ports` as lowest and highest port."""
+        low, _, high = self.ports.partition("-")
+        return int(low), int(high)
+
+    @property
+    def worker_count(self) -> int:
+        """:attr:`workers`, with 0 resolved to the cores this process may use, less one."""
+        return self.workers or max(1, len(os.sched_getaffinity(0)) - 1)
+
+
+class HttpConfig(Section):
+    """``[http]``: the web server (health, metrics, APIs)."""
+
+    listen: Annotated[str, AfterValidator(_http_address)] = "127.0.0.1:8080"
+    """``HOST:PORT`` to listen on."""
+    public_url: Annotated[str, AfterValidator(_web_url)] = ""
+    """The URL under which others reach this server. Empty: made from :attr:`listen`."""
+    tls_cert: str = ""
+    """PEM file with the certificate chain. Empty: plain HTTP."""
+    tls_key: str = ""
+    """PEM file with the private key of :attr:`tls_cert`."""
+    trusted_proxies: Networks = []
+    """Addresses or networks whose ``X-Forwarded-*`` headers are believed."""
+
+    @model_validator(mode="after")
+    def _both_tls_files(self) -> HttpConfig:
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("tls_cert and tls_key belong together: set both or neither")
+        return self
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """:attr:`listen` as host and port."""
+        return split_host(self.listen, None)
+
+
+class StoreConfig(Section):
+    """``[store]``: what is kept."""
+
+    url: Annotated[str, AfterValidator(_database_url)] = "sqlite+aiosqlite:///ivrea.db"
+    """Database URL for SQLAlchemy: ``sqlite+aiosqlite:///FILE`` or ``postgresql+asyncpg://USER:PASSWORD@HOST/NAME``."""
+    recordings: Name = "recordings/"
+    """Folder for recordings, in it ``YYYY/MM/DD/<call id>.wav`` (UTC)."""
+
+
+class SpeechConfig(Section):
+    """``[speech]``: speaking and listening."""
+
+    vosk_model: str = ""
+    """Folder of a vosk model. Empty: the built-in English keyword matcher."""
+    voice: Name = "en"
+    """Voice for text when neither the number nor the flow names one."""
+    max_listening: Annotated[int, Field(ge=1)] = 100
+    """Calls that may be listened to for words at the same time; the others hear keys only."""
+
+
+class CallbackConfig(Section):
+    """``[callbacks]``: requests to the customer's web server."""
+
+    allow_private: bool = False
+    """Allow callbacks (and fetches) to private, loopback and link-local addresses."""
+    timeout: PositiveSeconds = 5.0
+    """Seconds for one attempt, redirects included."""
+    keep: Seconds = 86400.0
+    """Seconds during which an undelivered callback is retried; then it is dead-lettered."""
+
+
+class CallConfig(Section):
+    """``[calls]``: limits and manners of a call."""
+
+    max_duration: PositiveSeconds = 7200.0
+    """Seconds after which a call is ended, counted from the INVITE."""
+    settle_ms: Annotated[int, Field(ge=0, le=10_000)] = 100
+    """Milliseconds from the answer to the first prompt."""
+    listen: PositiveSeconds = 5.0
+    """Seconds to wait for the caller after a prompt."""
+    repeats: Annotated[int, Field(ge=0, le=100)] = 2
+    """How often a prompt is repeated after silence or no match."""
+
+
+class NumberConfig(Section):
+    """``[[numbers]]``: what a dialled number does."""
+
+    number: Annotated[str, AfterValidator(_dialled_number)]
+    """The dialled number, a prefix that ends in ``*``, or ``*``. Separators are ignored."""
+    flow: Name
+    """Flow file."""
+    dialect: Literal["", "brombler"] = ""
+    """Dialect of the flow file. Empty: recognised from its content."""
+    record: bool = False
+    """Record calls to this number."""
+    voice: str = ""
+    """Voice for text. Empty: ``speech.voice``."""
+
+
+class TrunkConfig(Section):
+    """``[[trunks]]``: a provider or PBX that sends us calls."""
+
+    name: Name
+    """Name in logs and metrics."""
+    host: Annotated[str, AfterValidator(_trunk_host)]
+    """``HOST``, ``HOST:PORT`` (5060) or either after ``udp:`` (the default) or ``tcp:``."""
+    registers: bool = Field(default=False, alias="register")
+    """Register there (``register`` in the file). Otherwise the host is believed by its address."""
+    username: str = ""
+    """User name for registration and digest authentication."""
+    password: SecretStr = SecretStr("")
+    """Password for digest authentication."""
+    numbers: TextList = []
+    """Numbers that this trunk delivers; empty: all."""
+    number_from: Literal["request", "to"] = "request"
+    """Where the dialled number stands: in the Request-URI or in To."""
+
+    @model_validator(mode="after")
+    def _user_to_register(self) -> TrunkConfig:
+        if self.registers and not self.username:
+            raise ValueError("username is needed to register")
+        return self
+
+    @property
+    def address(self) -> Address:
+        """:attr:`host`, taken apart."""
+        return _trunk_address(self.host)
+
+
+class DeviceConfig(Section):
+    """``[[devices]]``: a telephone that may register here."""
+
+    name: Name
+    """User name with which it registers."""
+    password: Annotated[SecretStr, Field(min_length=1)]
+    """Its password."""
+
+
+class Config(BaseSettings):
+    """The whole configuration. Made by :func:`load`."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=False,
+    )
+
+    sip: SipConfig = SipConfig()
+    rtp: RtpConfig = RtpConfig()
+    http: HttpConfig = HttpConfig()
+    store: StoreConfig = StoreConfig()
+    speech: SpeechConfig = SpeechConfig()
+    callbacks: CallbackConfig = CallbackConfig()
+    calls: CallConfig = CallConfig()
+    numbers: tuple[NumberConfig, ...] = ()
+    trunks: tuple[TrunkConfig, ...] = ()
+    devices: tuple[DeviceConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _nothing_twice(self) -> Config:
+        _refuse_repeats("numbers", (each.number for each in self.numbers))
+        _refuse_repeats("trunks", (each.name for each in self.trunks))
+        _refuse_repeats("devices", (each.name for each in self.devices))
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment comes before the file, whose content :func:`load` passes in."""
+        return env_settings, init_settings
+
+    def number_for(self, dialled: str) -> NumberConfig | None:
+        """What ``dialled`` does: the exact number, else the longest prefix, else ``*``, else ``None``."""
+        number = plain_number(dialled)
+        best: NumberConfig | None = None
+        for each in self.numbers:
+            if each.number == number:
+                return each
+            if (
+                each.number.endswith("*")
+                and number.startswith(each.number[:-1])
+                and (best is None or len(each.number) > len(best.number))
+            ):
+                best = each
+        return best
+
+    def shown(self) -> dict[str, Any]:
+        """The configuration in effect, as plain data, with its secrets masked."""
+        data: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
+        data["store"]["url"] = re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", data["store"]["url"])
+        return data
+
+
+def _refuse_repeats(section: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{section}: {name!r} is there twice")
+        seen.add(name)
+
+
+# --- loading ----------------------------------------------------------------------------
+
+
+def load(path: Path | str | None = None) -> Config:
+    """Read the configuration from ``path``.
+
+    Without a path: from ``ivrea.toml`` in the current folder if there is one, otherwise the
+    defaults. Relative paths in it are resolved against the file's folder (or the current one).
+    Raises :class:`ConfigError`.
+    """
+    if path is None:
+        file = Path(DEFAULT_FILE)
+        data = _read(file) if file.is_file() else {}
+    else:
+        file = Path(path)
+        data = _read(file)
+    _refuse_unknown_variables()
+    try:
+        config = Config(**data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(file, error))) from error
+    except SettingsError as error:
+        raise ConfigError(f"environment: {error}") from error
+    return _with_resolved_paths(config, file.resolve().parent)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: {error}") from error
+
+
+def _refuse_unknown_variables() -> None:
+    """Pydantic refuses unknown keys of known sections; a section misspelt it would overlook."""
+    for variable in os.environ:
+        section, delimiter, _ = variable.upper().removeprefix(ENVIRONMENT_PREFIX).partition("__")
+        if variable.upper().startswith(ENVIRONMENT_PREFIX) and delimiter and section.lower() not in Config.model_fields:
+            raise ConfigError(f"environment variable {variable}: there is no section [{section.lower()}]")
+
+
+def _explain(file: Path, error: ValidationError) -> Iterable[str]:
+    for problem in error.errors(include_url=False, include_input=False):
+        place = ""
+        for part in problem["loc"]:
+            place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
+        variable = ENVIRONMENT_PREFIX + "__".join(str(part) for part in problem["loc"][:2]).upper()
+        known = {name.upper(): name for name in os.environ}
+        source = f"environment variable {known[variable]}" if variable in known else str(file)
+        message = {
+            "extra_forbidden": "there is no such key",
+            "missing": "is missing",
+            "string_type": 'must be text, in quotes: "…"',
+        }.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        yield f"{source}: {place}: {message}" if place else f"{source}: {message}"
+
+
+def _with_resolved_paths(config: Config, folder: Path) -> Config:
+    """Every path of ``config`` made absolute. Raises :class:`ConfigError` for files that must be there and are not."""
+
+    def resolve(text: str) -> str:
+        return str(folder / Path(text).expanduser()) if text else text
+
+    store = config.store.model_copy(
+        update={"url": _resolve_database(config.store.url, folder), "recordings": resolve(config.store.recordings)}
+    )
+    http = config.http.model_copy(
+        update={"tls_cert": resolve(config.http.tls_cert), "tls_key": resolve(config.http.tls_key)}
+    )
+    speech = config.speech.model_copy(update={"vosk_model": resolve(config.speech.vosk_model)})
+    numbers = tuple(each.model_copy(update={"flow": resolve(each.flow)}) for each in config.numbers)
+    for place, needed in (("http.tls_cert", http.tls_cert), ("http.tls_key", http.tls_key)):
+        if needed and not Path(needed).is_file():
+            raise ConfigError(f"{place}: there is no file {needed}")
+    if speech.vosk_model and not Path(speech.vosk_model).is_dir():
+        raise ConfigError(f"speech.vosk_model: there is no folder {speech.vosk_model}")
+    return config.model_copy(update={"store": store, "http": http, "speech": speech, "numbers": numbers})
+
+
+def _resolve_database(url: str, folder: Path) -> str:
+    scheme, _, rest = url.partition(":///")
+    path, question, query = rest.partition("?")
+    if not scheme.startswith("sqlite") or not path or path == ":memory:" or path.startswith("file:"):
+        return url
+    return f"{scheme}:///{folder / path}{question}{query}"
