@@ -1,0 +1,308 @@
+"""The daemon under test: a real ``serve`` process in a folder of its own, on free ports."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+ROOT = Path(__file__).parents[3]
+T = TypeVar("T")
+_dice = random.Random(os.getpid())
+
+
+def poll(what: Callable[[], T | None], patience: float, complaint: str, *, every: float = 0.02) -> T:
+    """Ask ``what`` until it gives something; for facts that only a look can tell, as in files and /proc."""
+    deadline = time.monotonic() + patience
+    while (result := what()) is None:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{complaint} within {patience} s")
+        time.sleep(every)
+    return result
+
+
+def free_port(*kinds: socket.SocketKind, host: str = "127.0.0.1") -> int:
+    """A port that is free for all of ``kinds`` now, below the range from which the kernel gives ports."""
+    for _ in range(1000):
+        port = _dice.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for kind in kinds or (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                family = socket.AF_INET6 if ":" in host else socket.AF_INET
+                stack.enter_context(socket.socket(family, kind)).bind((host, port))
+            return port
+    raise AssertionError("no free port")
+
+
+def free_range(size: int) -> tuple[int, int]:
+    """First and last of ``size`` free UDP ports, the first even."""
+    for _ in range(200):
+        first = _dice.randrange(16_384, 32_000 - size) & ~1
+        if all(_bindable(port) for port in range(first, first + size)):
+            return first, first + size - 1
+    raise AssertionError("no free range of ports")
+
+
+def _bindable(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def processes_below(pid: int) -> list[int]:
+    """All descendants of a process, from /proc."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                parents.setdefault(parent, []).append(int(entry.name))
+    found, queue = [], [pid]
+    while queue:
+        children = parents.get(queue.pop(), [])
+        found += children
+        queue += children
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(toml(item) for item in value)}]"
+    return repr(value)
+
+
+class Daemon:
+    """``ivrea serve`` with flows given as Python values.
+
+    ``flows``: name → tree (or a list of such); the number is the name unless it is ``number=…`` in
+    ``numbers``. ``settings``: section → key → value over the defaults for tests.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        flows: Mapping[str, object],
+        *,
+        settings: Mapping[str, Mapping[str, object]] | None = None,
+        record: Iterable[str] = (),
+        trunks: Sequence[Mapping[str, object]] = (),
+        devices: Sequence[Mapping[str, object]] = (),
+        host: str = "127.0.0.1",
+    ) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.host = host
+        self.sip_port = free_port(host=host)
+        self.http_port = free_port(socket.SOCK_STREAM)
+        self.rtp_ports = free_range(200)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log_file = folder / "serve.log"
+        address = f"[{host}]:{self.sip_port}" if ":" in host else f"{host}:{self.sip_port}"
+        self._sections: dict[str, dict[str, object]] = {
+            "sip": {"listen": [f"udp:{address}", f"tcp:{address}"], "open": True},
+            "rtp": {"ports": f"{self.rtp_ports[0]}-{self.rtp_ports[1]}", "workers": 1},
+            "http": {"listen": f"127.0.0.1:{self.http_port}"},
+            "store": {"url": "sqlite+aiosqlite:///ivrea.db", "recordings": "recordings/"},
+            "callbacks": {"allow_private": True},
+        }
+        for section, keys in (settings or {}).items():
+            self._sections.setdefault(section, {}).update(keys)
+        self._trunks, self._devices, self._record = trunks, devices, set(record)
+        self._numbers: list[str] = []
+        for number, tree in flows.items():
+            self.write_flow(number, tree)
+
+    # --- configuration ------------------------------------------------------------------------
+
+    def write_flow(self, number: str, tree: object) -> Path:
+        """Write (or change) the flow of a number; a ``Path`` stands for itself."""
+        if number not in self._numbers:
+            self._numbers.append(number)
+        path = self.folder / f"{self._safe(number)}.json"
+        path.write_text(tree.read_text() if isinstance(tree, Path) else json.dumps(tree, ensure_ascii=False))
+        return path
+
+    @staticmethod
+    def _safe(number: str) -> str:
+        return "".join(letter if letter.isalnum() else "_" for letter in number)
+
+    def configure(self) -> Path:
+        lines: list[str] = []
+        for section, keys in self._sections.items():
+            lines += [f"[{section}]", *(f"{key} = {toml(value)}" for key, value in keys.items()), ""]
+        for number in self._numbers:
+            row: Mapping[str, object] = {
+                "number": number,
+                "flow": f"{self._safe(number)}.json",
+                "record": number in self._record,
+            }
+            lines += ["[[numbers]]", *(f"{key} = {toml(value)}" for key, value in row.items()), ""]
+        for name, rows in (("trunks", self._trunks), ("devices", self._devices)):
+            for row in rows:
+                lines += [f"[[{name}]]", *(f"{key} = {toml(value)}" for key, value in row.items()), ""]
+        path = self.folder / "ivrea.toml"
+        path.write_text("\n".join(lines))
+        return path
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def start(self, patience: float = 30.0) -> Self:
+        """Start, and wait for the line that says it is up. Log of an earlier start is kept in the file."""
+        config = self.configure()
+        before = self.log().count("ivrea is up")
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "engine.cli", "serve", "--config", str(config)],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+            )
+
+        def up() -> bool | None:
+            assert self.process is not None
+            if self.process.poll() is not None:
+                raise AssertionError(f"the daemon left with {self.process.returncode}:\n{self.log()[-3000:]}")
+            return self.log().count("ivrea is up") > before or None
+
+        try:
+            poll(up, patience, "the daemon was not up")
+        except AssertionError as error:
+            self.kill_everything()
+            raise AssertionError(f"{error}\n{self.log()[-3000:]}") from None
+        return self
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.kill_everything()
+            print(f"--- log of {self.folder.name}:\n{self.log()[-6000:]}")
+            return
+        assert self.stop() == 0, f"the daemon did not stop cleanly:\n{self.log()[-3000:]}"
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def children(self) -> list[int]:
+        return processes_below(self.pid)
+
+    def workers(self) -> list[int]:
+        return [pid for pid in self.children() if "media.worker" in command_line(pid)]
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def stop(self, patience: float = 20.0) -> int:
+        """SIGTERM, and its exit status; nothing of it may be left."""
+        if self.process is None:
+            return 0
+        family = [self.pid, *self.children()]
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            status = self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.kill_everything()
+            raise AssertionError(f"SIGTERM had no effect within {patience} s:\n{self.log()[-3000:]}") from None
+        self.process = None
+        poll(lambda: not any(map(alive, family)) or None, 3, "processes of the daemon stayed behind")
+        return status
+
+    def kill_control(self) -> list[int]:
+        """SIGKILL to the control process alone; the processes that it had."""
+        children = self.children()
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+        return children
+
+    def kill_everything(self) -> None:
+        """SIGKILL to every process of the daemon at once."""
+        if self.process is None:
+            return
+        for pid in [*self.children(), self.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+
+    # --- what it says -------------------------------------------------------------------------
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.host, self.sip_port
+
+    def uri(self, number: str) -> str:
+        return f"sip:{number}@{self.host}:{self.sip_port}"
+
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def events(self) -> list[dict[str, Any]]:
+        """Log lines as JSON objects (the log of a daemon without a terminal)."""
+        found = []
+        for line in self.log().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                row = json.loads(line)
+                if isinstance(row, dict):
+                    found.append(row)
+        return found
+
+    def ended(self) -> list[dict[str, Any]]:
+        """The closing lines of all calls so far."""
+        return [row for row in self.events() if "call ended" in str(row.get("event", ""))]
+
+    def wait_ended(self, count: int = 1, patience: float = 10.0) -> list[dict[str, Any]]:
+        return poll(
+            lambda: rows if len(rows := self.ended()) >= count else None, patience, f"not {count} closing lines"
+        )
+
+    def wait_log(self, text: str, patience: float = 10.0, *, count: int = 1) -> None:
+        poll(lambda: self.log().count(text) >= count or None, patience, f"{text!r} was not logged {count} times")
+
+    def recordings(self) -> list[Path]:
+        return sorted((self.folder / "recordings").rglob("*.wav"))
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=5) as answer:
+            return str(answer.read().decode())

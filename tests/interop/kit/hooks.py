@@ -1,0 +1,92 @@
+"""A customer's web server that remembers who called back, and can be down, slow or failing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    at: float
+    method: str
+    path: str
+    query: str
+    params: dict[str, str]
+    host: str
+
+
+@dataclass(slots=True)
+class HookServer:
+    """An HTTP server on loopback. ``status`` is what it answers; 0 means that it hangs until closed."""
+
+    port: int = 0
+    status: int = 200
+    hits: list[Hit] = field(default_factory=list)
+    _server: ThreadingHTTPServer | None = None
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _closing: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> HookServer:
+        hooks = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                parts = urlsplit(self.path)
+                params = dict(parse_qsl(parts.query, keep_blank_values=True))
+                hit = Hit(time.time(), self.command, parts.path, parts.query, params, self.headers.get("Host", ""))
+                with hooks._changed:
+                    hooks.hits.append(hit)
+                    hooks._changed.notify_all()
+                if not hooks.status:
+                    hooks._closing.wait()
+                    self.close_connection = True
+                    return
+                self.send_response(hooks.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def do_POST(self) -> None:
+                self.do_GET()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+                """Nothing on stderr."""
+
+        self._closing.clear()
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        """Stop listening: connections are refused from now on. ``start`` brings it back on the same port."""
+        self._closing.set()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def url(self, path: str = "/hook") -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def events(self, path: str = "/hook") -> list[dict[str, str]]:
+        return [hit.params for hit in list(self.hits) if hit.path == path]
+
+    def kinds(self, path: str = "/hook") -> list[str]:
+        return [params.get("e", "") for params in self.events(path)]
+
+    def wait_for(
+        self, event: str, path: str = "/hook", patience: float = 10.0, *, count: int = 1
+    ) -> list[dict[str, str]]:
+        """Wait until ``event`` arrived ``count`` times; all events of that path."""
+        with self._changed:
+            there = self._changed.wait_for(lambda: self.kinds(path).count(event) >= count, patience)
+        assert there, f"no {event!r} at {path} within {patience} s; came: {self.kinds(path)}"
+        return self.events(path)
