@@ -1,0 +1,101 @@
+"""The content-addressed store of prompts: 8 kHz 16-bit mono WAV files named by what they say.
+
+A file is complete or absent: it is written beside its place and renamed. Any number of
+processes may read and write one store at a time; two that make the same prompt make the same file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+import tempfile
+import time
+import wave
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+RATE = 8000
+_KEY = re.compile(r"[0-9a-f]{64}\Z")
+_HEADER = 44
+_ABANDONED = 3600.0
+"""Seconds after which a temporary file is one that a killed process left."""
+
+
+def content_key(*parts: str | int) -> str:
+    """A store key: the SHA-256, in hex, of an unambiguous encoding of ``parts``."""
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+def key_for_text(engine: str, version: str, voice: str, language: str, rate: int, text: str) -> str:
+    """The key of a spoken text. ``rate`` is in words a minute."""
+    return content_key("text", engine, version, voice, language, rate, text)
+
+
+class PromptStore:
+    """A folder of prompts, found by key."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, key: str) -> Path:
+        """Where the prompt ``key`` lies or will lie. Raises :class:`ValueError` on what is no key."""
+        if not _KEY.match(key):
+            raise ValueError(f"not a store key: {key!r}")
+        return self.folder / key[:2] / f"{key}.wav"
+
+    def has(self, key: str) -> bool:
+        """Whether the prompt is there with at least one sample."""
+        try:
+            return self.path(key).stat().st_size > _HEADER
+        except OSError:
+            return False
+
+    def seconds(self, key: str) -> float:
+        """How long a prompt lasts. Raises :class:`OSError` when it is not there."""
+        return max(0, self.path(key).stat().st_size - _HEADER) / 2 / RATE
+
+    def put(self, key: str, samples: NDArray[np.int16]) -> Path:
+        """Write a prompt, durably, at once or not at all. Raises :class:`OSError`, :class:`ValueError` if empty."""
+        if samples.dtype != np.int16 or samples.ndim != 1 or not samples.size:
+            raise ValueError("a prompt is a non-empty row of 16-bit samples")
+        target = self.path(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(wav(samples))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, target)  # noqa: PTH105 (a name from mkstemp)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)  # noqa: PTH108
+            raise
+        return target
+
+    def sweep(self) -> int:
+        """Remove temporary files that killed processes left; how many there were."""
+        removed = 0
+        for leftover in self.folder.glob("??/.*.tmp"):
+            with contextlib.suppress(OSError):
+                if time.time() - leftover.stat().st_mtime > _ABANDONED:
+                    leftover.unlink()
+                    removed += 1
+        return removed
+
+
+def wav(samples: NDArray[np.int16]) -> bytes:
+    """A whole WAV file, 8 kHz 16-bit mono."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(samples.astype("<i2", copy=False).tobytes())
+    return buffer.getvalue()
