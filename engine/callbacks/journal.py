@@ -163,7 +163,7 @@ class Journal:
         return gone
 
     def close(self) -> None:
-        """Write what waits, if the disk takes it, and let the folder go. What is appended later is lost, and counted."""
+        """Write what waits, if the disk takes it, and let the folder go. Later records are lost, and counted."""
         if self._lock < 0:
             return
         self._drain()

@@ -53,10 +53,11 @@ class CallAnswered(Record, frozen=True, kw_only=True):
 
 
 class DialogChanged(Record, frozen=True, kw_only=True):
-    """The dialog's state moved on (remote target, CSeq, routes)."""
+    """The dialog's state moved on (remote target, CSeq, routes). ``at`` may be left out."""
 
     call: str
     dialog: dict[str, Any]
+    at: float = 0.0
 
 
 class Noted(Record, frozen=True, kw_only=True):
