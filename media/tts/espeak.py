@@ -13,11 +13,8 @@ parent, whose socket a thread watches.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import ctypes
 import os
-import queue
-import select
 import threading
 import wave
 from pathlib import Path
@@ -27,11 +24,11 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from media.ipc import Link, LinkClosed, detach_from_terminal
 from media.levels import Samples, active_level, normalise, to_int16, trim
 from media.protocol import Failed, Ready
+from media.servant import Servant
 from media.tts import text as texts
-from media.tts.messages import FromSpeaker, Render, Rendered, RenderFailed, ToSpeaker
+from media.tts.messages import Render, Rendered, RenderFailed, ToSpeaker
 from media.tts.store import RATE, PromptStore
 
 _SILENCE = np.zeros(RATE // 5, np.int16)
@@ -130,48 +127,22 @@ def answer(speaker: Speaker, store: PromptStore, request: Render) -> Rendered | 
     return Rendered(request.job, samples.size / RATE)
 
 
-def _watch(link: Link[ToSpeaker], requests: queue.SimpleQueue[Render]) -> None:
-    """Read requests for ever; end the process when the parent is gone, whatever it is doing."""
-    poll = select.poll()
-    poll.register(link.fileno(), select.POLLIN)
-    try:
-        while True:
-            poll.poll()
-            for request in link.receive():
-                requests.put(request)
-    except LinkClosed:
-        os._exit(0)
-
-
-def _send(link: Link[ToSpeaker], message: FromSpeaker) -> None:
-    link.send(message)
-    while link.pending:
-        link.flush()
-        if link.pending:
-            select.select([], [link.fileno()], [])
-
-
 def main() -> None:
     """Serve requests until the link ends."""
     parser = argparse.ArgumentParser(prog="media.tts.espeak", description="Speaks prompts into a store.")
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--store", type=Path, required=True)
     arguments = parser.parse_args()
-    detach_from_terminal()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # pyttsx3 prints
-    link: Link[ToSpeaker] = Link.from_fd(arguments.fd, ToSpeaker)
+    servant: Servant[ToSpeaker] = Servant(arguments.fd, ToSpeaker)
     try:
         speaker = Speaker()
     except Exception as error:  # noqa: BLE001 (whatever a foreign library raises is the reason we give)
-        _send(link, Failed(f"speech synthesis cannot start: {error}"))
+        servant.send(Failed(f"speech synthesis cannot start: {error}"))
         return
     store = PromptStore(arguments.store)
-    requests: queue.SimpleQueue[Render] = queue.SimpleQueue()
-    threading.Thread(target=_watch, args=(link, requests), daemon=True).start()
-    _send(link, Ready(os.getpid(), speaker.about))
-    with contextlib.suppress(LinkClosed):
-        while True:
-            _send(link, answer(speaker, store, requests.get()))
+    servant.send(Ready(os.getpid(), speaker.about))
+    for request in servant.requests():
+        servant.send(answer(speaker, store, request))
 
 
 if __name__ == "__main__":

@@ -105,6 +105,11 @@ class Synth:
         """The engine's name and version, once started."""
         return self._about
 
+    @property
+    def pid(self) -> int | None:
+        """The speaking process, if there is one."""
+        return self._child.pid if self._child is not None else None
+
     async def start(self) -> None:
         """Start the speaking process, so that a broken installation is known at once.
 
