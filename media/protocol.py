@@ -267,6 +267,19 @@ class WorkerLoad(Message, frozen=True):
     not_listening: int
 
 
+class RecogniserLoad(Message, frozen=True):
+    """Sent by the recogniser every second in which something changed: utterances open and seconds of sound that wait;
+    since its start, utterances decided, refused over the limit, cut short by overload, and connections broken off.
+    """
+
+    utterances: int
+    waiting: float
+    decided: int
+    refused: int
+    cut: int
+    broken: int
+
+
 Command = (
     Open | Direct | Play | Stop | Hear | Activity | SendDigits | Record | StopRecord | RtpTimeout | Drop | UseRecogniser
 )
@@ -286,6 +299,7 @@ Report = (
     | Recorded
     | Closed
     | WorkerLoad
+    | RecogniserLoad
 )
 
 # --- media worker -> recogniser ---------------------------------------------------------

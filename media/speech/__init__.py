@@ -1,0 +1,1 @@
+"""Spoken keywords: which of a step's words were said, how surely, and when."""

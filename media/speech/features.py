@@ -1,0 +1,115 @@
+"""Front end: telephone sound to the cepstra that the acoustic model was trained on.
+
+The model heard 16 kHz speech through 25 mel filters between 130 and 6800 Hz. A call carries
+nothing above 4 kHz, so the lower filters are computed at 8 kHz exactly as they would be at
+16 kHz (same window, same bins, same pre-emphasis) and the rest is left to :mod:`adapt`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Samples = npt.NDArray[np.int16]
+
+RATE = 8000
+SHIFT = 80
+"""Samples between frames: 10 ms."""
+WINDOW = 205
+"""Samples under a frame's window: 25.6 ms."""
+BINS = 256
+"""FFT length: the same 31.25 Hz per bin as the model's 512 points at 16 kHz."""
+FILTERS = 25
+CEPSTRA = 13
+SPAN = 3
+"""Frames that the second difference reaches to either side."""
+
+_MODEL_RATE = 16000
+_LOWEST, _HIGHEST = 130.0, 6800.0
+_PRE_EMPHASIS = 0.97
+_LIFTER = 22
+_FLOOR = 20.0
+"""RMS (of 32768) of the white noise put under every signal: G.711 silence is otherwise minus infinity."""
+
+
+def _mel(hertz: float) -> float:
+    return float(2595.0 * np.log10(1.0 + hertz / 700.0))
+
+
+def mel_filters() -> Floats:
+    """Triangles of unit area over the bins of the model's rate, (25, 257)."""
+    edges = np.linspace(_mel(_LOWEST), _mel(_HIGHEST), FILTERS + 2)
+    hertz = 700.0 * (10.0 ** (edges / 2595.0) - 1.0)
+    width = _MODEL_RATE / (2 * BINS)
+    hertz = np.floor(hertz / width + 0.5) * width
+    bins = np.arange(BINS + 1) * width
+    left, centre, right = hertz[:-2, None], hertz[1:-1, None], hertz[2:, None]
+    height = 2.0 / (right - left)
+    rising = (bins - left) / (centre - left)
+    falling = (right - bins) / (right - centre)
+    filters: Floats = (height * np.clip(np.minimum(rising, falling), 0.0, None)).astype(np.float32)
+    return filters
+
+
+def cosine_transform() -> Floats:
+    """Log energies of the 25 filters to 13 liftered cepstra, (13, 25): orthonormal DCT-II."""
+    order = np.arange(CEPSTRA)[:, None]
+    basis = np.cos(np.pi * order * (np.arange(FILTERS) + 0.5) / FILTERS) * np.sqrt(2.0 / FILTERS)
+    basis[0] *= np.sqrt(0.5)
+    liftered: Floats = (basis * (1.0 + _LIFTER / 2 * np.sin(np.pi * order / _LIFTER))).astype(np.float32)
+    return liftered
+
+
+def _audible() -> int:
+    """How many filters lie wholly below half the call's rate."""
+    return int((mel_filters()[:, BINS // 2 :].sum(axis=1) == 0).sum())
+
+
+HEARD = _audible()
+"""Filters that a telephone call fills."""
+
+_FILTERS_8K = np.ascontiguousarray(
+    (
+        mel_filters()[:HEARD, : BINS // 2 + 1]
+        * np.abs(1.0 - _PRE_EMPHASIS * np.exp(-2j * np.pi * np.arange(BINS // 2 + 1) / (2 * BINS))) ** 2
+        * 4.0  # half as many samples under the window: half the amplitude
+    ).T.astype(np.float32)
+)
+_HAMMING = np.hamming(WINDOW).astype(np.float32)
+_FLOOR_POWER = (_FILTERS_8K.sum(axis=0) * float((_HAMMING**2).sum()) * _FLOOR**2).astype(np.float32)
+
+
+def log_energies(samples: Samples) -> Floats:
+    """Log mel energies of every whole window in ``samples``, (frames, HEARD)."""
+    frames = (len(samples) - WINDOW) // SHIFT + 1
+    if frames <= 0:
+        return np.empty((0, HEARD), np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::SHIFT][:frames]
+    spectrum = np.fft.rfft(windows * _HAMMING, BINS)
+    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+    energies: Floats = np.log(power @ _FILTERS_8K + _FLOOR_POWER)
+    return energies
+
+
+class FrontEnd:
+    """Cuts a stream of samples into frames of log energies."""
+
+    def __init__(self) -> None:
+        self._rest = np.empty(0, np.int16)
+
+    def feed(self, samples: Samples) -> Floats:
+        """Frames completed by ``samples``, (n, HEARD)."""
+        joined = np.concatenate([self._rest, samples]) if len(self._rest) else samples
+        energies = log_energies(joined)
+        self._rest = joined[len(energies) * SHIFT :].copy()
+        return energies
+
+
+def with_differences(cepstra: Floats) -> Floats:
+    """Cepstra with first and second differences, (frames − 2·SPAN, 39): the edges are context only."""
+    if len(cepstra) <= 2 * SPAN:
+        return np.empty((0, 3 * CEPSTRA), np.float32)
+    first = cepstra[4:] - cepstra[:-4]
+    second = first[2:] - first[:-2]
+    return np.concatenate([cepstra[SPAN:-SPAN], first[1:-1], second], axis=1)

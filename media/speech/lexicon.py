@@ -1,0 +1,96 @@
+"""Pronunciations of English words, from the dictionary that comes with the PocketSphinx wheel.
+
+Light on purpose: ``ivrea check`` asks here which words of a flow can be heard at all, without
+loading the acoustic model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from media.speech.model import ModelError, bundled_folder
+
+Pronunciation = tuple[str, ...]
+
+DICTIONARY = "cmudict-en-us.dict"
+MAX_WORD = 40
+"""Letters; longer words are no words."""
+
+_PLAIN = re.compile(r"[a-z']+(?:[-.][a-z']+)*\.?", re.ASCII)
+
+
+class Lexicon:
+    """Looks words up in the text of the dictionary, 3 MB that are searched and never parsed as a whole."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Raises :class:`~media.speech.model.ModelError` when the dictionary cannot be read."""
+        path = path or bundled_folder() / DICTIONARY
+        try:
+            self._text = "\n" + path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelError(f"cannot read the pronunciation dictionary {path}: {error}") from error
+        self._known: dict[str, tuple[Pronunciation, ...]] = {}
+
+    def pronunciations(self, word: str) -> tuple[Pronunciation, ...]:
+        """All pronunciations of ``word`` (any case), most usual first; empty when it has none.
+
+        Apostrophes may be missing: flows compare words without punctuation ("dont").
+        """
+        word = word.casefold()
+        if word not in self._known:
+            self._known[word] = self._find(word)
+        return self._known[word]
+
+    def _find(self, word: str) -> tuple[Pronunciation, ...]:
+        if not word or len(word) > MAX_WORD or not _PLAIN.fullmatch(word):
+            return ()
+        if "-" in word:
+            return self._compound(word.split("-"))
+        found = self._lines(re.escape(word))
+        if not found and "'" not in word:
+            found = self._lines(word[0] + "".join("'?" + re.escape(letter) for letter in word[1:]))
+        return tuple(dict.fromkeys(found))
+
+    def _lines(self, pattern: str) -> list[Pronunciation]:
+        lines = re.finditer(rf"\n{pattern}(?:\(\d+\))? (.*)", self._text)
+        return [tuple(line[1].split()) for line in lines]
+
+    def _compound(self, parts: list[str]) -> tuple[Pronunciation, ...]:
+        """The parts of "twenty-one" one after the other, each in its most usual pronunciation."""
+        joined: Pronunciation = ()
+        for part in parts:
+            found = self.pronunciations(part)
+            if not found:
+                return ()
+            joined += found[0]
+        return (joined,)
+
+
+@lru_cache(maxsize=1)
+def bundled() -> Lexicon:
+    """The dictionary of the wheel, read once. Raises :class:`~media.speech.model.ModelError`."""
+    return Lexicon()
+
+
+def is_english(language: str) -> bool:
+    """Whether a language tag ("en", "en-GB", "en_us") names English."""
+    return re.split("[-_]", language.casefold(), maxsplit=1)[0] in ("", "en")
+
+
+def pronounceable(words: Iterable[str], language: str = "en", vosk_model: Path | None = None) -> set[str]:
+    """Those of ``words`` that the recogniser can *not* pronounce, and so will never hear.
+
+    With ``vosk_model`` the words of that model's own list are the ones that count. Raises
+    :class:`~media.speech.model.ModelError` when dictionary or model folder cannot be read.
+    """
+    if vosk_model is not None:
+        from media.speech.vosk_engine import unknown_words
+
+        return unknown_words(words, vosk_model)
+    if not is_english(language):
+        return set(words)
+    lexicon = bundled()
+    return {word for word in words if not lexicon.pronunciations(word)}

@@ -1,0 +1,323 @@
+"""The recogniser's process: ``python -m media.speech.recogniser --fd N --listen SOCKET``.
+
+Media workers connect to the Unix socket and stream utterances (:data:`media.protocol.ToRecogniser`);
+the control process holds the other end of ``--fd`` and is told :class:`~media.protocol.Ready` or
+:class:`~media.protocol.Failed`, then :class:`~media.protocol.RecogniserLoad`. When that end closes, the process leaves.
+
+Sound is queued per utterance and worked off in turns of a tenth of a second each, so that a
+long utterance delays a short one by little. What does not fit is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import selectors
+import socket
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from media import protocol
+from media.ipc import Link, LinkClosed, detach_from_terminal
+from media.speech.engine import Key, Recogniser
+from media.speech.model import ModelError
+
+TURN = 1600
+"""Bytes of sound of one turn: 100 ms."""
+LONGEST = 10.0
+"""Seconds of one utterance; workers end theirs after eight and a pre-roll."""
+MOST_WAITING = 30.0
+"""Seconds of sound that may wait in all; beyond it new utterances are refused."""
+MOST_WORDS = 200
+MOST_UNREAD = 1 << 20
+"""Bytes of answers that a worker may leave unread before its connection is broken off."""
+_BYTES_PER_SECOND = 16000
+
+
+@dataclass(slots=True)
+class Counters:
+    """Since the start of the process."""
+
+    decided: int = 0
+    refused: int = 0
+    cut: int = 0
+    broken: int = 0
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """An utterance's unheard sound; ``ends_at`` once its end has come."""
+
+    room: int = int(LONGEST * _BYTES_PER_SECOND)
+    sound: deque[bytes] = field(default_factory=deque)
+    ends_at: float | None = None
+    refused: bool = False
+    cut: bool = False
+
+
+class Desk:
+    """Takes messages of many connections, gives the recogniser its turns, collects the answers. No I/O."""
+
+    def __init__(self, recogniser: Recogniser, max_listening: int) -> None:
+        self.counters = Counters()
+        self.waiting_bytes = 0
+        self._recogniser = recogniser
+        self._max_listening = max_listening
+        self._open: dict[Key, _Waiting] = {}
+        self._turns: deque[Key] = deque()
+
+    @property
+    def utterances(self) -> int:
+        return len(self._open)
+
+    @property
+    def busy(self) -> bool:
+        """Whether :meth:`turn` has something to do."""
+        return bool(self._turns)
+
+    def take(self, connection: int, message: protocol.ToRecogniser) -> None:
+        """A message came from a worker."""
+        key = Key(connection, message.stream, message.ticket)
+        match message:
+            case protocol.Begin():
+                self._begin(key, message)
+            case protocol.Audio():
+                self._audio(key, message.pcm)
+            case protocol.End():
+                waiting = self._open.get(key)
+                if waiting is not None and waiting.ends_at is None:
+                    waiting.ends_at = message.at
+                    self._queue(key, waiting)
+            case protocol.Cancel():
+                self._forget(key)
+
+    def disconnect(self, connection: int) -> None:
+        """A worker is gone, and with it whoever waited for its utterances."""
+        for key in [key for key in self._open if key.connection == connection]:
+            self._forget(key)
+
+    def turn(self) -> list[tuple[int, protocol.FromRecogniser]]:
+        """Work off a little of the next utterance in line: answers, each with its connection."""
+        key = self._turns.popleft()
+        waiting = self._open.get(key)
+        if waiting is None:
+            return []
+        answers: list[tuple[int, protocol.FromRecogniser]] = []
+        if waiting.sound:
+            pcm = waiting.sound.popleft()
+            self.waiting_bytes -= len(pcm)
+            answers = [
+                (key.connection, protocol.WordSpotted(key.stream, key.ticket, word, confidence, at))
+                for word, confidence, at in self._recogniser.audio(key, pcm)
+            ]
+        if waiting.sound:
+            self._turns.append(key)
+        elif waiting.ends_at is not None:
+            words = [] if waiting.refused else self._recogniser.end(key)
+            del self._open[key]
+            self.counters.decided += not waiting.refused
+            answers.append((key.connection, protocol.UtteranceEnded(key.stream, key.ticket, words, waiting.ends_at)))
+        return answers
+
+    def _begin(self, key: Key, message: protocol.Begin) -> None:
+        self._forget(key)
+        waiting = self._open[key] = _Waiting()
+        full = len(self._open) > self._max_listening or self.waiting_bytes > MOST_WAITING * _BYTES_PER_SECOND
+        if full or len(message.words) > MOST_WORDS:
+            waiting.refused = True
+            self.counters.refused += 1
+            return
+        self._recogniser.begin(key, message.words, message.language, message.at)
+
+    def _audio(self, key: Key, pcm: bytes) -> None:
+        waiting = self._open.get(key)
+        if waiting is None or waiting.refused or waiting.ends_at is not None:
+            return
+        taken = pcm[: min(len(pcm), waiting.room) & ~1]
+        if len(taken) < len(pcm) and not waiting.cut:
+            waiting.cut = True
+            self.counters.cut += 1
+        if not taken:
+            return
+        waiting.room -= len(taken)
+        self.waiting_bytes += len(taken)
+        idle = not waiting.sound
+        waiting.sound.extend(taken[i : i + TURN] for i in range(0, len(taken), TURN))
+        if idle:
+            self._turns.append(key)
+
+    def _queue(self, key: Key, waiting: _Waiting) -> None:
+        """Give an utterance without sound its turn; one with sound is in line already."""
+        if not waiting.sound:
+            self._turns.append(key)
+
+    def _forget(self, key: Key) -> None:
+        waiting = self._open.pop(key, None)
+        if waiting is None:
+            return
+        self.waiting_bytes -= sum(map(len, waiting.sound))
+        with contextlib.suppress(ValueError):
+            self._turns.remove(key)
+        if not waiting.refused:
+            self._recogniser.cancel(key)
+
+
+class Server:
+    """The loop: control link, listening socket, workers' links, and turns in between."""
+
+    def __init__(self, control: Link[protocol.Message], listener: socket.socket, desk: Desk) -> None:
+        self._control = control
+        self._listener = listener
+        self._desk = desk
+        self._links: dict[int, Link[protocol.ToRecogniser]] = {}
+        self._next = 1
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(control, selectors.EVENT_READ, 0)
+        self._selector.register(listener, selectors.EVENT_READ, -1)
+        self._told: protocol.RecogniserLoad | None = None
+        self._tell_at = 0.0
+
+    def run(self) -> None:
+        """Serve until the control link ends."""
+        with contextlib.suppress(LinkClosed):
+            while True:
+                for key, events in self._selector.select(0.0 if self._desk.busy else 1.0):
+                    if key.data == 0:
+                        self._control.receive()
+                    elif key.data == -1:
+                        self._accept()
+                    else:
+                        self._serve(key.data, events)
+                if self._desk.busy:
+                    for connection, answer in self._desk.turn():
+                        self._answer(connection, answer)
+                self._tell()
+
+    def _accept(self) -> None:
+        try:
+            connected, _ = self._listener.accept()
+        except OSError:
+            return  # gone again before we looked, or no descriptor free: the worker tries anew
+        link: Link[protocol.ToRecogniser] = Link(connected, protocol.ToRecogniser)
+        self._links[self._next] = link
+        self._selector.register(link, selectors.EVENT_READ, self._next)
+        self._next += 1
+
+    def _serve(self, connection: int, events: int) -> None:
+        link = self._links.get(connection)
+        if link is None:
+            return
+        try:
+            if events & selectors.EVENT_WRITE:
+                self._flush(connection, link)
+            if events & selectors.EVENT_READ:
+                for message in link.receive():
+                    self._desk.take(connection, message)
+        except LinkClosed:
+            self._drop(connection)
+        except msgspec.MsgspecError:
+            self._desk.counters.broken += 1
+            self._drop(connection)
+
+    def _answer(self, connection: int, answer: protocol.FromRecogniser) -> None:
+        link = self._links.get(connection)
+        if link is None:
+            return
+        link.send(answer)
+        try:
+            self._flush(connection, link)
+        except LinkClosed:
+            self._drop(connection)
+
+    def _flush(self, connection: int, link: Link[protocol.ToRecogniser]) -> None:
+        link.flush()
+        if link.pending > MOST_UNREAD:
+            self._desk.counters.broken += 1
+            raise LinkClosed("answers are not read")
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.pending else 0)
+        self._selector.modify(link, wanted, connection)
+
+    def _drop(self, connection: int) -> None:
+        link = self._links.pop(connection)
+        self._selector.unregister(link)
+        link.close()
+        self._desk.disconnect(connection)
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        if now < self._tell_at:
+            return
+        self._tell_at = now + 1.0
+        desk, counters = self._desk, self._desk.counters
+        waiting = round(desk.waiting_bytes / _BYTES_PER_SECOND, 2)
+        load = protocol.RecogniserLoad(
+            desk.utterances, waiting, counters.decided, counters.refused, counters.cut, counters.broken
+        )
+        if load != self._told:
+            self._told = load
+            self._control.send(load)
+        self._control.flush()
+
+
+def make_recogniser(vosk_model: Path | None) -> Recogniser:
+    """Vosk when a model folder is given, otherwise the matcher. Raises :class:`~media.speech.model.ModelError`."""
+    if vosk_model is not None:
+        from media.speech.vosk_engine import VoskEngine
+
+        return VoskEngine(vosk_model)
+    from media.speech.matching import KeywordMatcher
+
+    return KeywordMatcher()
+
+
+def listen(path: Path) -> socket.socket:
+    """The socket for workers, readable by this user alone; a dead predecessor's is replaced."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o077)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(mask)
+    listener.listen(64)
+    listener.setblocking(False)
+    return listener
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the process; 1 when it cannot work at all."""
+    parser = argparse.ArgumentParser(prog="media.speech.recogniser")
+    parser.add_argument("--fd", type=int, required=True, help="descriptor of the control link")
+    parser.add_argument("--listen", type=Path, required=True, help="Unix socket for media workers")
+    parser.add_argument("--vosk-model", type=Path, default=None, help="folder of a vosk model (default: own matcher)")
+    parser.add_argument("--max-listening", type=int, default=100, help="utterances at a time")
+    options = parser.parse_args(arguments)
+    detach_from_terminal()
+    control: Link[protocol.Message] = Link.from_fd(options.fd, protocol.Report)
+    try:
+        recogniser = make_recogniser(options.vosk_model)
+        listener = listen(options.listen)
+    except (ModelError, OSError) as error:
+        control.send(protocol.Failed(str(error)))
+        with contextlib.suppress(LinkClosed):
+            control.flush()
+        return 1
+    control.send(protocol.Ready(os.getpid(), recogniser.about))
+    with contextlib.suppress(LinkClosed):
+        control.flush()
+    try:
+        Server(control, listener, Desk(recogniser, options.max_listening)).run()
+    finally:
+        listener.close()
+        options.listen.unlink(missing_ok=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
