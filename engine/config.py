@@ -292,6 +292,8 @@ class StoreConfig(Section):
     """Database URL for SQLAlchemy: ``sqlite+aiosqlite:///FILE`` or ``postgresql+asyncpg://USER:PASSWORD@HOST/NAME``."""
     recordings: Name = "recordings/"
     """Folder for recordings, in it ``YYYY/MM/DD/<call id>.wav`` (UTC)."""
+    state: Name = "state/"
+    """Folder for the journal and the rendered prompts. One daemon at a time."""
 
 
 class SpeechConfig(Section):
@@ -520,7 +522,11 @@ def _with_resolved_paths(config: Config, folder: Path) -> Config:
         return str(folder / Path(text).expanduser()) if text else text
 
     store = config.store.model_copy(
-        update={"url": _resolve_database(config.store.url, folder), "recordings": resolve(config.store.recordings)}
+        update={
+            "url": _resolve_database(config.store.url, folder),
+            "recordings": resolve(config.store.recordings),
+            "state": resolve(config.store.state),
+        }
     )
     http = config.http.model_copy(
         update={"tls_cert": resolve(config.http.tls_cert), "tls_key": resolve(config.http.tls_key)}

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import structlog
+from engine.log import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 RESOLVE_EVERY = 300.0
 """Seconds between look-ups of trunks' host names."""

@@ -10,12 +10,11 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import structlog
-
+from engine.log import get_logger
 from media import protocol
 from media.ipc import Child
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 START_PATIENCE = 20.0
 """Seconds that a new worker may take to say that it is ready."""

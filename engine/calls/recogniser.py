@@ -8,12 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import structlog
-
+from engine.log import get_logger
 from media import protocol
 from media.ipc import Child
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 START_PATIENCE = 30.0
 RESTART_PAUSE = 1.0

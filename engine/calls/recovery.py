@@ -9,50 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import structlog
-
 from engine.callbacks import records
-from engine.callbacks.journal import CallHistory
-from flows.call import Entered
+from engine.log import get_logger
 from flows.events import Narrator
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 REASON = "the server was killed while the call was running"
 
 
 def close_unfinished(
-    histories: Sequence[CallHistory],
+    histories: Sequence[records.CallHistory],
     append: Callable[[records.Record], None],
-    say_bye: Callable[[CallHistory], None],
+    say_bye: Callable[[records.CallHistory], None],
 ) -> int:
     """Give every history its end. Returns how many there were."""
     for history in histories:
         if history.dialog is not None:
             say_bye(history)
-        duration = max(history.last_at - history.answered_at, 0.0) if history.answered_at is not None else 0.0
-        narrator = Narrator.restore(
-            history.call,
-            history.started.caller,
-            history.started.callee,
-            history.notes,
-            answered_at=0.0 if history.answered_at is not None else None,
-        )
-        for callback in narrator.close(duration):
-            append(records.Noted(call=history.call, at=history.last_at, note=records.note_to_dict(callback)))
-        path = next((note.path for note in reversed(history.notes) if isinstance(note, Entered)), "")
-        append(
-            records.CallFinished(
-                call=history.call,
-                at=history.last_at,
-                by="error",
-                reason=REASON,
-                sip_status=0,
-                q850=None,
-                path=path,
-                duration=duration,
-                stats={},
-            )
-        )
+        started, answered, at = history.started, history.answered, history.last_known
+        duration = max(at - answered.at, 0.0) if answered is not None else 0.0
+        notes = history.flow_notes()
+        narrator = Narrator.restore(history.call, started.caller, started.callee, notes)
+        for callback in narrator.close(answered.at if answered is not None else None, at):
+            append(records.Noted(at, call=history.call, note=records.note_to_data(callback)))
+        path = narrator.path
+        append(records.CallFinished(at, call=history.call, by="error", reason=REASON, path=path, duration=duration))
         log.info("call ended", call_id=history.call, how=REASON, by="error", path=path, duration=round(duration, 2))
     return len(histories)

@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import structlog
 
 from engine.callbacks import records
 from engine.calls.live import LiveCall
 from engine.calls.media import MediaError, MediaPool, Stream, StreamReport
+from engine.log import get_logger
 from engine.sip import offer_answer, sdp
-from engine.sip.session import Session
+from engine.sip.server import IncomingSession
 from flows.call import CallEnded, EndedBy, Note, Prompt, TransferOutcome
 from flows.executor import Executor, Settings
 from flows.graph import Graph
 from media import protocol
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 STOP_PATIENCE = 5.0
 """Seconds that a flow may take to notice that its call is over."""
@@ -66,7 +66,7 @@ class CallSupervisor:
 
     def __init__(
         self,
-        session: Session,
+        session: IncomingSession,
         *,
         caller: str,
         callee: str,
@@ -225,7 +225,7 @@ class CallSupervisor:
 
     async def answer(self) -> float:
         """Answer the INVITE with what we can do of its offer, or with an offer of ours when it had none."""
-        body = self.session.request.body
+        body = self.session.offer
         try:
             if body:
                 offer = sdp.parse(body)
@@ -260,7 +260,7 @@ class CallSupervisor:
         self._pump()
 
     def put_down(self, note: Note) -> None:
-        self._append(records.Noted(call=self.id, at=time.time(), note=records.note_to_dict(note)))
+        self._append(records.Noted(call=self.id, at=time.time(), note=records.note_to_data(note)))
         self._log.debug("note", **{type(note).__name__.lower(): dataclasses.asdict(note)})
 
     # --- media --------------------------------------------------------------------------

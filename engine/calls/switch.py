@@ -8,17 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import structlog
-
 from engine.calls.admission import NumberFrom, Source, TrunkBook
 from engine.calls.media import MediaPool
 from engine.calls.numbers import NumberPlan
 from engine.calls.supervisor import CallPlan, CallSupervisor, Limits
-from engine.sip import session as sip
+from engine.log import get_logger
+from engine.sip import events
 from engine.sip.digest import Challenger
 from engine.sip.flow import Flow
+from engine.sip.server import IncomingSession
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 BUSY_RETRY_AFTER = 5
 DRAIN_RETRY_AFTER = 30
@@ -56,7 +56,7 @@ class Switch:
         is_open: bool,
         max_calls: int,
         pool: MediaPool,
-        limits_for: Callable[[sip.Session], Limits],
+        limits_for: Callable[[IncomingSession], Limits],
         append: Callable[..., None],
         pump: Callable[[], None],
     ) -> None:
@@ -78,31 +78,31 @@ class Switch:
 
     # --- SIP events ---------------------------------------------------------------------
 
-    def take(self, event: sip.Event) -> None:
+    def take(self, event: events.SessionEvent) -> None:
         """An event of the SIP endpoint that belongs to a session."""
-        if isinstance(event, sip.Invited):
+        if isinstance(event, events.Invited):
             self._invited(event.session)
             return
         call = self.calls.get(event.session.id)
         if call is None:
             return
         match event:
-            case sip.Acknowledged(sdp=body):
+            case events.Acknowledged(sdp=body):
                 call.acknowledged(body)
-            case sip.Reoffered(sdp=body):
+            case events.Reoffered(sdp=body):
                 call.reoffered(body)
-            case sip.InfoReceived(content_type=content_type, body=content):
+            case events.InfoReceived(content_type=content_type, body=content):
                 call.info(content_type, content)
-            case sip.ReferProgress(status=status, reason=reason, final=final):
+            case events.ReferProgress(status=status, reason=reason, final=final):
                 call.refer_progress(status, reason, final=final)
-            case sip.ReferRefused(status=status, reason=reason):
+            case events.ReferRefused(status=status, reason=reason):
                 call.refer_progress(status, reason, final=True)
-            case sip.Ended(by=by, status=status, reason=reason):
+            case events.Ended(by=by, status=status, reason=reason):
                 call.sip_ended(by, status, reason)
             case _:
                 pass
 
-    def _invited(self, session: sip.Session) -> None:
+    def _invited(self, session: IncomingSession) -> None:
         self.counters.offered += 1
         if self.draining:
             self._refuse(session, 503, "draining", retry_after=DRAIN_RETRY_AFTER)
@@ -121,7 +121,7 @@ class Switch:
             return
         self._begin(session, source, number, plan)
 
-    def _source(self, session: sip.Session) -> Source | None:
+    def _source(self, session: IncomingSession) -> Source | None:
         """Who calls; None when the call was refused or challenged."""
         host = session.flow.remote[0]
         trunk = self.trunks.find(host)
@@ -134,7 +134,7 @@ class Switch:
             return Source("anyone", "anyone")
         return self._authenticated(session)
 
-    def _authenticated(self, session: sip.Session) -> Source | None:
+    def _authenticated(self, session: IncomingSession) -> Source | None:
         name = session.request.from_.uri.user or ""
         if self._devices.password(name) is None:
             log.warning("caller_unknown", host=session.flow.remote[0], user=name)
@@ -150,7 +150,7 @@ class Switch:
 
     def _refuse(
         self,
-        session: sip.Session,
+        session: IncomingSession,
         status: int,
         why: str,
         *,
@@ -162,7 +162,7 @@ class Switch:
             headers = (*headers, ("Retry-After", str(retry_after)))
         session.reject(status, self._loop.time(), headers=headers)
 
-    def _begin(self, session: sip.Session, source: Source, number: str, plan: CallPlan) -> None:
+    def _begin(self, session: IncomingSession, source: Source, number: str, plan: CallPlan) -> None:
         call = CallSupervisor(
             session,
             caller=session.request.from_.uri.user or "",
@@ -204,10 +204,8 @@ class Switch:
             await asyncio.wait(self._tasks)
 
 
-def dialled(session: sip.Session, number_from: NumberFrom) -> str:
+def dialled(session: IncomingSession, number_from: NumberFrom) -> str:
     """The number that was called: the user part of the Request-URI, or of To where a trunk wants that."""
     request = session.request
     uri = request.to.uri if number_from == "to" else request.ruri
     return uri.user or ""
-
-

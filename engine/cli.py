@@ -1,0 +1,170 @@
+"""The ``ivrea`` command. Exit status: 0 done, 1 the thing asked about is not good, 2 usage."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from engine import log
+from engine.config import Config, ConfigError, load
+
+app = typer.Typer(
+    name="ivrea",
+    help="Ivrea, a softswitch daemon for interactive voice response: SIP in, a call flow on each call, callbacks out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class KeysBy(str, Enum):
+    """How the test caller presses keys."""
+
+    rfc4733 = "rfc4733"
+    inband = "inband"
+    info = "info"
+
+
+class LogLevel(str, Enum):
+    """How much the daemon says."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="TOML file; without it ivrea.toml in this folder, or the defaults."),
+]
+FlowFile = Annotated[
+    Path, typer.Argument(help="The flow document: JSON, or plain text to speak. [b]-[/b] reads stdin.")
+]
+Dialect = Annotated[str, typer.Option(help="Dialect of the document; found out from it when not given.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Script = Annotated[
+    str,
+    typer.Option(
+        "--script",
+        "-s",
+        help="What the caller does, separated by semicolons: say TEXT, press KEYS (after the prompt), "
+        "say! and press! (at once), wait SECONDS, hangup.",
+    ),
+]
+
+
+def fail(message: str, status: int = 2) -> NoReturn:
+    """Say what is wrong and leave."""
+    err.print(f"[red]ivrea:[/red] {escape(message)}")
+    raise typer.Exit(status)
+
+
+def read_config(path: Path | None) -> Config:
+    """The configuration, or the end with status 2."""
+    try:
+        return load(path)
+    except ConfigError as error:
+        fail(str(error))
+
+
+@app.command()
+def serve(
+    config: ConfigFile = None,
+    log_level: Annotated[LogLevel, typer.Option(help="How much is logged.")] = LogLevel.info,
+) -> None:
+    """Run the daemon until SIGTERM. SIGHUP reloads flows and numbers; running calls keep theirs."""
+    from engine.daemon import Daemon, StartError
+
+    loaded = read_config(config)
+    log.setup(level=log_level.value)
+
+    async def run() -> None:
+        daemon = Daemon(loaded, reload_config=lambda: load(config))
+        try:
+            await daemon.start()
+        except StartError as error:
+            fail(str(error), status=1)
+        for line in daemon.welcome():
+            out.print(line)
+        sys.stdout.flush()
+        await daemon.run()
+
+    asyncio.run(run())
+
+
+@app.command()
+def dial(
+    sip_uri: Annotated[str, typer.Argument(help="Whom to call, for example sip:1000@127.0.0.1")],
+    script: Script = "",
+    dtmf: Annotated[KeysBy, typer.Option(help="How keys are sent.")] = KeysBy.rfc4733,
+    record: Annotated[
+        Path | None, typer.Option(help="Record the call into this WAV file: far end left, us right.")
+    ] = None,
+    voice: Annotated[str, typer.Option(help="Voice that says what the script says.")] = "en",
+    as_json: AsJson = False,
+) -> None:
+    """Place a test call, follow a script on it, and report what was heard and sent."""
+    from engine.caller import CallerError, CallReport, TestCaller
+
+    log.setup(level="warning")
+    statements = read_script(script)
+
+    async def call() -> CallReport:
+        return await TestCaller(sip_uri, statements, dtmf=dtmf.value, record=record, voice=voice).run()
+
+    try:
+        report = asyncio.run(call())
+    except CallerError as error:
+        fail(str(error), status=1)
+    except KeyboardInterrupt:
+        fail("interrupted", status=1)
+    if as_json:
+        print(json.dumps(report.to_json()))  # noqa: T201
+    else:
+        for line in report.in_words():
+            out.print(escape(line))
+    if not report.answered or not report.finished:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(config: ConfigFile = None) -> None:
+    """Let the daemon call itself: two-way sound, keys by three methods, words, recording, callbacks."""
+    from engine.doctor import Check, Doctor
+
+    loaded = read_config(config)
+    log.setup(level="error")
+    marks = {"ok": "[green]ok[/green]     ", "warning": "[yellow]warning[/yellow]", "failed": "[red]FAILED[/red] "}
+
+    def show(check: Check) -> None:
+        out.print(f"{marks[check.state]}  {escape(check.name)}: {escape(check.detail)}")
+
+    async def examine() -> bool:
+        return await Doctor(loaded, show).run()
+
+    if not asyncio.run(examine()):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point of the ``ivrea`` command."""
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""The daemon: everything put together, started in order, and stopped in the reverse one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import resource
+import signal
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from engine.api.ops import make_app
+from engine.api.server import WebServer, WebServerError
+from engine.callbacks.fetch import Fetcher
+from engine.callbacks.journal import Journal, JournalError
+from engine.callbacks.records import CallHistory
+from engine.callbacks.service import CallbackService, StoreError
+from engine.calls.admission import TrunkAddress, TrunkBook
+from engine.calls.flowbook import FlowBook, FlowError
+from engine.calls.media import MediaError, MediaPool
+from engine.calls.prompts import PromptMaker
+from engine.calls.recogniser import RecogniserError, RecogniserProcess
+from engine.calls.recovery import close_unfinished
+from engine.calls.supervisor import Limits
+from engine.calls.switch import Switch
+from engine.config import Config, ConfigError
+from engine.log import get_logger
+from engine.sip import events
+from engine.sip.endpoint import Endpoint
+from engine.sip.session import Session
+from engine.transport import SipTransport, TransportError
+from engine.trunks import Registrations
+from media.tts.store import PromptStore
+from media.tts.synth import Synth, SynthError
+
+log = get_logger(__name__)
+
+DRAIN_PATIENCE = 30.0
+"""Seconds that running calls get after SIGTERM before they are ended."""
+
+HEARTBEAT = 5.0
+FILES_PER_CALL = 4
+"""RTP, RTCP, and room for a recording and a connection."""
+
+FILES_RESERVED = 200
+
+
+class StartError(Exception):
+    """The daemon cannot start; the text says what and why."""
+
+
+class Daemon:
+    """One Ivrea. ``await start()``, then ``await run()`` until it is told to stop."""
+
+    def __init__(self, config: Config, reload_config: Callable[[], Config] | None = None) -> None:
+        self.config = config
+        self._reload_config = reload_config
+        self._stack = contextlib.AsyncExitStack()
+        self._stop = asyncio.Event()
+        self._stopping = False
+
+    # --- start --------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Bring everything up, in order. Raises :class:`StartError` and leaves nothing behind."""
+        try:
+            await self._start()
+        except (
+            FlowError,
+            JournalError,
+            MediaError,
+            RecogniserError,
+            StoreError,
+            SynthError,
+            TransportError,
+            WebServerError,
+        ) as error:
+            await self._stack.aclose()
+            raise StartError(str(error)) from error
+        except BaseException:
+            await self._stack.aclose()
+            raise
+
+    async def _start(self) -> None:
+        config = self.config
+        state = Path(config.store.state)
+        max_calls = _capacity(config)
+
+        self.journal = Journal.open(state / "journal")
+        self._stack.callback(self.journal.close)
+        self.callbacks = CallbackService(self.journal, config)
+        await self.callbacks.start()
+        self._stack.push_async_callback(self.callbacks.close)
+
+        fetcher = Fetcher(allow_private=config.callbacks.allow_private, timeout=30.0)
+        self._stack.push_async_callback(fetcher.close)
+        prompts = PromptStore(state / "prompts")
+        self.synth = Synth(prompts)
+        self._stack.push_async_callback(self.synth.close)
+        await self.synth.start()
+        self.flows = FlowBook(PromptMaker(prompts, self.synth, fetcher).for_flow)
+        plan = await self.flows.load(config)
+
+        self.pool = MediaPool(config.rtp.port_range, config.rtp.worker_count)
+        self._stack.push_async_callback(self.pool.close)
+        await self.pool.start()
+        self.recogniser = RecogniserProcess(
+            vosk_model=config.speech.vosk_model,
+            max_listening=config.speech.max_listening,
+            on_path=self.pool.use_recogniser,
+        )
+        self._stack.push_async_callback(self.recogniser.close)
+        await self.recogniser.start()
+
+        self.transport = SipTransport(
+            lambda contact_host: Endpoint(
+                random=random.SystemRandom(),
+                user_agent="Ivrea",
+                contact_host=contact_host,
+                devices={device.name: device.password.get_secret_value() for device in config.devices},
+            ),
+            on_event=self._on_event,
+            advertise=config.sip.advertised,
+        )
+        self._stack.push_async_callback(self.transport.close)
+        trunks = TrunkBook(TrunkAddress(trunk.name, trunk.address.host, trunk.number_from) for trunk in config.trunks)
+        await trunks.resolve()
+        self.switch = Switch(
+            plan=plan,
+            trunks=trunks,
+            registrar=self.transport.endpoint.registrar,
+            is_open=config.sip.open,
+            max_calls=max_calls,
+            pool=self.pool,
+            limits_for=self._limits_for,
+            append=self.journal.append,
+            pump=self.transport.pump,
+        )
+        self._background(trunks.keep_resolving())
+        self._background(self._heartbeat())
+
+        self.web = WebServer(make_app(self), config.http)
+        await self.web.start()
+        self._stack.push_async_callback(self.web.close)
+        await self.transport.listen(config.sip.listen)
+        close_unfinished(self.journal.unfinished_calls(), self.journal.append, self._say_bye)
+        self.registrations = Registrations(self.transport, config.trunks)
+        self.registrations.start()
+        self._stack.push_async_callback(self.registrations.close)
+
+    def _background(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._stack.push_async_callback(end)
+
+    async def _heartbeat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            self.journal.heartbeat()
+
+    # --- the life -----------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT: drain, then stop. SIGHUP reloads flows and numbers."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_stop)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._background(self.reload()))
+        try:
+            await self._stop.wait()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+        await self.stop(patience=DRAIN_PATIENCE)
+
+    def _asked_to_stop(self) -> None:
+        if self._stopping:  # asked a second time: no more patience
+            for call in list(self.switch.calls.values()):
+                call.call.end("limit", "the server is shutting down")
+        self._stopping = True
+        self._stop.set()
+
+    async def stop(self, patience: float) -> None:
+        """Refuse new calls, let those that run end, end the rest after ``patience`` seconds, leave."""
+        await self.registrations.unregister()
+        await self.switch.drain(patience)
+        await self.transport.settle()
+        await self._stack.aclose()
+        log.info("ivrea is down")
+
+    async def reload(self) -> None:
+        """Read configuration and flows again; on any error everything stays as it was. Running calls keep theirs."""
+        try:
+            config = self._reload_config() if self._reload_config is not None else self.config
+            self.switch.plan = await self.flows.load(config)
+        except (ConfigError, FlowError) as error:
+            log.error("reload_failed", error=str(error))
+            return
+        log.info("reloaded", numbers=len(config.numbers))
+
+    # --- what SIP says ------------------------------------------------------------------
+
+    def _on_event(self, event: events.Event) -> None:
+        match event:
+            case events.RegistrationChanged():
+                self.registrations.changed(event)
+            case events.ByeFinished(call_id=call_id, status=status):
+                log.info("bye_after_restart", sip_call_id=call_id, status=status)
+            case events.DeviceChanged(name=name, contact=contact):
+                log.info("device_registered" if contact else "device_gone", device=name, contact=contact)
+            case events.OptionsAnswered():
+                pass
+            case _:
+                self.switch.take(event)
+
+    def _say_bye(self, history: CallHistory) -> None:
+        self.transport.resume_bye(history.dialog or {}, "the server was restarted")
+
+    def _limits_for(self, session: Session) -> Limits:
+        """Limits of a call, and the addresses of its media: those that its signalling came over, or as configured."""
+        local = self.transport.local_host(session.flow)
+        bind = local
+        if self.config.rtp.advertise:
+            bind = "::" if ":" in local else "0.0.0.0"  # noqa: S104 - NAT: any address may be the one
+        return Limits(
+            max_duration=self.config.calls.max_duration,
+            rtp_timeout=self.config.rtp.timeout,
+            settle=self.config.calls.settle_ms / 1000,
+            bind_host=bind,
+            media_host=self.config.rtp.advertise or local,
+        )
+
+    # --- what people ask ----------------------------------------------------------------
+
+    @property
+    def sip_port(self) -> int:
+        """The first port that SIP is heard on."""
+        return self.transport.addresses[0].port
+
+    def about(self) -> str:
+        """What was chosen at the start, in a line."""
+        speech = self.synth.unavailable_reason or self.synth.about
+        return f"speech: {speech}; words: {self.recogniser.about}; {len(self.pool.workers)} media workers"
+
+    def health(self) -> dict[str, Any]:
+        """For ``/healthz``."""
+        workers = sum(worker.ready.is_set() for worker in self.pool.workers)
+        status = "draining" if self.switch.draining else "ok" if workers == len(self.pool.workers) else "degraded"
+        return {
+            "status": status,
+            "calls": len(self.switch.calls),
+            "workers": workers,
+            "journal_backlog": self.journal.backlog,
+            **self.callbacks.health(),
+        }
+
+    def gauges(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
+        """For ``/metrics``: what goes up and down."""
+        yield "ivrea_calls", "Calls on this process now.", {}, len(self.switch.calls)
+        yield "ivrea_journal_backlog", "Records that the disk has not taken.", {}, self.journal.backlog
+        for worker in self.pool.workers:
+            labels = {"worker": worker.name}
+            yield "ivrea_media_worker_up", "1 when the worker is ready.", labels, float(worker.ready.is_set())
+            if worker.load is not None:
+                yield "ivrea_media_streams", "Streams open.", labels, worker.load.streams
+                for quantile, value in (("0.5", worker.load.late_ms_p50), ("0.99", worker.load.late_ms_p99)):
+                    yield (
+                        "ivrea_media_lateness_ms",
+                        "Lateness of the tick over the last second.",
+                        {**labels, "quantile": quantile},
+                        value,
+                    )
+        yield from self.callbacks.gauges()
+
+    def counts(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
+        """For ``/metrics``: what only grows."""
+        counters = self.switch.counters
+        yield "ivrea_calls_offered", "INVITEs that reached the switch.", {}, counters.offered
+        for why, number in counters.refused.items():
+            yield "ivrea_calls_refused", "Calls refused, by reason.", {"reason": why}, number
+        for by, number in counters.ended.items():
+            yield "ivrea_calls_ended", "Calls ended, by whom.", {"by": by}, number
+        for name, number in self.transport.counts():
+            yield "ivrea_sip", "SIP traffic.", {"what": name}, number
+        for worker in self.pool.workers:
+            labels = {"worker": worker.name}
+            yield "ivrea_media_worker_restarts", "Times that the worker died.", labels, worker.restarts
+            if worker.load is not None:
+                yield "ivrea_media_kernel_drops", "Packets dropped by the kernel.", labels, worker.load.kernel_drops
+                yield "ivrea_media_ring_drops", "Recording blocks lost.", labels, worker.load.ring_drops
+                yield "ivrea_words_not_heard", "Utterances nobody had time for.", labels, worker.load.not_listening
+        yield from self.callbacks.counts()
+
+
+def _capacity(config: Config) -> int:
+    """Calls that fit into the port range and the file descriptors, whose limit is raised first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or soft < hard:
+        with contextlib.suppress(ValueError, OSError):
+            wanted = hard if hard != resource.RLIM_INFINITY else max(soft, 1_048_576)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    low, high = config.rtp.port_range
+    by_ports = (high + 1 - low) // 2
+    by_files = config.rtp.worker_count * max((soft - FILES_RESERVED) // FILES_PER_CALL, 1)
+    return max(1, min(by_ports, by_files))
