@@ -17,6 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from kit import sound
+from kit.sound import Samples
+
 ROOT = Path(__file__).parents[3]
 T = TypeVar("T")
 _dice = random.Random(os.getpid())
@@ -118,6 +121,7 @@ class Daemon:
         record: Iterable[str] = (),
         trunks: Sequence[Mapping[str, object]] = (),
         devices: Sequence[Mapping[str, object]] = (),
+        sounds: Mapping[str, Samples] | None = None,
         host: str = "127.0.0.1",
     ) -> None:
         self.folder = folder
@@ -142,6 +146,8 @@ class Daemon:
         self._numbers: list[str] = []
         for number, tree in flows.items():
             self.write_flow(number, tree)
+        for name, samples in (sounds or {}).items():
+            sound.write_wav(folder / name, samples)
 
     # --- configuration ------------------------------------------------------------------------
 
@@ -299,6 +305,33 @@ class Daemon:
 
     def wait_log(self, text: str, patience: float = 10.0, *, count: int = 1) -> None:
         poll(lambda: self.log().count(text) >= count or None, patience, f"{text!r} was not logged {count} times")
+
+    def call_id(self, sip_call_id: str, patience: float = 5.0) -> str:
+        """The daemon's own id of the call with this SIP Call-ID."""
+
+        def begun() -> str | None:
+            rows = (row for row in self.events() if row.get("event") == "call started")
+            return next((str(row["call_id"]) for row in rows if row.get("sip_call_id") == sip_call_id), None)
+
+        return poll(begun, patience, f"no call with Call-ID {sip_call_id}")
+
+    def closing(self, sip_call_id: str, patience: float = 10.0) -> dict[str, Any]:
+        """The closing line of a call; there may be only one."""
+        call = self.call_id(sip_call_id)
+
+        def lines() -> list[dict[str, Any]] | None:
+            return [row for row in self.ended() if row.get("call_id") == call] or None
+
+        rows = poll(lines, patience, f"call {call} has no closing line")
+        assert len(rows) == 1, f"call {call} ended {len(rows)} times"
+        return rows[0]
+
+    def recording(self, sip_call_id: str) -> Path:
+        """The recording of a call."""
+        call = self.call_id(sip_call_id)
+        return poll(
+            lambda: next((path for path in self.recordings() if path.stem == call), None), 5, f"no recording of {call}"
+        )
 
     def recordings(self) -> list[Path]:
         return sorted((self.folder / "recordings").rglob("*.wav"))

@@ -1,0 +1,168 @@
+"""baresip as a softphone: a configuration folder of its own, driven over its TCP control socket."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from kit import sound
+from kit.daemon import free_port, free_range, poll
+from kit.sound import Samples
+
+MODULE_FOLDERS = (
+    "/usr/lib/baresip/modules",
+    "/usr/lib/x86_64-linux-gnu/baresip/modules",
+    "/usr/local/lib/baresip/modules",
+)
+
+
+class Baresip:
+    """One baresip process. ``audio`` is played to the far end from the answer on, once."""
+
+    def __init__(self, folder: Path, *, user: str = "baresip", audio: Samples | None = None) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.user = user
+        self.control_port = free_port(socket.SOCK_STREAM)
+        self.sip_port = free_port()
+        self._low, self._high = free_range(20)
+        self.events: list[dict[str, Any]] = []
+        self._buffer = b""
+        self._write_configuration(audio if audio is not None else sound.silence(30.0))
+        self._log = (folder / "baresip.log").open("wb")
+        self.process = subprocess.Popen(
+            [shutil.which("baresip") or "baresip", "-f", str(folder), "-s"],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+        self._control = poll(self._connect, 10, "baresip's control socket did not open")
+
+    def _connect(self) -> socket.socket | None:
+        if self.process.poll() is not None:
+            raise AssertionError(f"baresip left with {self.process.returncode}:\n{self.log()}")
+        try:
+            return socket.create_connection(("127.0.0.1", self.control_port), timeout=1)
+        except OSError:
+            return None
+
+    def _write_configuration(self, audio: Samples) -> None:
+        modules = next((Path(folder) for folder in MODULE_FOLDERS if Path(folder).is_dir()), None)
+        assert modules is not None, "baresip's modules were not found"
+        sound.write_wav(self.folder / "caller.wav", audio)
+        lines = [
+            f"sip_listen 127.0.0.1:{self.sip_port}",
+            f"rtp_ports {self._low}-{self._high}",
+            f"audio_source aufile,{self.folder / 'caller.wav'}",
+            "audio_player aufile,/dev/null",
+            "audio_alert aufile,/dev/null",
+            "audio_srate 8000-8000",
+            "audio_channels 1-1",
+            "audio_buffer 20-160",
+            f"module_path {modules}",
+            "module g711.so",
+            "module aufile.so",
+            "module_tmp uuid.so",
+            "module_tmp account.so",
+            "module_app menu.so",
+            "module_app ctrl_tcp.so",
+            f"ctrl_tcp_listen 127.0.0.1:{self.control_port}",
+        ]
+        (self.folder / "config").write_text("\n".join(lines) + "\n")
+        (self.folder / "accounts").write_text(
+            f"<sip:{self.user}@127.0.0.1:{self.sip_port}>;regint=0;audio_codecs=PCMU/8000/1,PCMA/8000/1\n"
+        )
+        (self.folder / "contacts").write_text("")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        if kind is not None:
+            print(f"--- baresip:\n{self.log()[-4000:]}")
+
+    def close(self) -> None:
+        self._control.close()
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(3)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._log.close()
+
+    def log(self) -> str:
+        return (self.folder / "baresip.log").read_text(errors="replace")
+
+    # --- control: JSON in netstrings ------------------------------------------------------------
+
+    def command(self, command: str, parameters: str = "", patience: float = 5.0) -> dict[str, Any]:
+        """Run a command of baresip's menu; its answer."""
+        token = f"{time.monotonic_ns()}"
+        body = json.dumps({"command": command, "params": parameters, "token": token}).encode()
+        self._control.sendall(b"%d:%s," % (len(body), body))
+        return self._read_until(
+            lambda row: row.get("response") and row.get("token") == token, patience, f"answer to {command}"
+        )
+
+    def wait_event(self, kind: str, patience: float = 10.0) -> dict[str, Any]:
+        """Wait for an event such as ``CALL_ESTABLISHED`` or ``CALL_CLOSED``."""
+        for row in self.events:
+            if row.get("type") == kind:
+                return row
+        return self._read_until(lambda row: row.get("type") == kind, patience, kind)
+
+    def _read_until(self, wanted: Any, patience: float, what: str) -> dict[str, Any]:
+        deadline = time.monotonic() + patience
+        while True:
+            for row in self._rows():
+                if row.get("event"):
+                    self.events.append(row)
+                if wanted(row):
+                    return row
+            left = deadline - time.monotonic()
+            if left <= 0:
+                kinds = [row.get("type") for row in self.events]
+                raise AssertionError(
+                    f"no {what} from baresip within {patience} s; events {kinds}\n{self.log()[-3000:]}"
+                )
+            self._control.settimeout(left)
+            try:
+                data = self._control.recv(65536)
+            except TimeoutError:
+                continue
+            assert data, f"baresip closed its control socket\n{self.log()[-3000:]}"
+            self._buffer += data
+
+    def _rows(self) -> list[dict[str, Any]]:
+        rows = []
+        while b":" in self._buffer:
+            size, _, rest = self._buffer.partition(b":")
+            if len(rest) <= int(size):
+                break
+            rows.append(json.loads(rest[: int(size)]))
+            self._buffer = rest[int(size) + 1 :]
+        return rows
+
+    # --- a call ---------------------------------------------------------------------------------
+
+    def dial(self, uri: str) -> None:
+        answer = self.command("dial", uri)
+        assert answer.get("ok"), answer
+
+    def press(self, key: str) -> None:
+        self.command("sndcode", key)
+
+    def hangup(self) -> None:
+        self.command("hangup")

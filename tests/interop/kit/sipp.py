@@ -1,0 +1,120 @@
+"""SIPp as a peer: scenarios are XML files in ``scenarios/``, ``@NAME@`` in them is filled in per run."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit import sound
+from kit.daemon import free_port, free_range, poll
+from kit.sound import Samples
+
+SCENARIOS = Path(__file__).parents[1] / "scenarios"
+
+
+@dataclass(slots=True)
+class Sipp:
+    """A running SIPp. Its messages, errors and log lie in its folder."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    port: int
+
+    def finish(self, patience: float = 40.0) -> None:
+        """Wait for the end of all calls; a failed call fails the test with what SIPp has to say."""
+        try:
+            status = self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            raise AssertionError(f"SIPp was not done within {patience} s\n{self.story()}") from None
+        assert status == 0, f"SIPp left with {status}\n{self.story()}"
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def story(self) -> str:
+        parts = [path.read_text(errors="replace")[-6000:] for path in sorted(self.folder.glob("sipp_*"))]
+        return "\n".join(parts)
+
+    def messages(self) -> str:
+        return (self.folder / "sipp_messages").read_text(errors="replace")
+
+    def log(self) -> str:
+        path = self.folder / "sipp_logs"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+
+def start(
+    scenario: str,
+    folder: Path,
+    *,
+    server: tuple[str, int] | None = None,
+    number: str = "1000",
+    fill: dict[str, str] | None = None,
+    audio: Samples | None = None,
+    calls: int = 1,
+    rate: float = 1.0,
+    together: int = 0,
+    transport: str = "u1",
+    arguments: Sequence[str] = (),
+) -> Sipp:
+    """Start ``scenario``: towards ``server`` as a caller, or listening when there is none.
+
+    ``audio`` becomes ``caller.ul`` in the folder, which is what the scenarios play.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = (SCENARIOS / f"{scenario}.xml").read_text()
+    for name, value in (fill or {}).items():
+        text = text.replace(f"@{name}@", value)
+    (folder / "scenario.xml").write_text(text)
+    (folder / "caller.ul").write_bytes(sound.to_ulaw(audio if audio is not None else sound.silence(60.0)))
+    port = free_port()
+    low, _ = free_range(2 * calls + 10)
+    command = ["sipp", "-sf", "scenario.xml", "-i", "127.0.0.1", "-p", str(port), "-m", str(calls), "-t", transport]
+    command += ["-nostdin", "-timeout", "120", "-timeout_error", "-bind_local", "-mi", "127.0.0.1", "-mp", str(low)]
+    command += ["-trace_msg", "-message_file", "sipp_messages", "-trace_err", "-error_file", "sipp_errors"]
+    command += ["-trace_logs", "-log_file", "sipp_logs", "-skip_rlimit", *arguments]
+    if server is not None:
+        command += ["-s", number, "-r", str(rate), "-l", str(together or calls), f"{server[0]}:{server[1]}"]
+    with (folder / "sipp_output").open("wb") as output:
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+    running = Sipp(process, folder, port)
+    if server is None:
+        poll(lambda: _listens(running), 5, "SIPp did not listen")
+    return running
+
+
+def _listens(sipp: Sipp) -> bool | None:
+    if sipp.process.poll() is not None:
+        raise AssertionError(f"SIPp left with {sipp.process.returncode}\n{sipp.story()}")
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        try:
+            probe.bind(("127.0.0.1", sipp.port))
+        except OSError:
+            return True
+    return None
+
+
+def write_dtmf_pcap(path: Path, key: str, *, on: float = 0.1, marker: bool = True, event_type: int = 101) -> Path:
+    """An Ethernet capture of one RFC 4733 key, for ``play_pcap_audio``: with or without its marker."""
+    code = "0123456789*#ABCD".index(key)
+    frames = max(1, round(on / 0.02))
+    records = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)]
+    for index in range(frames + 2):
+        body = struct.pack("!BBH", code, (0x80 if index >= frames - 1 else 0) | 10, min(index + 1, frames) * 160)
+        first = 0x80 if marker and index == 0 else 0
+        rtp = struct.pack("!BBHII", 0x80, first | event_type, 1000 + index, 48000, 0x1234) + body
+        udp = struct.pack("!HHHH", 40000, 40002, 8 + len(rtp), 0) + rtp
+        ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, b"\x7f\0\0\1", b"\x7f\0\0\1") + udp
+        frame = b"\0" * 12 + b"\x08\0" + ip
+        at = min(index, frames - 1) * 20_000
+        records.append(struct.pack("<IIII", 0, at, len(frame), len(frame)) + frame)
+    path.write_bytes(b"".join(records))
+    return path
