@@ -88,14 +88,11 @@ def test_sipp_against_sipp(tmp_path: Path) -> None:
 
 @pytest.mark.peer("sipp")
 def test_a_failed_scenario_fails_the_test(tmp_path: Path) -> None:
-    uas = sipp.start("uas_echo", tmp_path / "uas")
-    fill = {"TARGET": "x", "OUTCOME": "200 OK"}
-    uac = sipp.start(
-        "uac_refer", tmp_path / "uac", server=("127.0.0.1", uas.port), fill=fill, arguments=["-recv_timeout", "500"]
-    )
-    with pytest.raises(AssertionError, match="SIPp left with 1"):
-        uac.finish(20)
-    uas.stop()
+    registrar = sipp.start("registrar", tmp_path, fill={"EXPIRES": "60", "REFRESH_MS": "1000"})
+    with Phone(("127.0.0.1", registrar.port)) as phone:
+        phone.start_invite("1000")  # it wants a REGISTER
+        with pytest.raises(AssertionError, match="SIPp left with 1"):
+            registrar.finish(10)
 
 
 @pytest.mark.peer("baresip", "sipp")

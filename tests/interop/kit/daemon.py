@@ -316,8 +316,11 @@ class Daemon:
         return poll(begun, patience, f"no call with Call-ID {sip_call_id}")
 
     def closing(self, sip_call_id: str, patience: float = 10.0) -> dict[str, Any]:
+        """The closing line of the call with this SIP Call-ID; there may be only one."""
+        return self.wait_closed(self.call_id(sip_call_id), patience)
+
+    def wait_closed(self, call: str, patience: float = 10.0) -> dict[str, Any]:
         """The closing line of a call; there may be only one."""
-        call = self.call_id(sip_call_id)
 
         def lines() -> list[dict[str, Any]] | None:
             return [row for row in self.ended() if row.get("call_id") == call] or None
@@ -326,9 +329,13 @@ class Daemon:
         assert len(rows) == 1, f"call {call} ended {len(rows)} times"
         return rows[0]
 
-    def recording(self, sip_call_id: str) -> Path:
+    def calls_to(self, number: str) -> list[str]:
+        """Ids of all calls to a number so far, in order."""
+        rows = (row for row in self.events() if row.get("event") == "call started")
+        return [str(row["call_id"]) for row in rows if row.get("callee") == number]
+
+    def recording(self, call: str) -> Path:
         """The recording of a call."""
-        call = self.call_id(sip_call_id)
         return poll(
             lambda: next((path for path in self.recordings() if path.stem == call), None), 5, f"no recording of {call}"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from kit import sound
 
 ROOT_HZ, ONE_HZ, TWO_HZ, CALLER_HZ = 440.0, 550.0, 1050.0, 300.0
@@ -48,3 +50,8 @@ def straight_transfer(target: str, hook: str) -> Tree:
 def words(*patterns: str, prompt: str = "brief.wav", **more: object) -> Tree:
     """A node that listens for words; each branch ends in a tone."""
     return {"_": prompt, **dict.fromkeys(patterns, "two.wav"), **more}
+
+
+def path(*keys: str) -> str:
+    """The path of a node, as callbacks and the closing line give it."""
+    return "/".join(quote(key, safe="$") for key in keys)
