@@ -95,7 +95,7 @@ class _Walk:
                 raise _LimitReached("the flow went round in circles")
             exit_name = await _VERBS[type(step)](self, step)
             step = self.graph.follow(step, exit_name)
-        await self.call.hangup(self.because or "the flow ended")
+        await self.call.hangup(self.because or "end of the flow")
 
     def _tell(self, callbacks: Sequence[Callback]) -> None:
         for callback in callbacks:
@@ -147,7 +147,7 @@ class _Walk:
         return g.FAILED
 
     async def hang_up(self, step: g.HangUp) -> str:
-        await self.call.hangup(step.reason or self.because or "the flow ended")
+        await self.call.hangup(step.reason or self.because or "end of the flow")
         return g.NEXT
 
     async def listen(self, step: g.Listen) -> str:

@@ -1,0 +1,136 @@
+"""A call without a phone: the real executor on a scripted caller, in milliseconds.
+
+How long things take is said in :mod:`flows.scripted_call`; nothing depends on the machine or the day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from .call import Callback, Entered, Forwarding, Heard, Note, Spoke
+from .executor import Ending, Executor, Settings
+from .graph import Graph
+from .script import Statement, parse_script
+from .scripted_call import Scenario, ScriptedCall, Spoken
+
+__all__ = ["Scenario", "Simulation", "run_sync", "simulate"]
+
+_T = TypeVar("_T")
+_BY = {"caller": "the caller", "flow": "the flow", "limit": "a limit", "error": "an error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What came of a simulated call. Times are seconds since it began; it is answered at once."""
+
+    path: str
+    spoken: tuple[Spoken, ...]
+    notes: tuple[tuple[Note, float], ...]
+    """All that the flow told of itself, each with its time."""
+    ending: Ending
+    duration: float
+    """Seconds since the answer; 0 when there was none."""
+    not_reached: tuple[Statement, ...] = ()
+    """Statements of the script that the caller never got to make."""
+
+    @property
+    def heard(self) -> list[tuple[Heard, float]]:
+        return [(note, at) for note, at in self.notes if isinstance(note, Heard)]
+
+    @property
+    def callbacks(self) -> list[tuple[Callback, float]]:
+        return [(note, at) for note, at in self.notes if isinstance(note, Callback)]
+
+    def to_json(self) -> dict[str, Any]:
+        """The form of ``ivrea simulate --json``."""
+        return {
+            "path": self.path,
+            "spoken": [
+                {**_what(spoken), "at": _seconds(spoken.at), "heard": _seconds(spoken.heard)} for spoken in self.spoken
+            ],
+            "heard": [{"kind": heard.kind, "value": heard.value, "at": _seconds(at)} for heard, at in self.heard],
+            "callbacks": [
+                {"method": each.method, "url": each.url, "params": dict(each.params), "at": _seconds(at)}
+                for each, at in self.callbacks
+            ],
+            "recordings": [],
+            "end": {"by": self.ending.by, "reason": self.ending.reason},
+            "duration": _seconds(self.duration),
+        }
+
+    def render(self) -> str:
+        """The call as a story, a line for each thing that happened."""
+        spoken = iter(self.spoken)
+        lines: list[tuple[float, str]] = []
+        for note, at in self.notes:
+            if isinstance(note, Spoke):
+                prompt = next(spoken)
+                lines.append((prompt.at, _line(prompt)))
+            elif text := _tell(note):
+                lines.append((at, text))
+        lines.sort(key=lambda line: line[0])  # of prompts started together, the second begins later
+        lines.append((self.duration, f"ended by {_BY[self.ending.by]}: {self.ending.reason}"))
+        story = [f"{at:7.1f} s  {text}" for at, text in lines]
+        story.append(f"path: {self.path or '(the root)'}")
+        if self.not_reached:
+            story.append(f"the caller never got to: {'; '.join(map(str, self.not_reached))}")
+        return "\n".join(story)
+
+
+def _what(spoken: Spoken) -> dict[str, str]:
+    return {"media": spoken.prompt.media} if spoken.prompt.media else {"text": spoken.prompt.text}
+
+
+def _line(spoken: Spoken) -> str:
+    cut = "" if spoken.complete else f" … interrupted after {spoken.heard:.1f} s"
+    verb = "plays" if spoken.prompt.media else "speaks"
+    return f"the flow {verb}: {spoken.prompt.media or spoken.prompt.text}{cut}"
+
+
+def _tell(note: Note) -> str:
+    """A note in words; empty for those that say nothing to a reader."""
+    match note:
+        case Heard(kind="key", value=value):
+            return f"the caller pressed: {value}"
+        case Heard(value=value):
+            return f"the caller said: {value}"
+        case Entered(path=path) if path:
+            return f"now at: {path}"
+        case Callback(url=url, params=params, method=method):
+            return f"callback {params.get('e', method)} to {url}"
+        case Forwarding(url=url):
+            return f"the list of calls goes to {url}"
+        case _:
+            return ""
+
+
+def _seconds(seconds: float) -> float:
+    return round(seconds, 3)
+
+
+def run_sync(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine that waits for nothing outside of itself. ``RuntimeError`` when it does."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: _T = done.value
+        return result
+    coroutine.close()
+    raise RuntimeError("the coroutine waited for something real")
+
+
+def simulate(
+    graph: Graph,
+    script: str | Sequence[Statement] = (),
+    *,
+    settings: Settings | None = None,
+    scenario: Scenario | None = None,
+) -> Simulation:
+    """Walk ``graph`` with a caller who follows ``script``. :class:`~flows.script.ScriptError` for a bad script."""
+    statements = parse_script(script) if isinstance(script, str) else tuple(script)
+    call = ScriptedCall(statements, scenario or Scenario())
+    ending = run_sync(Executor(graph, settings or Settings()).run(call))
+    duration = call.now() - call.answered_at if call.answered_at is not None else 0.0
+    return Simulation(ending.path, tuple(call.spoken), tuple(call.notes), ending, duration, tuple(call.left))
