@@ -1,0 +1,132 @@
+"""Prompts in memory: one large array of frames that all streams of a worker play from.
+
+The array is reserved at once and its pages are only used as prompts come in; clips that nobody plays
+make room for new ones, least recently used first. Files are read by a thread, never in a tick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import wave
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from media.frames import FRAME, RATE, Samples
+
+MAX_SECONDS = 3600
+"""Longest prompt that is loaded."""
+
+ARENA_BYTES = 512 * 1024 * 1024
+"""Address space for prompts: about nine hours of sound."""
+
+
+class BadClip(Exception):
+    """The file cannot be played; the message says why."""
+
+
+@dataclass(slots=True, eq=False)
+class Clip:
+    """Sound in the arena: ``count`` frames from ``start``. ``users`` play it now."""
+
+    path: str
+    start: int
+    count: int
+    users: int = 0
+
+
+def read_clip(path: str) -> Samples:
+    """The samples of a 16-bit 8 kHz mono WAV file, padded to whole frames. Raises :class:`BadClip`."""
+    try:
+        if not Path(path).is_file():
+            raise BadClip(f"{path}: not a file")
+        with wave.open(path, "rb") as file:
+            form = (file.getframerate(), file.getsampwidth(), file.getnchannels())
+            if form != (RATE, 2, 1):
+                raise BadClip(f"{path}: {form[0]} Hz, {8 * form[1]} bit, {form[2]} channels instead of 8000, 16, 1")
+            if file.getnframes() > MAX_SECONDS * RATE:
+                raise BadClip(f"{path}: longer than {MAX_SECONDS} s")
+            sound = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    except (OSError, EOFError, wave.Error, ValueError, RuntimeError) as error:
+        raise BadClip(f"{path}: {error}") from error
+    padded = np.zeros(-(-len(sound) // FRAME) * FRAME, np.int16)
+    padded[: len(sound)] = sound
+    return padded
+
+
+class Arena:
+    """Clips by path. ``frames`` has the shape (frames, FRAME); a clip is a range of its rows."""
+
+    def __init__(self, octets: int = ARENA_BYTES) -> None:
+        memory = mmap.mmap(-1, octets - octets % mmap.PAGESIZE)
+        size = len(memory) // (2 * FRAME)
+        self.frames: Samples = np.frombuffer(memory, np.int16, size * FRAME).reshape(size, FRAME)
+        self._clips: OrderedDict[str, Clip] = OrderedDict()
+        self._gaps: list[tuple[int, int]] = [(0, size)]  # (start, count), sorted, never adjacent
+        self._loading: dict[str, Future[Samples]] = {}
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="clips")
+
+    def acquire(self, path: str) -> Clip | None:
+        """The clip, kept until :meth:`release`; ``None`` while it is still being read. Raises :class:`BadClip`."""
+        clip = self._clips.get(path)
+        if clip is None:
+            future = self._loading.get(path)
+            if future is None:
+                self._loading[path] = self._reader.submit(read_clip, path)
+                return None
+            if not future.done():
+                return None
+            del self._loading[path]
+            clip = self._insert(path, future.result())
+        clip.users += 1
+        self._clips.move_to_end(path)
+        return clip
+
+    def release(self, clip: Clip) -> None:
+        """One user less; the clip stays until its place is needed."""
+        clip.users -= 1
+
+    def tidy(self) -> None:
+        """Keep what was read for somebody who has left meanwhile. To be called now and then."""
+        for path in [path for path, future in self._loading.items() if future.done()]:
+            future = self._loading.pop(path)
+            if future.exception() is None:
+                with contextlib.suppress(BadClip):
+                    self._insert(path, future.result())
+
+    def close(self) -> None:
+        """Let the reading thread go."""
+        self._reader.shutdown(wait=False, cancel_futures=True)
+
+    def _insert(self, path: str, samples: Samples) -> Clip:
+        count = len(samples) // FRAME
+        start = self._place(count)
+        self.frames[start : start + count] = samples.reshape(count, FRAME)
+        clip = self._clips[path] = Clip(path, start, count)
+        return clip
+
+    def _place(self, count: int) -> int:
+        """First fit, after dropping unused clips as needed. Raises :class:`BadClip` when all is in use."""
+        while True:
+            for index, (start, free) in enumerate(self._gaps):
+                if free >= count:
+                    self._gaps[index : index + 1] = [(start + count, free - count)] if free > count else []
+                    return start
+            unused = next((clip for clip in self._clips.values() if not clip.users), None)
+            if unused is None:
+                raise BadClip("no room for more prompts")
+            del self._clips[unused.path]
+            self._free(unused.start, unused.count)
+
+    def _free(self, start: int, count: int) -> None:
+        merged: list[tuple[int, int]] = []
+        for gap in sorted([*self._gaps, (start, count)]):
+            if merged and sum(merged[-1]) == gap[0]:
+                merged[-1] = (merged[-1][0], merged[-1][1] + gap[1])
+            else:
+                merged.append(gap)
+        self._gaps = [gap for gap in merged if gap[1]]

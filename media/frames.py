@@ -1,0 +1,57 @@
+"""What all kernels agree on: 8 kHz mono, frames of 20 ms, streams spread over four phases of a frame.
+
+*Slots* are row numbers: every open stream of a worker owns one row in each kernel's arrays, and a
+kernel works on the rows of many streams at a time. A batch never names a slot twice.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+RATE = 8000
+"""Samples per second of everything inside the media plane."""
+
+FRAME = 160
+"""Samples in a frame of 20 ms."""
+
+FRAME_SECONDS = FRAME / RATE
+PHASES = 4
+"""Streams are dealt out over this many phases, so that packets do not leave as one burst."""
+
+PHASE_SECONDS = FRAME_SECONDS / PHASES
+
+Samples: TypeAlias = NDArray[np.int16]
+"""Linear sound, one sample per element; a batch of frames has the shape (streams, FRAME)."""
+
+Octets: TypeAlias = NDArray[np.uint8]
+Slots: TypeAlias = NDArray[np.intp]
+Flags: TypeAlias = NDArray[np.bool_]
+Floats: TypeAlias = NDArray[np.float64]
+Powers: TypeAlias = NDArray[np.float32]
+"""Mean square of samples (full-scale square wave: 32768 ** 2)."""
+
+FULL_SCALE = 32768.0**2 / 2
+"""Power of a sine whose peak is at full scale: 0 dBFS."""
+
+NO_SLOTS: Slots = np.zeros(0, np.intp)
+
+
+def power(dbfs: float) -> float:
+    """The power of a level in dBFS."""
+    return float(FULL_SCALE * 10 ** (dbfs / 10))
+
+
+def level(mean_square: float) -> float:
+    """The level in dBFS of a power; digital silence counts as -100."""
+    return max(-100.0, 10 * math.log10(max(mean_square, 1e-9) / FULL_SCALE))
+
+
+def powers(frames: Samples) -> Powers:
+    """Mean square of each frame of a batch (streams, samples)."""
+    loud = frames.astype(np.float32)
+    sums: Powers = np.einsum("ij,ij->i", loud, loud)
+    return sums / np.float32(frames.shape[1])

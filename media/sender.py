@@ -1,0 +1,239 @@
+"""RTP out: headers and G.711 payloads of all streams built in one matrix, then sent row by row.
+
+A stream's timestamp runs on with its frames, sent or not; its sequence number counts packets. Streams with
+another packet time than 20 ms and streams that press keys leave the matrix and are built one at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media import g711
+from media.frames import FRAME, PHASES, Flags, Octets, Samples, Slots
+from media.g711 import Law
+from media.rfc4733 import EventPacket, EventSender
+from media.rtp import HEADER, HEADER_SIZE, MARKER, PLAIN, Columns
+
+_STEP = FRAME // PHASES
+"""Samples per phase: the granularity at which packets between two frames leave."""
+
+Send = Callable[[memoryview | bytes], object]
+
+
+@dataclass(slots=True)
+class _Packing:
+    """A packet time other than 20 ms: frames of 160 samples in, packets of ``samples`` out."""
+
+    samples: int
+    timestamp: int
+    waiting: bytearray = field(default_factory=bytearray)
+    frames: int = 0
+    packets: int = 0
+
+    def push(self, payload: bytes) -> list[tuple[int, int, bytes]]:
+        """(phases from now, timestamp, payload) of the packets that this frame completes, evenly spaced."""
+        self.waiting += payload
+        # The first packet leaves as soon as it is complete, and sets the pace for those after it.
+        first = -(-self.samples // FRAME) - 1
+        complete: list[tuple[int, int, bytes]] = []
+        while len(self.waiting) >= self.samples:
+            ahead = FRAME * (first - self.frames) + self.packets * self.samples
+            timestamp = (self.timestamp + self.packets * self.samples) & 0xFFFFFFFF
+            complete.append((ahead // _STEP, timestamp, bytes(self.waiting[: self.samples])))
+            del self.waiting[: self.samples]
+            self.packets += 1
+        self.frames += 1
+        return complete
+
+
+class Sender:
+    """Packets of all streams of a worker. ``sent`` and ``octets`` count per slot, for RTCP."""
+
+    def __init__(self, capacity: int, send: list[Send], random: Random) -> None:
+        self.sent: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self.octets: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self.timestamp: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
+        self.ssrc: list[int] = [0] * capacity
+        self.refused = 0
+        self._send = send
+        self._random = random
+        self._sequence: NDArray[np.uint16] = np.zeros(capacity, np.uint16)
+        self._law: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
+        self._marker: Flags = np.zeros(capacity, np.bool_)
+        self._dirty: Flags = np.zeros(capacity, np.bool_)
+        self._special: Flags = np.zeros(capacity, np.bool_)
+        self._packing: dict[int, _Packing] = {}
+        self._keys: dict[int, EventSender] = {}
+        self._event_type: dict[int, int] = {}
+        self._later: dict[int, list[tuple[int, int, bytes]]] = {}
+        self._rows: Octets = np.zeros((capacity, HEADER_SIZE + FRAME), np.uint8)
+        self._columns = Columns(self._rows)
+        self._views: list[memoryview] = [row.data for row in self._rows]
+
+    def open(self, slot: int) -> None:
+        """A new stream: random SSRC, sequence number and timestamp (RFC 3550 5.1)."""
+        self.sent[slot] = self.octets[slot] = 0
+        self.ssrc[slot] = self._random.getrandbits(32)
+        # RFC 3711 3.3.1 has receivers guess the roll-over; the lower half keeps the first one far away.
+        self._sequence[slot] = self._random.getrandbits(15)
+        self.timestamp[slot] = self._random.getrandbits(32)
+        self._marker[slot] = True
+        self._rows[slot, 0] = PLAIN
+        self._columns.ssrc[slot] = self.ssrc[slot]
+
+    def direct(self, slot: int, law: Law, ptime: int, event_type: int) -> None:
+        """Send in ``law``, ``ptime`` ms per packet, keys as ``event_type`` (negative: not agreed on)."""
+        self._law[slot] = law
+        self._dirty[slot] = True
+        samples = 8 * min(max(ptime, 10), 60)
+        packing = self._packing.get(slot)
+        if samples == FRAME:
+            self._packing.pop(slot, None)
+        elif packing is None or packing.samples != samples:
+            self._packing[slot] = _Packing(samples - samples % _STEP, int(self.timestamp[slot]))
+        if event_type < 0:
+            self._event_type.pop(slot, None)
+            self._keys.pop(slot, None)
+        else:
+            self._event_type[slot] = event_type
+        self._special[slot] = slot in self._packing or slot in self._keys
+
+    def press(self, slot: int, digits: str, on_ms: int, off_ms: int) -> bool:
+        """Press ``digits`` as events; false when telephone-event was not agreed on."""
+        if slot not in self._event_type:
+            return False
+        self._keys.setdefault(slot, EventSender()).press(digits, on_ms, off_ms)
+        self._special[slot] = True
+        return True
+
+    def close(self, slot: int) -> None:
+        for table in (self._packing, self._keys, self._event_type):
+            table.pop(slot, None)
+        self._special[slot] = False
+        for packets in self._later.values():
+            packets[:] = [packet for packet in packets if packet[0] != slot]
+
+    def pause(self, slots: Slots, frames: int) -> None:
+        """Time passed in which nothing was sent, because the process did not run."""
+        self.timestamp[slots] += np.uint32(frames * FRAME)
+        self._marker[slots] = True
+
+    def silence(self, slots: Slots) -> None:
+        """A frame of time in which ``slots`` may not send (hold). Sound that follows is a talkspurt (marker)."""
+        self.timestamp[slots] += np.uint32(FRAME)
+        self._marker[slots] = True
+
+    def send_frame(self, slots: Slots, sounding: Slots, frames: Samples, tick: int) -> None:
+        """One frame for each of ``slots``: ``frames`` for those of them in ``sounding``, silence for the others."""
+        self._write_payloads(slots, sounding, frames)
+        special = self._special[slots]
+        if special.any():
+            for slot in slots[special].tolist():
+                self._send_special(slot, tick)
+            slots = slots[~special]
+        columns = self._columns
+        sequence, timestamp, law, marker = (
+            self._sequence[slots],
+            self.timestamp[slots],
+            self._law[slots],
+            self._marker[slots],
+        )
+        columns.sequence[slots] = sequence
+        columns.timestamp[slots] = timestamp
+        columns.second[slots] = law | marker.view(np.uint8) << 7
+        self._sequence[slots] = sequence + np.uint16(1)
+        self.timestamp[slots] = timestamp + np.uint32(FRAME)
+        self._marker[slots] = False
+        self._send_rows(slots)
+
+    def _send_rows(self, slots: Slots) -> None:
+        send, views = self._send, self._views
+        for slot in slots.tolist():
+            try:
+                send[slot](views[slot])
+            except OSError:  # a full buffer, or an ICMP error of an earlier packet: this one counts as lost
+                self._not_sent(slot)
+        self.sent[slots] += 1
+        self.octets[slots] += FRAME
+
+    def _not_sent(self, slot: int) -> None:
+        self.refused += 1
+        self.sent[slot] -= 1
+        self.octets[slot] -= FRAME
+
+    def send_later(self, tick: int) -> None:
+        """Packets that were due between the frames of their stream, up to ``tick``."""
+        for due in [due for due in self._later if due <= tick]:
+            for slot, _, packet in self._later.pop(due):
+                self._send_one(slot, packet)
+
+    def _write_payloads(self, slots: Slots, sounding: Slots, frames: Samples) -> None:
+        laws = self._law[sounding]
+        for law in Law:
+            chosen = laws == law
+            if chosen.all() and chosen.size:
+                self._rows[sounding, HEADER_SIZE:] = g711.encode(frames, law)
+                break
+            if chosen.any():
+                self._rows[sounding[chosen], HEADER_SIZE:] = g711.encode(frames[chosen], law)
+        self._dirty[sounding] = True
+        silent = slots[self._dirty[slots]]
+        if silent.size != sounding.size:
+            silent = np.setdiff1d(silent, sounding, assume_unique=True) if sounding.size else silent
+            for law in Law:
+                self._rows[silent[self._law[silent] == law], HEADER_SIZE:] = g711.SILENCE[law]
+            self._dirty[silent] = False
+
+    def _send_special(self, slot: int, tick: int) -> None:
+        timestamp = int(self.timestamp[slot])
+        self.timestamp[slot] = (timestamp + FRAME) & 0xFFFFFFFF
+        packing = self._packing.get(slot)
+        payload = self._rows[slot, HEADER_SIZE:].tobytes()
+        packets = [(0, timestamp, payload)] if packing is None else packing.push(payload)
+        keys = self._keys.get(slot)
+        if keys is not None:
+            event = keys.next(timestamp)
+            if event is not None:
+                self._send_event(slot, event, tick)
+                return
+            if keys.idle:
+                del self._keys[slot]
+                self._special[slot] = packing is not None
+        for phases, begin, sound in packets:
+            marker = bool(self._marker[slot])
+            self._marker[slot] = False
+            packet = self._packet(slot, int(self._law[slot]), begin, sound, marker=marker)
+            self._send_at(slot, packet, tick, phases)
+
+    def _send_event(self, slot: int, event: EventPacket, tick: int) -> None:
+        for repeat in range(1 + event.repeats):
+            packet = self._packet(
+                slot, self._event_type[slot], event.timestamp, event.payload, marker=event.marker and not repeat
+            )
+            self._send_at(slot, packet, tick, repeat)
+
+    def _packet(self, slot: int, payload_type: int, timestamp: int, payload: bytes, *, marker: bool) -> bytes:
+        sequence = int(self._sequence[slot])
+        self._sequence[slot] = (sequence + 1) & 0xFFFF
+        second = payload_type | (MARKER if marker else 0)
+        return HEADER.pack(PLAIN, second, sequence, timestamp, self.ssrc[slot]) + payload
+
+    def _send_at(self, slot: int, packet: bytes, tick: int, phases: int) -> None:
+        if phases <= 0:
+            self._send_one(slot, packet)
+        else:
+            self._later.setdefault(tick + phases, []).append((slot, tick, packet))
+
+    def _send_one(self, slot: int, packet: bytes) -> None:
+        try:
+            self._send[slot](packet)
+        except OSError:
+            self.refused += 1
+        else:
+            self.sent[slot] += 1
+            self.octets[slot] += len(packet) - HEADER_SIZE

@@ -1,0 +1,232 @@
+"""The portable way in and out: epoll, ``recv_into`` and ``send`` on preallocated rows.
+
+Everything that knows about sockets is in here, behind a seam: the plane sees rows of a matrix, their slots and
+lengths. All RTP sockets of a worker are polled together once per tick and never wake the worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import ipaddress
+import select
+import socket
+import struct
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import numpy as np
+
+from media.frames import NO_SLOTS, Slots
+from media.latch import Address
+from media.ports import PortPool
+
+ROW = 1600
+"""Octets of a received row. A datagram that fills it was longer than any RTP packet may be here."""
+
+ROWS = 1024
+"""Packets taken in one round; what is left waits in the kernel for the next."""
+
+MAX_CONTROL = 64
+"""RTCP packets taken in one round."""
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_UNSPECIFIED = struct.pack("=H26x", socket.AF_UNSPEC)
+_SO_MEMINFO = 55
+_MEMINFO = struct.Struct("=9I")
+
+
+class NoPort(Exception):
+    """No RTP port pair could be bound."""
+
+
+def literal(host: str, port: int) -> Address | None:
+    """An IP literal as the kernel reports it; ``None`` when nothing can be sent there."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    if address.is_unspecified or address.is_multicast or not 0 < port <= 65535:
+        return None
+    return str(address), port
+
+
+def disconnect(sock: socket.socket) -> None:
+    """Dissolve the association of a connected datagram socket; it stays bound. Raises :class:`OSError`."""
+    if _LIBC.connect(sock.fileno(), _UNSPECIFIED, len(_UNSPECIFIED)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, errno.errorcode.get(number, "connect"))
+
+
+class _Pair:
+    """The two sockets of a stream."""
+
+    __slots__ = ("control", "port", "rtp")
+
+    def __init__(self, rtp: socket.socket, control: socket.socket, port: int) -> None:
+        self.rtp = rtp
+        self.control = control
+        self.port = port
+
+
+def _bind(family: int, local: str, port: int) -> _Pair:
+    opened: list[socket.socket] = []
+    try:
+        for number in (port, port + 1):
+            sock = socket.socket(family, socket.SOCK_DGRAM)
+            opened.append(sock)
+            sock.setblocking(False)
+            sock.bind((local, number))
+    except OSError:
+        for sock in opened:
+            sock.close()
+        raise
+    return _Pair(opened[0], opened[1], port)
+
+
+class Sockets:
+    """The RTP and RTCP sockets of all streams of a worker.
+
+    After :meth:`receive`, packet ``i`` of a round lies in ``rows[i]``, ``lengths[i]`` octets long, for
+    ``slots[i]``; ``sources`` has the origin of those rows whose stream has not latched yet, and
+    ``control`` the RTCP packets of the round.
+    """
+
+    def __init__(self, capacity: int, ports: PortPool) -> None:
+        self.capacity = capacity
+        self.rows = np.zeros((ROWS, ROW), np.uint8)
+        self.slots: Slots = NO_SLOTS
+        self.lengths: Slots = NO_SLOTS
+        self.sources: dict[int, Address] = {}
+        self.control: list[tuple[int, bytes, Address]] = []
+        self.refused = 0
+        self.send: list[Callable[[memoryview | bytes], object]] = [_nowhere] * capacity
+        self._views = [row.data for row in self.rows]
+        self._ports = ports
+        self._pairs: list[_Pair | None] = [None] * capacity
+        self._epoll = select.epoll()
+        self._receivers: dict[int, tuple[int, Callable[[memoryview], int] | None]] = {}
+
+    def open(self, slot: int, local: str, now: float) -> int:
+        """Bind a pair for ``slot`` on the address ``local``; returns the RTP port. Raises :class:`NoPort`."""
+        try:
+            family = socket.AF_INET6 if ipaddress.ip_address(local).version == 6 else socket.AF_INET
+        except ValueError as error:
+            raise NoPort(f"{local!r} is not an IP address") from error
+        reason = "all RTP ports are taken or rest"
+        for port in self._ports.candidates(now):
+            try:
+                pair = _bind(family, local, port)
+            except OSError as error:
+                self._ports.release(port, now)
+                reason = f"{local} port {port}: {error.strerror}"
+                if error.errno != errno.EADDRINUSE:
+                    break
+                continue
+            self._pairs[slot] = pair
+            self._receivers[pair.rtp.fileno()] = (slot, None)
+            self._receivers[pair.control.fileno()] = (-1 - slot, None)
+            self._epoll.register(pair.rtp, select.EPOLLIN)
+            self._epoll.register(pair.control, select.EPOLLIN)
+            return port
+        raise NoPort(reason)
+
+    def close(self, slot: int, now: float) -> None:
+        """Close the pair of ``slot``; its ports rest."""
+        pair = self._take(slot)
+        self._pairs[slot] = None
+        self.send[slot] = _nowhere
+        for sock in (pair.rtp, pair.control):
+            del self._receivers[sock.fileno()]
+            sock.close()  # which takes it out of the epoll set, as nothing else holds it
+        self._ports.release(pair.port, now)
+
+    def direct(self, slot: int, remote: Address | None) -> None:
+        """Send to ``remote`` (``None``: nowhere) and take packets from anywhere."""
+        sock = self._take(slot).rtp
+        if self._receivers[sock.fileno()][1] is not None:
+            disconnect(sock)
+            self._receivers[sock.fileno()] = (slot, None)
+        self.send[slot] = _nowhere if remote is None else partial(_send_to, sock, remote)
+
+    def latch(self, slot: int, source: Address) -> None:
+        """Exchange packets with ``source`` alone. Raises :class:`OSError` when the kernel will not."""
+        sock = self._take(slot).rtp
+        sock.connect(source)
+        self._discard_strays(sock)
+        self._receivers[sock.fileno()] = (slot, sock.recv_into)
+        self.send[slot] = sock.send
+
+    def _discard_strays(self, sock: socket.socket) -> None:
+        """What came in before the kernel began to filter may be anybody's; at most a few packets are lost."""
+        with contextlib.suppress(BlockingIOError, ConnectionRefusedError):
+            for _ in range(64):
+                sock.recv_into(self._views[-1])
+
+    def send_control(self, slot: int, packet: bytes, remote: Address) -> None:
+        """Send RTCP; what the kernel refuses is counted."""
+        try:
+            self._take(slot).control.sendto(packet, remote)
+        except OSError:
+            self.refused += 1
+
+    def receive(self) -> int:
+        """Take at most one packet from every socket; returns how many lie in ``rows``."""
+        count = 0
+        slots: list[int] = []
+        lengths: list[int] = []
+        self.sources.clear()
+        self.control.clear()
+        for fd, _ in self._epoll.poll(0, ROWS - 1):
+            slot, receiver = self._receivers[fd]
+            try:
+                if receiver is not None:
+                    length = receiver(self._views[count])
+                elif slot < 0:
+                    self._receive_control(-1 - slot)
+                    continue
+                else:
+                    length, source = self._take(slot).rtp.recvfrom_into(self._views[count])
+                    self.sources[count] = source[:2]
+            except BlockingIOError:
+                continue
+            except OSError:  # an ICMP error that an earlier packet of ours came back with
+                self.refused += 1
+                continue
+            slots.append(slot)
+            lengths.append(length)
+            count += 1
+        self.slots = np.array(slots, np.intp)
+        self.lengths = np.array(lengths, np.intp)
+        return count
+
+    def _receive_control(self, slot: int) -> None:
+        if len(self.control) < MAX_CONTROL:
+            data, source = self._take(slot).control.recvfrom(ROW)
+            self.control.append((slot, data, source[:2]))
+
+    def drops(self, slots: Iterable[int]) -> int:
+        """Packets that the kernel dropped at the RTP sockets of ``slots`` since they were opened."""
+        total = 0
+        for slot in slots:
+            pair = self._pairs[slot]
+            if pair is not None:
+                information = pair.rtp.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+                if len(information) == _MEMINFO.size:
+                    total += _MEMINFO.unpack(information)[8]
+        return total
+
+    def _take(self, slot: int) -> _Pair:
+        pair = self._pairs[slot]
+        if pair is None:
+            raise LookupError(f"slot {slot} has no sockets")
+        return pair
+
+
+def _send_to(sock: socket.socket, remote: Address, packet: memoryview | bytes) -> None:
+    sock.sendto(packet, remote)
+
+
+def _nowhere(packet: memoryview | bytes) -> None:
+    raise OSError(errno.EDESTADDRREQ, "no address to send to")

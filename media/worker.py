@@ -1,0 +1,132 @@
+"""A media worker: the process that runs a plane. ``python -m media.worker --fd N --ports LO-HI``.
+
+Between ticks it waits for the control process alone; commands act at once and are heard or sent with the next frame
+of their stream. It leaves when its link ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import os
+import resource
+import select
+import sys
+import time
+from collections import deque
+from random import SystemRandom
+
+import numpy as np
+
+from media import ipc, protocol
+from media.cadence import Cadence
+from media.plane import Plane
+from media.ports import PortPool, parse_range
+from media.sockets import Sockets
+
+MAX_STREAMS = 4096
+FILES_PER_STREAM = 2
+SPARE_FILES = 64
+LOAD_EVERY = 1.0
+
+
+def raise_file_limit() -> int:
+    """Raise the soft limit on open files to the hard one; returns it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else sys.maxsize
+
+
+def raise_priority() -> int:
+    """Ask for a little more than others get; returns the niceness that was granted."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, -10)
+    return os.getpriority(os.PRIO_PROCESS, 0)
+
+
+class Worker:
+    """The loop around a plane."""
+
+    def __init__(self, link: ipc.Link[protocol.Command], plane: Plane, now: float) -> None:
+        self._link = link
+        self._plane = plane
+        self._cadence = Cadence(now)
+        self._commands: deque[protocol.Command] = deque()
+        self._late: list[float] = []
+        self._load_due = now + LOAD_EVERY
+        # select() waits with microseconds, epoll_wait() only with milliseconds; the epoll set keeps its own
+        # descriptor low, whatever the numbers of those in it.
+        self._wakers = select.epoll()
+        self._wakers.register(link.fileno(), select.EPOLLIN)
+
+    def run(self) -> None:
+        """Work until the link ends (:class:`ipc.LinkClosed`)."""
+        while True:
+            self._wait()
+            now = time.monotonic()
+            if now >= self._cadence.due:
+                tick = self._cadence.begin(now)
+                self._late.append(tick.late)
+                self._plane.tick(now, tick.number, tick.skipped)
+            self._report(now)
+
+    def _wait(self) -> None:
+        """Do what is asked until the next tick is due."""
+        while True:
+            left = self._cadence.due - time.monotonic()
+            if left <= 0:
+                return
+            if self._commands:
+                self._plane.command(self._commands.popleft(), time.monotonic())
+                continue
+            if self._plane.reports:
+                self._flush()
+            if select.select([self._wakers], [], [], left)[0]:
+                self._commands.extend(self._link.receive())
+
+    def _report(self, now: float) -> None:
+        if now >= self._load_due:
+            self._load_due = now + LOAD_EVERY
+            late = np.array(self._late or [0.0]) * 1000
+            self._late.clear()
+            self._plane.reports.append(self._plane.load(late))
+        self._flush()
+
+    def _flush(self) -> None:
+        for report in self._plane.reports:
+            self._link.send(report)
+        self._plane.reports.clear()
+        self._link.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m media.worker", description="A media worker of Ivrea.")
+    parser.add_argument("--fd", type=int, required=True, help="descriptor of the link to the control process")
+    parser.add_argument("--ports", required=True, help="UDP ports for RTP and RTCP, LO-HI")
+    arguments = parser.parse_args()
+    ipc.detach_from_terminal()
+    link: ipc.Link[protocol.Command] = ipc.Link.from_fd(arguments.fd, protocol.Command)
+    try:
+        pool = PortPool(*parse_range(arguments.ports), SystemRandom())
+    except ValueError as error:
+        link.send(protocol.Failed(str(error)))
+        link.flush()
+        sys.exit(1)
+    files = raise_file_limit()
+    capacity = max(1, min(MAX_STREAMS, pool.size, (files - SPARE_FILES) // FILES_PER_STREAM))
+    plane = Plane(Sockets(capacity, pool), SystemRandom())
+    about = f"portable I/O (epoll), {capacity} streams at most, niceness {raise_priority()}"
+    link.send(protocol.Ready(os.getpid(), about))
+    # What was made until now lives as long as the process: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    with contextlib.suppress(ipc.LinkClosed):
+        Worker(link, plane, time.monotonic()).run()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
