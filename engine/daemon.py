@@ -90,12 +90,12 @@ class Daemon:
 
         self.journal = Journal.open(state / "journal")
         self._stack.callback(self.journal.close)
-        self.callbacks = CallbackService(self.journal, config)
+        fetcher = Fetcher(allow_private=config.callbacks.allow_private)
+        self._stack.push_async_callback(fetcher.close)
+        self.callbacks = CallbackService(self.journal, config.store.url, config.callbacks, fetcher)
         await self.callbacks.start()
         self._stack.push_async_callback(self.callbacks.close)
 
-        fetcher = Fetcher(allow_private=config.callbacks.allow_private, timeout=30.0)
-        self._stack.push_async_callback(fetcher.close)
         prompts = PromptStore(state / "prompts")
         self.synth = Synth(prompts)
         self._stack.push_async_callback(self.synth.close)

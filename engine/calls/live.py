@@ -183,6 +183,12 @@ class LiveCall:
         self._wake_up()
         return True
 
+    def settle(self, by: EndedBy, reason: str) -> None:
+        """The flow's last word on its own end: hanging up for a limit or an error is not hanging up by plan."""
+        if self.ending is None or self.ending[0] == "flow":
+            self.ending = (by, reason)
+            self.over.set()
+
     def key(self, method: protocol.KeyMethod, digit: str, at: float) -> None:
         """A method reports a press. Digits of methods that do not own the leg are ignored."""
         for delivered in self.arbiter.press(method, digit, at):

@@ -101,7 +101,7 @@ class Stream:
             case protocol.Closed(stats=stats):
                 if not self.closed.done():
                     self.closed.set_result(stats)
-            case protocol.Ready() | protocol.Failed() | protocol.WorkerLoad():
+            case protocol.Ready() | protocol.Failed() | protocol.WorkerLoad() | protocol.RecogniserLoad():
                 pass
             case _:
                 self.on_report(report)
@@ -182,6 +182,8 @@ class Worker:
                 log.error("media_worker_failed", worker=self.name, reason=reason)
             case protocol.WorkerLoad():
                 self.load = report
+            case protocol.RecogniserLoad():
+                pass
             case _:
                 stream = self.streams.get(report.stream)
                 if stream is None:

@@ -7,21 +7,23 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from engine.callbacks.fetch import Fetcher, FetchError
+from engine.callbacks.fetch import Fetcher, FetchFailed
+from engine.callbacks.urls import Refused
 from engine.calls.flowbook import PromptError, Renderer
 from flows.call import Prompt
-from media.files import MediaError, import_media
+from media.files import MediaError, MediaImporter
 from media.tts.store import PromptStore
 from media.tts.synth import Synth, SynthError
 
 MAX_MEDIA_BYTES = 32 * 1024 * 1024
+FETCH_SECONDS = 30.0
 
 
 class PromptMaker:
     """Renders any prompt of a flow into the prompt store."""
 
     def __init__(self, store: PromptStore, synth: Synth, fetcher: Fetcher) -> None:
-        self._store = store
+        self._importer = MediaImporter(store)
         self._synth = synth
         self._fetcher = fetcher
 
@@ -33,16 +35,20 @@ class PromptMaker:
                 if prompt.media:
                     return await self._media(prompt.media, folder)
                 return await self._synth.render(prompt.text, voice=prompt.voice or voice, language=prompt.language)
-            except (SynthError, MediaError, FetchError) as error:
+            except (SynthError, MediaError, FetchFailed, Refused) as error:
                 raise PromptError(str(error)) from error
 
         return render
 
     async def _media(self, media: str, folder: Path) -> Path:
         if urlsplit(media).scheme.lower() not in ("http", "https"):
-            return await import_media(folder / media, self._store)
-        fetched = await self._fetcher.get(media, limit=MAX_MEDIA_BYTES)
-        with tempfile.NamedTemporaryFile(suffix=Path(urlsplit(media).path).suffix) as file:
-            await asyncio.to_thread(file.write, fetched.body)
+            return await self._importer.add(folder / media)
+        answer = await self._fetcher.fetch("GET", media, timeout=FETCH_SECONDS, body_limit=MAX_MEDIA_BYTES)
+        if answer.status != 200:
+            raise PromptError(f"the server answered {answer.status}")
+        if not answer.complete:
+            raise PromptError(f"larger than {MAX_MEDIA_BYTES >> 20} MiB")
+        with tempfile.NamedTemporaryFile() as file:
+            await asyncio.to_thread(file.write, answer.body)
             file.flush()
-            return await import_media(Path(file.name), self._store)
+            return await self._importer.add(Path(file.name))

@@ -36,6 +36,7 @@ class RecogniserProcess:
         self._ready = asyncio.Event()
         self._failure = ""
         self.about = ""
+        self.load: protocol.RecogniserLoad | None = None
         self.restarts = 0
 
     @property
@@ -82,6 +83,8 @@ class RecogniserProcess:
             case protocol.Failed(reason=reason):
                 self._failure = reason
                 log.error("recogniser_failed", reason=reason)
+            case protocol.RecogniserLoad():
+                self.load = report
             case _:
                 pass
 

@@ -93,6 +93,8 @@ class CallSupervisor:
         self._stream: Stream | None = None
         self._offer: sdp.SessionDescription | None = None
         self._media = offer_answer.LocalMedia(host=limits.media_host, port=0, session_id=time.time_ns() // 1000)
+        self._described: sdp.SessionDescription | None = None
+        """Our last description: sections of later ones keep their places."""
         self._agreed: offer_answer.Agreed | None = None
         self._media_agreed: asyncio.Future[None] = self._loop.create_future()
         self._recorded: asyncio.Future[protocol.Recorded] | None = None
@@ -165,10 +167,11 @@ class CallSupervisor:
             if not flow.done():
                 flow.cancel()
             outcome = (await asyncio.gather(flow, return_exceptions=True))[0]
-            if isinstance(outcome, Exception):
-                self._log.error("flow_failed", exc_info=outcome)
+            if isinstance(outcome, BaseException):
+                self._log.error("flow_failed", error=repr(outcome))
                 self.call.end("error", f"the flow failed: {outcome}")
-            self.call.end("flow", "the flow came to its end")
+            else:
+                self.call.settle(outcome.by, outcome.reason)
 
     async def _over_or(self, other: asyncio.Future[Any]) -> None:
         over = asyncio.create_task(self.call.over.wait())
@@ -249,13 +252,16 @@ class CallSupervisor:
         return answered
 
     def _accept(self, description: sdp.SessionDescription) -> None:
-        self.session.accept(description.encode(), self._loop.time())
+        self._described = description
+        if not self.session.accept(description.encode(), self._loop.time()):
+            self.call.end("caller", "cancelled before the answer")
+            raise CallEnded("caller", "cancelled before the answer")
         self._pump()
         self.answered_wall = time.time()
 
     def refer(self, target: str) -> None:
         if ":" not in target:
-            target = f"sip:{target}@{self.session.dialog.remote_uri.host}"
+            target = f"sip:{target}@{self.session.dialog.remote.uri.host}"
         self.session.refer(target, self._loop.time())
         self._pump()
 
@@ -357,7 +363,7 @@ class CallSupervisor:
         now = self._loop.time()
         self._media = dataclasses.replace(self._media, version=self._media.version + 1)
         if not body:
-            self._offer = offer_answer.make_offer(self._media)
+            self._offer = self._described = offer_answer.make_offer(self._media, self._described)
             self.session.answer_reoffer(self._offer.encode(), now)
             return
         try:
@@ -365,6 +371,7 @@ class CallSupervisor:
         except (offer_answer.NotAcceptable, sdp.SdpError):
             self.session.reject_reoffer(488, now)
             return
+        self._described = answer
         self.session.answer_reoffer(answer.encode(), now)
         before = self._agreed
         moved = before is None or (before.host, before.port) != (agreed.host, agreed.port)

@@ -138,14 +138,16 @@ class Switch:
         name = session.request.from_.uri.user or ""
         if self._devices.password(name) is None:
             log.warning("caller_unknown", host=session.flow.remote[0], user=name)
-            self._refuse(session, 403, "unknown caller")
+            self.counters.refused["unknown caller"] += 1
+            session.refuse_unauthorised(403, self._loop.time())
             return None
         now = self._loop.time()
         verdict = self._challenger.verify(session.request, self._devices.password, now)
-        if verdict == "ok":
-            return Source(name, "device")
-        challenge = self._challenger.challenge(now, stale=verdict == "stale")
-        self._refuse(session, 401, "challenged", headers=(("WWW-Authenticate", challenge),))
+        if verdict.result == "ok":
+            return Source(verdict.username, "device")
+        challenges = self._challenger.challenges(now, stale=verdict.result == "stale")
+        self.counters.refused["challenged"] += 1
+        session.refuse_unauthorised(401, now, headers=[("WWW-Authenticate", each) for each in challenges])
         return None
 
     def _refuse(
@@ -155,11 +157,9 @@ class Switch:
         why: str,
         *,
         retry_after: int | None = None,
-        headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.counters.refused[why] += 1
-        if retry_after is not None:
-            headers = (*headers, ("Retry-After", str(retry_after)))
+        headers = (("Retry-After", str(retry_after)),) if retry_after is not None else ()
         session.reject(status, self._loop.time(), headers=headers)
 
     def _begin(self, session: IncomingSession, source: Source, number: str, plan: CallPlan) -> None:

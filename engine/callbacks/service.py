@@ -1,0 +1,76 @@
+"""Journal, database and outbox, running together as the daemon wants them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from engine.callbacks.fetch import Fetcher
+from engine.callbacks.journal import Journal
+from engine.callbacks.outbox import Outbox, http_sender
+from engine.callbacks.writer import Writer
+from engine.config import CallbackConfig
+from engine.log import get_logger
+from engine.store import Store
+
+log = get_logger(__name__)
+
+FLUSH_PATIENCE = 3.0
+DELIVER_PATIENCE = 6.0
+"""Seconds that the last callbacks get when the daemon stops; what is left goes out after the next start."""
+
+
+class StoreError(Exception):
+    """The database cannot be used; the text says why."""
+
+
+class CallbackService:
+    """The way of everything that happened: journal → database → the customer's web server."""
+
+    def __init__(self, journal: Journal, store_url: str, config: CallbackConfig, fetcher: Fetcher) -> None:
+        self._store = Store(store_url)
+        self._outbox = Outbox(self._store, http_sender(fetcher, config.timeout), keep=config.keep)
+        self._writer = Writer(journal, self._store, on_deliveries=self._outbox.wake)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Bring the tables up to date and begin. Raises :class:`StoreError`."""
+        try:
+            await self._store.migrate()
+        except (SQLAlchemyError, OSError) as error:
+            await self._store.close()
+            raise StoreError(f"store.url {self._store.url.render_as_string()}: {error}") from error
+        self._tasks = [
+            asyncio.create_task(self._writer.run(), name="journal writer"),
+            asyncio.create_task(self._outbox.run(), name="outbox"),
+        ]
+
+    async def close(self) -> None:
+        """Store what was appended, send what is due, and leave the rest to the next start."""
+        if self._tasks:
+            if await self._writer.flush(FLUSH_PATIENCE):
+                await self._outbox.close(DELIVER_PATIENCE)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._store.close()
+
+    def health(self) -> dict[str, Any]:
+        """For ``/healthz``."""
+        return {"callbacks_under_way": self._outbox.under_way}
+
+    def gauges(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
+        """For ``/metrics``: what goes up and down."""
+        yield "ivrea_callbacks_under_way", "Requests that wait for their answer.", {}, self._outbox.under_way
+
+    def counts(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
+        """For ``/metrics``: what only grows."""
+        outbox, writer = self._outbox.counters, self._writer.counters
+        yield "ivrea_callbacks_delivered", "Callbacks that were taken.", {}, outbox.delivered
+        yield "ivrea_callbacks_failed_attempts", "Attempts that failed.", {}, outbox.failed_attempts
+        yield "ivrea_callbacks_dead", "Callbacks given up.", {}, outbox.dead
+        yield "ivrea_store_records", "Journal records stored.", {}, writer.records
+        yield "ivrea_store_failures", "Attempts to store that failed.", {}, writer.failures
