@@ -340,10 +340,10 @@ class _Compiler:
             self.findings.warning("missing-prompt", node.where, message, "say what there is to choose under _")
         branches = [branch for branch in node.branches.values() if branch.pattern is not None]
         choices = Choices(
-            (Choice(branch.key, branch.pattern) for branch in branches if branch.pattern is not None),
+            (Choice(branch.key, branch.pattern, branch.where) for branch in branches if branch.pattern is not None),
             branches[0].scope.language,
         )
-        report_shadowed(choices, {branch.key: branch.where for branch in branches}, self.findings)
+        report_shadowed(choices, self.findings)
         prompts = tuple(node.prompts)
         listen = chain.add(g.Listen, "listen", choices=choices, prompts=prompts, again=tuple(node.asked) or prompts)
         exits = {branch.key: self._child(branch, path, depth) for branch in branches}

@@ -303,10 +303,11 @@ def parse_pattern(text: str, language: str = "en") -> tuple[Pattern, tuple[Probl
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A branch: the exit that is taken when ``pattern`` matches."""
+    """A branch: the exit that is taken when ``pattern`` matches; ``origin`` as in :class:`flows.graph.Step`."""
 
     exit: str
     pattern: Pattern
+    origin: str = ""
 
 
 class Choices:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from .findings import Findings
 from .keywords import Alternative, Choice, Choices
@@ -33,11 +33,8 @@ class _Earlier:
         yield from self._loose
 
 
-def report_shadowed(choices: Choices, where: Mapping[str, str], findings: Findings) -> None:
-    """Report alternatives, or whole branches, that an earlier branch of the node always takes.
-
-    ``where`` has the JSON pointer of each choice by its exit.
-    """
+def report_shadowed(choices: Choices, findings: Findings) -> None:
+    """Report alternatives, or whole branches, that an earlier branch of the node always takes."""
     earlier = _Earlier()
     budget = MAX_COMPARISONS
     for choice in choices.items:
@@ -58,7 +55,7 @@ def report_shadowed(choices: Choices, where: Mapping[str, str], findings: Findin
                 by = next(other for other in choices.items if other.exit == taker)
             if by is not None and not pressed:
                 hidden.append((alternative, by))
-        _report(choice, hidden, where[choice.exit], findings)
+        _report(choice, hidden, findings)
         for alternative in choice.pattern.alternatives:
             if alternative.plain:
                 earlier.add(choice, alternative)
@@ -66,14 +63,14 @@ def report_shadowed(choices: Choices, where: Mapping[str, str], findings: Findin
         findings.info("not-checked", "", "a node has too many choices to look for ones that hide each other")
 
 
-def _report(choice: Choice, hidden: list[tuple[Alternative, Choice]], where: str, findings: Findings) -> None:
+def _report(choice: Choice, hidden: list[tuple[Alternative, Choice]], findings: Findings) -> None:
     if not hidden:
         return
     hint = "the first key that matches wins: put the more specific one first"
     if len(hidden) == len(choice.pattern.alternatives):
         takers = ", ".join(dict.fromkeys(repr(by.exit) for _, by in hidden))
-        findings.warning("shadowed", where, f"{choice.exit!r} is never taken: {takers} matches first", hint)
+        findings.warning("shadowed", choice.origin, f"{choice.exit!r} is never taken: {takers} matches first", hint)
         return
     for alternative, by in hidden:
         message = f"the alternative {alternative.source!r} is never taken: {by.exit!r} matches first"
-        findings.warning("shadowed", where, message, hint)
+        findings.warning("shadowed", choice.origin, message, hint)

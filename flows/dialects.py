@@ -1,0 +1,32 @@
+"""Which compiler reads a document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from .brombler import Compiled, compile_brombler
+
+Compiler = Callable[..., Compiled]
+
+DIALECTS: Mapping[str, Compiler] = MappingProxyType({"brombler": compile_brombler})
+
+
+class UnknownDialect(ValueError):
+    """A dialect that no compiler reads."""
+
+    def __init__(self, dialect: str) -> None:
+        super().__init__(f"unknown dialect {dialect!r}: known are {', '.join(DIALECTS)}")
+
+
+def detect(document: object) -> str:
+    """The dialect that a document is taken to be written in."""
+    return "brombler"
+
+
+def compile_flow(document: object, *, name: str = "", dialect: str = "") -> Compiled:
+    """Compile ``document``; without a ``dialect`` it is found out. :class:`UnknownDialect` is all that it raises."""
+    compiler = DIALECTS.get(dialect.strip().casefold() or detect(document))
+    if compiler is None:
+        raise UnknownDialect(dialect)
+    return compiler(document, name=name)
