@@ -1,0 +1,339 @@
+"""Delivers what is owed to web servers: at least once, in order per call and URL, for as long as it takes.
+
+What is owed stands in the table ``deliveries``; a restart goes on where it was. A lane (one call,
+one URL) has one request under way at a time, a host a few, so that a server that hangs delays
+nobody else's deliveries. A repeat is recognisable by the call's ``id`` and ``seq``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+from urllib.parse import urlencode
+
+from sqlalchemy import ColumnElement, RowMapping, Table, bindparam, exists, func, literal_column, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import aliased
+
+from engine.callbacks.fetch import Fetcher, FetchFailed
+from engine.callbacks.urls import Refused, with_query
+from engine.log import get_logger, mask_text
+from engine.store import Store
+from engine.store.models import DEAD, DELIVERED, PENDING, Delivery
+
+log = get_logger(__name__)
+
+RETRIES = (1.0, 5.0, 30.0, 120.0, 600.0)
+THEN_EVERY = 3600.0
+PER_HOST = 16
+IN_ALL = 256
+PAUSE_AFTER_FAILURE = 1.0
+LONGEST_WAIT = 60.0
+"""The wall clock is looked at again after this many seconds, should it have been set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One attempt at one delivery. ``attempts``: how many there were before."""
+
+    id: int
+    call_id: str
+    seq: int | None
+    lane: str
+    host: str
+    method: str
+    url: str
+    params: tuple[tuple[str, str], ...]
+    created_at: float
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt went: an HTTP ``status``, or an ``error``; ``hopeless`` when no other attempt is worthwhile."""
+
+    status: int | None = None
+    error: str = ""
+    hopeless: bool = False
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the server took it."""
+        return self.status is not None and 200 <= self.status < 300
+
+
+Sender = Callable[[Parcel], Awaitable[Outcome]]
+
+
+class Clock(Protocol):
+    """Wall-clock time, and waiting for it."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    async def wait(self, event: asyncio.Event, until: float | None) -> None:
+        """Return when ``event`` is set, or when it is ``until``."""
+
+
+class WallClock:
+    """The real one."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    async def wait(self, event: asyncio.Event, until: float | None) -> None:
+        """Return when ``event`` is set, or when it is ``until``, or now and then."""
+        seconds = LONGEST_WAIT if until is None else min(max(until - self.now(), 0.0), LONGEST_WAIT)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), seconds)
+
+
+def http_sender(fetcher: Fetcher, timeout: float) -> Sender:
+    """Sends a parcel as GET with a query, or as POST with a form, within ``timeout`` seconds."""
+
+    async def send(parcel: Parcel) -> Outcome:
+        try:
+            if parcel.method == "POST":
+                answer = await fetcher.fetch(
+                    "POST",
+                    with_query(parcel.url, ()),
+                    timeout=timeout,
+                    data=urlencode(parcel.params, errors="replace").encode(),
+                    headers={"Content-Type": "application/x-www-form-urlencoded"},
+                )
+            else:
+                answer = await fetcher.fetch("GET", with_query(parcel.url, parcel.params), timeout=timeout)
+        except Refused as error:
+            return Outcome(error=str(error), hopeless=True)
+        except FetchFailed as error:
+            return Outcome(error=str(error))
+        return Outcome(status=answer.status)
+
+    return send
+
+
+@dataclass(slots=True)
+class OutboxCounters:
+    """Since the process started."""
+
+    delivered: int = 0
+    failed_attempts: int = 0
+    dead: int = 0
+    database_failures: int = 0
+
+
+class Outbox:
+    """The one deliverer of a database. :meth:`run` is its task."""
+
+    def __init__(self, store: Store, send: Sender, *, keep: float, clock: Clock | None = None) -> None:
+        self.counters = OutboxCounters()
+        self._store = store
+        self._send = send
+        self._keep = keep
+        self._clock = clock or WallClock()
+        self._wake = asyncio.Event()
+        self._under_way: dict[int, tuple[Parcel, asyncio.Task[Outcome]]] = {}  # until the outcome is in the database
+        self._closing = False
+        self._ended = asyncio.Event()
+
+    def wake(self) -> None:
+        """There may be new deliveries."""
+        self._wake.set()
+
+    @property
+    def under_way(self) -> int:
+        """Attempts that wait for their answer."""
+        return len(self._under_way)
+
+    async def run(self) -> None:
+        """Deliver until :meth:`close`, or until cancelled; what is broken off then is sent again by the next life."""
+        try:
+            while True:
+                self._wake.clear()
+                try:
+                    await self._settle()
+                    due = await self._launch()
+                except (SQLAlchemyError, OSError) as error:
+                    await self._failed(error)
+                    continue
+                if self._closing and not self._under_way:
+                    return
+                await self._clock.wait(self._wake, due)
+        finally:
+            for _, task in self._under_way.values():
+                task.cancel()
+            self._ended.set()
+
+    async def close(self, patience: float) -> bool:
+        """Send what is due now, wait for the answers and end :meth:`run`.
+
+        ``False`` when ``patience`` seconds were not enough; cancel :meth:`run` then.
+        """
+        self._closing = True
+        self._wake.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), patience)
+        return self._ended.is_set()
+
+    async def _failed(self, error: Exception) -> None:
+        self.counters.database_failures += 1
+        log.warning("outbox has no database", error=f"{type(error).__name__}: {error}")
+        await self._clock.wait(asyncio.Event(), self._clock.now() + PAUSE_AFTER_FAILURE)
+
+    # --- out ----------------------------------------------------------------------------
+
+    async def _launch(self) -> float | None:
+        """Start what is due; say when the next will be."""
+        now = self._clock.now()
+        busy = Counter(parcel.host for parcel, _ in self._under_way.values())
+        room = IN_ALL - len(self._under_way)
+        if room > 0:
+            for parcel in await self._due(now, room, [host for host, count in busy.items() if count >= PER_HOST]):
+                if busy[parcel.host] < PER_HOST:
+                    busy[parcel.host] += 1
+                    task = asyncio.create_task(self._attempt(parcel), name=f"delivery {parcel.id}")
+                    task.add_done_callback(lambda _: self._wake.set())
+                    self._under_way[parcel.id] = (parcel, task)
+        async with self._store.reading() as connection:
+            next_due: float | None = await connection.scalar(
+                select(func.min(Delivery.due_at)).where(_IS_PENDING, Delivery.due_at > now)
+            )
+        return next_due
+
+    async def _due(self, now: float, limit: int, busy: list[str]) -> list[Parcel]:
+        """Heads of lanes whose time has come, hosts taken in turn, at most ``limit``."""
+        earlier = aliased(Delivery)
+        turn = func.row_number().over(partition_by=Delivery.host, order_by=(Delivery.due_at, Delivery.id))
+        heads = (
+            select(Delivery.__table__, turn.label("turn"))
+            .where(
+                _IS_PENDING,
+                Delivery.due_at <= now,
+                Delivery.id.not_in(list(self._under_way)),
+                Delivery.host.not_in(busy),
+                ~exists().where(
+                    earlier.lane == Delivery.lane, earlier.state == _PENDING_TEXT, earlier.id < Delivery.id
+                ),
+            )
+            .subquery()
+        )
+        query = select(heads).where(heads.c.turn <= PER_HOST).order_by(heads.c.turn, heads.c.due_at).limit(limit)
+        async with self._store.reading() as connection:
+            return [_parcel(row) for row in (await connection.execute(query)).mappings()]
+
+    async def _attempt(self, parcel: Parcel) -> Outcome:
+        try:
+            return await self._send(parcel)
+        except Exception as error:  # a defect of ours must not stop the other deliveries
+            log.exception("delivery attempt broke", call_id=parcel.call_id, url=parcel.url)
+            return Outcome(error=f"internal error: {type(error).__name__}")
+
+    # --- back ---------------------------------------------------------------------------
+
+    async def _settle(self) -> None:
+        """Put down how attempts went. Raises SQLAlchemy's errors; nothing is forgotten then."""
+        settled = [(parcel, task.result()) for parcel, task in self._under_way.values() if task.done()]
+        if not settled:
+            return
+        now = self._clock.now()
+        updates, delays = [], []
+        for parcel, outcome in settled:
+            again = None if outcome.delivered or outcome.hopeless else self._next_attempt(parcel, now)
+            updates.append(_update(parcel, outcome, now, again))
+            if again is not None:
+                delays.append({"of_lane": parcel.lane, "after": parcel.id, "until": again})
+        async with self._store.writing() as connection:
+            await connection.execute(_SETTLE, updates)
+            if delays:
+                await connection.execute(_HOLD_LANE, delays)
+        for (parcel, outcome), row in zip(settled, updates, strict=True):
+            del self._under_way[parcel.id]
+            self._count(parcel, outcome, row)
+
+    def _next_attempt(self, parcel: Parcel, now: float) -> float | None:
+        """When to try again after a failure; ``None`` when its time is over."""
+        again = now + (RETRIES[parcel.attempts] if parcel.attempts < len(RETRIES) else THEN_EVERY)
+        return again if again <= parcel.created_at + self._keep else None
+
+    def _count(self, parcel: Parcel, outcome: Outcome, row: dict[str, Any]) -> None:
+        about = {
+            "call_id": parcel.call_id,
+            "seq": parcel.seq,
+            "url": mask_text(parcel.url),
+            "attempt": parcel.attempts + 1,
+            "why": row["why"],
+        }
+        if outcome.delivered:
+            self.counters.delivered += 1
+            log.debug("callback delivered", **about)
+            return
+        self.counters.failed_attempts += 1
+        if row["into"] == DEAD:
+            self.counters.dead += 1
+            log.error("callback given up", **about)
+        else:
+            log.warning("callback not delivered", retry_at=round(row["due"], 1), **about)
+
+
+_PENDING_TEXT: ColumnElement[str] = literal_column(
+    f"'{PENDING}'"
+)  # as text: a partial index is not used for a parameter
+_IS_PENDING = Delivery.state == _PENDING_TEXT
+
+_TABLE = cast("Table", Delivery.__table__)
+_SETTLE = (
+    update(_TABLE)
+    .where(_TABLE.c.id == bindparam("of"))
+    .values(
+        state=bindparam("into"),
+        attempts=bindparam("tried"),
+        status=bindparam("answer"),
+        error=bindparam("why"),
+        due_at=bindparam("due"),
+        settled_at=bindparam("end"),
+    )
+)
+_HOLD_LANE = (
+    update(_TABLE)
+    .where(
+        _TABLE.c.lane == bindparam("of_lane"),
+        _TABLE.c.state == _PENDING_TEXT,
+        _TABLE.c.id > bindparam("after"),
+        _TABLE.c.due_at < bindparam("until"),
+    )
+    .values(due_at=bindparam("until"))
+)
+
+
+def _update(parcel: Parcel, outcome: Outcome, now: float, again: float | None) -> dict[str, Any]:
+    why = outcome.error or ("" if outcome.delivered else f"HTTP status {outcome.status}")
+    return {
+        "of": parcel.id,
+        "into": DELIVERED if outcome.delivered else DEAD if again is None else PENDING,
+        "tried": parcel.attempts + 1,
+        "answer": outcome.status,
+        "why": why[:500] or None,
+        "due": now if again is None else again,
+        "end": now if again is None else None,
+    }
+
+
+def _parcel(row: RowMapping) -> Parcel:
+    return Parcel(
+        id=row["id"],
+        call_id=row["call_id"],
+        seq=row["seq"],
+        lane=row["lane"],
+        host=row["host"],
+        method=row["method"],
+        url=row["url"],
+        params=tuple((name, value) for name, value in row["params"]),
+        created_at=row["created_at"],
+        attempts=row["attempts"],
+    )
