@@ -63,6 +63,7 @@ class Speaker:
         self._complete = False
         self._error: Exception | None = None
         self._memory = os.memfd_create("prompt")
+        self._library.espeak_Synchronize()
         self._engine.runAndWait()  # empty: takes the engine out of its initial "busy", in which settings are put off
 
     def speak(self, text: str, voice: str, rate: int) -> tuple[Samples, int]:

@@ -17,12 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from media.ipc import Child
 from media.protocol import Failed, Ready
 from media.tts import text as texts
 from media.tts import voices
 from media.tts.messages import FromSpeaker, Render, Rendered, RenderFailed
 from media.tts.store import PromptStore, key_for_text
+
+log = structlog.get_logger()
 
 ENGINE = "espeak-ng"
 DEFAULT_RATE = 160
@@ -179,6 +183,7 @@ class Synth:
                     return await self._attempt(request)
                 except _Retry as error:
                     reason = str(error)
+                    log.warning("speech_retried", reason=reason, characters=len(request.text))
                     await self._discard()
                 except asyncio.CancelledError:
                     await self._discard()  # it is busy with a prompt that nobody wants
