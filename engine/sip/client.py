@@ -1,0 +1,229 @@
+"""An INVITE of ours: RFC 3261 13.2, forks and CANCEL included."""
+
+from __future__ import annotations
+
+from engine.sip.ack import Acknowledger
+from engine.sip.body import readable_description
+from engine.sip.core import ALLOW, Core
+from engine.sip.dialog import Dialog
+from engine.sip.digest import DigestClient
+from engine.sip.events import Answered, EndedBy, Progressed, Refused
+from engine.sip.exchange import Exchange
+from engine.sip.flow import Flow
+from engine.sip.headers import Headers
+from engine.sip.message import Request, Response
+from engine.sip.reason import read_reason, write_reason
+from engine.sip.session import Session
+from engine.sip.timers import Timer
+from engine.sip.transaction import Failure, NonInviteClient
+
+
+class OutgoingSession(Session):
+    """The calling side. The first 2xx makes the dialog; those of other forks get ACK and BYE (13.2.2.4)."""
+
+    role = "uac"
+
+    def __init__(
+        self, core: Core, request: Request, flow: Flow, local_tag: str, digest: DigestClient | None, now: float
+    ) -> None:
+        super().__init__(core, request, flow, local_tag, digest)
+        self._cseq = request.cseq.number
+        self._contact = request.headers.get("Contact") or ""
+        self._offered = bool(request.body)
+        self._forks: dict[str, Acknowledger] = {}
+        """Acknowledged 2xx by the tag of the peer that sent them."""
+        self._reachable = False
+        self._cancel_reason: str | None = None
+        self._cancelled = False
+        self._patience: Timer | None = None
+        request.headers.add("Allow", ALLOW)
+        self._exchange = Exchange(
+            core,
+            request,
+            flow,
+            digest=digest,
+            next_cseq=self._next_cseq,
+            on_final=self._answered,
+            on_provisional=self._progressed,
+            now=now,
+        )
+
+    def contact(self) -> str:
+        return self._contact
+
+    @property
+    def owes_ack(self) -> bool:
+        return self.state == "answered"
+
+    def cancel(self, now: float, reason: str = "") -> None:
+        """Give up before the answer; after it, hang up. Nothing happens if the session has ended."""
+        if self._ended:
+            return
+        if self.state in {"answered", "confirmed"}:
+            self.bye(now, reason)
+            return
+        self._finish("local", 487, reason, now)
+        self._withdraw(now, reason)
+
+    def terminate(self, now: float, reason: str = "") -> None:
+        """CANCEL or BYE, as the state asks for."""
+        self.cancel(now, reason)
+
+    def acknowledge(self, sdp: bytes, now: float) -> None:
+        """Answer the offer that came with :class:`Answered` or :class:`ReofferAnswered`."""
+        if self.state != "answered":
+            super().acknowledge(sdp, now)
+            return
+        self.state = "confirmed"
+        self._acknowledge(self.dialog, sdp)
+        self._reoffers.proceed(now)
+
+    # --- responses --------------------------------------------------------------------------
+
+    def _next_cseq(self) -> int:
+        self._cseq += 1
+        return self._cseq
+
+    def _progressed(self, response: Response, now: float) -> None:
+        self._reachable = True
+        if self._cancel_reason is not None:
+            self._send_cancel(now)
+        if self._ended or response.status == 100:
+            return
+        if response.to.tag and self._dialog is None:
+            self._dialog = self._dialog_of(response)
+        self.state = "early"
+        sdp = readable_description(response)
+        self.core.emit(Progressed(self, response.status, response.reason, sdp))
+
+    def _answered(self, status: int, response: Response | None, now: float) -> None:
+        if response is None or status >= 300:
+            self._refused(status, response, now)
+            return
+        tag = response.to.tag
+        known = self._forks.get(tag)
+        if known is not None:
+            known.repeat()
+        elif self.state in {"inviting", "early"}:
+            self._accepted(response, now)
+        elif self._dialog is not None and tag == self._dialog.remote_tag and self.state == "answered":
+            self.core.counters.retransmissions_received += 1  # its ACK waits for our answer
+        elif self._bye is None and self._cancel_reason is not None:
+            self._too_late(response, now)
+        else:
+            self._decline(response, now)
+
+    def _accepted(self, response: Response, now: float) -> None:
+        self._stop_waiting()
+        self._dialog = self._dialog_of(response)  # the route set is that of the 2xx (13.2.2.4)
+        sdp = readable_description(response)
+        if self._offered or sdp is None:
+            self.state = "confirmed"
+            self._acknowledge(self._dialog, None)
+        else:
+            self.state = "answered"
+        self.core.emit(Answered(self, sdp))
+
+    def _refused(self, status: int, response: Response | None, now: float) -> None:
+        self._stop_waiting()
+        reason, q850 = "no answer" if status == 408 else "cannot be reached", None
+        if response is not None:
+            q850 = read_reason(response.headers).q850
+            reason = response.reason
+        if not self._ended:
+            self.core.emit(Refused(self, status, reason, q850))
+        by: EndedBy = "remote" if response is not None else "timeout" if status == 408 else "transport"
+        self._finish(by, status, reason, now, q850)
+        self._close()
+
+    def _too_late(self, response: Response, now: float) -> None:
+        """A 2xx crossed our CANCEL: the call is up, and has to be hung up (9.1)."""
+        self._stop_waiting()
+        self._dialog = self._dialog_of(response)
+        self._acknowledge(self._dialog, None)
+        self._leave(now, self._cancel_reason or "")
+
+    def _decline(self, response: Response, now: float) -> None:
+        """Another fork answered too."""
+        dialog = self._dialog_of(response)
+        self._acknowledge(dialog, None)
+        Exchange(
+            self.core,
+            dialog.request("BYE", dialog.next_cseq()),
+            dialog.next_hop(),
+            digest=self.digest,
+            next_cseq=dialog.next_cseq,
+            on_final=_ignore,
+            now=now,
+        )
+
+    def _dialog_of(self, response: Response) -> Dialog:
+        return Dialog.of_client(self._exchange.request, response, self._exchange.transaction.flow)
+
+    def _acknowledge(self, dialog: Dialog, sdp: bytes | None) -> None:
+        acknowledger = Acknowledger(self.core, dialog)
+        self._forks[dialog.remote_tag] = acknowledger
+        acknowledger.send(self._exchange.request, sdp)
+
+    # --- giving up --------------------------------------------------------------------------
+
+    def _leave(self, now: float, reason: str) -> None:
+        if self._dialog is not None and self._dialog.remote_tag not in self._forks:
+            self._acknowledge(self._dialog, None)  # an offer that nobody will answer
+        super()._leave(now, reason)
+
+    def _abort_invite(self, now: float) -> None:
+        if self.state in {"inviting", "early"}:
+            self._withdraw(now, "")
+        elif self.state == "answered":
+            self._acknowledge(self.dialog, None)
+
+    def _withdraw(self, now: float, reason: str) -> None:
+        self._cancel_reason = reason
+        self._exchange.forgo_credentials()
+        if self._reachable:
+            self._send_cancel(now)  # otherwise after the first provisional response (9.1)
+
+    def _send_cancel(self, now: float) -> None:
+        if self._cancelled:
+            return
+        self._cancelled = True
+        invite, flow = self._exchange.request, self._exchange.transaction.flow
+        headers = Headers()
+        for name in ("Via", "From", "To", "Call-ID"):
+            headers.add(name, invite.headers.get(name) or "")
+        headers.add("CSeq", f"{invite.cseq.number} CANCEL")
+        headers.add("Max-Forwards", "70")
+        for route in invite.headers.all("Route"):
+            headers.add("Route", route)
+        if self._cancel_reason:
+            headers.add("Reason", write_reason(self._cancel_reason))
+        NonInviteClient(self.core, Request("CANCEL", invite.uri, headers), flow, _Nobody(), now)
+        # 9.1: without a final response within 64*T1 the INVITE counts as cancelled.
+        self._patience = self.core.queue.at(now + self.core.timing.transaction, self._out_of_patience)
+
+    def _out_of_patience(self, now: float) -> None:
+        self._exchange.abandon()
+        self._close()
+
+    def _stop_waiting(self) -> None:
+        self.core.queue.cancel(self._patience)
+
+    def _close(self) -> None:
+        if self._cancel_reason is not None and self._exchange.transaction.unanswered:
+            return  # until the cancelled INVITE has its final response
+        super()._close()
+
+
+class _Nobody:
+    """Does not care how a CANCEL is answered."""
+
+    def on_response(self, response: Response, now: float) -> None:
+        pass
+
+    def on_failure(self, failure: Failure, now: float) -> None:
+        pass
+
+
+def _ignore(status: int, response: Response | None, now: float) -> None:
+    pass

@@ -1,0 +1,139 @@
+"""What all machines of one endpoint share: tables, timers, output, identifiers, the headers that are always ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import count
+from random import Random
+from typing import Protocol
+
+from engine.sip.events import Event
+from engine.sip.flow import Flow
+from engine.sip.guard import Guard
+from engine.sip.message import Request, Response
+from engine.sip.timers import TimerQueue, Timers
+from engine.sip.transaction import (
+    ClientKey,
+    ClientTransaction,
+    ClientUser,
+    Counters,
+    InviteClient,
+    NonInviteClient,
+    ServerKey,
+    ServerTransaction,
+)
+from engine.sip.uri import Uri
+
+MAGIC_COOKIE = "z9hG4bK"
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY"
+ACCEPT = "application/sdp"
+
+ContactHost = Callable[[Flow], tuple[str, int]]
+DialogKey = tuple[str, str]
+"""Call-ID and our tag, which is unique by itself; the peer's tag is the owner's to compare."""
+
+
+class DialogOwner(Protocol):
+    """Who gets what belongs to a dialog."""
+
+    def on_request(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        """A request other than ACK and CANCEL: to be responded to on ``transaction``."""
+
+    def on_ack(self, ack: Request, now: float) -> None:
+        """An ACK for a 2xx."""
+
+
+class Core:
+    """The shared state of an endpoint."""
+
+    def __init__(
+        self, *, random: Random, user_agent: str, timing: Timers, contact_host: ContactHost, guard: Guard
+    ) -> None:
+        self.random = random
+        self.user_agent = user_agent
+        self.timing = timing
+        self.guard = guard
+        self.queue = TimerQueue()
+        self.counters = Counters()
+        self.servers: dict[ServerKey, ServerTransaction] = {}
+        self.clients: dict[ClientKey, ClientTransaction] = {}
+        self.dialogs: dict[DialogKey, DialogOwner] = {}
+        self._contact_host = contact_host
+        self._outgoing: list[tuple[Flow, bytes]] = []
+        self._events: list[Event] = []
+        self._ids = count(1)
+
+    # --- output -------------------------------------------------------------------------
+
+    def transmit(self, flow: Flow, data: bytes) -> None:
+        self.counters.sent += 1
+        self._outgoing.append((flow, data))
+
+    def emit(self, event: Event) -> None:
+        self._events.append(event)
+
+    def drain_outgoing(self) -> list[tuple[Flow, bytes]]:
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def drain_events(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    # --- identifiers --------------------------------------------------------------------
+
+    def token(self) -> str:
+        """64 random bits: tags, branches, Call-IDs (RFC 3261 19.3 asks for at least 32)."""
+        return f"{self.random.getrandbits(64):016x}"
+
+    def next_id(self) -> int:
+        return next(self._ids)
+
+    # --- headers ------------------------------------------------------------------------
+
+    def host_port(self, flow: Flow) -> tuple[str, int]:
+        """How the peer on ``flow`` reaches us; an IPv6 address in brackets."""
+        host, port = self._contact_host(flow)
+        return (f"[{host}]" if ":" in host and not host.startswith("[") else host), port
+
+    def contact(self, flow: Flow, user: str | None = None) -> str:
+        """Our Contact value towards ``flow``."""
+        host, port = self.host_port(flow)
+        params = () if flow.transport == "udp" else (("transport", flow.transport),)
+        return f"<{Uri('sip', user or None, None, host, port, params)}>"
+
+    def response(
+        self,
+        request: Request,
+        status: int,
+        reason: str | None = None,
+        *,
+        to_tag: str | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> Response:
+        """A response with our Server header; To gets a tag of its own unless ``to_tag`` names one."""
+        if to_tag is None and status != 100:
+            to_tag = self.token()
+        response = request.response(status, reason, to_tag=to_tag)
+        for name, value in headers:
+            response.headers.add(name, value)
+        if self.user_agent:
+            response.headers.add("Server", self.user_agent)
+        return response
+
+    # --- requests -----------------------------------------------------------------------
+
+    def add_via(self, request: Request, flow: Flow, branch: str | None = None) -> None:
+        """Put our Via on top, with a branch of its own and asking for symmetric responses (RFC 3581)."""
+        branch = branch or MAGIC_COOKIE + self.token()
+        host, port = self.host_port(flow)
+        via = f"SIP/2.0/{flow.transport.upper()} {host}:{port};rport;branch={branch}"
+        request.headers.insert_first("Via", via)
+
+    def send(self, request: Request, flow: Flow, user: ClientUser, now: float) -> ClientTransaction:
+        """Send ``request``, which has no Via yet, in a transaction of its own."""
+        self.add_via(request, flow)
+        if self.user_agent:
+            request.headers.set("User-Agent", self.user_agent)
+        machine = InviteClient if request.method == "INVITE" else NonInviteClient
+        return machine(self, request, flow, user, now)

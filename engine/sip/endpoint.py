@@ -1,0 +1,235 @@
+"""A SIP endpoint without I/O: datagrams and times in, datagrams, events and the next deadline out.
+
+The caller owns sockets and clock. After every call into an endpoint it sends what :meth:`Endpoint.outgoing`
+gives, handles :meth:`Endpoint.events`, and wakes it with :meth:`Endpoint.handle_timers` at
+:meth:`Endpoint.deadline`. Nothing that a peer sends raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from random import Random
+
+from engine.sip.client import OutgoingSession
+from engine.sip.core import ACCEPT, ContactHost, Core
+from engine.sip.dialog import Dialog, SavedDialog
+from engine.sip.digest import Challenger, Credentials, DigestClient
+from engine.sip.events import ByeFinished, Event, OptionsAnswered
+from engine.sip.exchange import Exchange
+from engine.sip.flow import Flow
+from engine.sip.guard import Guard, GuardLimits
+from engine.sip.headers import Headers
+from engine.sip.incoming import Reception
+from engine.sip.message import Malformed, Request, Response
+from engine.sip.parser import is_keep_alive, parse
+from engine.sip.reason import write_reason
+from engine.sip.registrar import Registrar, RegistrarLimits
+from engine.sip.registration import Registration, RegistrationConfig
+from engine.sip.routing import fallback_flow
+from engine.sip.timers import Timers
+from engine.sip.transaction import Counters
+from engine.sip.uri import Address, Uri
+
+
+class Endpoint:
+    """Everything SIP of one user agent: transactions, sessions, registrations, registrar."""
+
+    def __init__(
+        self,
+        *,
+        random: Random,
+        contact_host: ContactHost,
+        user_agent: str = "",
+        timers: Timers | None = None,
+        guard: GuardLimits | None = None,
+    ) -> None:
+        """``random`` makes tags, branches and Call-IDs: give it a ``SystemRandom`` outside of tests.
+
+        ``contact_host`` tells for a flow the host and port that we write into Via and Contact: where its peer
+        reaches us.
+        """
+        self._core = Core(
+            random=random,
+            user_agent=user_agent,
+            timing=timers or Timers(),
+            contact_host=contact_host,
+            guard=Guard(guard),
+        )
+        self._reception = Reception(self._core)
+
+    # --- in ---------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, flow: Flow, now: float) -> None:
+        """Take one datagram."""
+        if is_keep_alive(data):
+            return
+        try:
+            message: Request | Response | Malformed = parse(data)
+        except Malformed as malformed:
+            message = malformed
+        self.receive_message(message, flow, now)
+
+    def receive_message(self, message: Request | Response | Malformed, flow: Flow, now: float) -> None:
+        """Take one message from a stream, or what could not be understood there."""
+        self._core.counters.received += 1
+        if isinstance(message, Request):
+            self._reception.request(message, flow, now)
+        elif isinstance(message, Response):
+            self._reception.response(message, flow, now)
+        else:
+            self._reception.malformed(message, flow, now)
+
+    def connection_lost(self, flow: Flow, now: float) -> None:
+        """Nothing can be sent on ``flow``: its connection broke or its host cannot be resolved or reached.
+
+        Requests on it fail at once (RFC 3261 17.1.4); responses will go to the address in their Via (18.2.2).
+        """
+        for client in list(self._core.clients.values()):
+            if client.unanswered and _same_connection(client.flow, flow):
+                client.fail("transport", now)
+        for server in list(self._core.servers.values()):
+            if flow.reliable and _same_connection(server.flow, flow):
+                server.rerouted(fallback_flow(server.request.via, flow))
+        if self._reception.registrar is not None:
+            self._reception.registrar.connection_lost(flow)
+
+    def handle_timers(self, now: float) -> None:
+        """Do what is due at ``now``."""
+        self._core.queue.fire(now)
+
+    # --- out --------------------------------------------------------------------------------
+
+    def deadline(self) -> float | None:
+        """When :meth:`handle_timers` is next to be called, ``None`` for never."""
+        return self._core.queue.deadline()
+
+    def outgoing(self) -> list[tuple[Flow, bytes]]:
+        """The messages to be sent since the last call, in order."""
+        return self._core.drain_outgoing()
+
+    def events(self) -> list[Event]:
+        """What has happened since the last call, in order."""
+        return self._core.drain_events()
+
+    # --- state ------------------------------------------------------------------------------
+
+    @property
+    def counters(self) -> Counters:
+        return self._core.counters
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no request of ours waits for an answer and no session or subscription is left."""
+        return not self._core.dialogs and not any(client.unanswered for client in self._core.clients.values())
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing at all is remembered: every transaction is over, every timer has fired."""
+        core = self._core
+        return not (core.dialogs or core.clients or core.servers or len(core.queue))
+
+    @property
+    def available(self) -> bool:
+        """Whether OPTIONS are answered with 200; otherwise with 503, so that a dispatcher looks elsewhere."""
+        return self._reception.available
+
+    @available.setter
+    def available(self, value: bool) -> None:
+        self._reception.available = value
+
+    @property
+    def guard(self) -> Guard:
+        return self._core.guard
+
+    @property
+    def registrar(self) -> Registrar | None:
+        return self._reception.registrar
+
+    def serve_devices(
+        self, devices: Mapping[str, str], challenger: Challenger, limits: RegistrarLimits | None = None
+    ) -> Registrar:
+        """Be a registrar for ``devices`` (password by name): :class:`DeviceChanged`."""
+        registrar = Registrar(self._core, devices, challenger, limits)
+        self._reception.registrar = registrar
+        return registrar
+
+    # --- requests of ours -------------------------------------------------------------------
+
+    def invite(
+        self,
+        target: Uri | str,
+        *,
+        from_: Address,
+        to: Address,
+        sdp: bytes | None,
+        flow: Flow,
+        now: float,
+        headers: Iterable[tuple[str, str]] = (),
+        credentials: Credentials | None = None,
+        route: Iterable[Address] = (),
+    ) -> OutgoingSession:
+        """Call ``target`` through ``flow``. Without ``sdp`` the peer makes the offer.
+
+        Raises ValueError if ``target`` is no URI or a header has a line break.
+        """
+        core = self._core
+        tag = core.token()
+        request = self._request("INVITE", target, from_.with_tag(tag), to, flow)
+        for address in route:
+            request.headers.add("Route", str(address))
+        request.headers.add("Contact", core.contact(flow, from_.uri.user))
+        for name, value in headers:
+            request.headers.add(name, value)
+        if sdp is not None:
+            request.headers.add("Content-Type", ACCEPT)
+            request.body = sdp
+        digest = DigestClient(credentials, core.random) if credentials is not None else None
+        return OutgoingSession(core, request, flow, tag, digest, now)
+
+    def options(self, target: Uri | str, *, from_: Address, flow: Flow, now: float) -> None:
+        """Ask whether ``target`` is there: :class:`OptionsAnswered`. Raises ValueError if it is no URI."""
+        text = str(target)
+        request = self._request("OPTIONS", target, from_.with_tag(self._core.token()), Address(Uri.parse(text)), flow)
+        request.headers.add("Accept", ACCEPT)
+
+        def answered(status: int, response: Response | None, now: float) -> None:
+            self._core.emit(OptionsAnswered(text, status))
+
+        Exchange(self._core, request, flow, digest=None, next_cseq=lambda: 2, on_final=answered, now=now)
+
+    def register(self, config: RegistrationConfig, now: float) -> Registration:
+        """Register with a trunk and stay registered: :class:`RegistrationChanged`."""
+        return Registration(self._core, config, now)
+
+    def resume_bye(self, saved: SavedDialog, reason: str, now: float, credentials: Credentials | None = None) -> None:
+        """Hang up in a dialog of a former run: :class:`ByeFinished`. Raises ValueError if it is damaged."""
+        core = self._core
+        dialog = Dialog.restore(saved)
+        request = dialog.request("BYE", dialog.next_cseq())
+        if reason:
+            request.headers.add("Reason", write_reason(reason))
+
+        def answered(status: int, response: Response | None, now: float) -> None:
+            core.emit(ByeFinished(saved.call_id, status))
+
+        digest = DigestClient(credentials, core.random) if credentials is not None else None
+        Exchange(
+            core, request, dialog.next_hop(), digest=digest, next_cseq=dialog.next_cseq, on_final=answered, now=now
+        )
+
+    def _request(self, method: str, target: Uri | str, from_: Address, to: Address, flow: Flow) -> Request:
+        """A request outside of dialogs, still without Via (8.1.1)."""
+        uri = target if isinstance(target, Uri) else Uri.parse(target)
+        headers = Headers()
+        headers.add("Max-Forwards", "70")
+        headers.add("From", str(from_))
+        headers.add("To", str(to))
+        headers.add("Call-ID", self._core.token() + self._core.token())
+        headers.add("CSeq", f"1 {method}")
+        return Request(method, str(uri.as_request_uri()), headers)
+
+
+def _same_connection(used: Flow, lost: Flow) -> bool:
+    if used.transport != lost.transport:
+        return False
+    return used == lost or (used.connection == lost.connection and used.remote == lost.remote)

@@ -1,0 +1,186 @@
+"""What an endpoint reports. Every event of a session carries it; :class:`Ended` is the last of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from engine.sip.flow import Flow
+
+if TYPE_CHECKING:
+    from engine.sip.client import OutgoingSession
+    from engine.sip.registration import Registration
+    from engine.sip.server import IncomingSession
+    from engine.sip.session import Session
+
+EndedBy = Literal["remote", "local", "timeout", "transport"]
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """A new INVITE. 100 Trying has been sent; its offer is ``session.offer``."""
+
+    session: IncomingSession
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The ACK to a 2xx of ours came. ``sdp`` is the peer's answer if the 2xx carried our offer."""
+
+    session: Session
+    sdp: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reoffered:
+    """A re-INVITE or UPDATE: answer with ``answer_reoffer`` or ``reject_reoffer``.
+
+    Without ``sdp`` it asks for a full offer of ours, whose answer comes with :class:`Acknowledged`.
+    """
+
+    session: Session
+    sdp: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """A provisional response to our INVITE, 101 to 199. ``sdp`` is early media."""
+
+    session: OutgoingSession
+    status: int
+    reason: str
+    sdp: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Our INVITE was answered. If it carried no offer, ``sdp`` is one: answer it with ``acknowledge``."""
+
+    session: OutgoingSession
+    sdp: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Our INVITE was refused (408: no answer at all, 503: it could not be sent). :class:`Ended` follows."""
+
+    session: OutgoingSession
+    status: int
+    reason: str
+    q850: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReofferAnswered:
+    """Our re-INVITE was answered. If it carried no offer, ``sdp`` is one: answer it with ``acknowledge``."""
+
+    session: Session
+    sdp: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReofferRefused:
+    """Our re-INVITE was refused; the session goes on as it was."""
+
+    session: Session
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class InfoReceived:
+    """An INFO with a key press in it (``application/dtmf-relay`` or ``application/dtmf``), answered with 200."""
+
+    session: Session
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReferProgress:
+    """What the peer tells of the transfer that we asked for. ``status`` 0: it ended without a word.
+
+    Exactly one is ``final``, unless :class:`ReferRefused` came instead.
+    """
+
+    session: Session
+    status: int
+    reason: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReferRefused:
+    """The peer does not take our REFER (408: no answer, 503: it could not be sent)."""
+
+    session: Session
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The session is over: exactly once per session, whatever raced.
+
+    ``status`` is the SIP status that says how: 200 after a BYE, 487 when cancelled, 408 when nobody
+    answered, otherwise that of the refusal. ``reason`` and ``q850`` are from the peer's Reason header.
+    """
+
+    session: Session
+    by: EndedBy
+    status: int
+    reason: str
+    q850: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ByeFinished:
+    """The BYE of ``resume_bye`` is done: ``status`` is its final response, 408 or 503 if there was none."""
+
+    call_id: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationChanged:
+    """A registration succeeded, failed or was removed. ``retry_at`` is when the next REGISTER is sent, if any."""
+
+    registration: Registration
+    registered: bool
+    status: int
+    reason: str
+    retry_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChanged:
+    """A device registered, moved (``contact`` is its URI) or went away (``contact`` is ``None``)."""
+
+    name: str
+    contact: str | None
+    flow: Flow | None
+
+
+@dataclass(frozen=True, slots=True)
+class OptionsAnswered:
+    """The final response to an OPTIONS of ours; 408 if none came, 503 if it could not be sent."""
+
+    target: str
+    status: int
+
+
+SessionEvent = (
+    Invited
+    | Acknowledged
+    | Reoffered
+    | Progressed
+    | Answered
+    | Refused
+    | ReofferAnswered
+    | ReofferRefused
+    | InfoReceived
+    | ReferProgress
+    | ReferRefused
+    | Ended
+)
+Event = SessionEvent | ByeFinished | RegistrationChanged | DeviceChanged | OptionsAnswered

@@ -1,0 +1,104 @@
+"""A request of ours until its final response, asked for credentials or not (RFC 3261 22.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.sip.core import Core
+from engine.sip.digest import DigestClient
+from engine.sip.flow import Flow
+from engine.sip.message import Request, Response
+from engine.sip.transaction import ClientTransaction, Failure
+
+MAX_CHALLENGES = 3
+"""A proxy and the far end may both ask, and a nonce may have gone stale; more is a loop."""
+
+OnFinal = Callable[[int, Response | None, float], None]
+"""Status, response and time. Without a response the status is 408 (timer B or F) or 503 (transport error)."""
+
+OnProvisional = Callable[[Response, float], None]
+
+
+class Exchange:
+    """Sends ``request``, which has no Via yet, and repeats it with credentials when challenged.
+
+    ``on_final`` is called once; for an INVITE once for every 2xx, repeats included.
+    """
+
+    __slots__ = (
+        "_challenges",
+        "_core",
+        "_digest",
+        "_flow",
+        "_next_cseq",
+        "_on_final",
+        "_on_provisional",
+        "final",
+        "request",
+        "transaction",
+    )
+
+    def __init__(
+        self,
+        core: Core,
+        request: Request,
+        flow: Flow,
+        *,
+        digest: DigestClient | None,
+        next_cseq: Callable[[], int],
+        on_final: OnFinal,
+        on_provisional: OnProvisional | None = None,
+        now: float,
+    ) -> None:
+        self._core = core
+        self._flow = flow
+        self._digest = digest
+        self._next_cseq = next_cseq
+        self._on_final = on_final
+        self._on_provisional = on_provisional
+        self._challenges = 0
+        self.final = False
+        """Whether a final response other than a challenge came, or none will."""
+        if digest is not None:
+            digest.authorize(request)  # with the nonces known so far
+        self.request = request
+        self.transaction: ClientTransaction = core.send(request, flow, self, now)
+
+    def forgo_credentials(self) -> None:
+        """Take a challenge for a refusal from now on: the request is no longer wanted."""
+        self._digest = None
+
+    def abandon(self) -> None:
+        """Forget about it without a word."""
+        self.final = True
+        self.transaction.abandon()
+
+    def on_response(self, response: Response, now: float) -> None:
+        if response.status < 200:
+            if self._on_provisional is not None:
+                self._on_provisional(response, now)
+            return
+        if response.status in {401, 407} and self._repeat(response, now):
+            return
+        self.final = True
+        self._on_final(response.status, response, now)
+
+    def on_failure(self, failure: Failure, now: float) -> None:
+        self.final = True
+        self._on_final(408 if failure == "timeout" else 503, None, now)
+
+    def _repeat(self, response: Response, now: float) -> bool:
+        """Send the request again with what the challenge asks for; whether that could be done."""
+        if self._digest is None or self._challenges >= MAX_CHALLENGES:
+            return False
+        self._challenges += 1
+        sent = self.request
+        if not self._digest.challenged(response, sent):
+            return False
+        again = Request(sent.method, sent.uri, sent.headers.copy(), sent.body)
+        again.headers.remove("Via")
+        again.headers.set("CSeq", f"{self._next_cseq()} {sent.method}")  # 22.2: a new CSeq, same Call-ID and From
+        self._digest.authorize(again)
+        self.request = again
+        self.transaction = self._core.send(again, self._flow, self, now)
+        return True

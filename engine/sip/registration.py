@@ -1,0 +1,206 @@
+"""Registering with a trunk's registrar (RFC 3261 10.2): refreshed in time, tried again with patience."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.sip.core import Core
+from engine.sip.digest import Credentials, DigestClient
+from engine.sip.events import RegistrationChanged
+from engine.sip.exchange import Exchange
+from engine.sip.flow import Flow
+from engine.sip.headers import Headers, read_seconds
+from engine.sip.message import Request, Response
+from engine.sip.timers import Timer
+from engine.sip.uri import Address, Uri
+
+LONGEST_RETRY_AFTER = 3600.0
+"""Seconds that a registrar can make us wait."""
+LONGEST_EXPIRY = 86400
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationConfig:
+    """One registration to keep. Seconds."""
+
+    name: str
+    registrar: Uri
+    """The Request-URI: the domain, without a user (10.2)."""
+    aor: Address
+    """The address of record that is registered: To and From."""
+    flow: Flow
+    credentials: Credentials | None = None
+    contact_user: str = ""
+    expires: int = 3600
+    first_retry: float = 30.0
+    longest_retry: float = 1800.0
+
+
+class Registration:
+    """Keeps one registration alive until :meth:`remove`."""
+
+    def __init__(self, core: Core, config: RegistrationConfig, now: float) -> None:
+        self.config = config
+        self.registered = False
+        self.expires_at: float | None = None
+        self._core = core
+        self._digest = DigestClient(config.credentials, core.random) if config.credentials is not None else None
+        self._call_id = core.token() + core.token()
+        self._tag = core.token()
+        self._cseq = 0
+        self._expires = config.expires
+        self._failures = 0
+        self._removing = False
+        self._raised = False
+        self._exchange: Exchange | None = None
+        self._timer: Timer | None = None
+        self._expiry: Timer | None = None
+        self._send(now)
+
+    def __repr__(self) -> str:
+        return f"<Registration {self.config.name} {'registered' if self.registered else 'not registered'}>"
+
+    @property
+    def removed(self) -> bool:
+        """Whether :meth:`remove` was called."""
+        return self._removing
+
+    def refresh(self, now: float) -> None:
+        """Register now, whatever the timers say."""
+        if not self._removing and self._exchange is None:
+            self._send(now)
+
+    def remove(self, now: float) -> None:
+        """Take the registration back (10.2.2). One last :class:`RegistrationChanged` follows."""
+        if self._removing:
+            return
+        self._removing = True
+        self._core.queue.cancel(self._timer)
+        self._core.queue.cancel(self._expiry)
+        if self._exchange is None:
+            self._send(now)
+
+    # --- within -----------------------------------------------------------------------------
+
+    def _next_cseq(self) -> int:
+        self._cseq += 1
+        return self._cseq
+
+    def _send(self, now: float) -> None:
+        self._core.queue.cancel(self._timer)
+        config, core = self.config, self._core
+        headers = Headers()
+        headers.add("Max-Forwards", "70")
+        headers.add("From", str(config.aor.with_tag(self._tag)))
+        headers.add("To", str(config.aor))
+        headers.add("Call-ID", self._call_id)
+        headers.add("CSeq", f"{self._next_cseq()} REGISTER")
+        expires = 0 if self._removing else self._expires
+        headers.add("Contact", f"{self._contact()};expires={expires}")
+        headers.add("Expires", str(expires))
+        self._exchange = Exchange(
+            core,
+            Request("REGISTER", str(config.registrar.as_request_uri()), headers),
+            config.flow,
+            digest=self._digest,
+            next_cseq=self._next_cseq,
+            on_final=self._answered,
+            now=now,
+        )
+
+    def _contact(self) -> str:
+        return self._core.contact(self.config.flow, self.config.contact_user or self.config.aor.uri.user)
+
+    def _answered(self, status: int, response: Response | None, now: float) -> None:
+        wanted_removal = self._exchange is not None and self._exchange.request.expires == 0
+        self._exchange = None
+        if self._removing:
+            if wanted_removal:
+                self._change(now, registered=False, status=status, reason=_reason(response), retry_at=None)
+            else:
+                self._send(now)  # it was asked for while a REGISTER was under way
+        elif response is not None and status < 300:
+            self._accepted(response, now)
+        elif status == 423 and response is not None and self._raise_expiry(response):
+            self._send(now)
+        else:
+            self._failed(status, response, now)
+
+    def _accepted(self, response: Response, now: float) -> None:
+        granted = self._granted(response)
+        if granted <= 0:
+            self._failed(response.status, response, now)
+            return
+        self._failures = 0
+        self._raised = False
+        queue = self._core.queue
+        self.expires_at = now + granted
+        queue.cancel(self._expiry)
+        self._expiry = queue.at(self.expires_at, self._expired)
+        retry_at = now + refresh_after(granted)
+        self._timer = queue.at(retry_at, self._send)
+        if not self.registered:
+            self._change(now, registered=True, status=response.status, reason=response.reason, retry_at=retry_at)
+
+    def _granted(self, response: Response) -> int:
+        """The lifetime of our contact among those listed (10.2.4)."""
+        ours = Address.parse(self._contact()).uri
+        for contact in response.contacts:
+            listed = contact.uri
+            if (listed.user, listed.host.lower(), listed.port) == (ours.user, ours.host.lower(), ours.port):
+                seconds = read_seconds(contact.param("expires"))
+                if seconds is not None:
+                    return min(seconds, LONGEST_EXPIRY)
+        return min(response.expires if response.expires is not None else self._expires, LONGEST_EXPIRY)
+
+    def _raise_expiry(self, response: Response) -> bool:
+        """Take the Min-Expires of a 423 (10.2.8); once, and only if it asks for more than we did."""
+        shortest = read_seconds(response.headers.get("Min-Expires"))
+        if self._raised or shortest is None or not self._expires < shortest <= LONGEST_EXPIRY:
+            return False
+        self._raised = True
+        self._expires = shortest
+        return True
+
+    def _failed(self, status: int, response: Response | None, now: float) -> None:
+        """Try again after Retry-After, or after a pause that doubles; half of it is chance (RFC 5626 4.5)."""
+        asked = _retry_after(response)
+        if asked is not None:
+            delay = min(max(asked, 1.0), LONGEST_RETRY_AFTER)
+        else:
+            longest = min(self.config.first_retry * 2 ** min(self._failures, 16), self.config.longest_retry)
+            delay = longest * self._core.random.uniform(0.5, 1.0)
+        self._failures += 1
+        self._raised = False
+        retry_at = now + delay
+        self._timer = self._core.queue.at(retry_at, self._send)
+        registered = self.expires_at is not None and now < self.expires_at
+        self._change(now, registered=registered, status=status, reason=_reason(response), retry_at=retry_at)
+
+    def _expired(self, now: float) -> None:
+        self.expires_at = None
+        retry_at = self._timer.deadline if self._timer is not None and self._timer.action is not None else None
+        self._change(now, registered=False, status=408, reason="expired", retry_at=retry_at)
+
+    def _change(self, now: float, *, registered: bool, status: int, reason: str, retry_at: float | None) -> None:
+        self.registered = registered
+        self._core.emit(RegistrationChanged(self, registered, status, reason, retry_at))
+
+
+def refresh_after(granted: int) -> float:
+    """When to refresh a registration of ``granted`` seconds: at nine tenths, and leaving room to try again."""
+    return max(1.0, min(granted * 0.9, max(granted - 40.0, granted * 0.5)))
+
+
+def _reason(response: Response | None) -> str:
+    return response.reason if response is not None else "no answer"
+
+
+def _retry_after(response: Response | None) -> float | None:
+    if response is None:
+        return None
+    value = response.headers.get("Retry-After")
+    if value is None:
+        return None
+    seconds = read_seconds(value.partition(";")[0].partition("(")[0])
+    return None if seconds is None else float(seconds)

@@ -1,0 +1,71 @@
+"""Which flow a message leaves on: RFC 3261 8.1.2 for requests, 18.2.2 and RFC 3581 for responses.
+
+Host names stay names; the transport resolves them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from engine.sip.flow import Flow
+from engine.sip.headers import Via
+from engine.sip.uri import Uri
+
+DEFAULT_PORTS = {"tls": 5061, "wss": 443, "ws": 80}
+
+
+def address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """``host`` as an IP address, ``None`` for a name. IPv6 with or without brackets."""
+    try:
+        return ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+
+
+def same_host(one: str, other: str) -> bool:
+    """Whether two hosts are one: addresses by value, names by letters."""
+    first = address(one)
+    return one.lower() == other.lower() if first is None else first == address(other)
+
+
+def default_port(transport: str) -> int:
+    return DEFAULT_PORTS.get(transport, 5060)
+
+
+def towards(uri: Uri, flow: Flow) -> Flow:
+    """The flow on which to reach ``uri``, for a peer first met on ``flow``.
+
+    A URI without a transport parameter stays on the transport that is known to work. On a stream, the peer's
+    host decides: the connection it has is used again whatever port its Contact names (RFC 5923).
+    """
+    transport = "tls" if uri.scheme == "sips" else (uri.transport or flow.transport).lower()
+    host = (uri.param("maddr") or uri.host).strip("[]")
+    port = uri.port or default_port(transport)
+    if transport == flow.transport and same_host(host, flow.remote[0]) and (flow.reliable or port == flow.remote[1]):
+        return flow
+    local = flow.local if transport == flow.transport else (flow.local[0], 0)
+    return Flow(transport, local, (host, port))
+
+
+def response_flow(via: Via, flow: Flow) -> Flow:
+    """Where to respond to a request that came on ``flow`` with ``via`` on top.
+
+    ``maddr`` is not followed: it would let anybody aim our responses at anybody.
+    """
+    if flow.reliable or via.rport is not None:
+        return flow  # RFC 3581 4: source address and port, from the address the request came to
+    return flow._replace(remote=(flow.remote[0], via.port or default_port(flow.transport)))
+
+
+def fallback_flow(via: Via, flow: Flow) -> Flow:
+    """Where to respond once the connection of the request is gone (RFC 3261 18.2.2): a new connection."""
+    return flow._replace(remote=(flow.remote[0], via.port or default_port(flow.transport)), connection=0)
+
+
+def behind_nat(contact: Uri, source: str) -> bool:
+    """Whether ``contact`` is an address that only the peer's own network can reach.
+
+    True for a private address given by a peer whose messages come from a public one.
+    """
+    inner, outer = address(contact.host), address(source)
+    return inner is not None and outer is not None and inner.is_private and not outer.is_private

@@ -1,0 +1,149 @@
+"""An INVITE from a peer: RFC 3261 13.3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from engine.sip.ack import AckWait
+from engine.sip.body import readable_description
+from engine.sip.core import ALLOW, Core
+from engine.sip.dialog import Dialog
+from engine.sip.flow import Flow
+from engine.sip.message import Request
+from engine.sip.reason import read_reason
+from engine.sip.session import Session
+from engine.sip.timers import Timer
+from engine.sip.transaction import InviteServer
+
+KEEP_RINGING = 60.0
+"""Seconds between provisional responses: proxies give up after three minutes without (13.3.1.1)."""
+
+Headers = Iterable[tuple[str, str]]
+
+
+class IncomingSession(Session):
+    """The called side. Every method that answers does nothing once the caller has given up."""
+
+    role = "uas"
+
+    def __init__(self, core: Core, transaction: InviteServer, flow: Flow, now: float) -> None:
+        request = transaction.request
+        super().__init__(core, request, flow, core.token())
+        self._transaction = transaction
+        transaction.user = self
+        transaction.to_tag = self.local_tag
+        self._dialog = Dialog.of_server(request, self.local_tag, flow)
+        self._keep_ringing: Timer | None = None
+        self._expiry: Timer | None = None
+        self.offer = readable_description(request)
+        """The SDP of the INVITE; ``None`` asks us for one."""
+        if request.expires:
+            self._expiry = core.queue.at(now + request.expires, self._expired)  # 13.3.1
+
+    def contact(self) -> str:
+        ruri = self.request.ruri
+        return self.core.contact(self.flow, ruri.user)
+
+    @property
+    def _open(self) -> bool:
+        """Whether the INVITE has no final response yet."""
+        return self.state in {"inviting", "early"}
+
+    def ringing(self, now: float, status: int = 180, sdp: bytes | None = None) -> None:
+        """Send a provisional response, 101 to 199; it is repeated every minute until the final one."""
+        if not self._open:
+            return
+        self.state = "early"
+        self._respond(status, now, sdp=sdp, headers=(("Contact", self.contact()),))
+        self.core.queue.cancel(self._keep_ringing)
+        self._keep_ringing = self.core.queue.at(now + KEEP_RINGING, self._ring_on)
+
+    def progress(self, now: float, sdp: bytes) -> None:
+        """Send 183 with early media."""
+        self.ringing(now, 183, sdp)
+
+    def accept(self, sdp: bytes, now: float, headers: Headers = ()) -> bool:
+        """Answer the call with 200; whether the caller was still there."""
+        if not self._open:
+            return False
+        self.state = "answered"
+        self._stop_timers()
+        fixed = (("Contact", self.contact()), ("Allow", ALLOW), ("Supported", ""))
+        self._respond(200, now, headers=(*fixed, *headers), sdp=sdp)
+        cseq = self.request.cseq.number
+        self._ack_wait = AckWait(self.core, self._transaction, cseq, now, self._unacknowledged, initial=True)
+        return True
+
+    def reject(self, status: int, now: float, reason: str | None = None, headers: Headers = ()) -> None:
+        """Refuse the call with ``status``, 300 to 699."""
+        if not self._open:
+            return
+        self._refuse(status, now, reason, headers)
+        self._finish("local", status, reason or "", now)
+        self._close()
+
+    def refuse_unauthorised(self, status: int, now: float, headers: Headers = ()) -> None:
+        """Refuse a caller who may not call; one who keeps trying gets no answer any more."""
+        if not self._open:
+            return
+        self.core.counters.unauthorised += 1
+        if self.core.guard.allow(self.flow.remote[0], now):
+            self.reject(status, now, headers=headers)
+            return
+        self.core.counters.rate_limited += 1
+        self._stop_timers()
+        self._transaction.abandon()
+        self._finish("local", status, "", now)
+        self._close()
+
+    def terminate(self, now: float, reason: str = "", status: int = 480) -> None:
+        """Refuse with ``status`` if the call was not answered, otherwise hang up."""
+        if self._open:
+            self.reject(status, now, reason or None)
+        else:
+            self.bye(now, reason)
+
+    def acknowledge(self, sdp: bytes, now: float) -> None:
+        self._reoffers.acknowledge(sdp, now)
+
+    # --- what comes in ----------------------------------------------------------------------
+
+    def on_cancel(self, cancel: Request, now: float) -> None:
+        """The caller gave up before we answered (9.2)."""
+        if not self._open:
+            return
+        q850, text = read_reason(cancel.headers)
+        self._refuse(487, now)
+        self._finish("remote", 487, text or "cancelled", now, q850)
+        self._close()
+
+    def on_unacknowledged(self, now: float) -> None:
+        """Our refusal was not acknowledged; the session has ended with the refusal."""
+
+    def _abort_invite(self, now: float) -> None:
+        if self._open:
+            self._refuse(487, now)
+
+    # --- within -----------------------------------------------------------------------------
+
+    def _respond(
+        self, status: int, now: float, reason: str | None = None, *, headers: Headers = (), sdp: bytes | None = None
+    ) -> None:
+        self.respond(self._transaction, self.request, status, now, reason=reason, headers=headers, sdp=sdp)
+
+    def _refuse(self, status: int, now: float, reason: str | None = None, headers: Headers = ()) -> None:
+        self._stop_timers()
+        self._respond(status, now, reason, headers=headers)
+
+    def _ring_on(self, now: float) -> None:
+        self._transaction.resend()
+        self._keep_ringing = self.core.queue.at(now + KEEP_RINGING, self._ring_on)
+
+    def _expired(self, now: float) -> None:
+        self._refuse(487, now)
+        self._finish("timeout", 487, "the INVITE expired", now)
+        self._close()
+
+    def _stop_timers(self) -> None:
+        self.core.queue.cancel(self._keep_ringing)
+        self.core.queue.cancel(self._expiry)

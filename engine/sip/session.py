@@ -1,0 +1,409 @@
+"""One INVITE session, in either role: what can be done in a confirmed dialog, and its one end.
+
+The roles are :class:`engine.sip.server.IncomingSession` and :class:`engine.sip.client.OutgoingSession`.
+Who ends a session locally is done with it at once: :class:`Ended` is emitted, and what is still to be
+said to the peer (a BYE that must wait for its ACK, the ACK and BYE for a 200 that crossed a CANCEL) is
+said without anybody waiting for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from engine.sip.ack import AckWait
+from engine.sip.body import readable_description
+from engine.sip.core import ACCEPT, ALLOW, Core
+from engine.sip.dialog import Dialog, SavedDialog
+from engine.sip.digest import DigestClient
+from engine.sip.events import (
+    Acknowledged,
+    Answered,
+    Ended,
+    EndedBy,
+    Event,
+    InfoReceived,
+    Invited,
+    Progressed,
+    ReferProgress,
+    ReferRefused,
+    Refused,
+    ReofferAnswered,
+    Reoffered,
+    ReofferRefused,
+    SessionEvent,
+)
+from engine.sip.exchange import Exchange, OnFinal
+from engine.sip.flow import Flow
+from engine.sip.message import METHODS, Request, Response
+from engine.sip.reason import read_reason, write_reason
+from engine.sip.refer import Referral
+from engine.sip.reoffer import Reoffers
+from engine.sip.transaction import InviteServer, ServerTransaction
+from engine.sip.uri import Uri
+
+State = Literal["inviting", "early", "answered", "confirmed", "ended"]
+"""``inviting``: the INVITE has no response but 100; ``early``: 101 to 199; ``answered``: a 2xx without its ACK."""
+
+INFO_TYPES = frozenset({"application/dtmf-relay", "application/dtmf"})
+TARGET_REFRESH = frozenset({"INVITE", "UPDATE", "REFER", "NOTIFY"})
+"""Requests within a dialog that carry a Contact."""
+
+
+class SessionStateError(RuntimeError):
+    """The session cannot do this now: a mistake of the caller, not of the peer."""
+
+
+class Session:
+    """One INVITE session. Made by :meth:`Endpoint.invite`, or met in :class:`Invited`."""
+
+    role: Literal["uas", "uac"]
+
+    def __init__(
+        self, core: Core, request: Request, flow: Flow, local_tag: str, digest: DigestClient | None = None
+    ) -> None:
+        self.id = core.next_id()
+        self.request = request
+        self.flow = flow
+        self.call_id = request.call_id
+        self.local_tag = local_tag
+        self.state: State = "inviting"
+        self.core = core
+        self.digest = digest
+        self._dialog: Dialog | None = None
+        self._ended = False
+        self._farewell: str | None = None
+        """Reason of a BYE that waits for the ACK (RFC 3261 15)."""
+        self._bye: Exchange | None = None
+        self._ack_wait: AckWait | None = None
+        self._referral: Referral | None = None
+        self._reoffers = Reoffers(self)
+        core.dialogs[self._key] = self
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.call_id} {self.state}>"
+
+    # --- what it is -----------------------------------------------------------------------
+
+    @property
+    def _key(self) -> tuple[str, str]:
+        return self.call_id, self.local_tag
+
+    @property
+    def dialog(self) -> Dialog:
+        """The dialog. Raises :class:`SessionStateError` before a peer has answered to our INVITE."""
+        if self._dialog is None:
+            raise SessionStateError("there is no dialog yet")
+        return self._dialog
+
+    @property
+    def has_dialog(self) -> bool:
+        return self._dialog is not None
+
+    @property
+    def remote_target(self) -> Uri:
+        return self._dialog.remote_target if self._dialog is not None else self.request.ruri
+
+    @property
+    def ended(self) -> bool:
+        """Whether :class:`Ended` was emitted."""
+        return self._ended
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether the INVITE and the last re-INVITE answered by us have their ACK."""
+        return self._ack_wait is None
+
+    @property
+    def owes_ack(self) -> bool:
+        """Whether a 2xx to our INVITE carried an offer that was not answered yet."""
+        return False
+
+    def save(self) -> SavedDialog:
+        """The dialog for the journal. Raises :class:`SessionStateError` when there is none yet."""
+        return self.dialog.save()
+
+    def contact(self) -> str:
+        """Our Contact in this session."""
+        raise NotImplementedError
+
+    # --- what can be done -----------------------------------------------------------------
+
+    def terminate(self, now: float, reason: str = "") -> None:
+        """End the session as its state asks for: refuse, CANCEL or BYE. Nothing happens if it has ended."""
+        raise NotImplementedError
+
+    def bye(self, now: float, reason: str = "") -> None:
+        """Hang up; ``reason`` goes into a Reason header. Nothing happens if the session has ended.
+
+        Before the call was answered this is :meth:`terminate`. A called party's BYE is held back until its
+        200 was acknowledged, or was not for 64*T1 (RFC 3261 15).
+        """
+        if self._ended:
+            return
+        if self.state not in {"answered", "confirmed"}:
+            self.terminate(now, reason)
+            return
+        self._finish("local", 200, reason, now)
+        self._leave(now, reason)
+
+    def info(self, content_type: str, body: bytes, now: float) -> None:
+        """Send an INFO, with keys for example. Raises :class:`SessionStateError` without a dialog."""
+        if self._ended:
+            return
+        self.ask("INFO", self._check_alive, now, body=body, headers=(("Content-Type", content_type),))
+
+    def refer(self, target: str, now: float) -> None:
+        """Ask the peer to call ``target``, a URI (RFC 3515): :class:`ReferProgress`, :class:`ReferRefused`.
+
+        Raises ValueError if ``target`` is no URI, :class:`SessionStateError` if a transfer is under way.
+        """
+        uri = Uri.parse(target)
+        if self._ended:
+            return
+        if self._referral is not None and not self._referral.decided:
+            raise SessionStateError("a transfer is under way")
+        if self._referral is not None:
+            self._referral.stop()
+        self._referral = Referral(self, uri, now)
+
+    def reinvite(self, sdp: bytes | None, now: float) -> None:
+        """Offer ``sdp`` in a re-INVITE, or ask for an offer: :class:`ReofferAnswered`, :class:`ReofferRefused`.
+
+        If an offer of either side is under way, this one follows it; of several the last.
+        """
+        if self._ended:
+            return
+        if self.state not in {"answered", "confirmed"}:
+            raise SessionStateError("a re-INVITE needs an answered call")
+        self._reoffers.send(sdp, now)
+
+    def answer_reoffer(self, sdp: bytes, now: float) -> None:
+        """Answer :class:`Reoffered`. Nothing happens if the peer has withdrawn it."""
+        self._reoffers.answer(sdp, now)
+
+    def reject_reoffer(self, status: int, now: float) -> None:
+        """Refuse :class:`Reoffered` (488 if it is not acceptable): the session goes on as it was."""
+        self._reoffers.reject(status, now)
+
+    def acknowledge(self, sdp: bytes, now: float) -> None:
+        """Answer the offer that came in a 2xx. Nothing happens if none is waiting."""
+        self._reoffers.acknowledge(sdp, now)
+
+    # --- what comes in --------------------------------------------------------------------
+
+    def on_request(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        dialog = self._dialog
+        if dialog is None or request.from_.tag != dialog.remote_tag:
+            self.respond(transaction, request, 481, now)
+            return
+        if not dialog.in_order(request):
+            self.respond(transaction, request, 500, now, reason="CSeq Out Of Order")  # RFC 3261 12.2.2
+            return
+        required = request.headers.tokens("Require")
+        if required:
+            self.respond(transaction, request, 420, now, headers=(("Unsupported", ", ".join(required)),))
+            return
+        match request.method:
+            case "BYE":
+                self._on_bye(request, transaction, now)
+            case "INVITE" | "UPDATE":
+                self._reoffers.receive(request, transaction, now)
+            case "INFO":
+                self._on_info(request, transaction, now)
+            case "NOTIFY":
+                self._on_notify(request, transaction, now)
+            case "OPTIONS":
+                headers = (("Allow", ALLOW), ("Accept", ACCEPT))
+                self.respond(transaction, request, 200, now, headers=headers)
+            case method:
+                status = 405 if method in METHODS else 501
+                self.respond(transaction, request, status, now, headers=(("Allow", ALLOW),))
+
+    def on_ack(self, ack: Request, now: float) -> None:
+        wait = self._ack_wait
+        if wait is None or wait.cseq != ack.cseq.number:
+            self.core.counters.retransmissions_received += 1
+            return
+        wait.stop()
+        self._ack_wait = None
+        if self._farewell is not None:
+            self._leave(now, self._farewell)
+        if self._ended:
+            return
+        self.state = "confirmed"
+        self.core.emit(Acknowledged(self, readable_description(ack)))
+        self._reoffers.proceed(now)
+
+    def _on_bye(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        self.respond(transaction, request, 200, now)
+        q850, text = read_reason(request.headers)
+        self._abort_invite(now)
+        self._finish("remote", 200, text, now, q850)
+        if self._bye is None:
+            self._close()
+
+    def _on_info(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        if request.headers.get("Info-Package") is not None:
+            self.respond(transaction, request, 469, now, reason="Bad Info Package", headers=(("Recv-Info", ""),))
+        elif self._ended:
+            self.respond(transaction, request, 481, now)
+        elif not request.body:
+            self.respond(transaction, request, 200, now)  # RFC 2976: a way to see whether we are there
+        elif request.content_type not in INFO_TYPES:
+            accept = ", ".join(sorted(INFO_TYPES))
+            self.respond(transaction, request, 415, now, headers=(("Accept", accept),))
+        else:
+            self.respond(transaction, request, 200, now)
+            self.core.emit(InfoReceived(self, request.content_type, request.body))
+
+    def _on_notify(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        if self._referral is None or not self._referral.live:
+            self.respond(transaction, request, 481, now, reason="Subscription Does Not Exist")
+            return
+        status = self._referral.notified(request, now)
+        self.respond(transaction, request, status, now)
+        if self._ended:
+            self._close_if_quiet()
+
+    # --- for the parts of a session -------------------------------------------------------
+
+    def respond(
+        self,
+        transaction: ServerTransaction,
+        request: Request,
+        status: int,
+        now: float,
+        *,
+        reason: str | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+        sdp: bytes | None = None,
+    ) -> Response:
+        """Respond within the dialog, with our tag."""
+        response = self.core.response(request, status, reason, to_tag=self.local_tag, headers=headers)
+        if sdp is not None:
+            response.headers.set("Content-Type", "application/sdp")
+            response.body = sdp
+        transaction.respond(response, now)
+        return response
+
+    def ask(
+        self,
+        method: str,
+        on_final: OnFinal,
+        now: float,
+        *,
+        body: bytes = b"",
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> Exchange:
+        """Send a request within the dialog."""
+        dialog = self.dialog
+        request = dialog.request(method, dialog.next_cseq())
+        if method in TARGET_REFRESH:
+            request.headers.add("Contact", self.contact())
+        for name, value in headers:
+            request.headers.add(name, value)
+        request.body = body
+        return Exchange(
+            self.core,
+            request,
+            dialog.next_hop(),
+            digest=self.digest,
+            next_cseq=dialog.next_cseq,
+            on_final=on_final,
+            now=now,
+        )
+
+    def await_ack(self, transaction: InviteServer, request: Request, now: float) -> None:
+        """Repeat the 2xx that was just sent on ``transaction`` until its ACK comes."""
+        self._ack_wait = AckWait(self.core, transaction, request.cseq.number, now, self._unacknowledged)
+
+    def lose_dialog(self, status: int, now: float) -> None:
+        """The peer does not know the dialog (481) or does not answer (408): it is over (RFC 3261 12.2.1.2)."""
+        if self._ended:
+            return
+        reason = "the peer does not know the call" if status == 481 else "the peer does not answer"
+        self._finish("remote" if status == 481 else "timeout", status, reason, now)
+        self._leave(now, reason)
+
+    def referral_over(self) -> None:
+        """The subscription that a REFER made is gone."""
+        if self._ended:
+            self._close_if_quiet()
+
+    # --- ending ---------------------------------------------------------------------------
+
+    def _finish(self, by: EndedBy, status: int, reason: str, now: float, q850: int | None = None) -> None:
+        """The one end of the session, as its user sees it."""
+        if self._ended:
+            return
+        self._ended = True
+        self.state = "ended"
+        self._reoffers.stop(now)
+        self.core.emit(Ended(self, by, status, reason, q850))
+
+    def _leave(self, now: float, reason: str) -> None:
+        """Say BYE, now or as soon as that is allowed."""
+        if self._bye is not None:
+            return
+        if self._ack_wait is not None and self._ack_wait.initial:
+            self._farewell = reason
+            return
+        self._farewell = None
+        headers = (("Reason", write_reason(reason)),) if reason else ()
+        self._bye = self.ask("BYE", self._bye_finished, now, headers=headers)
+
+    def _bye_finished(self, status: int, response: Response | None, now: float) -> None:
+        self._close()
+
+    def _unacknowledged(self, now: float) -> None:
+        """No ACK for 64*T1 after a 2xx: the dialog is to be ended (RFC 3261 13.3.1.4, 14.2)."""
+        self._ack_wait = None
+        self.core.counters.timeouts += 1
+        reason = self._farewell if self._farewell is not None else "no ACK"
+        self._finish("timeout", 408, "the answer was not acknowledged", now)
+        self._leave(now, reason)
+
+    def _abort_invite(self, now: float) -> None:
+        """A BYE came: an INVITE that has no final response yet gets none but 487 (RFC 3261 15.1.2)."""
+        raise NotImplementedError
+
+    def _check_alive(self, status: int, response: Response | None, now: float) -> None:
+        if status in {408, 481}:
+            self.lose_dialog(status, now)
+
+    def _close_if_quiet(self) -> None:
+        if self._bye is None or self._bye.final:
+            self._close()
+
+    def _close(self) -> None:
+        """Nothing more is to be said. A transfer's subscription outlives the call (RFC 6665 4.4.1)."""
+        if self._ack_wait is not None:
+            self._ack_wait.stop()
+            self._ack_wait = None
+        self._farewell = None
+        self._reoffers.abandon()
+        if self._referral is not None and self._referral.live:
+            return
+        self.core.dialogs.pop(self._key, None)
+
+
+__all__ = [
+    "Acknowledged",
+    "Answered",
+    "Ended",
+    "Event",
+    "InfoReceived",
+    "Invited",
+    "Progressed",
+    "ReferProgress",
+    "ReferRefused",
+    "Refused",
+    "ReofferAnswered",
+    "ReofferRefused",
+    "Reoffered",
+    "Session",
+    "SessionEvent",
+    "SessionStateError",
+    "State",
+]
