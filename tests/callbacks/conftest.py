@@ -86,7 +86,7 @@ async def server() -> AsyncIterator[WebServer]:
 async def until(true: Callable[[], bool], patience: float = 5.0) -> None:
     """Wait for a condition of another task; fail when it does not come."""
     async with asyncio.timeout(patience):
-        while not true():
+        while not true():  # noqa: ASYNC110 - the condition is any
             await asyncio.sleep(0.005)
 
 
