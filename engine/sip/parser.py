@@ -16,7 +16,7 @@ from engine.sip.uri import Uri
 
 MAX_HEAD = 64 * 1024
 """Bytes of start line and headers."""
-MAX_BODY = 256 * 1024
+MAX_BODY = 64 * 1024
 MAX_HEADERS = 256
 
 # Request-Line = Method SP Request-URI SP SIP-Version CRLF: single spaces, none inside the URI.

@@ -1,0 +1,90 @@
+"""Host names into addresses, off the loop, remembered for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import lru_cache
+
+TIME_TO_LIVE = 60.0
+"""Seconds that an answer is used; the system resolver does not tell its own."""
+FAILURE_TIME_TO_LIVE = 5.0
+_REMEMBERED = 1024
+_AT_ONCE = 8
+"""Look-ups under way: peers may name any host, and the threads are everybody's."""
+_WAITING = 256
+
+Then = Callable[[list[str]], None]
+"""Called with the addresses found, the preferred first; none: the name does not resolve."""
+
+
+@lru_cache(maxsize=4096)
+def is_literal(host: str) -> bool:
+    """True for an IP address, without brackets."""
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+class Names:
+    """Resolves through ``loop.getaddrinfo``: hosts file, DNS, whatever the system has."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self._loop = asyncio.get_running_loop()
+        self._known: OrderedDict[str, tuple[float, list[str]]] = OrderedDict()
+        self._waiting: dict[str, list[Then]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+
+    def known(self, host: str) -> list[str] | None:
+        """What is known of ``host`` without asking; ``None`` if nothing is."""
+        if is_literal(host):
+            return [host]
+        entry = self._known.get(host.lower())
+        return None if entry is None or entry[0] < self._loop.time() else entry[1]
+
+    def resolve(self, host: str, then: Then) -> None:
+        """Call ``then`` with the addresses of ``host``, at once if they are known."""
+        found = self.known(host)
+        if found is not None:
+            then(found)
+            return
+        host = host.lower()
+        waiting = self._waiting.get(host)
+        if waiting is not None:
+            waiting.append(then)
+        elif len(self._waiting) >= _WAITING:
+            then([])
+        else:
+            self._waiting[host] = [then]
+            task = self._loop.create_task(self._look_up(host))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _look_up(self, host: str) -> None:
+        addresses: list[str] = []
+        async with self._gate:
+            try:
+                found = await self._loop.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+                addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+            except (OSError, UnicodeError):  # UnicodeError: a label that IDNA cannot encode
+                self.failures += 1
+        lifetime = TIME_TO_LIVE if addresses else FAILURE_TIME_TO_LIVE
+        self._known[host] = (self._loop.time() + lifetime, addresses)
+        self._known.move_to_end(host)
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        for then in self._waiting.pop(host, []):
+            then(addresses)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._waiting.clear()

@@ -1,0 +1,169 @@
+"""SIP over TCP: framing, keep-alives, and the limits that keep strangers from holding connections."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine.sip.flow import Flow
+from engine.sip.message import Malformed, Request, Response
+from engine.sip.parser import KeepAlive, StreamParser
+
+_KEEP_IDLE, _KEEP_INTERVAL, _KEEP_COUNT = 60, 15, 4
+"""TCP's own keep-alive finds peers that are gone: seconds of quiet, seconds between probes, probes."""
+
+
+@dataclass(frozen=True, slots=True)
+class TcpLimits:
+    """Times in seconds, sizes in bytes."""
+
+    first_message: float = 10.0
+    """From connecting to the end of the first message: who does not speak, goes."""
+    partial: float = 30.0
+    """From the first byte of a message to its last."""
+    idle: float = 3600.0
+    """Without a byte. Long: the connection is the way back to a phone behind NAT."""
+    connect: float = 10.0
+    """To establish a connection of ours."""
+    linger: float = 5.0
+    """For the peer to take the last bytes of a connection that we close."""
+    connections: int = 4096
+    per_source: int = 128
+    """Connections from one address; a proxy needs few, an office behind one NAT some."""
+    write_buffer: int = 1024 * 1024
+    """What may wait for a peer that does not read."""
+
+
+@dataclass(slots=True)
+class TcpCounters:
+    """What happened since the start."""
+
+    accepted: int = 0
+    connected: int = 0
+    refused: int = 0
+    """Connections beyond a limit."""
+    connect_failures: int = 0
+    timed_out: int = 0
+    broken: int = 0
+    """Closed because the framing was lost."""
+    choked: int = 0
+    """Closed because the peer did not read."""
+    keep_alives: int = 0
+
+
+Item = Request | Response | Malformed
+
+
+class TcpConnection(asyncio.Protocol):
+    """One connection, either way round. The owner is told of messages and of the end."""
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        limits: TcpLimits,
+        counters: TcpCounters,
+        on_open: Callable[[TcpConnection], bool],
+        on_items: Callable[[TcpConnection, list[Item]], None],
+        on_lost: Callable[[TcpConnection], None],
+        inbound: bool,
+    ) -> None:
+        self.number = number
+        self.inbound = inbound
+        self.flow = Flow("tcp", ("", 0), ("", 0), number)
+        self.aliases: set[Flow] = set()
+        """Flows without a connection number that were sent over this connection."""
+        self._limits = limits
+        self._counters = counters
+        self._on_open = on_open
+        self._on_items = on_items
+        self._on_lost = on_lost
+        self._parser = StreamParser()
+        self._loop = asyncio.get_running_loop()
+        self._opened = self._last_byte = self._loop.time()
+        self._partial_since: float | None = None
+        self._spoke = not inbound
+        self._admitted = False
+        self._closed_at: float | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        sock: socket.socket = transport.get_extra_info("socket")
+        try:
+            self.flow = Flow("tcp", sock.getsockname()[:2], sock.getpeername()[:2], self.number)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_IDLE)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEP_INTERVAL)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEP_COUNT)
+        except OSError:  # gone already
+            transport.abort()
+            return
+        self._admitted = self._on_open(self)
+        if not self._admitted:
+            self._counters.refused += 1
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._admitted:
+            self._admitted = False
+            self._on_lost(self)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._admitted or self._parser.broken:
+            return
+        self._last_byte = now = self._loop.time()
+        found = self._parser.feed(data)
+        items = [item for item in found if not isinstance(item, KeepAlive)]
+        if len(items) < len(found):
+            self._counters.keep_alives += 1
+            self.send(b"\r\n")  # RFC 5626 section 4.4.1; one answer to a burst is enough
+        if items:
+            self._spoke = True
+        if not self._parser.partial:
+            self._partial_since = None
+        elif self._partial_since is None or items:
+            self._partial_since = now
+        if items:
+            self._on_items(self, items)
+        if self._parser.broken:
+            self._counters.broken += 1
+            self.close()
+
+    def send(self, data: bytes) -> bool:
+        """Queue ``data``. False when the connection is gone or the peer has stopped reading."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        if transport.get_write_buffer_size() > self._limits.write_buffer:
+            self._counters.choked += 1
+            transport.abort()
+            return False
+        transport.write(data)
+        return True
+
+    def close(self) -> None:
+        """Close once what was sent has left."""
+        if self._transport is not None:
+            self._closed_at = self._loop.time()
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def overdue(self, now: float) -> bool:
+        """Whether a limit of time has passed."""
+        limits = self._limits
+        if self._closed_at is not None and now - self._closed_at > limits.linger:
+            return True
+        if not self._spoke and now - self._opened > limits.first_message:
+            return True
+        if self._partial_since is not None and now - self._partial_since > limits.partial:
+            return True
+        return now - self._last_byte > limits.idle
