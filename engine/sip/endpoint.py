@@ -42,11 +42,14 @@ class Endpoint:
         user_agent: str = "",
         timers: Timers | None = None,
         guard: GuardLimits | None = None,
+        devices: Mapping[str, str] | None = None,
+        realm: str = "ivrea",
+        registrar: RegistrarLimits | None = None,
     ) -> None:
         """``random`` makes tags, branches and Call-IDs: give it a ``SystemRandom`` outside of tests.
 
         ``contact_host`` tells for a flow the host and port that we write into Via and Contact: where its peer
-        reaches us.
+        reaches us. ``devices`` (password by name) may register with us, in ``realm``.
         """
         self._core = Core(
             random=random,
@@ -55,7 +58,9 @@ class Endpoint:
             contact_host=contact_host,
             guard=Guard(guard),
         )
-        self._reception = Reception(self._core)
+        challenger = Challenger(realm, random.getrandbits(256).to_bytes(32, "big"))
+        self.registrar = Registrar(self._core, devices or {}, challenger, registrar)
+        self._reception = Reception(self._core, self.registrar)
 
     # --- in ---------------------------------------------------------------------------------
 
@@ -90,8 +95,7 @@ class Endpoint:
         for server in list(self._core.servers.values()):
             if flow.reliable and _same_connection(server.flow, flow):
                 server.rerouted(fallback_flow(server.request.via, flow))
-        if self._reception.registrar is not None:
-            self._reception.registrar.connection_lost(flow)
+        self.registrar.connection_lost(flow)
 
     def handle_timers(self, now: float) -> None:
         """Do what is due at ``now``."""
@@ -140,18 +144,6 @@ class Endpoint:
     @property
     def guard(self) -> Guard:
         return self._core.guard
-
-    @property
-    def registrar(self) -> Registrar | None:
-        return self._reception.registrar
-
-    def serve_devices(
-        self, devices: Mapping[str, str], challenger: Challenger, limits: RegistrarLimits | None = None
-    ) -> Registrar:
-        """Be a registrar for ``devices`` (password by name): :class:`DeviceChanged`."""
-        registrar = Registrar(self._core, devices, challenger, limits)
-        self._reception.registrar = registrar
-        return registrar
 
     # --- requests of ours -------------------------------------------------------------------
 

@@ -26,9 +26,9 @@ _MergeKey = tuple[str, str, int, str]
 class Reception:
     """Sorts what comes in. Nothing here raises, whatever a peer sends."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, registrar: Registrar) -> None:
         self.available = True
-        self.registrar: Registrar | None = None
+        self._registrar = registrar
         self._core = core
         self._merging: set[_MergeKey] = set()
 
@@ -161,14 +161,14 @@ class Reception:
         self._answer(transaction, 200 if self.available else 503, now, headers)
 
     def _register(self, request: Request, transaction: ServerTransaction, flow: Flow, now: float) -> None:
-        if self.registrar is None:
+        if not self._registrar.has_devices:
             self._refuse(transaction, 405, now, (("Allow", ALLOW),))
+            return
+        response = self._registrar.register(request, flow, now)
+        if response is None:
+            transaction.abandon()
         else:
-            response = self.registrar.register(request, flow, now)
-            if response is None:
-                transaction.abandon()
-            else:
-                transaction.respond(response, now)
+            transaction.respond(response, now)
 
     def _invite(self, request: Request, transaction: InviteServer, flow: Flow, now: float) -> None:
         if not request.contacts:

@@ -50,13 +50,18 @@ class Registrar:
         """``devices``: password by name."""
         self._core = core
         self._devices = dict(devices)
-        self._challenger = challenger
+        self.challenger = challenger
+        """Also judges the INVITEs of devices."""
         self._limits = limits or RegistrarLimits()
         self._bindings: dict[str, Binding] = {}
         self._timers: dict[str, Timer] = {}
         self._sources: dict[tuple[str, tuple[str, int]], str] = {}
 
     # --- questions --------------------------------------------------------------------------
+
+    @property
+    def has_devices(self) -> bool:
+        return bool(self._devices)
 
     def password(self, name: str) -> str | None:
         return self._devices.get(name)
@@ -84,7 +89,7 @@ class Registrar:
 
     def register(self, request: Request, flow: Flow, now: float) -> Response | None:
         """The response to a REGISTER; ``None`` drops it: its source has been refused too often."""
-        verdict = self._challenger.verify(request, self.password, now)
+        verdict = self.challenger.verify(request, self.password, now)
         name = request.to.uri.user or ""
         if verdict.result == "ok" and verdict.username == name:
             return self._update(name, request, flow, now)
@@ -96,7 +101,7 @@ class Registrar:
                 return None
         if verdict.result in {"bad", "ok"}:
             return self._core.response(request, 403)  # wrong password, or another's name
-        challenges = self._challenger.challenges(now, stale=verdict.result == "stale")
+        challenges = self.challenger.challenges(now, stale=verdict.result == "stale")
         return self._core.response(request, 401, headers=[("WWW-Authenticate", value) for value in challenges])
 
     def _update(self, name: str, request: Request, flow: Flow, now: float) -> Response:
