@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -339,6 +340,20 @@ class Daemon:
         return poll(
             lambda: next((path for path in self.recordings() if path.stem == call), None), 5, f"no recording of {call}"
         )
+
+    def stored_notes(self, call: str, kind: str) -> list[dict[str, Any]]:
+        """What the database says a call did (``Spoke``, ``Heard``, …), once the call is finished there."""
+        database = f"file:{self.folder / 'ivrea.db'}?mode=ro"
+
+        def rows() -> list[dict[str, Any]] | None:
+            with contextlib.closing(sqlite3.connect(database, uri=True, timeout=5)) as connection:
+                finished = connection.execute("SELECT finished_at FROM calls WHERE id = ?", (call,)).fetchone()
+                if finished is None or finished[0] is None:
+                    return None
+                query = "SELECT detail FROM call_events WHERE call_id = ? AND kind = ? ORDER BY id"
+                return [json.loads(detail) for (detail,) in connection.execute(query, (call, kind))]
+
+        return poll(rows, 10, f"call {call} is not finished in the database")
 
     def recordings(self) -> list[Path]:
         return sorted((self.folder / "recordings").rglob("*.wav"))

@@ -90,3 +90,13 @@ class HookServer:
             there = self._changed.wait_for(lambda: self.kinds(path).count(event) >= count, patience)
         assert there, f"no {event!r} at {path} within {patience} s; came: {self.kinds(path)}"
         return self.events(path)
+
+    def nothing_more(self, event: str, count: int, *, within: float, path: str = "/hook") -> None:
+        """No further ``event`` comes ``within`` seconds, repeats of one (same ``id`` and ``seq``) aside."""
+
+        def too_many() -> bool:
+            told = {(row.get("id"), row.get("seq")) for row in self.events(path) if row.get("e") == event}
+            return len(told) > count
+
+        with self._changed:
+            assert not self._changed.wait_for(too_many, within), f"more than {count} {event!r}"

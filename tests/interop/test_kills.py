@@ -1,0 +1,139 @@
+"""``kill -9`` of the control process, of a media worker, of everything, in the middle of recorded calls."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+
+import pytest
+from kit import sound, trees
+from kit.daemon import Daemon, alive, poll
+from kit.hooks import HookServer
+from kit.phone import Phone
+from kit.trees import CALLER_HZ, ROOT_HZ
+
+CALLS = 3
+
+
+@pytest.fixture
+def own_hooks() -> Iterator[HookServer]:
+    server = HookServer().start()
+    yield server
+    server.stop()
+
+
+def running_calls(stack: ExitStack, daemon: Daemon) -> list[Phone]:
+    """Calls that have been recorded for a second and a half, both sides talking."""
+    phones = []
+    for index in range(CALLS):
+        phone = Phone(daemon.address, user=f"+3901{index}")
+        stack.callback(phone.close)
+        assert phone.call("1000").status == 200
+        phone.rtp.say(sound.tone(CALLER_HZ, 8.0))
+        phones.append(phone)
+    for phone in phones:
+        phone.rtp.wait_for_sound(ROOT_HZ, 3)
+    phones[0].serve(1.7)
+    return phones
+
+
+def every_call_was_closed_once(hooks: HookServer, calls: int = CALLS) -> None:
+    hooks.wait_for("close", patience=20, count=calls)
+    hooks.nothing_more("close", calls, within=0.5)
+    by_call: dict[str, list[tuple[int, str]]] = {}
+    for event in hooks.events():
+        by_call.setdefault(event["id"], []).append((int(event["seq"]), event["e"]))
+    assert len(by_call) == calls
+    for call, told in by_call.items():
+        distinct = sorted(set(told))  # a repeat has the same id and seq, and is no second event
+        assert [kind for _, kind in distinct].count("close") == 1, (call, told)
+        assert [number for number, _ in distinct] == list(range(1, len(distinct) + 1)), (call, told)
+
+
+def recordings_can_be_played(daemon: Daemon, seconds: float) -> None:
+    paths = daemon.recordings()
+    assert len(paths) == CALLS
+    for path in paths:
+        rate, (left, right) = sound.read_wav(path)
+        assert rate == 8000
+        assert len(left) / rate >= seconds, f"{path.name} holds {len(left) / rate:.2f} s"
+        assert sound.find_tone(left, CALLER_HZ)
+        assert sound.find_tone(right, ROOT_HZ)
+
+
+def all_ports_are_free(daemon: Daemon) -> None:
+    for port in range(daemon.rtp_ports[0], daemon.rtp_ports[1] + 1):
+        with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+            probe.bind(("127.0.0.1", port))
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with closing(socket.socket(socket.AF_INET, kind)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", daemon.sip_port))
+
+
+@pytest.mark.parametrize("what", ["control process", "everything"])
+def test_kill_and_start_again(daemon_for: Callable[..., Daemon], own_hooks: HookServer, what: str) -> None:
+    daemon = daemon_for({"1000": trees.two_levels(own_hooks.url(), root="long.wav")}, record=["1000"])
+    with ExitStack() as stack:
+        phones = running_calls(stack, daemon)
+        if what == "everything":
+            daemon.kill_everything()
+        else:
+            orphans = daemon.kill_control()
+            poll(lambda: not any(map(alive, orphans)) or None, 2.0, "children outlived the control process")
+        all_ports_are_free(daemon)
+        recordings_can_be_played(daemon, seconds=0.5)
+        daemon.start()
+        for phone in phones:
+            phone.wait_for_end()
+    every_call_was_closed_once(own_hooks)
+    assert len(daemon.ended()) == CALLS
+
+
+def test_kill_of_a_worker(daemon_for: Callable[..., Daemon], own_hooks: HookServer) -> None:
+    """The calls of the worker end, with BYE and all; the next call finds a new worker."""
+    daemon = daemon_for({"1000": trees.two_levels(own_hooks.url(), root="long.wav")}, record=["1000"])
+    with ExitStack() as stack:
+        phones = running_calls(stack, daemon)
+        (worker,) = daemon.workers()
+        os.kill(worker, signal.SIGKILL)
+        for phone in phones:
+            phone.wait_for_end()
+        recordings_can_be_played(daemon, seconds=0.5)
+    every_call_was_closed_once(own_hooks)
+    assert {row["by"] for row in daemon.wait_ended(CALLS)} == {"error"}
+
+    def up_again() -> bool | None:
+        with Phone(daemon.address) as phone:
+            if phone.call("1000").status != 200:
+                return None
+            phone.rtp.wait_for_sound(ROOT_HZ, 3)
+            return True
+
+    poll(up_again, 10, "no call after the death of a worker", every=0.3)
+
+
+def test_kill_before_the_answer_is_closed_as_unanswered(
+    daemon_for: Callable[..., Daemon], own_hooks: HookServer
+) -> None:
+    """Killed at some point of the first 60 ms of calls: whatever was begun is closed once, nothing else is told."""
+    daemon = daemon_for({"1000": trees.two_levels(own_hooks.url())})
+    phones = [Phone(daemon.address, user=f"+390{index}") for index in range(20)]
+    for phone in phones:
+        phone.start_invite("1000")
+        time.sleep(0.003)
+    daemon.kill_everything()
+    begun = len([row for row in daemon.events() if row.get("event") == "call started"])
+    daemon.start()
+    for phone in phones:
+        phone.close()
+    if begun:
+        own_hooks.wait_for("close", patience=20, count=begun)
+    seen = {(event["id"], event["seq"], event["e"]) for event in own_hooks.events()}
+    closed = [call for call, _, kind in seen if kind == "close"]
+    assert len(closed) == len(set(closed))
+    assert set(closed) >= {call for call, _, kind in seen if kind == "open"}

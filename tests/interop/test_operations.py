@@ -1,0 +1,146 @@
+"""The daemon as an operator meets it: draining, reloading, health, metrics, bad configuration, the other commands."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from kit import trees
+from kit.daemon import ROOT, Daemon, poll
+from kit.phone import Phone
+from kit.trees import ONE_HZ, ROOT_HZ, TWO_HZ
+
+
+def ivrea(*arguments: str, folder: Path = ROOT, patience: float = 60) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "engine.cli", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=patience)
+
+
+def test_sigterm_drains(daemon_for: Callable[..., Daemon]) -> None:
+    """New calls get 503 with Retry-After; the running one ends by itself; then the daemon leaves with 0."""
+    daemon = daemon_for({"1000": trees.two_levels()})
+    with Phone(daemon.address) as running:
+        assert running.call("1000").status == 200
+        running.rtp.wait_for_sound(ROOT_HZ, 3)
+        daemon.signal(signal.SIGTERM)
+
+        def refused() -> bool | None:
+            with Phone(daemon.address) as late:
+                answer = late.call("1000")
+                if answer.status != 503:
+                    return None
+                assert int(answer.get("retry-after").split()[0].split(";")[0]) > 0
+                return True
+
+        poll(refused, 3, "a draining daemon takes calls")
+        running.rtp.press("1", off=0.2)
+        running.rtp.wait_for_sound(ONE_HZ, 3)
+        running.rtp.press("2", off=0.2)
+        running.wait_for_end()
+    assert daemon.process is not None
+    assert daemon.process.wait(10) == 0
+
+
+def test_second_sigterm_says_bye_to_those_that_are_left(daemon_for: Callable[..., Daemon]) -> None:
+    daemon = daemon_for({"1000": trees.two_levels(root="long.wav")})
+    with Phone(daemon.address) as phone:
+        assert phone.call("1000").status == 200
+        phone.rtp.wait_for_sound(ROOT_HZ, 3)
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_log("draining")
+        daemon.signal(signal.SIGTERM)
+        phone.wait_for_end(5)
+    assert daemon.process is not None
+    assert daemon.process.wait(10) == 0
+    assert len(daemon.ended()) == 1
+
+
+def test_sighup_changes_flows_for_new_calls_only(daemon_for: Callable[..., Daemon]) -> None:
+    daemon = daemon_for({"1000": trees.two_levels()})
+    with Phone(daemon.address) as old:
+        assert old.call("1000").status == 200
+        old.rtp.wait_for_sound(ROOT_HZ, 3)
+        daemon.write_flow("1000", {"_": "two.wav"})
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log('"reloaded"')
+        with Phone(daemon.address) as new:
+            assert new.call("1000").status == 200
+            new.rtp.wait_for_sound(TWO_HZ, 3)
+            new.wait_for_end()
+        old.rtp.press("1")
+        old.rtp.wait_for_sound(ONE_HZ, 3)
+    daemon.write_flow("1000", {"$nonsense": 1})
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("reload_failed")
+    with Phone(daemon.address) as after:
+        assert after.call("1000").status == 200
+        after.rtp.wait_for_sound(TWO_HZ, 3)
+        after.wait_for_end()
+
+
+def test_health_and_metrics(house: Daemon) -> None:
+    with Phone(house.address) as phone:
+        assert phone.call("3000").status == 200
+        health = json.loads(house.get("/healthz"))
+        assert health["status"] == "ok"
+        assert health["calls"] >= 1
+        metrics = house.get("/metrics")
+        assert "ivrea_calls" in metrics
+        assert "phone" not in metrics, "a label per call or caller"
+
+
+def test_configuration_errors_name_the_field(tmp_path: Path) -> None:
+    config = tmp_path / "ivrea.toml"
+    for text, name in (
+        ("[sip]\nlisten = ['carrier-pigeon:1']", "sip.listen"),
+        ("[rtp]\nports = '9-5'", "rtp.ports"),
+        ("[calls]\nsettle = 3", "settle"),
+        ("[[numbers]]\nnumber = '1'\nflow = 'nowhere.json'", "nowhere.json"),
+    ):
+        config.write_text(text + "\n")
+        done = ivrea("serve", "--config", str(config))
+        assert done.returncode != 0
+        assert name in done.stderr + done.stdout, done.stderr
+
+
+def test_check_simulate_and_help(tmp_path: Path) -> None:
+    flow = tmp_path / "flow.json"
+    flow.write_text('{"_": "Yes or no?", "yes": "Good.", "no": "Pity.", "$oops": 1}')
+    found = ivrea("check", str(flow), "--json", folder=tmp_path)
+    assert found.returncode == 1, found.stdout + found.stderr
+    assert any("oops" in json.dumps(row) for row in json.loads(found.stdout))
+    flow.write_text('{"_": "Yes or no?", "yes": "Good.", "no": "Pity."}')
+    assert ivrea("check", str(flow), folder=tmp_path).returncode == 0
+    done = ivrea("simulate", str(flow), "--script", "say yes", "--json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["path"] == "yes"
+    assert ivrea("simulate", str(flow), "--script", "dance", folder=tmp_path).returncode == 2
+    for command in ("serve", "check", "simulate", "dial", "doctor"):
+        assert ivrea(command, "--help").returncode == 0
+
+
+def test_dial_reports_what_it_heard_and_sent(house: Daemon) -> None:
+    done = ivrea("dial", house.uri("3001"), "--script", "press 1; press 4; press 7", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["status"] == 200
+    assert report["answered"] is True
+    assert report["heard"]
+    assert all(piece["to"] > piece["from"] for piece in report["heard"])
+    assert len(report["sent"]) == 3
+    assert report["rtp"]["lost"] == 0
+    refused = ivrea("dial", house.uri("7777"), "--script", "press 1", "--json")
+    assert refused.returncode == 1
+    assert json.loads(refused.stdout)["status"] == 404
+
+
+def test_doctor_is_content(daemon_for: Callable[..., Daemon]) -> None:
+    daemon = daemon_for({"1000": trees.two_levels()})
+    config = daemon.folder / "ivrea.toml"
+    assert daemon.stop() == 0
+    done = ivrea("doctor", "--config", str(config))
+    assert done.returncode == 0, done.stdout + done.stderr
