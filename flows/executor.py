@@ -155,8 +155,9 @@ class _Walk:
         verdict = await self._until(listening)  # keys pressed ahead decide without the prompt
         prompts = step.prompts
         try:
-            while not isinstance(verdict, Chosen):
+            if verdict is None:
                 self.call.hear(step.choices.vocabulary)
+            while not isinstance(verdict, Chosen):
                 self._speak(prompts)
                 listening.begin(self.call.now(), playing=bool(prompts))
                 verdict = await self._until(listening)
