@@ -76,6 +76,24 @@ class CallReport:
             "rtp": {"lost": self.lost, "jitter_ms": round(self.jitter_ms, 2)},
         }
 
+    def in_words(self) -> list[str]:
+        """The report for people."""
+        if not self.answered:
+            return [f"not answered: {self.status or 'no answer'} {self.reason}".rstrip()]
+        happened: list[tuple[float, str]] = [
+            (each["from"], f"heard {each['to'] - each['from']:.1f} s of speech at {each['dbfs']:.0f} dBFS")
+            for each in self.heard
+        ]
+        verbs = {"key": "pressed", "words": "said", "hangup": "hung up"}
+        happened += [(each["at"], f"{verbs[each['kind']]} {each['value']}".rstrip()) for each in self.sent]
+        lines = ["   0.0 s  answered"]
+        lines += [f"{at:6.1f} s  {what}" for at, what in sorted(happened)]
+        lines.append(f"{self.duration:6.1f} s  ended by the {self.end.get('by', '?')}: {self.end.get('reason', '?')}")
+        lines.append(f"{self.lost} packets lost, jitter {self.jitter_ms:.1f} ms")
+        if not self.finished:
+            lines.append("the call ended before the script did")
+        return lines
+
 
 class TestCaller:
     """One call. Make it, ``await run()``, read the report."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import sys
-from enum import Enum
+from collections import Counter
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -16,6 +18,13 @@ from rich.markup import escape
 
 from engine import log
 from engine.config import Config, ConfigError, load
+from engine.flowcheck import knowledge
+from flows.brombler import Compiled
+from flows.check import check_compiled
+from flows.dialects import UnknownDialect, compile_flow
+from flows.findings import Finding, has_errors
+from flows.script import ScriptError, Statement, parse_script
+from flows.simulate import simulate as run_simulation
 
 app = typer.Typer(
     name="ivrea",
@@ -29,7 +38,7 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-class KeysBy(str, Enum):
+class KeysBy(StrEnum):
     """How the test caller presses keys."""
 
     rfc4733 = "rfc4733"
@@ -37,7 +46,7 @@ class KeysBy(str, Enum):
     info = "info"
 
 
-class LogLevel(str, Enum):
+class LogLevel(StrEnum):
     """How much the daemon says."""
 
     debug = "debug"
@@ -80,6 +89,82 @@ def read_config(path: Path | None) -> Config:
         fail(str(error))
 
 
+def read_flow(path: Path) -> bytes:
+    """The document, or the end with status 2."""
+    try:
+        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        fail(f"{path}: {error.strerror or error}")
+
+
+def read_script(text: str) -> tuple[Statement, ...]:
+    """The statements, or the end with status 2."""
+    try:
+        return parse_script(text)
+    except ScriptError as error:
+        fail(str(error))
+
+
+def compile_or_fail(path: Path, dialect: str) -> tuple[Compiled, tuple[Finding, ...]]:
+    """The compiled document and all findings about it, or the end with status 2."""
+    try:
+        compiled = compile_flow(read_flow(path), name=path.name, dialect=dialect)
+    except UnknownDialect as error:
+        fail(str(error))
+    return compiled, check_compiled(compiled, knowledge(path.parent))
+
+
+def show_findings(findings: tuple[Finding, ...], console: Console) -> None:
+    """A line for each."""
+    colours = {"error": "red", "warning": "yellow", "info": "cyan"}
+    for finding in findings:
+        hint = f" [dim]({escape(finding.hint)})[/dim]" if finding.hint else ""
+        console.print(
+            f"[{colours[finding.severity]}]{finding.severity}[/]  {escape(finding.where or 'the document')}: "
+            f"{escape(finding.message)}{hint} [dim]{finding.code}[/dim]"
+        )
+
+
+@app.command()
+def check(
+    flow: FlowFile,
+    dialect: Dialect = "",
+    as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
+) -> None:
+    """Find what is wrong with a flow before a phone rings. Exit status 1 if there is an error."""
+    _, findings = compile_or_fail(flow, dialect)
+    if as_json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], ensure_ascii=False))  # noqa: T201
+    else:
+        show_findings(findings, out)
+        counts = Counter(finding.severity for finding in findings)
+        out.print(
+            ", ".join(f"{number} {kind}s" for kind, number in counts.items()) or "nothing found: the flow is good"
+        )
+    if has_errors(findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    flow: FlowFile,
+    script: Script = "",
+    dialect: Dialect = "",
+    as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
+) -> None:
+    """Walk a flow with a scripted caller, without a phone and without waiting. Exit status 1 if the flow has errors."""
+    statements = read_script(script)
+    compiled, findings = compile_or_fail(flow, dialect)
+    if compiled.graph is None or has_errors(findings):
+        show_findings(findings, err)
+        raise typer.Exit(1)
+    simulation = run_simulation(compiled.graph, statements)
+    if as_json:
+        print(json.dumps(simulation.to_json(), ensure_ascii=False))  # noqa: T201
+    else:
+        out.print(escape(simulation.render()))
+
+
 @app.command()
 def serve(
     config: ConfigFile = None,
@@ -114,7 +199,7 @@ def dial(
         Path | None, typer.Option(help="Record the call into this WAV file: far end left, us right.")
     ] = None,
     voice: Annotated[str, typer.Option(help="Voice that says what the script says.")] = "en",
-    as_json: AsJson = False,
+    as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
 ) -> None:
     """Place a test call, follow a script on it, and report what was heard and sent."""
     from engine.caller import CallerError, CallReport, TestCaller

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import resource
+import secrets
 import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -27,7 +28,9 @@ from engine.calls.supervisor import Limits
 from engine.calls.switch import Switch
 from engine.config import Config, ConfigError
 from engine.log import get_logger
+from engine.net import is_wildcard
 from engine.sip import events
+from engine.sip.digest import Challenger
 from engine.sip.endpoint import Endpoint
 from engine.sip.session import Session
 from engine.transport import SipTransport, TransportError
@@ -37,6 +40,7 @@ from media.tts.synth import Synth, SynthError
 
 log = get_logger(__name__)
 
+REALM = "ivrea"
 DRAIN_PATIENCE = 30.0
 """Seconds that running calls get after SIGTERM before they are ended."""
 
@@ -119,18 +123,20 @@ class Daemon:
                 random=random.SystemRandom(),
                 user_agent="Ivrea",
                 contact_host=contact_host,
-                devices={device.name: device.password.get_secret_value() for device in config.devices},
             ),
             on_event=self._on_event,
             advertise=config.sip.advertised,
         )
         self._stack.push_async_callback(self.transport.close)
+        challenger = Challenger(REALM, secrets.token_bytes(32))
+        devices = self.transport.endpoint.serve_devices(_passwords(config), challenger)
         trunks = TrunkBook(TrunkAddress(trunk.name, trunk.address.host, trunk.number_from) for trunk in config.trunks)
         await trunks.resolve()
         self.switch = Switch(
             plan=plan,
             trunks=trunks,
-            registrar=self.transport.endpoint.registrar,
+            devices=devices,
+            challenger=challenger,
             is_open=config.sip.open,
             max_calls=max_calls,
             pool=self.pool,
@@ -148,7 +154,13 @@ class Daemon:
         close_unfinished(self.journal.unfinished_calls(), self.journal.append, self._say_bye)
         self.registrations = Registrations(self.transport, config.trunks)
         self.registrations.start()
-        self._stack.push_async_callback(self.registrations.close)
+        log.info(
+            "ivrea is up",
+            sip=[str(address) for address in self.transport.addresses],
+            web=self.web.url,
+            numbers=len(config.numbers),
+            max_calls=max_calls,
+        )
 
     def _background(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -188,6 +200,7 @@ class Daemon:
 
     async def stop(self, patience: float) -> None:
         """Refuse new calls, let those that run end, end the rest after ``patience`` seconds, leave."""
+        self.transport.endpoint.available = False
         await self.registrations.unregister()
         await self.switch.drain(patience)
         await self.transport.settle()
@@ -198,10 +211,15 @@ class Daemon:
         """Read configuration and flows again; on any error everything stays as it was. Running calls keep theirs."""
         try:
             config = self._reload_config() if self._reload_config is not None else self.config
-            self.switch.plan = await self.flows.load(config)
+            plan = await self.flows.load(config)
         except (ConfigError, FlowError) as error:
             log.error("reload_failed", error=str(error))
             return
+        self.switch.plan = plan
+        registrar = self.transport.endpoint.registrar
+        if registrar is not None:
+            registrar.replace_devices(_passwords(config), asyncio.get_running_loop().time())
+            self.transport.pump()
         log.info("reloaded", numbers=len(config.numbers))
 
     # --- what SIP says ------------------------------------------------------------------
@@ -242,6 +260,23 @@ class Daemon:
     def sip_port(self) -> int:
         """The first port that SIP is heard on."""
         return self.transport.addresses[0].port
+
+    def welcome(self) -> list[str]:
+        """What a person wants to know when the daemon is up: where, and how to try it."""
+        lines = [
+            f"SIP   {', '.join(str(address) for address in self.transport.addresses)}",
+            f"Web   {self.web.url}/healthz",
+        ]
+        number = next((each.number for each in self.config.numbers if not each.number.endswith("*")), None)
+        if number is not None:
+            host, port = self.transport.addresses[0].host, self.sip_port
+            host = "127.0.0.1" if is_wildcard(host) else f"[{host}]" if ":" in host else host
+            where = f"sip:{number}@{host}" + (f":{port}" if port != 5060 else "")
+            lines += [
+                f"Call  {where} with any softphone, or from another shell:",
+                f'      ivrea dial {where} --script "say yes"',
+            ]
+        return lines
 
     def about(self) -> str:
         """What was chosen at the start, in a line."""
@@ -296,6 +331,10 @@ class Daemon:
                 yield "ivrea_media_ring_drops", "Recording blocks lost.", labels, worker.load.ring_drops
                 yield "ivrea_words_not_heard", "Utterances nobody had time for.", labels, worker.load.not_listening
         yield from self.callbacks.counts()
+
+
+def _passwords(config: Config) -> dict[str, str]:
+    return {device.name: device.password.get_secret_value() for device in config.devices}
 
 
 def _capacity(config: Config) -> int:

@@ -49,6 +49,7 @@ class Doctor:
         self._config = config
         self._on_check = on_check
         self._callbacks: list[dict[str, str]] = []
+        self._came = asyncio.Condition()
 
     async def run(self) -> bool:
         """Whether nothing failed."""
@@ -125,7 +126,7 @@ class Doctor:
                 target,
                 [Press("1"), Press("2")],
                 "key%3A1/key%3A2",
-                dtmf=method,  # type: ignore[arg-type]
+                dtmf=method,
             )
         if self._config.speech.voice:
             await self._one("a spoken word", target, [Say("yes")], "yes")
@@ -147,12 +148,22 @@ class Doctor:
         if not report.heard:
             self._say(name, "failed", "nothing was heard of the prompt")
             return
-        await _until(lambda: any(each.get("e") == "close" for each in self._callbacks[before:]))
-        came_to = next((each["path"] for each in self._callbacks[before:] if each.get("e") == "close"), None)
+        came_to = await self._closing_path(before)
         if came_to != path:
             self._say(name, "failed", f"the call should have come to {path}, it came to {came_to!r}")
             return
         self._say(name, "ok", f"heard in {report.duration:.1f} s, {report.lost} packets lost")
+
+    async def _closing_path(self, before: int, patience: float = 5.0) -> str | None:
+        """The path in the ``close`` that comes after the first ``before`` callbacks; ``None`` if none does."""
+
+        def path() -> str | None:
+            return next((each["path"] for each in self._callbacks[before:] if each.get("e") == "close"), None)
+
+        async with self._came:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._came.wait_for(lambda: path() is not None), patience)
+        return path()
 
     def _check_callbacks(self) -> None:
         kinds = [each.get("e") for each in self._callbacks]
@@ -182,7 +193,9 @@ class Doctor:
     @contextlib.asynccontextmanager
     async def _callback_server(self) -> AsyncIterator[str]:
         async def take(request: web.Request) -> web.Response:
-            self._callbacks.append(dict(request.query))
+            async with self._came:
+                self._callbacks.append(dict(request.query))
+                self._came.notify_all()
             return web.Response()
 
         app = web.Application()
@@ -212,10 +225,3 @@ def _cannot_bind(address: Address) -> str:
         except OSError as error:
             return f"{error.strerror} (is the daemon running already?)"
     return ""
-
-
-async def _until(condition: Callable[[], bool], patience: float = 5.0) -> None:
-    """Wait until ``condition`` holds, at most ``patience`` seconds; callbacks come from another task."""
-    deadline = asyncio.get_running_loop().time() + patience
-    while not condition() and asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(0.02)

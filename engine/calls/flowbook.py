@@ -14,9 +14,11 @@ from pathlib import Path
 from engine.calls.numbers import NumberPlan
 from engine.calls.supervisor import CallPlan
 from engine.config import Config, NumberConfig
+from engine.flowcheck import knowledge
 from engine.log import get_logger
-from flows.brombler import compile_brombler
 from flows.call import Prompt
+from flows.check import check_compiled
+from flows.dialects import compile_flow
 from flows.executor import Settings
 from flows.findings import Finding, has_errors
 from flows.graph import Graph
@@ -43,9 +45,11 @@ class FlowBook:
     def __init__(self, render: Callable[[Path, str], Renderer]) -> None:
         """``render`` makes a renderer for a flow's folder (where relative media lies) and its default voice."""
         self._render = render
+        self._vosk_model = ""
 
     async def load(self, config: Config) -> NumberPlan[CallPlan]:
         """Plans for all numbers of ``config``. Raises :class:`FlowError` naming every flow that is not good."""
+        self._vosk_model = config.speech.vosk_model
         settings = Settings(listen=config.calls.listen, repeats=config.calls.repeats)
         recordings = Path(config.store.recordings)
         made: dict[tuple[str, str], tuple[Graph, Mapping[Prompt, Path]]] = {}
@@ -70,10 +74,12 @@ class FlowBook:
     async def _make(self, number: NumberConfig, voice: str) -> tuple[Graph, Mapping[Prompt, Path]]:
         path = Path(number.flow)
         text = await asyncio.to_thread(_read, path)
-        compiled = await asyncio.to_thread(compile_brombler, text, name=path.name)
-        _report(path, compiled.findings)
-        if compiled.graph is None or has_errors(compiled.findings):
-            raise FlowError("\n".join([f"{path}:", *(f"  {finding}" for finding in compiled.findings)]))
+        compiled = await asyncio.to_thread(compile_flow, text, name=path.name, dialect=number.dialect)
+        known = knowledge(path.parent, vosk_model=self._vosk_model)
+        findings = await asyncio.to_thread(check_compiled, compiled, known)
+        _report(path, findings)
+        if compiled.graph is None or has_errors(findings):
+            raise FlowError("\n".join([f"{path}:", *(f"  {finding}" for finding in findings)]))
         render = self._render(path.parent, voice)
         prompts = compiled.graph.prompts()
         outcomes = await asyncio.gather(*(render(prompt) for prompt in prompts), return_exceptions=True)

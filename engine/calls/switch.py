@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from engine.calls.admission import NumberFrom, Source, TrunkBook
 from engine.calls.media import MediaPool
@@ -15,7 +14,7 @@ from engine.calls.supervisor import CallPlan, CallSupervisor, Limits
 from engine.log import get_logger
 from engine.sip import events
 from engine.sip.digest import Challenger
-from engine.sip.flow import Flow
+from engine.sip.registrar import Registrar
 from engine.sip.server import IncomingSession
 
 log = get_logger(__name__)
@@ -23,15 +22,6 @@ log = get_logger(__name__)
 BUSY_RETRY_AFTER = 5
 DRAIN_RETRY_AFTER = 30
 """Seconds that callers are asked to stay away."""
-
-
-class Devices(Protocol):
-    """The registrar, as admission needs it."""
-
-    def bound_source(self, flow: Flow) -> str | None:
-        """The device whose registration came over this flow."""
-
-    def password(self, name: str) -> str | None: ...
 
 
 @dataclass(slots=True)
@@ -51,7 +41,7 @@ class Switch:
         *,
         plan: NumberPlan[CallPlan],
         trunks: TrunkBook,
-        devices: Devices,
+        devices: Registrar,
         challenger: Challenger,
         is_open: bool,
         max_calls: int,
