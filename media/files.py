@@ -69,8 +69,8 @@ class MediaImporter:
         self._patience = patience
         self._slots = asyncio.Semaphore(at_once)
 
-    async def add(self, path: Path) -> Path:
-        """The stored prompt with the sound of ``path``. Raises :class:`MediaError`."""
+    async def add(self, path: Path, *, name: str = "") -> Path:
+        """The stored prompt with the sound of ``path``, called ``name`` in errors. Raises :class:`MediaError`."""
         source = os.fsencode(path)
         try:
             async with self._slots:
@@ -79,7 +79,7 @@ class MediaImporter:
                 if not self._store.has(key):
                     await self._decode(Decode(source, digest, key))
         except MediaError as error:
-            raise MediaError(f"{path}: {error}") from error
+            raise MediaError(f"{name or path}: {error}") from error
         return self._store.path(key)
 
     async def _decode(self, request: Decode) -> None:

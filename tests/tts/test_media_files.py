@@ -237,6 +237,8 @@ async def test_what_cannot_be_read_is_a_clear_error(store: PromptStore, tmp_path
         with pytest.raises(MediaError, match=reason) as caught:
             await asyncio.wait_for(import_media(path, store), 10)
         assert str(path) in str(caught.value)
+    with pytest.raises(MediaError, match=r"^https://example\.com/a\.wav: not a WAV"):
+        await MediaImporter(store).add(text, name="https://example.com/a.wav")
 
 
 async def test_a_decoder_that_hangs_is_killed(

@@ -158,3 +158,12 @@ async def test_an_unwritable_store_is_a_clear_error(tmp_path: Path, synth: Synth
     with pytest.raises(SynthError, match="cannot be stored"):
         await blocked.render("hello")
     await blocked.close()
+
+
+async def test_a_voice_that_the_engine_lacks_is_an_error(synth: Synth, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine itself would say it with the voice before."""
+    await synth.render("hello", voice="ro")
+    monkeypatch.setattr(voices, "resolve", lambda voice, language: "xx-none")
+    with pytest.raises(SynthError, match="voice 'xx-none'"):
+        await synth.render("hello")
+    assert synth.restarts == 0
