@@ -237,7 +237,7 @@ class Via:
         if name.upper() != "SIP":
             raise ValueError("not a SIP Via")
         if host[0] == "[":
-            check_ipv6(host)
+            host = check_ipv6(host)
         params, end = read_params(text, match.end())
         if end != len(text) and skip_space(text, end) != len(text):
             raise ValueError("malformed Via parameters")

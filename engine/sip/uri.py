@@ -195,7 +195,7 @@ def _parse_uri(text: str) -> Uri:
 def _sip_uri(text: str, match: re.Match[str]) -> Uri:
     scheme, user, password, host, port, params, headers = match.groups()
     if host[0] == "[":
-        check_ipv6(host)
+        host = check_ipv6(host)
     return Uri(
         scheme.lower(),
         None if user is None else unescape(user),
@@ -224,9 +224,15 @@ def check_port(digits: str) -> int:
     return port
 
 
-def check_ipv6(host: str) -> None:
-    """Raise ``ValueError`` unless ``host`` is an IPv6 reference: ``[2001:db8::1]``."""
+def check_ipv6(host: str) -> str:
+    """``host`` if it is an IPv6 reference: ``[2001:db8::1]``. Raises ``ValueError`` otherwise.
+
+    The third colon that RFC 3261's grammar lets stand before an IPv4 tail is taken out (RFC 5118 section 4.10).
+    """
+    if ":::" in host and "." in host:
+        host = host.replace(":::", "::", 1)
     ipaddress.IPv6Address(host[1:-1])
+    return host
 
 
 # name-addr = [ display-name ] LAQUOT addr-spec RAQUOT; a display name that should have been quoted is
