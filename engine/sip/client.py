@@ -17,6 +17,9 @@ from engine.sip.session import Session
 from engine.sip.timers import Timer
 from engine.sip.transaction import Failure, NonInviteClient
 
+MAX_FORKS = 16
+"""Answers of different phones to one INVITE that are acknowledged and hung up; more are a flood."""
+
 
 class OutgoingSession(Session):
     """The calling side. The first 2xx makes the dialog; those of other forks get ACK and BYE (13.2.2.4)."""
@@ -145,6 +148,9 @@ class OutgoingSession(Session):
 
     def _decline(self, response: Response, now: float) -> None:
         """Another fork answered too."""
+        if len(self._forks) >= MAX_FORKS:
+            self.core.counters.dropped += 1
+            return
         dialog = self._dialog_of(response)
         self._acknowledge(dialog, None)
         Exchange(

@@ -42,6 +42,9 @@ class DialogOwner(Protocol):
     def on_ack(self, ack: Request, now: float) -> None:
         """An ACK for a 2xx."""
 
+    def on_connection_lost(self, flow: Flow) -> None:
+        """A connection that the dialog may use is gone."""
+
 
 class Core:
     """The shared state of an endpoint."""

@@ -175,6 +175,10 @@ class Dialog:
             self.remote_target = contacts[0].uri
             self.pinned = self.pinned and behind_nat(self.remote_target, self.flow.remote[0])
 
+    def disconnected(self) -> None:
+        """The connection of :attr:`flow` is gone: the next request makes a new one."""
+        self.flow = self.flow._replace(connection=0)
+
     def next_hop(self) -> Flow:
         """Where requests in this dialog go next (12.2.1.1)."""
         if self.pinned:

@@ -89,6 +89,8 @@ class Endpoint:
 
         Requests on it fail at once (RFC 3261 17.1.4); responses will go to the address in their Via (18.2.2).
         """
+        for owner in list(self._core.dialogs.values()):
+            owner.on_connection_lost(flow)
         for client in list(self._core.clients.values()):
             if client.unanswered and _same_connection(client.flow, flow):
                 client.fail("transport", now)

@@ -33,6 +33,7 @@ class Exchange:
         "_next_cseq",
         "_on_final",
         "_on_provisional",
+        "_reroute",
         "final",
         "request",
         "transaction",
@@ -48,6 +49,7 @@ class Exchange:
         next_cseq: Callable[[], int],
         on_final: OnFinal,
         on_provisional: OnProvisional | None = None,
+        reroute: Callable[[], Flow] | None = None,
         now: float,
     ) -> None:
         self._core = core
@@ -56,6 +58,8 @@ class Exchange:
         self._next_cseq = next_cseq
         self._on_final = on_final
         self._on_provisional = on_provisional
+        self._reroute = reroute
+        """For requests that may be repeated safely: another way when the connection broke under them."""
         self._challenges = 0
         self.final = False
         """Whether a final response other than a challenge came, or none will."""
@@ -84,6 +88,12 @@ class Exchange:
         self._on_final(response.status, response, now)
 
     def on_failure(self, failure: Failure, now: float) -> None:
+        if failure == "transport" and self._reroute is not None:
+            flow, self._reroute = self._reroute(), None
+            if flow != self._flow:
+                self._flow = flow
+                self._send_again(now)
+                return
         self.final = True
         self._on_final(408 if failure == "timeout" else 503, None, now)
 
@@ -92,13 +102,18 @@ class Exchange:
         if self._digest is None or self._challenges >= MAX_CHALLENGES:
             return False
         self._challenges += 1
-        sent = self.request
-        if not self._digest.challenged(response, sent):
+        if not self._digest.challenged(response, self.request):
             return False
+        self._send_again(now)
+        return True
+
+    def _send_again(self, now: float) -> None:
+        """A new request in all but content: new transaction, new CSeq, same Call-ID and From (22.2)."""
+        sent = self.request
         again = Request(sent.method, sent.uri, sent.headers.copy(), sent.body)
         again.headers.remove("Via")
-        again.headers.set("CSeq", f"{self._next_cseq()} {sent.method}")  # 22.2: a new CSeq, same Call-ID and From
-        self._digest.authorize(again)
+        again.headers.set("CSeq", f"{self._next_cseq()} {sent.method}")
+        if self._digest is not None:
+            self._digest.authorize(again)
         self.request = again
         self.transaction = self._core.send(again, self._flow, self, now)
-        return True

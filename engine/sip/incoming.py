@@ -18,6 +18,9 @@ from engine.sip.routing import response_flow
 from engine.sip.server import IncomingSession
 from engine.sip.transaction import InviteServer, NonInviteServer, ServerKey, ServerTransaction
 
+MAX_TRANSACTIONS = 200_000
+"""Server transactions at once; new calls beyond that are refused without remembering them."""
+
 SCHEMES = frozenset({"sip", "sips", "tel"})
 
 _MergeKey = tuple[str, str, int, str]
@@ -106,6 +109,10 @@ class Reception:
     def _new(self, request: Request, key: ServerKey, flow: Flow, now: float) -> None:
         core = self._core
         reply_to = response_flow(request.via, flow)
+        if len(core.servers) >= MAX_TRANSACTIONS:
+            core.counters.dropped += 1
+            core.transmit(reply_to, core.response(request, 503, headers=[("Retry-After", "5")]).encode())
+            return
         machine = InviteServer if request.method == "INVITE" else NonInviteServer
         transaction = machine(core, key, request, reply_to)
         tag = request.to.tag

@@ -35,13 +35,13 @@ def default_port(transport: str) -> int:
 def towards(uri: Uri, flow: Flow) -> Flow:
     """The flow on which to reach ``uri``, for a peer first met on ``flow``.
 
-    A URI without a transport parameter stays on the transport that is known to work. On a stream, the peer's
-    host decides: the connection it has is used again whatever port its Contact names (RFC 5923).
+    A URI without a transport parameter stays on the transport that is known to work. As long as a stream
+    connection lasts, the peer's host decides: it is used again whatever port the Contact names (RFC 5923).
     """
     transport = "tls" if uri.scheme == "sips" else (uri.transport or flow.transport).lower()
     host = (uri.param("maddr") or uri.host).strip("[]")
     port = uri.port or default_port(transport)
-    if transport == flow.transport and same_host(host, flow.remote[0]) and (flow.reliable or port == flow.remote[1]):
+    if transport == flow.transport and same_host(host, flow.remote[0]) and (flow.connection or port == flow.remote[1]):
         return flow
     local = flow.local if transport == flow.transport else (flow.local[0], 0)
     return Flow(transport, local, (host, port))

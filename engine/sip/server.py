@@ -103,9 +103,6 @@ class IncomingSession(Session):
         else:
             self.bye(now, reason)
 
-    def acknowledge(self, sdp: bytes, now: float) -> None:
-        self._reoffers.acknowledge(sdp, now)
-
     # --- what comes in ----------------------------------------------------------------------
 
     def on_cancel(self, cancel: Request, now: float) -> None:

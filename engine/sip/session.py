@@ -222,7 +222,7 @@ class Session:
 
     def on_ack(self, ack: Request, now: float) -> None:
         wait = self._ack_wait
-        if wait is None or wait.cseq != ack.cseq.number:
+        if wait is None or wait.cseq != ack.cseq.number or ack.from_.tag != self.dialog.remote_tag:
             self.core.counters.retransmissions_received += 1
             return
         wait.stop()
@@ -234,6 +234,10 @@ class Session:
         self.state = "confirmed"
         self.core.emit(Acknowledged(self, readable_description(ack)))
         self._reoffers.proceed(now)
+
+    def on_connection_lost(self, flow: Flow) -> None:
+        if self._dialog is not None and flow.connection and self._dialog.flow.connection == flow.connection:
+            self._dialog.disconnected()
 
     def _on_bye(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         self.respond(transaction, request, 200, now)
@@ -311,6 +315,7 @@ class Session:
             digest=self.digest,
             next_cseq=dialog.next_cseq,
             on_final=on_final,
+            reroute=dialog.next_hop if method == "BYE" else None,
             now=now,
         )
 
