@@ -57,7 +57,8 @@ class Reception:
         if client is None:
             core.counters.strays += 1
             return
-        if flow.reliable or flow.remote[1] == client.flow.remote[1]:
+        sent_on = client.flow
+        if flow.transport == sent_on.transport and (flow.reliable or flow.remote[1] == sent_on.remote[1]):
             client.flow = flow  # a name is resolved and a connection made now: what follows goes the same way
         client.receive(response, now)
 
