@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import resource
-import secrets
 import signal
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,6 @@ from engine.config import Config, ConfigError
 from engine.log import get_logger
 from engine.net import is_wildcard
 from engine.sip import events
-from engine.sip.digest import Challenger
 from engine.sip.endpoint import Endpoint
 from engine.sip.session import Session
 from engine.transport import SipTransport, TransportError
@@ -40,7 +40,6 @@ from media.tts.synth import Synth, SynthError
 
 log = get_logger(__name__)
 
-REALM = "ivrea"
 DRAIN_PATIENCE = 30.0
 """Seconds that running calls get after SIGTERM before they are ended."""
 
@@ -123,20 +122,18 @@ class Daemon:
                 random=random.SystemRandom(),
                 user_agent="Ivrea",
                 contact_host=contact_host,
+                devices=_passwords(config),
             ),
             on_event=self._on_event,
             advertise=config.sip.advertised,
         )
         self._stack.push_async_callback(self.transport.close)
-        challenger = Challenger(REALM, secrets.token_bytes(32))
-        devices = self.transport.endpoint.serve_devices(_passwords(config), challenger)
         trunks = TrunkBook(TrunkAddress(trunk.name, trunk.address.host, trunk.number_from) for trunk in config.trunks)
         await trunks.resolve()
         self.switch = Switch(
             plan=plan,
             trunks=trunks,
-            devices=devices,
-            challenger=challenger,
+            devices=self.transport.endpoint.registrar,
             is_open=config.sip.open,
             max_calls=max_calls,
             pool=self.pool,
@@ -216,10 +213,8 @@ class Daemon:
             log.error("reload_failed", error=str(error))
             return
         self.switch.plan = plan
-        registrar = self.transport.endpoint.registrar
-        if registrar is not None:
-            registrar.replace_devices(_passwords(config), asyncio.get_running_loop().time())
-            self.transport.pump()
+        self.transport.endpoint.registrar.replace_devices(_passwords(config), asyncio.get_running_loop().time())
+        self.transport.pump()
         log.info("reloaded", numbers=len(config.numbers))
 
     # --- what SIP says ------------------------------------------------------------------
@@ -274,7 +269,7 @@ class Daemon:
             where = f"sip:{number}@{host}" + (f":{port}" if port != 5060 else "")
             lines += [
                 f"Call  {where} with any softphone, or from another shell:",
-                f'      ivrea dial {where} --script "say yes"',
+                f'      {_command()} dial {where} --script "say yes"',
             ]
         return lines
 
@@ -331,6 +326,12 @@ class Daemon:
                 yield "ivrea_media_ring_drops", "Recording blocks lost.", labels, worker.load.ring_drops
                 yield "ivrea_words_not_heard", "Utterances nobody had time for.", labels, worker.load.not_listening
         yield from self.callbacks.counts()
+
+
+def _command() -> str:
+    """How the person who started us would start us again."""
+    command = os.path.relpath(sys.argv[0])
+    return sys.argv[0] if command.startswith("..") else command
 
 
 def _passwords(config: Config) -> dict[str, str]:

@@ -70,7 +70,7 @@ def setup(*, level: str = "info", stream: TextIO | None = None, json: bool | Non
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
-    for noisy in ("asyncio", "aiosqlite", "alembic", "sqlalchemy", "aiohttp.access", "uvicorn.access"):
+    for noisy in ("asyncio", "aiosqlite", "alembic", "sqlalchemy", "aiohttp.access", "uvicorn"):
         logging.getLogger(noisy).setLevel(max(number, logging.WARNING))
     structlog.configure(
         processors=[

@@ -13,7 +13,6 @@ from engine.calls.numbers import NumberPlan
 from engine.calls.supervisor import CallPlan, CallSupervisor, Limits
 from engine.log import get_logger
 from engine.sip import events
-from engine.sip.digest import Challenger
 from engine.sip.registrar import Registrar
 from engine.sip.server import IncomingSession
 
@@ -42,7 +41,6 @@ class Switch:
         plan: NumberPlan[CallPlan],
         trunks: TrunkBook,
         devices: Registrar,
-        challenger: Challenger,
         is_open: bool,
         max_calls: int,
         pool: MediaPool,
@@ -56,7 +54,6 @@ class Switch:
         self.draining = False
         self.counters = SwitchCounters()
         self._devices = devices
-        self._challenger = challenger
         self._is_open = is_open
         self._max_calls = max_calls
         self._pool = pool
@@ -132,10 +129,10 @@ class Switch:
             session.refuse_unauthorised(403, self._loop.time())
             return None
         now = self._loop.time()
-        verdict = self._challenger.verify(session.request, self._devices.password, now)
+        verdict = self._devices.challenger.verify(session.request, self._devices.password, now)
         if verdict.result == "ok":
             return Source(verdict.username, "device")
-        challenges = self._challenger.challenges(now, stale=verdict.result == "stale")
+        challenges = self._devices.challenger.challenges(now, stale=verdict.result == "stale")
         self.counters.refused["challenged"] += 1
         session.refuse_unauthorised(401, now, headers=[("WWW-Authenticate", each) for each in challenges])
         return None
