@@ -32,20 +32,21 @@ class WebServer:
     """Keeps what was asked; ``answer`` decides what is said."""
 
     def __init__(self) -> None:
-        self.requests: list[web.Request] = []
+        self.requests: list[web.BaseRequest] = []
         self.bodies: list[bytes] = []
-        self.answer: Callable[[web.Request], Awaitable[web.StreamResponse]] = self.ok
+        self.answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]] = self.ok
         self.port = 0
         self._runner: web.ServerRunner | None = None
+        self._stopping = asyncio.Event()
 
-    async def ok(self, _request: web.Request) -> web.StreamResponse:
+    async def ok(self, _request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(text="ok")
 
-    async def hang(self, _request: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(3600)
+    async def hang(self, _request: web.BaseRequest) -> web.StreamResponse:
+        await self._stopping.wait()
         return web.Response()
 
-    async def fail(self, _request: web.Request) -> web.StreamResponse:
+    async def fail(self, _request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(status=500)
 
     @property
@@ -57,22 +58,23 @@ class WebServer:
         return [dict(request.query) for request in self.requests]
 
     async def start(self) -> None:
-        self._runner = web.ServerRunner(web.Server(self._handle))
+        self._stopping.clear()
+        self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, shutdown_timeout=0)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         if self._runner is not None:
+            self._stopping.set()
             await self._runner.cleanup()
             self._runner = None
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        assert isinstance(request, web.BaseRequest)
-        self.requests.append(request)  # type: ignore[arg-type]
+        self.requests.append(request)
         self.bodies.append(await request.read())
-        return await self.answer(request)  # type: ignore[arg-type]
+        return await self.answer(request)
 
 
 @pytest.fixture

@@ -1,0 +1,386 @@
+"""Deliveries: in order per call and URL, at least once, retried in virtual time, nobody waits for a hanging server."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event, select
+
+from engine.callbacks import outbox as outboxes
+from engine.callbacks.fetch import Fetcher
+from engine.callbacks.outbox import Outbox, Outcome, Parcel, http_sender
+from engine.callbacks.records import Noted, note_to_data
+from engine.callbacks.rows import Batch
+from engine.store import Store
+from engine.store.models import Delivery
+from flows.call import Callback
+
+Until = Callable[..., Awaitable[None]]
+START = 1_000_000.0
+
+
+class VirtualClock:
+    """Time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.time = START
+        self._waiting: list[tuple[float, int, asyncio.Event]] = []
+        self._count = 0
+        self._event: asyncio.Event | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether its user waits, with nothing that would wake it."""
+        return self._event is not None and not self._event.is_set()
+
+    def now(self) -> float:
+        return self.time
+
+    async def wait(self, event: asyncio.Event, until: float | None) -> None:
+        due = asyncio.Event()
+        self._event = event
+        if until is not None:
+            self._count += 1
+            heapq.heappush(self._waiting, (until, self._count, due))
+        tasks = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(due.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._event = None
+            for task in tasks:
+                task.cancel()
+
+    def advance_to(self, time: float) -> None:
+        self.time = max(self.time, time)
+        if self._waiting and self._waiting[0][0] <= self.time:
+            self._event = None
+        while self._waiting and self._waiting[0][0] <= self.time:
+            heapq.heappop(self._waiting)[2].set()
+
+    @property
+    def next_due(self) -> float | None:
+        return self._waiting[0][0] if self._waiting else None
+
+
+class Web:
+    """Answers by URL; notes each attempt with its (virtual) time."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self.attempts: list[tuple[float, str, int | None]] = []
+        self.answers: dict[str, Outcome] = {}
+        self.hanging: dict[str, asyncio.Event] = {}
+        self.most_at_once: dict[str, int] = {}
+        self._now: dict[str, int] = {}
+
+    async def send(self, parcel: Parcel) -> Outcome:
+        self.attempts.append((self.clock.time - START, parcel.url, parcel.seq))
+        self._now[parcel.host] = self._now.get(parcel.host, 0) + 1
+        self.most_at_once[parcel.host] = max(self.most_at_once.get(parcel.host, 0), self._now[parcel.host])
+        try:
+            if parcel.url in self.hanging:
+                await self.hanging[parcel.url].wait()
+            else:
+                await asyncio.sleep(0)
+            return self.answers.get(parcel.url, Outcome(status=200))
+        finally:
+            self._now[parcel.host] -= 1
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def web(clock: VirtualClock) -> Web:
+    return Web(clock)
+
+
+async def owe(store: Store, *owed: tuple[str, str, int], at: float = START) -> None:
+    """Put (call, url, seq) into the outbox, as the writer does."""
+    batch = Batch()
+    for call, url, seq in owed:
+        batch.add(Noted(at, call=call, note=note_to_data(Callback(url, {"id": call, "seq": str(seq)}))))
+    async with store.writing() as connection:
+        await batch.store(connection)
+
+
+async def states(store: Store) -> list[tuple[str, int]]:
+    async with store.reading() as connection:
+        found = await connection.execute(select(Delivery.state, Delivery.attempts).order_by(Delivery.id))
+        return [(row.state, row.attempts) for row in found]
+
+
+@asynccontextmanager
+async def running(store: Store, send: outboxes.Sender, clock: Any, keep: float = 86400.0) -> AsyncIterator[Outbox]:
+    outbox = Outbox(store, send, keep=keep, clock=clock)
+    task = asyncio.create_task(outbox.run())
+    try:
+        yield outbox
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled() or task.exception() is None
+
+
+async def let_it_work(outbox: Outbox, clock: VirtualClock) -> None:
+    """Until it waits for the clock with nothing under way; the database answers in real time."""
+    async with asyncio.timeout(10):
+        while outbox.under_way or not clock.idle:  # noqa: ASYNC110 - no event of the outbox says so
+            await asyncio.sleep(0.001)
+
+
+async def pass_time(outbox: Outbox, clock: VirtualClock, until: float) -> None:
+    await let_it_work(outbox, clock)
+    while clock.next_due is not None and clock.next_due <= until:
+        clock.advance_to(clock.next_due)
+        await let_it_work(outbox, clock)
+    clock.advance_to(until)
+    await let_it_work(outbox, clock)
+
+
+async def test_in_order_per_call_and_url(store: Store, clock: VirtualClock, web: Web) -> None:
+    await owe(store, *[(f"c{call}", f"http://h{url}/", seq) for seq in (1, 2, 3) for call in (1, 2) for url in (1, 2)])
+    async with running(store, web.send, clock) as outbox:
+        await let_it_work(outbox, clock)
+        assert outbox.counters.delivered == 12
+    assert {state for state, _ in await states(store)} == {"delivered"}
+    for url in ("http://h1/", "http://h2/"):
+        order = [seq for _, there, seq in web.attempts if there == url]
+        assert sorted(order) == [1, 1, 2, 2, 3, 3]
+        assert order.index(2) > order.index(1)
+        assert order.index(3) > order.index(2)
+
+
+async def test_retries_come_at_the_times_of_the_contract_until_keep(
+    store: Store, clock: VirtualClock, web: Web
+) -> None:
+    url = "http://down/"
+    web.answers[url] = Outcome(status=500)
+    await owe(store, ("c", url, 1))
+    async with running(store, web.send, clock) as outbox:
+        await pass_time(outbox, clock, START + 90_000)
+        assert outbox.counters.dead == 1
+    times = [time for time, _, _ in web.attempts]
+    assert times[:8] == [0, 1, 6, 36, 156, 756, 4356, 7956]
+    assert times[-1] <= 86400 < times[-1] + 3600
+    assert await states(store) == [("dead", len(times))]
+
+
+async def test_what_waits_behind_a_failure_keeps_its_place(store: Store, clock: VirtualClock, web: Web) -> None:
+    url = "http://down/"
+    web.answers[url] = Outcome(error="connection refused")
+    await owe(store, ("c", url, 1), ("c", url, 2), ("c", "http://up/", 3))
+    async with running(store, web.send, clock) as outbox:
+        await pass_time(outbox, clock, START + 100)
+        assert [seq for _, there, seq in web.attempts if there == url] == [1, 1, 1, 1]
+        await owe(store, ("c", url, 4), at=START + 100)
+        outbox.wake()
+        await let_it_work(outbox, clock)
+        web.answers[url] = Outcome(status=204)
+        await pass_time(outbox, clock, START + 200)
+    assert [(time, seq) for time, there, seq in web.attempts if there == url][4:] == [(156, 1), (156, 2), (156, 4)]
+    assert ("http://up/", 3) in [(there, seq) for _, there, seq in web.attempts]
+    assert {state for state, _ in await states(store)} == {"delivered"}
+
+
+async def test_the_next_of_a_lane_follows_a_dead_letter(store: Store, clock: VirtualClock, web: Web) -> None:
+    url = "http://x/"
+    web.answers[url] = Outcome(error="refused: private", hopeless=True)
+    await owe(store, ("c", url, 1), ("c", url, 2))
+    async with running(store, web.send, clock) as outbox:
+        await let_it_work(outbox, clock)
+    assert await states(store) == [("dead", 1), ("dead", 1)]
+    assert [seq for _, _, seq in web.attempts] == [1, 2]
+
+
+async def test_a_short_keep(store: Store, clock: VirtualClock, web: Web) -> None:
+    web.answers["http://x/"] = Outcome(status=503)
+    await owe(store, ("c", "http://x/", 1))
+    async with running(store, web.send, clock, keep=3) as outbox:
+        await pass_time(outbox, clock, START + 100)
+    assert [time for time, _, _ in web.attempts] == [0, 1]
+    assert await states(store) == [("dead", 2)]
+
+
+async def test_a_hanging_server_delays_nobody_else(store: Store, clock: VirtualClock, web: Web, until: Until) -> None:
+    web.hanging = {f"http://hang/{number}": asyncio.Event() for number in range(1000)}
+    await owe(store, *[(f"c{number}", f"http://hang/{number}", 1) for number in range(1000)])
+    await owe(store, *[(f"c{number}", f"http://good{number % 3}/", 2) for number in range(30)])
+    async with running(store, web.send, clock) as outbox:
+        await until(lambda: outbox.counters.delivered == 30)
+        assert web.most_at_once["hang"] == outboxes.PER_HOST
+        assert outbox.under_way == outboxes.PER_HOST
+
+
+async def test_a_call_has_one_request_at_a_time_per_url(
+    store: Store, clock: VirtualClock, web: Web, until: Until
+) -> None:
+    url = "http://x/"
+    web.hanging[url] = asyncio.Event()
+    await owe(store, *[("c", url, seq) for seq in range(1, 6)])
+    async with running(store, web.send, clock) as outbox:
+        await until(lambda: bool(web.attempts))
+        for _ in range(5):
+            outbox.wake()
+            await asyncio.sleep(0.01)
+        assert len(web.attempts) == 1
+        web.hanging[url].set()
+        await let_it_work(outbox, clock)
+    assert [seq for _, _, seq in web.attempts] == [1, 2, 3, 4, 5]
+    assert web.most_at_once["x"] == 1
+
+
+async def test_a_restart_goes_on_and_repeats_only_what_had_no_answer(
+    store: Store, clock: VirtualClock, web: Web, until: Until
+) -> None:
+    web.hanging["http://hang/"] = asyncio.Event()
+    web.answers["http://down/"] = Outcome(status=500)
+    await owe(store, ("c", "http://hang/", 1), ("c", "http://ok/", 2), ("c", "http://down/", 3))
+    async with running(store, web.send, clock) as outbox:
+        await until(lambda: outbox.counters.delivered == outbox.counters.failed_attempts == 1)
+    web.hanging["http://hang/"].set()
+    web.answers.clear()
+    async with running(store, web.send, clock) as outbox:
+        await pass_time(outbox, clock, START + 1)
+    assert sorted(seq or 0 for _, _, seq in web.attempts) == [1, 1, 2, 3, 3]
+    assert {state for state, _ in await states(store)} == {"delivered"}
+
+
+async def test_close_sends_what_is_due_and_gives_up_on_what_hangs(store: Store, clock: VirtualClock, web: Web) -> None:
+    await owe(store, ("c", "http://a/", 1), ("c", "http://a/", 2))
+    outbox = Outbox(store, web.send, keep=100, clock=clock)
+    task = asyncio.create_task(outbox.run())
+    assert await outbox.close(5)
+    await task
+    assert {state for state, _ in await states(store)} == {"delivered"}
+
+    web.hanging["http://hang/"] = asyncio.Event()
+    await owe(store, ("d", "http://hang/", 1))
+    outbox = Outbox(store, web.send, keep=100, clock=clock)
+    task = asyncio.create_task(outbox.run())
+    assert not await outbox.close(0.1)
+    task.cancel()
+    await asyncio.wait([task])
+    assert (await states(store))[-1] == ("pending", 0)
+
+
+async def test_a_sender_that_breaks_stops_nothing(store: Store, clock: VirtualClock) -> None:
+    async def broken(parcel: Parcel) -> Outcome:
+        if parcel.call_id == "bad":
+            raise RuntimeError("a defect")
+        return Outcome(status=200)
+
+    await owe(store, ("bad", "http://a/", 1), ("good", "http://a/", 1))
+    async with running(store, broken, clock) as outbox:
+        await let_it_work(outbox, clock)
+        assert (outbox.counters.delivered, outbox.counters.failed_attempts) == (1, 1)
+
+
+async def test_a_database_that_is_gone_is_waited_for(store: Store, clock: VirtualClock, web: Web) -> None:
+    await owe(store, ("c", "http://a/", 1))
+    real, failures = store.reading, iter([OSError("gone"), OSError("gone")])
+
+    def reading() -> Any:
+        for failure in failures:
+            raise failure
+        return real()
+
+    store.reading = reading  # type: ignore[method-assign]
+    async with running(store, web.send, clock) as outbox:
+        await pass_time(outbox, clock, START + 5)
+        assert outbox.counters.database_failures == 2
+        assert outbox.counters.delivered == 1
+    assert [time for time, _, _ in web.attempts] == [2]
+
+
+# --- against a real web server ----------------------------------------------------------
+
+
+@pytest.fixture
+async def fetcher() -> AsyncIterator[Fetcher]:
+    fetcher = Fetcher(allow_private=True)
+    yield fetcher
+    await fetcher.close()
+
+
+async def test_over_http(store: Store, server: Any, fetcher: Fetcher, until: Until) -> None:
+    url = f"{server.url}/my hook?session=d%2f00de&x=ă"
+    batch = Batch()
+    params = {"e": "open", "path": "a%20b/$redirect", "from": "+391", "id": "c@h", "seq": "1"}
+    now = outboxes.WallClock().now()
+    batch.add(Noted(now, call="c", note=note_to_data(Callback(url, params))))
+    batch.add(Noted(now, call="c", note=note_to_data(Callback(f"{server.url}/post?q=1", {"a": "ț &"}, "POST"))))
+    async with store.writing() as connection:
+        await batch.store(connection)
+    async with running(store, http_sender(fetcher, 5.0), None) as outbox:
+        await until(lambda: outbox.counters.delivered == 2)
+    get = next(request for request in server.requests if request.method == "GET")
+    assert get.raw_path == (
+        "/my%20hook?session=d%2f00de&x=%C4%83&e=open&path=a%2520b/$redirect&from=%2B391&id=c%40h&seq=1"
+    )
+    assert dict(get.query)["path"] == "a%20b/$redirect"
+    post = next(request for request in server.requests if request.method == "POST")
+    assert post.raw_path == "/post?q=1"
+    assert post.content_type == "application/x-www-form-urlencoded"
+    assert b"a=%C8%9B+%26" in server.bodies
+
+
+async def test_server_down_for_the_whole_call_then_up(
+    store: Store, server: Any, fetcher: Fetcher, clock: VirtualClock
+) -> None:
+    await server.stop()
+    await owe(store, *[("c", f"{server.url}/", seq) for seq in (1, 2, 3)])
+    async with running(store, http_sender(fetcher, 5.0), clock) as outbox:
+        await pass_time(outbox, clock, START + 10)
+        assert outbox.counters.failed_attempts == 3
+        await server.start()
+        await pass_time(outbox, clock, START + 40)
+        assert outbox.counters.delivered == 3
+    assert [query["seq"] for query in server.queries] == ["1", "2", "3"]
+
+
+async def test_a_timeout_is_a_failure(store: Store, server: Any, fetcher: Fetcher, until: Until) -> None:
+    server.answer = server.hang
+    await owe(store, ("c", f"{server.url}/", 1), at=outboxes.WallClock().now())
+    async with running(store, http_sender(fetcher, 0.1), None) as outbox:
+        await until(lambda: outbox.counters.failed_attempts == 1)
+        server.answer = server.ok
+        await until(lambda: outbox.counters.delivered == 1)
+    async with store.reading() as connection:
+        row = (await connection.execute(select(Delivery.attempts, Delivery.status))).one()
+    assert tuple(row) == (2, 200)
+
+
+async def test_a_refused_destination_is_a_dead_letter_at_once(store: Store, server: Any, until: Until) -> None:
+    guarded = Fetcher(allow_private=False)
+    await owe(store, ("c", f"{server.url}/", 1), at=outboxes.WallClock().now())
+    async with running(store, http_sender(guarded, 5.0), None) as outbox:
+        await until(lambda: outbox.counters.dead == 1)
+    await guarded.close()
+    assert server.requests == []
+    async with store.reading() as connection:
+        assert "private address" in str(await connection.scalar(select(Delivery.error)))
+
+
+async def test_the_query_uses_its_indexes(store: Store, web: Web, clock: VirtualClock) -> None:
+    """A dead host's backlog of a day must not be read at every wake-up."""
+    seen: list[tuple[str, Any]] = []
+    event.listen(
+        store.engine.sync_engine,
+        "before_cursor_execute",
+        lambda _connection, _cursor, statement, parameters, *_: seen.append((statement, parameters)),
+    )
+    async with running(store, web.send, clock) as outbox:
+        await let_it_work(outbox, clock)
+    statement, parameters = next(each for each in seen if "row_number" in each[0])
+    async with store.reading() as connection:
+        plan = str((await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)).all())
+    assert "deliveries USING INDEX ix_deliveries_due_pending (due_at<?)" in plan
+    assert "ix_deliveries_lane_pending (lane=?" in plan
