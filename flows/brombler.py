@@ -184,7 +184,8 @@ class _Compiler:
         if text is None or not text.strip():
             self.findings.error("wrong-type", where, f"{key} needs a text")
             return scope
-        return replace(scope, voice=text.strip()) if key == "$voice" else replace(scope, language=text.strip())
+        text = well_formed(text).strip()
+        return replace(scope, voice=text) if key == "$voice" else replace(scope, language=text)
 
     def _entry(self, node: _Node, key: str, value: Any, where: str, scope: _Scope, depth: int) -> None:
         if key == "_":
@@ -303,7 +304,7 @@ class _Compiler:
             if node.prompts:
                 chain.add(g.Say, "say", prompts=tuple(node.prompts))
             elif not (node.urls or node.forwards):
-                self.findings.info("empty-node", node.where, "nothing is said here: the call just ends")
+                self.findings.info("says-nothing", node.where, "nothing is said here: the call just ends")
             chain.add(g.HangUp, "hangup")
         if node.redirect is None:
             self._unreachable(node, ("$fail",), "there is no $redirect that could fail")

@@ -78,7 +78,7 @@ def _hint(text: str, error: json.JSONDecodeError) -> str:
     """What people usually did when this error shows."""
     before = text[: error.pos].rstrip()
     at = text[error.pos : error.pos + 1]
-    if before.endswith(",") and at in ("}", "]"):
+    if "trailing comma" in error.msg or (before.endswith(",") and at in ("}", "]")):
         return "remove the comma before the closing bracket"
     if "Expecting ',' delimiter" in error.msg or ("Extra data" in error.msg and before.endswith("}")):
         return "a comma or a bracket is missing before this place"
