@@ -30,7 +30,7 @@ _CALLS, _RECORDINGS = cast("Table", Call.__table__), cast("Table", Recording.__t
 _ANSWERED = update(_CALLS).where(_CALLS.c.id == bindparam("call")).values(answered_at=bindparam("at"))
 _FINISHED = (
     update(_CALLS)
-    .where(_CALLS.c.id == bindparam("call"))
+    .where(_CALLS.c.id == bindparam("call"), _CALLS.c.finished_at.is_(None))  # a call has one end
     .values(
         finished_at=bindparam("at"),
         ended_by=bindparam("by"),

@@ -30,11 +30,15 @@ class Store:
     def _make_engine(self) -> AsyncEngine:
         if not self.is_sqlite:
             return create_async_engine(
-                self.url, pool_pre_ping=True, pool_timeout=10, connect_args={"timeout": 10, "command_timeout": 30}
+                self.url,
+                hide_parameters=True,  # errors go to the log, numbers and digits do not
+                pool_pre_ping=True,
+                pool_timeout=10,
+                connect_args={"timeout": 10, "command_timeout": 30},
             )
         if self.url.database and self.url.database != ":memory:":
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_async_engine(self.url, pool_timeout=10)
+        engine = create_async_engine(self.url, hide_parameters=True, pool_timeout=10)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
