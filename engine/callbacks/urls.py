@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import yarl
 
 _KEPT = "%:/?#[]@!$&'()*+,;=~"  # RFC 3986 section 2.2, and escapes that are there already
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 MAX_URL = 8192
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -54,7 +56,7 @@ def target(url: str) -> Target:
     scheme = parts.scheme.lower()
     if scheme not in ("http", "https"):
         raise Refused(f"only http and https are spoken, not {scheme or 'nothing'}")
-    if not host:
+    if not host or "\\" in parts.netloc:  # browsers take a backslash for a slash, and see another host
         raise Refused("the URL has no host")
     host = _ascii_host(host)
     user, at, _ = parts.netloc.rpartition("@")
@@ -69,14 +71,16 @@ def target(url: str) -> Target:
 
 
 def _ascii_host(host: str) -> str:
-    if any(character in host for character in " %\\<>\"'^`{|}") or not host.isprintable():
+    """The name as it is asked for: letters beyond ASCII by IDNA. It may be an IPv6 address."""
+    ready = host
+    if not host.isascii():
+        try:
+            ready = yarl.URL(f"http://{host}/").raw_host or ""
+        except ValueError as error:
+            raise Refused(f"{host!r} is no host name: {error}") from error
+    if not _HOST.fullmatch(ready):
         raise Refused(f"{host!r} is no host name")
-    if host.isascii():
-        return host
-    try:
-        return yarl.URL(f"http://{host}/").raw_host or ""
-    except ValueError as error:
-        raise Refused(f"{host!r} is no host name: {error}") from error
+    return ready
 
 
 def literal_address(host: str) -> IpAddress | None:
