@@ -100,14 +100,19 @@ def _read_head(head: bytes, *, ended: bool = True) -> Request | Response:
         text = head.decode()
     except UnicodeDecodeError:
         text = head.decode("latin-1")  # what old phones write names in; every octet is a letter there
+    stray = not text.count("\r\n") == text.count("\r") == text.count("\n")
+    if stray:  # a lone CR or LF ends a line for some and not for others: refused, and never repeated
+        text = _STRAY_BREAK.sub(" ", text)
     start, _, lines = text.partition("\r\n")
     pairs, fault = _split_headers(lines)
     headers = Headers.received(pairs)
     message = _read_start_line(start, headers)
-    if not ended:
+    if stray:
+        fault = "stray CR or LF"
+    elif not ended:
         fault = fault or "no blank line ends the headers"
-    if fault or _STRAY_BREAK.search(text):
-        raise _refuse(message, 400, fault or "stray CR or LF")
+    if fault:
+        raise _refuse(message, 400, fault)
     _check(message)
     return message
 
