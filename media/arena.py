@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from media.frames import FRAME, RATE, Samples
+from media.frames import Samples
+from media.rates import FRAME, RATE
 
 MAX_SECONDS = 3600
 """Longest prompt that is loaded."""

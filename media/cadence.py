@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from media.frames import FRAME_SECONDS, PHASE_SECONDS, PHASES
+from media.rates import FRAME_SECONDS, PHASE_SECONDS, PHASES
 
 CATCH_UP = PHASE_SECONDS / 2
 """Least time between two ticks while behind: a stream's packets then leave 10 ms apart."""
@@ -29,6 +29,10 @@ class Cadence:
         self.due = now
         self._deadline = now
         self._number = -1
+
+    def resume(self, now: float) -> None:
+        """Go on at ``now`` after a time without ticks."""
+        self._deadline = self.due = max(now, self.due)
 
     def begin(self, now: float) -> Tick:
         """A tick begins at ``now``, which is not before :attr:`due`."""

@@ -1,4 +1,4 @@
-"""What all kernels agree on: 8 kHz mono, frames of 20 ms, streams spread over four phases of a frame.
+"""What all kernels agree on: batches of frames, slots, levels.
 
 *Slots* are row numbers: every open stream of a worker owns one row in each kernel's arrays, and a
 kernel works on the rows of many streams at a time. A batch never names a slot twice.
@@ -11,18 +11,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-
-RATE = 8000
-"""Samples per second of everything inside the media plane."""
-
-FRAME = 160
-"""Samples in a frame of 20 ms."""
-
-FRAME_SECONDS = FRAME / RATE
-PHASES = 4
-"""Streams are dealt out over this many phases, so that packets do not leave as one burst."""
-
-PHASE_SECONDS = FRAME_SECONDS / PHASES
 
 Samples: TypeAlias = NDArray[np.int16]
 """Linear sound, one sample per element; a batch of frames has the shape (streams, FRAME)."""

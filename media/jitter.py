@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from media.frames import FRAME, Samples, Slots
+from media.frames import Samples, Slots
+from media.rates import FRAME
 
 DEPTH = 50
 """Frames in a ring: up to half of it waits, the rest is history."""

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.arena import Arena, BadClip, Clip
-from media.frames import FRAME, FRAME_SECONDS, NO_SLOTS, RATE, Floats, Samples, Slots
+from media.frames import NO_SLOTS, Floats, Samples, Slots
 from media.protocol import PlayEnded
+from media.rates import FRAME, FRAME_SECONDS, RATE
 
 FADE = 5 * RATE // 1000
 """Samples in which a stopped prompt dies away."""

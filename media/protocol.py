@@ -225,12 +225,16 @@ class RtpLost(Message, frozen=True):
 
 
 class Recorded(Message, frozen=True):
-    """The recording is complete on disk. ``lost`` counts samples that the ring could not hold."""
+    """The recording is complete on disk. ``lost`` counts samples that the ring could not hold.
+
+    ``reason`` says why it ended early (a full disk, a folder that cannot be written to), else it is empty.
+    """
 
     stream: int
     path: str
     seconds: float
     lost: int = 0
+    reason: str = ""
 
 
 class StreamStats(msgspec.Struct, array_like=True, frozen=True):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from media.frames import RATE, Flags, Floats, Slots
+from media.frames import Flags, Floats, Slots
+from media.rates import RATE
 
 MAX_DROPOUT = 3000
 """RFC 3550 A.1: a larger step forward is a restart of the sender."""

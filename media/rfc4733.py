@@ -11,7 +11,7 @@ import struct
 from collections import deque
 from dataclasses import dataclass
 
-from media.frames import FRAME, RATE
+from media.rates import FRAME, RATE
 from media.rtp import Packet, timestamp_delta
 
 DIGITS = "0123456789*#ABCD"

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media import g711
-from media.frames import FRAME, PHASES, Flags, Octets, Samples, Slots
+from media.frames import Flags, Octets, Samples, Slots
 from media.g711 import Law
+from media.rates import FRAME, PHASES
 from media.rfc4733 import EventPacket, EventSender
 from media.rtp import HEADER, HEADER_SIZE, MARKER, PLAIN, Columns
 

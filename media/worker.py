@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import gc
 import os
-import resource
 import select
 import sys
 import time
@@ -20,31 +19,18 @@ from random import SystemRandom
 import numpy as np
 
 from media import ipc, protocol
+from media.arena import Arena
 from media.cadence import Cadence
 from media.plane import Plane
 from media.ports import PortPool, parse_range
+from media.process import raise_file_limit, raise_priority
+from media.recorder import Recorder
 from media.sockets import Sockets
 
 MAX_STREAMS = 4096
 FILES_PER_STREAM = 2
 SPARE_FILES = 64
 LOAD_EVERY = 1.0
-
-
-def raise_file_limit() -> int:
-    """Raise the soft limit on open files to the hard one; returns it."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft if soft != resource.RLIM_INFINITY else sys.maxsize
-
-
-def raise_priority() -> int:
-    """Ask for a little more than others get; returns the niceness that was granted."""
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, -10)
-    return os.getpriority(os.PRIO_PROCESS, 0)
 
 
 class Worker:
@@ -74,18 +60,21 @@ class Worker:
             self._report(now)
 
     def _wait(self) -> None:
-        """Do what is asked until the next tick is due."""
+        """Do what is asked until the next tick is due; without streams nothing is due."""
         while True:
-            left = self._cadence.due - time.monotonic()
+            now = time.monotonic()
+            left = self._cadence.due - now
             if left <= 0:
                 return
             if self._commands:
-                self._plane.command(self._commands.popleft(), time.monotonic())
+                self._plane.command(self._commands.popleft(), now)
                 continue
-            if self._plane.reports:
-                self._flush()
-            if select.select([self._wakers], [], [], left)[0]:
+            self._flush()
+            idle = self._plane.idle
+            if select.select([self._wakers], [], [], LOAD_EVERY if idle else left)[0]:
                 self._commands.extend(self._link.receive())
+            if idle:
+                self._cadence.resume(time.monotonic())
 
     def _report(self, now: float) -> None:
         if now >= self._load_due:
@@ -117,7 +106,8 @@ def main() -> None:
         sys.exit(1)
     files = raise_file_limit()
     capacity = max(1, min(MAX_STREAMS, pool.size, (files - SPARE_FILES) // FILES_PER_STREAM))
-    plane = Plane(Sockets(capacity, pool), SystemRandom())
+    wall = time.time() - time.monotonic()
+    plane = Plane(Sockets(capacity, pool), Recorder(capacity), Arena(), SystemRandom(), wall)
     about = f"portable I/O (epoll), {capacity} streams at most, niceness {raise_priority()}"
     link.send(protocol.Ready(os.getpid(), about))
     # What was made until now lives as long as the process: the collector need not look at it again.

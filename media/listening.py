@@ -1,0 +1,192 @@
+"""The ears of a worker: speech of the far end found, told of, and led to the recogniser."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from media import ipc, protocol
+from media.echo import BLOCK_FRAMES, EchoGate
+from media.frames import Flags, Powers, Samples, Slots, powers
+from media.jitter import JitterBuffers
+from media.rates import FRAME
+from media.utterances import Utterances
+from media.vad import SpeechDetector
+
+PRE_ROLL = 18
+"""Frames that an utterance begins with: 300 ms before the speech and the 60 ms in which it was found."""
+
+MAX_PENDING = 4 * 1024 * 1024
+"""Octets that the recogniser may lie behind; then nothing new begins."""
+
+
+@dataclass(slots=True)
+class _Ear:
+    stream: int
+    words: bool = False
+    activity: bool = False
+
+
+class Listening:
+    """Speech detection for streams that somebody listens to. ``armed`` says which slots those are."""
+
+    def __init__(self, capacity: int, jitter: JitterBuffers, reports: list[protocol.Report]) -> None:
+        self.armed: Flags = np.zeros(capacity, np.bool_)
+        self.reports = reports
+        self._jitter = jitter
+        self._detector = SpeechDetector(capacity)
+        self._gate = EchoGate(capacity)
+        self._ears: dict[int, _Ear] = {}
+        # The last frames of each slot, the newest in bit 0: set where they were echo.
+        self._echo: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
+        self._utterances = Utterances(reports)
+        self._link: ipc.Link[protocol.FromRecogniser] | None = None
+
+    @property
+    def unheard(self) -> int:
+        """Utterances that no recogniser heard."""
+        return self._utterances.unheard
+
+    # --- streams ------------------------------------------------------------------------
+
+    def hear(self, slot: int, message: protocol.Hear) -> None:
+        """Listen for words, or no longer."""
+        if not message.words:
+            self._utterances.stop(message.stream)
+        else:
+            self._utterances.listen(message.stream, message.ticket, message.words, message.language)
+            if slot in self._ears and not self._ears[slot].activity:
+                self._detector.calm(slot)
+        self._arm(slot, message.stream).words = bool(message.words)
+        self._disarm_idle(slot)
+
+    def activity(self, slot: int, message: protocol.Activity) -> None:
+        """Tell of all speech, or no longer."""
+        self._arm(slot, message.stream).activity = message.on
+        self._disarm_idle(slot)
+
+    def open(self, slot: int) -> None:
+        """Forget what an earlier stream left in ``slot``."""
+        self._detector.open(slot)
+        self._gate.open(slot)
+        self._echo[slot] = 0
+
+    def close(self, slot: int, stream: int) -> None:
+        """The stream is going."""
+        self._utterances.stop(stream)
+        self._ears.pop(slot, None)
+        self.armed[slot] = False
+
+    def _arm(self, slot: int, stream: int) -> _Ear:
+        self.armed[slot] = True
+        return self._ears.setdefault(slot, _Ear(stream))
+
+    def _disarm_idle(self, slot: int) -> None:
+        ear = self._ears[slot]
+        if not ear.words and not ear.activity:
+            del self._ears[slot]
+            self.armed[slot] = False
+            self._detector.calm(slot)
+
+    # --- sound --------------------------------------------------------------------------
+
+    def feed(self, slots: Slots, received: Samples, levels: Powers, sent: Samples, now: float) -> None:
+        """One frame of both sides for each of ``slots``, all of them armed; ``levels`` of what was received."""
+        self._gate.play(slots, sent, powers(sent))
+        self._echo[slots] <<= np.uint32(1)
+        voiced = self._detector.voiced(slots, levels)
+        if voiced.any():
+            voiced = self._without_echo(slots, voiced, levels)
+        begun, ended = self._detector.feed(slots, voiced, levels, now)
+        for slot in begun:
+            self._begin(slot, now)
+        speaking = self._detector.speaking[slots]
+        for index in np.flatnonzero(speaking).tolist():
+            self._go_on(int(slots[index]), received[index], now)
+        for speech in ended:
+            ear = self._ears[speech.slot]
+            self._utterances.end(ear.stream, now)
+            if ear.activity:
+                self.reports.append(protocol.SpeechEnded(ear.stream, speech.since, speech.until, speech.dbfs))
+
+    def _without_echo(self, slots: Slots, voiced: Flags, levels: Powers) -> Flags:
+        faint, doubtful = self._gate.suspects(slots, voiced, levels)
+        echo = faint
+        for index in np.flatnonzero(doubtful).tolist():
+            slot = int(slots[index])
+            echo[index] = self._gate.is_echo(slot, self._jitter.history(slot, BLOCK_FRAMES))
+        self._echo[slots[echo]] |= np.uint32(1)
+        return voiced & ~echo
+
+    def _begin(self, slot: int, now: float) -> None:
+        ear = self._ears[slot]
+        since = float(self._detector.since[slot])
+        if ear.activity:
+            self.reports.append(protocol.SpeechStarted(ear.stream, since))
+        if ear.words:
+            self._utterances.begin(ear.stream, since, self._pre_roll(slot), now)
+
+    def _pre_roll(self, slot: int) -> bytes:
+        """The last frames but the newest, with silence in place of echo."""
+        frames = self._jitter.history(slot, PRE_ROLL + 1)[:-FRAME].reshape(PRE_ROLL, FRAME)
+        echo = int(self._echo[slot])
+        for back in range(1, PRE_ROLL + 1):
+            if echo >> back & 1:
+                frames[PRE_ROLL - back] = 0
+        return frames.tobytes()
+
+    def _go_on(self, slot: int, frame: Samples, now: float) -> None:
+        ear = self._ears[slot]
+        if not ear.words:
+            return
+        utterances = self._utterances
+        if not utterances.under_way(ear.stream):  # words came to be listened for in the middle of speech
+            utterances.begin(ear.stream, now, self._pre_roll(slot), now)
+        sound = bytes(2 * FRAME) if self._echo[slot] & 1 else frame.tobytes()
+        if utterances.sound(ear.stream, sound, now):
+            utterances.end(ear.stream, now)
+            utterances.begin(ear.stream, now, b"", now)
+
+    # --- the recogniser -----------------------------------------------------------------
+
+    def connect(self, path: str, now: float) -> None:
+        """Use the recogniser that listens on the Unix socket ``path``; without one nothing is recognised."""
+        self._lose(now)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.connect(path)
+        except OSError:
+            sock.close()
+            return
+        self._link = ipc.Link(sock, protocol.FromRecogniser)
+        self._utterances.ready = True
+
+    def poll(self, now: float) -> None:
+        """Exchange messages with the recogniser; to be called with every tick."""
+        utterances, link = self._utterances, self._link
+        if link is None:
+            utterances.outgoing.clear()
+            return
+        try:
+            for message in utterances.outgoing:
+                link.send(message)
+            utterances.outgoing.clear()
+            link.flush()
+            for answer in link.receive():
+                utterances.answer(answer, now)
+        except (ipc.LinkClosed, msgspec.MsgspecError):
+            self._lose(now)
+            return
+        utterances.ready = link.pending < MAX_PENDING
+        utterances.check(now)
+
+    def _lose(self, now: float) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        self._utterances.lose(now)

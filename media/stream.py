@@ -1,0 +1,46 @@
+"""One stream, as far as it is not a row in the arrays of the kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from media.g711 import Law
+from media.latch import Address, Latch
+from media.reporting import Reporter
+from media.rfc4733 import EventReceiver
+
+
+@dataclass(slots=True)
+class Stream:
+    """What is rare or odd about a stream. It is *live* from its first :class:`~media.protocol.Direct` on."""
+
+    number: int
+    slot: int
+    phase: int
+    reporter: Reporter
+    cname: str
+    latch: Latch = field(default_factory=Latch)
+    events: EventReceiver = field(default_factory=EventReceiver)
+    law: Law = Law.PCMU
+    event_type: int = -1
+    live: bool = False
+    may_send: bool = False
+    may_receive: bool = False
+    control: Address | None = None
+    """Where RTCP goes."""
+    control_port: int = 0
+    reported_sent: int = 0
+    ssrc: int | None = None
+    """The source that is listened to."""
+    candidate: tuple[int, int] | None = None
+    """(SSRC, sequence number) of a packet from another source."""
+    malformed: int = 0
+    foreign: int = 0
+    timeout: float = 0.0
+    timeout_since: float = 0.0
+    lost_reported: bool = False
+
+    @property
+    def peer(self) -> Address | None:
+        """Where packets go: the latched source, else what SDP said."""
+        return self.latch.source or self.latch.remote
