@@ -26,7 +26,7 @@ from urllib.parse import quote
 
 from . import graph as g
 from .call import Prompt
-from .documents import MAX_DEPTH, MAX_NODES, Number, decode, parse_json, well_formed
+from .documents import MAX_DEPTH, MAX_NODES, MAX_POINTER, Number, decode, parse_json, well_formed
 from .findings import Finding, Findings, has_errors, pointer
 from .keywords import Choice, Choices, Pattern, parse_pattern
 from .shadow import report_shadowed
@@ -134,6 +134,7 @@ class _Compiler:
         self.steps: dict[str, g.Step] = {}
         self._nodes = 0
         self._alternatives = 0
+        self._chains = 0
 
     def root(self, tree: Any, scope: _Scope) -> str | None:
         node = self._collect(tree, "", scope, depth=1)
@@ -152,6 +153,8 @@ class _Compiler:
         if self._nodes > MAX_NODES:
             if self._nodes == MAX_NODES + 1:
                 self.findings.error("too-many-nodes", where, f"the tree has more than {MAX_NODES:,} nodes")
+        elif len(where) > MAX_POINTER:
+            self.findings.error("too-deep", where, f"the keys down to here have more than {MAX_POINTER:,} characters")
         elif depth > MAX_DEPTH:
             self.findings.error("too-deep", where, f"nested deeper than {MAX_DEPTH} levels")
         elif isinstance(value, Mapping):
@@ -285,7 +288,7 @@ class _Compiler:
 
     def _emit(self, node: _Node, path: str, depth: int) -> str:
         """Write the steps of a node and of everything below it; the first one's id."""
-        chain = _Chain(self.steps, node.where)
+        chain = self._chain(node)
         chain.add(g.Enter, "enter", path=path)
         if path:
             chain.add(g.Notify, "notify")
@@ -310,6 +313,10 @@ class _Compiler:
             self._unreachable(node, ("$fail",), "there is no $redirect that could fail")
         return chain.first
 
+    def _chain(self, node: _Node) -> _Chain:
+        self._chains += 1
+        return _Chain(self.steps, node.where, self._chains)
+
     def _unreachable(self, node: _Node, keys: tuple[str, ...], why: str) -> None:
         for key in keys:
             if key in node.special:
@@ -327,7 +334,7 @@ class _Compiler:
         chain.add(g.Enter, "redirect", path=path, origin=redirect.where)
         transfer = chain.add(g.Transfer, "transfer", target=redirect.target, origin=redirect.where)
         chain.add(g.HangUp, "hangup")
-        failed = _Chain(self.steps, node.where)
+        failed = self._chain(node)
         failed.add(g.Notify, "failed", origin=redirect.where)
         chain.link(transfer, {g.FAILED: failed.first})
         if (fail := self._child(node.special.get("$fail"), path, depth)) is not None:
@@ -370,14 +377,15 @@ class _Compiler:
 class _Chain:
     """Steps of one node, each the ``next`` of the one before."""
 
-    def __init__(self, steps: dict[str, g.Step], where: str) -> None:
+    def __init__(self, steps: dict[str, g.Step], where: str, number: int) -> None:
+        self.number = number
         self.steps = steps
         self.where = where
         self.first = ""
         self._last = ""
 
     def add(self, verb: type[g.Step], label: str, *, origin: str | None = None, **fields: Any) -> str:
-        identity = f"{self.where}#{label}"
+        identity = f"{self.number}.{label}"
         origin = self.where if origin is None else origin
         self.steps[identity] = verb(id=identity, origin=origin, exits={}, **fields)
         self.to(identity)

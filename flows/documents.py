@@ -15,6 +15,8 @@ from .findings import Findings
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 64
 MAX_NODES = 10_000
+MAX_POINTER = 8000
+"""Characters of the JSON pointer of a node: every node keeps its own."""
 
 
 class Number(str):

@@ -15,6 +15,8 @@ Severity = Literal["error", "warning", "info"]
 
 MAX_FINDINGS = 500
 """A hostile document cannot make its report longer than this."""
+MAX_WHERE = 1000
+MAX_MESSAGE = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Finding:
 
     def __str__(self) -> str:
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{self.severity}: {self.where or 'the document'}: {self.message}{hint} [{self.code}]"
+        return printable(f"{self.severity}: {self.where or 'the document'}: {self.message}{hint} [{self.code}]")
 
 
 class Findings:
@@ -47,7 +49,7 @@ class Findings:
     def add(self, code: str, severity: Severity, where: str, message: str, hint: str = "") -> None:
         """Put down one finding; beyond :data:`MAX_FINDINGS` only errors are, once."""
         if len(self._items) < MAX_FINDINGS or (severity == "error" and not has_errors(self._items)):
-            self._items.append(Finding(code, severity, where, message, hint))
+            self._items.append(Finding(code, severity, _cut(where, MAX_WHERE), _cut(message, MAX_MESSAGE), hint))
         else:
             self._suppressed += 1
 
@@ -70,6 +72,15 @@ class Findings:
 
 def has_errors(findings: Iterable[Finding]) -> bool:
     return any(finding.severity == "error" for finding in findings)
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, without anything that a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"
 
 
 def pointer(base: str, key: str | int) -> str:

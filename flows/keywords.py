@@ -24,10 +24,14 @@ from .call import Vocabulary
 from .findings import Severity
 from .numbers import TABLES, base_language, readings, words_for
 
+MAX_LENGTH = 4000
+"""Characters of one pattern."""
 MAX_ALTERNATIVES = 256
 """Alternatives of one pattern."""
 MAX_TERMS = 32
 """Terms of one alternative."""
+MAX_KEYS = 32
+"""Keys pressed in sequence."""
 
 KEYS = frozenset("0123456789*#ABCD")
 """The sixteen keys of DTMF (ITU-T Q.23)."""
@@ -180,6 +184,9 @@ class _Parser:
         self._tokens.append(text)
         negative = text.startswith("-")
         word = text[1:] if negative else text
+        if len(word) > MAX_KEYS and set(word.upper().removeprefix("KEY:")) <= KEYS:
+            self.problem("pattern-too-long", "error", f"more than {MAX_KEYS} keys or digits in sequence")
+            return
         if word[:4].casefold() == "key:":
             self._press(word[4:], negative=negative)
         elif set(word) <= _PRESSABLE and word:
@@ -273,6 +280,9 @@ def parse_pattern(text: str, language: str = "en") -> tuple[Pattern, tuple[Probl
     parser = _Parser(language)
     alternatives: list[Alternative] = []
     count = 1
+    if len(text) > MAX_LENGTH:
+        message = f"a pattern of {len(text):,} characters; the limit is {MAX_LENGTH:,}"
+        return Pattern(text[:80], ()), (Problem("pattern-too-long", "error", message),)
     text = text.translate(_TYPOGRAPHY)
     if not text.replace("|", "").strip():
         return Pattern(text.strip(), ()), (Problem("empty-pattern", "error", "the pattern is empty", "name a word"),)

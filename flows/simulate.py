@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from .call import Callback, Entered, Forwarding, Heard, Note, Spoke
 from .executor import Ending, Executor, Settings
+from .findings import printable
 from .graph import Graph
 from .script import Statement, parse_script
 from .scripted_call import Scenario, ScriptedCall, Spoken
@@ -72,7 +73,7 @@ class Simulation:
                 lines.append((at, text))
         lines.sort(key=lambda line: line[0])  # of prompts started together, the second begins later
         lines.append((self.duration, f"ended by {_BY[self.ending.by]}: {self.ending.reason}"))
-        story = [f"{at:7.1f} s  {text}" for at, text in lines]
+        story = [f"{at:7.1f} s  {printable(text)}" for at, text in lines]
         story.append(f"path: {self.path or '(the root)'}")
         if self.not_reached:
             story.append(f"the caller never got to: {'; '.join(map(str, self.not_reached))}")

@@ -251,3 +251,32 @@ def test_lone_surrogates_do_no_harm() -> None:
 
 def test_findings_are_bounded() -> None:
     assert len(compile_brombler({f"${n}x": "" for n in range(5000)}).findings) == 501
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["1" * 500_000],
+        ["yes" * 100_000],
+        ["-" * 500_000],
+        ['"' * 500_000],
+        ["a " * 300_000],
+        [f"a b{n}" for n in range(9000)],
+    ],
+    ids=["digits", "word", "minus", "quotes", "words", "alike"],
+)
+def test_hostile_keys_take_neither_time_nor_memory(keys: list[str]) -> None:
+    compiled = compile_brombler(json.dumps({"_": "?", **dict.fromkeys(keys, "x")}))
+    assert sum(len(str(finding)) for finding in compiled.findings) < 200_000
+
+
+def test_a_wide_tree_under_long_keys_stays_small() -> None:
+    tree: object = {f"w{n}": "" for n in range(3000)}
+    for _ in range(40):
+        tree = {"w" * 3000: tree}
+    assert codes(json.dumps(tree))["too-deep"] == "error"
+
+
+def test_findings_obey_no_terminal() -> None:
+    (finding,) = (f for f in compile_brombler({"$x\x1b[31m\n": "y"}).findings if f.code == "unknown-key")
+    assert str(finding).isprintable()

@@ -165,7 +165,7 @@ def test_a_restored_narrator_says_what_is_missing_and_nothing_twice() -> None:
 
 
 def test_a_narrator_restored_before_the_answer_says_so() -> None:
-    narrator = Narrator.restore("i", "c", "d", [Entered("", "#enter"), Subscribed(A)])
+    narrator = Narrator.restore("i", "c", "d", [Entered("", "1.enter"), Subscribed(A)])
     (close,) = narrator.close(None, 99.0)
     assert "answered" not in close.params
     assert (close.params["duration"], close.params["seq"]) == ("0", "1")

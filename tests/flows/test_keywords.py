@@ -107,6 +107,9 @@ def test_keys(pattern: str, keys: tuple[str, ...]) -> None:
         ("🙂 | yes", {("bad-pattern", "warning"), ("empty-pattern", "warning")} - {("empty-pattern", "warning")}),
         ("|".join(["a"] * 300), {("pattern-too-long", "error")}),
         (" ".join(f"w{n}" for n in range(40)), {("pattern-too-long", "error")}),
+        ("1" * 3999, {("pattern-too-long", "error")}),
+        ("key:" + "1*" * 40, {("pattern-too-long", "error")}),
+        ("w" * 500_000, {("pattern-too-long", "error")}),
     ],
 )
 def test_what_is_odd_is_reported(pattern: str, expected: set[tuple[str, str]]) -> None:
