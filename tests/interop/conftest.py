@@ -25,7 +25,8 @@ def hooks() -> Iterator[HookServer]:
 def house(tmp_path_factory: pytest.TempPathFactory, hooks: HookServer) -> Iterator[Daemon]:
     """One daemon for all tests that leave it as it was. Every number has its own callback path."""
     flows: dict[str, object] = {
-        number: trees.two_levels(hooks.url(f"/{number}")) for number in (*RECORDED, "2002", "2003", "2004", "2005")
+        number: trees.two_levels(hooks.url(f"/{number}"))
+        for number in (*RECORDED, "2002", "2003", "2004", "2005", "2006")
     }
     flows |= {
         "3000": trees.two_levels(hooks.url("/3000"), root="long.wav"),

@@ -56,8 +56,11 @@ class Phone:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and self.answer is not None and not self.ended_by_far_end:
-            self.hangup()
+        if self.answer is not None and not self.ended_by_far_end:
+            if kind is None:
+                self.hangup()
+            else:
+                self.sip.send(self.request("BYE"))
         self.close()
 
     def close(self) -> None:

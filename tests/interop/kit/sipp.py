@@ -102,19 +102,22 @@ def _listens(sipp: Sipp) -> bool | None:
     return None
 
 
-def write_dtmf_pcap(path: Path, key: str, *, on: float = 0.1, marker: bool = True, event_type: int = 101) -> Path:
-    """An Ethernet capture of one RFC 4733 key, for ``play_pcap_audio``: with or without its marker."""
+def write_dtmf_pcap(
+    path: Path, key: str, *, at: float = 0.0, on: float = 0.1, marker: bool = True, event_type: int = 101
+) -> Path:
+    """An Ethernet capture of one RFC 4733 key, ``at`` seconds into its stream, for ``play_pcap_audio``."""
+    sequence, timestamp = 1000 + round(at * 50), 48000 + round(at * 8000)
     code = "0123456789*#ABCD".index(key)
     frames = max(1, round(on / 0.02))
     records = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)]
     for index in range(frames + 2):
         body = struct.pack("!BBH", code, (0x80 if index >= frames - 1 else 0) | 10, min(index + 1, frames) * 160)
         first = 0x80 if marker and index == 0 else 0
-        rtp = struct.pack("!BBHII", 0x80, first | event_type, 1000 + index, 48000, 0x1234) + body
+        rtp = struct.pack("!BBHII", 0x80, first | event_type, sequence + index, timestamp, 0x1234) + body
         udp = struct.pack("!HHHH", 40000, 40002, 8 + len(rtp), 0) + rtp
         ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, b"\x7f\0\0\1", b"\x7f\0\0\1") + udp
         frame = b"\0" * 12 + b"\x08\0" + ip
-        at = min(index, frames - 1) * 20_000
-        records.append(struct.pack("<IIII", 0, at, len(frame), len(frame)) + frame)
+        microseconds = min(index, frames - 1) * 20_000
+        records.append(struct.pack("<IIII", 0, microseconds, len(frame), len(frame)) + frame)
     path.write_bytes(b"".join(records))
     return path
