@@ -51,4 +51,4 @@ class PromptMaker:
         with tempfile.NamedTemporaryFile() as file:
             await asyncio.to_thread(file.write, answer.body)
             file.flush()
-            return await self._importer.add(Path(file.name))
+            return await self._importer.add(Path(file.name), name=media)
