@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 Attributes = tuple[tuple[str, str | None], ...]
 """``a=`` lines in order: name and value, ``None`` for a property attribute."""
@@ -147,15 +148,15 @@ def parse(body: bytes) -> SessionDescription:
     starts = [index for index, line in enumerate(lines) if line.startswith("m=")]
     if len(starts) > MAX_MEDIA:
         raise SdpError("too many media sections")
-    ends = [*starts[1:], len(lines)]
-    session = _read_section(lines[1 : starts[0]] if starts else lines[1:])
+    starts.append(len(lines))
+    session = _read_section(lines[1 : starts[0]])
     return SessionDescription(
         session.origin,
         session.name,
         session.connection,
         session.time,
         tuple(session.attributes),
-        tuple([_read_media(lines[start], lines[start + 1 : end]) for start, end in zip(starts, ends, strict=True)]),
+        tuple([_read_media(lines[start], lines[start + 1 : end]) for start, end in pairwise(starts)]),
     )
 
 

@@ -45,6 +45,7 @@ _TEL = re.compile(rf"tel:(\+?[0-9A-Fa-f*#\-.()]++)((?:{_PARAM})*+)", re.IGNORECA
 _ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+\-.]*+):([!#-;=?-~]++)")
 
 _USER_SAFE = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,;?/]")
+_PASSWORD_SAFE = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,]")
 _PARAM_SAFE = re.compile(r"[A-Za-z0-9\-_.!~*'()\[\]/:&+$]")
 
 _COMPARED_PARAMS = frozenset({"user", "ttl", "method", "maddr", "transport"})
@@ -91,7 +92,7 @@ class Uri:
         if self.scheme == "tel":
             return f"tel:{user}{params}"
         if self.password is not None:
-            user += ":" + escape(self.password, _USER_SAFE)
+            user += ":" + escape(self.password, _PASSWORD_SAFE)
         at = "" if self.user is None else "@"
         port = "" if self.port is None else f":{self.port}"
         headers = f"?{self.headers}" if self.headers else ""
