@@ -43,7 +43,7 @@ def _part_of(message: Message) -> bytes | None:
         raise UnsupportedBody("multipart without boundary")
     delimiter = b"--" + (match[1] or match[2]).encode("utf-8", "replace")
     for part in message.body.split(delimiter, _MAX_PARTS + 1)[1:]:
-        head, blank, content = part.replace(b"\r\n", b"\n").partition(b"\n\n")
+        head, blank, content = part.partition(b"\r\n\r\n" if b"\r\n\r\n" in part else b"\n\n")
         lines = [line.partition(b":") for line in head.strip().split(b"\n")]
         kinds = [value for name, _, value in lines if name.strip().lower() in {b"content-type", b"c"}]
         if blank and kinds and kinds[0].partition(b";")[0].strip().lower() == SDP.encode():
