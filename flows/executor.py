@@ -55,6 +55,7 @@ class _Walk:
         self.call = call
         self.narrator = Narrator(call.id, call.caller, call.callee)
         self.step: g.Step = graph.steps[graph.start]
+        self.opened = False  # have the URLs been told that the call was answered
         self.because = ""  # what the last step came to, in words
         self.waiting: deque[Key] = deque()  # pressed, taken from the call, not yet used
 
@@ -104,9 +105,9 @@ class _Walk:
     # --- verbs: each returns the exit that it takes -------------------------------------
 
     async def answer(self, step: g.Answer) -> str:
-        first = self.call.answered_at is None
         await self.call.answer()
-        if first:
+        if not self.opened:
+            self.opened = True
             self._tell(self.narrator.open(self.call.answered_at, self.call.now()))
         return g.NEXT
 
@@ -124,7 +125,7 @@ class _Walk:
         note = self.narrator.subscribe(step.url)
         if note is not None:
             self.call.tell(note)
-            if self.call.answered_at is not None:  # whoever comes before the answer gets `open` instead
+            if self.opened:  # whoever comes before gets `open` instead
                 self._tell(self.narrator.tree(self.call.answered_at, self.call.now(), to=step.url))
         return g.NEXT
 

@@ -2,7 +2,8 @@
 
 from flow_kit import HandCall, graph_of, play, told
 
-from flows.call import Callback, Entered, Note, Subscribed, TransferOutcome
+from flows import graph as g
+from flows.call import Callback, Entered, Forwarding, Note, Subscribed, TransferOutcome
 from flows.events import Narrator
 from flows.executor import Executor
 
@@ -106,6 +107,31 @@ def test_a_transfer_is_told_only_when_it_fails() -> None:
 
 def test_the_path_of_a_root_redirect_has_no_slash_before_it() -> None:
     assert play("$redirect 100").path == "$redirect"
+
+
+async def test_a_call_that_was_answered_before_its_flow_began_is_open_too() -> None:
+    call = HandCall()
+    call.answered_at = 0.0
+    await Executor(graph_of(TREE)).run(call)
+    assert [note.params["e"] for note in call.notes if isinstance(note, Callback)] == ["open", "close"]
+
+
+async def test_answering_twice_opens_once() -> None:
+    steps = [
+        g.Subscribe(id="a", origin="", url=A, exits={"next": "b"}),
+        g.Answer(id="b", origin="", exits={"next": "c"}),
+        g.Answer(id="c", origin=""),
+    ]
+    call = HandCall()
+    await Executor(g.Graph({step.id: step for step in steps}, "a")).run(call)
+    assert [note.params["e"] for note in call.notes if isinstance(note, Callback)] == ["open", "close"]
+
+
+def test_forwarding_is_asked_for_where_it_stands() -> None:
+    document = {f"$forward {A}": "", "_": "?", "yes": f"$forward {B}"}
+    asked = [note.url for note, _ in play(document, "say yes").notes if isinstance(note, Forwarding)]
+    assert asked == [A, B]
+    assert told(play(document, "say yes")) == []
 
 
 async def test_close_is_told_when_the_executor_itself_fails() -> None:
