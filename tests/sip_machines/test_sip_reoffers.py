@@ -7,7 +7,7 @@ import pytest
 from sip_network import ALICE, ANSWER, BOB, OFFER, Network, Phone
 
 from engine.sip.client import OutgoingSession
-from engine.sip.events import Acknowledged, Answered, Ended, Invited, Reoffered, ReofferAnswered, ReofferRefused
+from engine.sip.events import Acknowledged, Answered, Ended, Invited, ReofferAnswered, Reoffered, ReofferRefused
 from engine.sip.server import IncomingSession
 from engine.sip.session import SessionStateError
 

@@ -325,7 +325,7 @@ def test_other_requests_in_the_dialog(
     caller: Caller, talking: IncomingSession, method: str, headers: tuple[tuple[str, str], ...], status: int
 ) -> None:
     caller.request(method, 2, to_tag=talking.local_tag, headers=headers)
-    answer = [r for r in caller.responses(method=method) if r.cseq.number == 2 and r.status != 100][0]
+    answer = next(r for r in caller.responses(method=method) if r.cseq.number == 2 and r.status != 100)
     assert answer.status == status
     if status == 420:
         assert answer.headers.get("Unsupported") == "100rel, timer"

@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+from itertools import count
+from random import Random
+
+import pytest
+from sip_network import ALICE, BOB, CAROL, Network, Phone
+
+from engine.sip.digest import Credentials, DigestClient
+from engine.sip.endpoint import Endpoint
+from engine.sip.events import DeviceChanged, RegistrationChanged
+from engine.sip.flow import Flow
+from engine.sip.headers import Headers
+from engine.sip.message import Request, Response
+from engine.sip.parser import parse
+from engine.sip.registration import RegistrationConfig
+from engine.sip.uri import Address, Uri
+
+DEVICES = {"desk": "one", "door": "two"}
+
+
+branches = count(1)
+
+
+class Desk:
+    """A device that registers by hand."""
+
+    def __init__(self, registrar: Phone, remote: tuple[str, int] = BOB, name: str = "desk", password: str = "one"):
+        self.phone = registrar
+        self.flow = Flow("udp", ALICE, remote)
+        self.name = name
+        self.cseq = 0
+        self.call_id = f"{name}@{remote[0]}"
+        self.digest = DigestClient(Credentials(name, password), Random(3))
+        self.now = 0.0
+
+    def once(self, contacts: list[str], expires: str = "", to: str = "") -> Response | None:
+        self.cseq += 1
+        headers = Headers()
+        host, port = self.flow.remote
+        headers.add("Via", f"SIP/2.0/UDP {host}:{port};branch=z9hG4bK{next(branches)}")
+        headers.add("From", f"<sip:{to or self.name}@ivrea>;tag={next(branches)}")
+        headers.add("To", f"<sip:{to or self.name}@ivrea>")
+        headers.add("Call-ID", self.call_id)
+        headers.add("CSeq", f"{self.cseq} REGISTER")
+        for contact in contacts:
+            headers.add("Contact", contact)
+        if expires:
+            headers.add("Expires", expires)
+        self.request = Request("REGISTER", "sip:ivrea", headers)
+        self.digest.authorize(self.request)
+        self.phone.endpoint.receive_message(self.request, self.flow, self.now)
+        sent = self.phone.endpoint.outgoing()
+        self.phone.seen += self.phone.endpoint.events()
+        if not sent:
+            return None
+        response = parse(sent[0][1])
+        assert isinstance(response, Response)
+        return response
+
+    def register(self, *contacts: str, expires: str = "", to: str = "") -> Response:
+        response = self.once(list(contacts), expires, to)
+        assert response is not None
+        if response.status == 401 and self.digest.challenged(response, self.request):
+            response = self.once(list(contacts), expires, to)
+            assert response is not None
+        return response
+
+
+@pytest.fixture
+def registrar(network: Network) -> Phone:
+    phone = Phone(network, ALICE)
+    phone.endpoint = Endpoint(random=Random(1), contact_host=lambda flow: flow.local, devices=DEVICES, realm="ivrea")
+    return phone
+
+
+@pytest.fixture
+def desk(registrar: Phone) -> Desk:
+    return Desk(registrar)
+
+
+CONTACT = "<sip:desk@192.0.2.2:5060>"
+
+
+def test_register_and_expire(registrar: Phone, desk: Desk) -> None:
+    response = desk.register(CONTACT, expires="120")
+    assert response.status == 200
+    assert response.headers.get("Contact") == f"{CONTACT};expires=120"
+    assert registrar.of(DeviceChanged) == [DeviceChanged("desk", "sip:desk@192.0.2.2:5060", desk.flow)]
+    bound = registrar.endpoint.registrar.binding("desk")
+    assert bound is not None
+    assert bound.flow == desk.flow
+    assert registrar.endpoint.registrar.bound_source(desk.flow) == "desk"
+    registrar.endpoint.handle_timers(119.0)
+    assert len(registrar.endpoint.registrar) == 1
+    registrar.endpoint.handle_timers(121.0)
+    registrar.seen += registrar.endpoint.events()
+    assert registrar.last(DeviceChanged) == DeviceChanged("desk", None, None)
+    assert registrar.endpoint.registrar.bound_source(desk.flow) is None
+    assert registrar.endpoint.idle
+
+
+def test_challenge_comes_first(registrar: Phone, desk: Desk) -> None:
+    response = desk.once([CONTACT])
+    assert response is not None
+    assert response.status == 401
+    assert (response.headers.get("WWW-Authenticate") or "").startswith('Digest realm="ivrea", nonce=')
+    assert registrar.of(DeviceChanged) == []
+
+
+def test_refresh_is_no_change(registrar: Phone, desk: Desk) -> None:
+    for now in (0.0, 100.0, 200.0):
+        desk.now = now
+        assert desk.register(CONTACT, expires="120").status == 200
+    assert len(registrar.of(DeviceChanged)) == 1
+    registrar.endpoint.handle_timers(310.0)
+    assert len(registrar.endpoint.registrar) == 1
+
+
+def test_device_moves(registrar: Phone, desk: Desk) -> None:
+    desk.register(CONTACT)
+    there = Desk(registrar, CAROL)
+    there.now = 1.0
+    assert there.register("<sip:desk@192.0.2.3>").status == 200
+    assert [event.contact for event in registrar.of(DeviceChanged)] == ["sip:desk@192.0.2.2:5060", "sip:desk@192.0.2.3"]
+    assert registrar.endpoint.registrar.bound_source(desk.flow) is None
+    assert registrar.endpoint.registrar.bound_source(there.flow) == "desk"
+    assert len(registrar.endpoint.registrar) == 1
+
+
+@pytest.mark.parametrize(("contacts", "expires"), [(["*"], "0"), ([CONTACT], "0"), ([CONTACT + ";expires=0"], "600")])
+def test_unregister(registrar: Phone, desk: Desk, contacts: list[str], expires: str) -> None:
+    desk.register(CONTACT)
+    response = desk.register(*contacts, expires=expires)
+    assert response.status == 200
+    assert response.headers.get("Contact") is None
+    assert registrar.last(DeviceChanged).contact is None
+
+
+def test_removing_another_contact_removes_nothing(registrar: Phone, desk: Desk) -> None:
+    desk.register(CONTACT)
+    assert desk.register("<sip:desk@192.0.2.99>;expires=0").status == 200
+    assert len(registrar.endpoint.registrar) == 1
+
+
+def test_wildcard_without_expires_zero(registrar: Phone, desk: Desk) -> None:
+    desk.register(CONTACT)
+    assert desk.register("*", expires="60").status == 400
+    assert len(registrar.endpoint.registrar) == 1
+
+
+def test_query(registrar: Phone, desk: Desk) -> None:
+    assert desk.register().headers.get("Contact") is None
+    desk.register(CONTACT, expires="100")
+    desk.now = 40.0
+    assert desk.register().headers.get("Contact") == f"{CONTACT};expires=60"
+
+
+def test_one_contact_of_several(registrar: Phone, desk: Desk) -> None:
+    desk.register("<sip:old@192.0.2.8>;expires=0", CONTACT, "<sip:desk@192.0.2.9>")
+    bound = registrar.endpoint.registrar.binding("desk")
+    assert bound is not None
+    assert str(bound.contact) == "sip:desk@192.0.2.2:5060"
+
+
+def test_too_brief(registrar: Phone, desk: Desk) -> None:
+    response = desk.register(CONTACT, expires="30")
+    assert response.status == 423
+    assert response.headers.get("Min-Expires") == "60"
+    assert len(registrar.endpoint.registrar) == 0
+
+
+def test_too_long_is_shortened(registrar: Phone, desk: Desk) -> None:
+    assert desk.register(CONTACT, expires="999999").headers.get("Contact") == f"{CONTACT};expires=3600"
+
+
+def test_old_register_changes_nothing(registrar: Phone, desk: Desk) -> None:
+    desk.register(CONTACT)
+    desk.cseq = 0
+    assert desk.register("<sip:desk@192.0.2.9>").status == 500
+    bound = registrar.endpoint.registrar.binding("desk")
+    assert bound is not None
+    assert str(bound.contact) == "sip:desk@192.0.2.2:5060"
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "to"), [("desk", "wrong", ""), ("nobody", "x", ""), ("desk", "one", "door")]
+)
+def test_not_allowed(registrar: Phone, name: str, password: str, to: str) -> None:
+    assert Desk(registrar, name=name, password=password).register(CONTACT, to=to).status == 403
+    assert len(registrar.endpoint.registrar) == 0
+    assert registrar.endpoint.counters.unauthorised >= 1
+
+
+def test_guesses_are_rate_limited_and_good_devices_are_not(registrar: Phone, desk: Desk) -> None:
+    answers = [Desk(registrar, name="nobody", password="x").once([CONTACT]) for _ in range(60)]
+    assert sum(answer is not None for answer in answers) == 20
+    assert registrar.endpoint.counters.rate_limited == 40
+    assert desk.register(CONTACT).status == 200  # from the very same address
+
+
+def test_contact_behind_nat_is_reached_by_its_flow(registrar: Phone) -> None:
+    desk = Desk(registrar, ("8.8.8.8", 40000))
+    desk.register("<sip:desk@10.0.0.5:5060>")
+    bound = registrar.endpoint.registrar.binding("desk")
+    assert bound is not None
+    assert bound.flow == desk.flow
+
+
+def tcp_desk(registrar: Phone, remote: tuple[str, int], contact: str) -> Desk:
+    desk = Desk(registrar, remote)
+    desk.flow = Flow("tcp", ALICE, remote, 5)
+    assert desk.register(contact).status == 200
+    return desk
+
+
+def test_connection_lost_behind_nat(registrar: Phone) -> None:
+    desk = tcp_desk(registrar, ("8.8.8.8", 40000), "<sip:desk@10.0.0.5;transport=tcp>")
+    registrar.endpoint.connection_lost(desk.flow, 1.0)
+    assert registrar.endpoint.registrar.binding("desk") is None
+
+
+def test_connection_lost_of_a_reachable_device(registrar: Phone) -> None:
+    desk = tcp_desk(registrar, ("192.0.2.2", 40000), "<sip:desk@192.0.2.2;transport=tcp>")
+    registrar.endpoint.connection_lost(desk.flow, 1.0)
+    bound = registrar.endpoint.registrar.binding("desk")
+    assert bound is not None
+    assert bound.flow == Flow("tcp", ALICE, BOB)
+    assert registrar.endpoint.registrar.bound_source(desk.flow) is None
+
+
+def test_devices_are_replaced(registrar: Phone, desk: Desk) -> None:
+    desk.register(CONTACT)
+    door = Desk(registrar, CAROL, "door", "two")
+    door.now = 1.0
+    door.register("<sip:door@192.0.2.3>")
+    registrar.endpoint.registrar.replace_devices({"desk": "changed", "door": "two"}, 1.0)
+    assert registrar.endpoint.registrar.binding("desk") is None
+    assert registrar.endpoint.registrar.binding("door") is not None
+    assert registrar.endpoint.registrar.password("desk") == "changed"
+
+
+def test_our_registration_at_our_registrar(network: Network, registrar: Phone, bob: Phone) -> None:
+    config = RegistrationConfig(
+        name="self",
+        registrar=Uri.parse("sip:ivrea"),
+        aor=Address.parse("<sip:desk@ivrea>"),
+        flow=bob.flow(ALICE),
+        credentials=Credentials("desk", "one"),
+        expires=20,
+    )
+    registration = bob.do(lambda now: bob.endpoint.register(config, now))
+    network.run(1)
+    assert registration.registered  # through 401 and 423
+    assert network.kinds(ALICE) == ["401 REGISTER", "423 REGISTER", "200 REGISTER"]
+    network.run(4000)
+    assert len(registrar.endpoint.registrar) == 1
+    assert len(bob.of(RegistrationChanged)) == 1
+    bob.do(registration.remove)
+    network.run(40)
+    assert len(registrar.endpoint.registrar) == 0
+    assert bob.endpoint.idle
+    assert registrar.endpoint.idle

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from sip_network import ALICE, BOB, Network, Peer, Phone
+
+from engine.sip.digest import Challenger, Credentials
+from engine.sip.events import RegistrationChanged
+from engine.sip.message import Request
+from engine.sip.registration import Registration, RegistrationConfig, refresh_after
+from engine.sip.uri import Address, Uri
+
+
+@pytest.fixture
+def registration(alice: Phone, peer: Peer) -> Registration:
+    config = RegistrationConfig(
+        name="trunk",
+        registrar=Uri.parse("sip:trunk.example.com"),
+        aor=Address.parse("<sip:ivrea@trunk.example.com>"),
+        flow=alice.flow(BOB),
+        credentials=Credentials("ivrea", "secret"),
+        contact_user="line1",
+    )
+    return alice.do(lambda now: alice.endpoint.register(config, now))
+
+
+def latest(network: Network, peer: Peer) -> Request:
+    network.run(0.1)
+    return peer.requests("REGISTER")[-1]
+
+
+def accept(peer: Peer, request: Request, expires: int | None = 3600, header: int | None = None) -> None:
+    contact = str(request.contacts[0].uri)
+    response = request.response(200, to_tag="r")
+    response.headers.add("Contact", f"<sip:other@192.0.2.66>;expires=7, <{contact}>")
+    if expires is not None:
+        response.headers.set("Contact", f"<sip:other@192.0.2.66>;expires=7, <{contact}>;expires={expires}")
+    if header is not None:
+        response.headers.add("Expires", str(header))
+    peer.send(ALICE, response)
+    peer.network.run(0.1)
+
+
+def changes(alice: Phone) -> list[tuple[bool, int]]:
+    return [(event.registered, event.status) for event in alice.of(RegistrationChanged)]
+
+
+def remove(network: Network, alice: Phone, peer: Peer, registration: Registration) -> None:
+    alice.do(registration.remove)
+    last = latest(network, peer)
+    assert (last.expires, last.contacts[0].param("expires")) == (0, "0")
+    peer.reply(last, 200)
+    network.settle(4000)
+    assert alice.last(RegistrationChanged).registered is False
+    assert alice.last(RegistrationChanged).retry_at is None
+    assert alice.endpoint.idle
+
+
+def test_register_refresh_remove(network: Network, alice: Phone, peer: Peer, registration: Registration) -> None:
+    first = latest(network, peer)
+    assert (first.uri, str(first.to), first.expires) == (
+        "sip:trunk.example.com", "<sip:ivrea@trunk.example.com>", 3600,
+    )  # fmt: skip
+    assert str(first.contacts[0].uri) == "sip:line1@192.0.2.1:5060"
+    accept(peer, first)
+    assert registration.registered
+    event = alice.last(RegistrationChanged)
+    assert (event.registered, event.status) == (True, 200)
+    assert event.retry_at == pytest.approx(network.now + 3240, abs=1)
+    network.run(3240)
+    second = latest(network, peer)
+    assert (second.call_id, second.from_.tag) == (first.call_id, first.from_.tag)
+    assert second.cseq.number == first.cseq.number + 1
+    accept(peer, second)
+    assert changes(alice) == [(True, 200)]  # a refresh changes nothing
+    remove(network, alice, peer, registration)
+
+
+def test_challenge(network: Network, alice: Phone, peer: Peer, registration: Registration) -> None:
+    challenger = Challenger("trunk.example.com", b"key")
+    first = latest(network, peer)
+    peer.reply(first, 401, headers=(("WWW-Authenticate", challenger.challenges(network.now)[0]),))
+    second = latest(network, peer)
+    assert challenger.verify(second, {"ivrea": "secret"}.get, network.now).result == "ok"
+    accept(peer, second, 100)
+    assert changes(alice) == [(True, 200)]
+    network.run(60)
+    refresh = latest(network, peer)
+    # The nonce is used again with a higher count: no challenge for each refresh.
+    assert refresh.cseq.number == 3
+    assert "nc=00000002" in (refresh.headers.get("Authorization") or "")
+    assert challenger.verify(refresh, {"ivrea": "secret"}.get, network.now).result == "ok"
+
+
+def test_stale_nonce_at_a_refresh(network: Network, alice: Phone, peer: Peer, registration: Registration) -> None:
+    challenger = Challenger("trunk.example.com", b"key", lifetime=10.0)
+    peer.reply(latest(network, peer), 401, headers=(("WWW-Authenticate", challenger.challenges(network.now)[0]),))
+    accept(peer, latest(network, peer), 100)
+    network.run(60)
+    refresh = latest(network, peer)
+    assert challenger.verify(refresh, {"ivrea": "secret"}.get, network.now).result == "stale"
+    stale = challenger.challenges(network.now, stale=True)[0]
+    peer.reply(refresh, 401, headers=(("WWW-Authenticate", stale),))
+    again = latest(network, peer)
+    assert challenger.verify(again, {"ivrea": "secret"}.get, network.now).result == "ok"
+    accept(peer, again)
+    assert changes(alice) == [(True, 200)]
+
+
+def test_wrong_password_is_tried_again_with_patience(network, alice, peer, registration: Registration) -> None:
+    challenge = (("WWW-Authenticate", 'Digest realm="r", nonce="n"'),)
+    for _ in range(2):
+        peer.reply(latest(network, peer), 401, headers=challenge)
+    network.run(1)
+    event = alice.last(RegistrationChanged)
+    assert (event.registered, event.status) == (False, 401)
+    assert event.retry_at is not None
+    assert 15 <= event.retry_at - network.now + 1.1 <= 31.1
+    assert len(peer.requests("REGISTER")) == 2
+
+
+def test_interval_too_brief(network: Network, alice: Phone, peer: Peer, registration: Registration) -> None:
+    peer.reply(latest(network, peer), 423, headers=(("Min-Expires", "7200"),))
+    second = latest(network, peer)
+    assert (second.expires, second.contacts[0].param("expires")) == (7200, "7200")
+    accept(peer, second, 7200)
+    assert changes(alice) == [(True, 200)]
+
+
+@pytest.mark.parametrize("shortest", ["60", "3600", "x", "", "99999999"])
+def test_interval_too_brief_that_makes_no_sense(network, alice, peer, registration, shortest: str) -> None:
+    peer.reply(latest(network, peer), 423, headers=(("Min-Expires", shortest),))
+    network.run(1)
+    assert changes(alice) == [(False, 423)]
+    assert len(peer.requests("REGISTER")) == 1
+
+
+def test_interval_too_brief_again_and_again(network: Network, alice: Phone, peer: Peer, registration) -> None:
+    for shortest in (4000, 5000, 6000):
+        peer.reply(latest(network, peer), 423, headers=(("Min-Expires", str(shortest)),))
+    network.run(1)
+    assert len(peer.requests("REGISTER")) == 2
+    assert changes(alice) == [(False, 423)]
+
+
+@pytest.mark.parametrize(
+    ("value", "delay"), [("120", 120), ("0", 1), ("120 (later)", 120), ("120;duration=3", 120), ("999999", 3600)]
+)
+def test_retry_after(network: Network, alice: Phone, peer: Peer, registration, value: str, delay: int) -> None:
+    peer.reply(latest(network, peer), 503, headers=(("Retry-After", value),))
+    network.run(0.1)
+    event = alice.last(RegistrationChanged)
+    assert (event.registered, event.status) == (False, 503)
+    assert event.retry_at == pytest.approx(network.now - 0.08 + delay)
+    network.run(delay)
+    accept(peer, latest(network, peer))
+    assert registration.registered
+
+
+def test_patience_grows_and_is_bounded(network: Network, alice: Phone, peer: Peer, registration: Registration) -> None:
+    for _ in range(10):
+        peer.reply(latest(network, peer), 403)
+        network.run(0.1)
+        event = alice.last(RegistrationChanged)
+        assert event.retry_at is not None
+        network.run(event.retry_at - network.now)
+    sent = [packet.at for packet in network.sent("REGISTER", ALICE)]
+    waits = [later - earlier for earlier, later in pairwise(sent)]
+    for number, wait in enumerate(waits):
+        longest = min(30 * 2**number, 1800)
+        assert longest / 2 <= wait - 0.12 <= longest + 0.1
+    accept(peer, latest(network, peer))
+    peer.reply(latest(network, peer), 403)  # long answered: nothing comes of it
+    assert registration.registered
+
+
+def test_registrar_that_does_not_answer(network: Network, alice: Phone, peer: Peer, registration) -> None:
+    network.run(33)
+    event = alice.last(RegistrationChanged)
+    assert (event.registered, event.status) == (False, 408)
+    assert event.retry_at is not None
+
+
+def test_registrar_that_vanishes_while_registered(network: Network, alice: Phone, peer: Peer, registration) -> None:
+    accept(peer, latest(network, peer), 600)
+    network.run(700)
+    assert changes(alice)[0] == (True, 200)
+    # The refresh fails while the binding stands; then the binding expires.
+    assert changes(alice)[1] == (True, 408)
+    assert (False, 408) in changes(alice)
+    assert registration.expires_at is None
+    accept(peer, latest(network, peer), 600)
+    assert not registration.registered  # that one was answered too late, and is over
+    retry_at = alice.last(RegistrationChanged).retry_at
+    assert retry_at is not None
+    network.run(retry_at - network.now)
+    accept(peer, latest(network, peer), 600)
+    assert registration.registered
+
+
+@pytest.mark.parametrize(("param", "header", "granted"), [(120, None, 120), (None, 300, 300), (None, None, 3600)])
+def test_where_the_lifetime_stands(network, alice, peer, registration, param, header, granted: int) -> None:
+    accept(peer, latest(network, peer), param, header)
+    assert registration.expires_at == pytest.approx(network.now + granted, abs=1)
+
+
+def test_granted_nothing(network: Network, alice: Phone, peer: Peer, registration: Registration) -> None:
+    accept(peer, latest(network, peer), 0)
+    assert changes(alice) == [(False, 200)]
+
+
+def test_removal_while_a_register_is_under_way(network: Network, alice: Phone, peer: Peer, registration) -> None:
+    first = latest(network, peer)
+    alice.do(registration.remove)
+    alice.do(registration.remove)
+    accept(peer, first)
+    last = latest(network, peer)
+    assert last.expires == 0
+    peer.reply(last, 200)
+    network.settle()
+    assert changes(alice) == [(False, 200)]
+    assert alice.endpoint.idle
+
+
+def test_refresh_on_demand(network: Network, alice: Phone, peer: Peer, registration: Registration) -> None:
+    accept(peer, latest(network, peer))
+    alice.do(registration.refresh)
+    alice.do(registration.refresh)
+    network.run(0.1)
+    assert len(peer.requests("REGISTER")) == 2
+    accept(peer, latest(network, peer))
+    remove(network, alice, peer, registration)
+
+
+@pytest.mark.parametrize("granted", [1, 2, 5, 30, 60, 100, 300, 3600, 86400])
+def test_refresh_comes_in_time(granted: int) -> None:
+    after = refresh_after(granted)
+    assert granted * 0.5 <= after <= max(1.0, granted * 0.9)
