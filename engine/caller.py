@@ -34,7 +34,7 @@ from media.tts.synth import Synth
 log = get_logger(__name__)
 
 PAUSE_AFTER_SPEECH = 0.7
-"""Seconds of far-end silence, after it spoke, before the next statement (INTERFACE.md, "Script")."""
+"""Seconds of far-end silence, after it spoke, before the next statement (docs/flows.md, "Scripts")."""
 
 TURN_PATIENCE = 15.0
 """Seconds after which a statement is made even though the far end never spoke."""

@@ -22,7 +22,7 @@ from engine.flowcheck import knowledge
 from flows.brombler import Compiled
 from flows.check import check_compiled
 from flows.dialects import UnknownDialect, compile_flow
-from flows.findings import Finding, has_errors
+from flows.findings import Finding, has_errors, printable
 from flows.script import ScriptError, Statement, parse_script
 from flows.simulate import simulate as run_simulation
 
@@ -118,10 +118,10 @@ def show_findings(findings: tuple[Finding, ...], console: Console) -> None:
     """A line for each."""
     colours = {"error": "red", "warning": "yellow", "info": "cyan"}
     for finding in findings:
-        hint = f" [dim]({escape(finding.hint)})[/dim]" if finding.hint else ""
+        hint = f" [dim]({escape(printable(finding.hint))})[/dim]" if finding.hint else ""
         console.print(
-            f"[{colours[finding.severity]}]{finding.severity}[/]  {escape(finding.where or 'the document')}: "
-            f"{escape(finding.message)}{hint} [dim]{finding.code}[/dim]"
+            f"[{colours[finding.severity]}]{finding.severity}[/]  {escape(printable(finding.where or 'the document'))}: "
+            f"{escape(printable(finding.message))}{hint} [dim]{finding.code}[/dim]"
         )
 
 

@@ -330,7 +330,7 @@ class _Compiler:
             self.findings.warning("unreachable", branch.where, message)
         if prompts := (*node.prompts, *redirect.prompts):
             chain.add(g.Say, "say", prompts=prompts)
-        path = _join(path, "$redirect")
+        path = f"{path}/$redirect"  # at the root too
         chain.add(g.Enter, "redirect", path=path, origin=redirect.where)
         transfer = chain.add(g.Transfer, "transfer", target=redirect.target, origin=redirect.where)
         chain.add(g.HangUp, "hangup")

@@ -1,4 +1,4 @@
-"""One press is one digit, whichever methods deliver it (INTERFACE.md, "Matching").
+"""One press is one digit, whichever methods deliver it (docs/flows.md, "Matching").
 
 A phone may send a press as an RFC 4733 event, as tones and as INFO, all three at once.
 The first method that delivers a digit on a leg owns the leg and the others are ignored,

@@ -107,7 +107,7 @@ class LiveCall:
     def start(self, prompts: Sequence[Prompt]) -> None:
         if self.ending is not None:
             return
-        self._keep_only_keys()
+        self._inputs = deque(item for item in self._inputs if not isinstance(item, PromptEnded))
         if self._stream is None:
             raise CallEnded("error", "there is no media stream")
         files = [self._prompt_file(prompt) for prompt in prompts]
@@ -248,9 +248,6 @@ class LiveCall:
             self._wake = None
             if timer is not None:
                 timer.cancel()
-
-    def _keep_only_keys(self) -> None:
-        self._inputs = deque(item for item in self._inputs if isinstance(item, Key))
 
     def _ended(self) -> tuple[EndedBy, str]:
         assert self.ending is not None

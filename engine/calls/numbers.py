@@ -1,4 +1,4 @@
-"""Which flow a dialled number gets (INTERFACE.md, "Configuration").
+"""Which flow a dialled number gets (see docs/configuration.md).
 
 Exact first, then ``+391*`` by longest prefix, then ``*``. Separators that people write
 into numbers are taken out on both sides before they are compared.

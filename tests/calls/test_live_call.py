@@ -133,6 +133,17 @@ async def test_words_of_an_earlier_step_are_not_heard_in_a_later_one(line: Line)
     assert stream.heard == [("yes", "no"), ("one",), ()]
 
 
+async def test_an_utterance_that_ends_as_a_prompt_is_repeated_is_not_lost(line: Line):
+    call, _, _ = line
+    call.hear(Vocabulary(("yes",)))
+    call.start([Prompt("a")])
+    call.report(ended(1))
+    call.report(protocol.UtteranceEnded(1, 1, [protocol.HeardWord("yes", 0.9, 1.1, 1.5)], 2.0))
+    call.start([Prompt("a")])
+    assert await call.next(None) == Words(("yes",), 2.0)
+    assert await call.next(call.now()) is None
+
+
 async def test_nothing_is_armed_where_no_words_are_wanted(line: Line):
     call, stream, _ = line
     call.hear(Vocabulary(()))

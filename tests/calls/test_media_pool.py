@@ -66,7 +66,7 @@ async def test_no_ports_left_is_a_clear_error():
     await pool.start()
     try:
         stream = await pool.open("127.0.0.1", ignore, lambda _: None)
-        with pytest.raises(MediaError, match="port"):
+        with pytest.raises(MediaError, match="no room"):
             await pool.open("127.0.0.1", ignore, lambda _: None)
         await stream.close()
     finally:

@@ -105,8 +105,8 @@ def test_a_transfer_is_told_only_when_it_fails() -> None:
     ]
 
 
-def test_the_path_of_a_root_redirect_has_no_slash_before_it() -> None:
-    assert play("$redirect 100").path == "$redirect"
+def test_a_redirect_adds_the_same_to_every_path_also_to_the_roots() -> None:
+    assert play("$redirect 100").path == "/$redirect"
 
 
 async def test_a_call_that_was_answered_before_its_flow_began_is_open_too() -> None:

@@ -102,7 +102,7 @@ async def test_a_failed_transfer_is_the_reason() -> None:
     ending = await Executor(graph_of({"$redirect 100": "Wait."})).run(call)
     assert call.log == ["answer", "start Wait.", "played", "transfer 100", f"hangup {ending.reason}"]
     assert ending.reason == "the transfer to 100 failed: 486 Busy Here"
-    assert ending.path == "$redirect"
+    assert ending.path == "/$redirect"
 
 
 async def test_every_prompt_that_is_started_is_put_down() -> None:
