@@ -289,7 +289,7 @@ class SipTransport:
         self._connections[connection.number] = connection
         self._by_remote[connection.flow.remote] = connection
         if self._sweeper is None:
-            self._sweeper = self._loop.call_later(1.0, self._sweep)
+            self._sweeper = self._loop.call_later(self._limits.sweep, self._sweep)
         return True
 
     def _on_lost(self, connection: TcpConnection) -> None:
@@ -307,13 +307,15 @@ class SipTransport:
             self._connection_lost(lost)
 
     def _sweep(self) -> None:
-        """Once a second while there are connections: end those whose time is up."""
+        """From time to time while there are connections: end those whose time is up."""
         now = self._loop.time()
         for connection in list(self._connections.values()):
             if connection.overdue(now):
                 self.tcp.timed_out += 1
                 connection.abort()
-        self._sweeper = self._loop.call_later(1.0, self._sweep) if self._connections else None
+        self._sweeper = None
+        if self._connections:
+            self._sweeper = self._loop.call_later(self._limits.sweep, self._sweep)
 
     # --- where we are -------------------------------------------------------------------
 

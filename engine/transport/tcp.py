@@ -29,6 +29,8 @@ class TcpLimits:
     """To establish a connection of ours."""
     linger: float = 5.0
     """For the peer to take the last bytes of a connection that we close."""
+    sweep: float = 1.0
+    """Between two looks for connections whose time is up."""
     connections: int = 4096
     per_source: int = 128
     """Connections from one address; a proxy needs few, an office behind one NAT some."""
