@@ -66,7 +66,7 @@ class Journal:
         self._first_segment_of: dict[str, Segment] = {}
         self._unfinished = self._scan()
         self._backlog: deque[bytes] = deque()
-        self._last: Segment | None = max(segments_in(folder), default=None)
+        self._last = max(segments_in(folder), default=Segment.before_all())
         self._current: Segment | None = None
         self._file = -1
         self._size = 0
@@ -93,6 +93,11 @@ class Journal:
         except OSError as error:
             os.close(lock)
             raise JournalError(f"journal {folder}: {error.strerror}") from error
+
+    @property
+    def identity(self) -> str:
+        """The journal's own name, in the names of all its segments."""
+        return self._last.journal
 
     @property
     def current(self) -> Segment | None:
@@ -122,7 +127,7 @@ class Journal:
             self.counters.dropped += 1
         self._drain()
         if isinstance(record, CallStarted):
-            self._first_segment_of[record.call] = self._current or self._last or Segment(0, "")
+            self._first_segment_of[record.call] = self._current or self._last
         elif isinstance(record, CallFinished):
             self._first_segment_of.pop(record.call, None)
             self._unfinished.pop(record.call, None)
@@ -214,7 +219,7 @@ class Journal:
 
     def _open_segment(self) -> None:
         """Begin a new segment. Raises :class:`OSError`, and then the old one stays in use."""
-        segment = Segment(self._last.number + 1 if self._last else 1, secrets.token_hex(6))
+        segment = self._last.successor()
         header = encode(SegmentOpened(self._wall(), run=self._run))
         path = self.folder / segment.name
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)

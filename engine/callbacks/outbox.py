@@ -162,6 +162,10 @@ class Outbox:
                 except (SQLAlchemyError, OSError) as error:
                     await self._failed(error)
                     continue
+                except Exception as error:  # a defect of ours: what is owed stays owed
+                    log.exception("outbox broke")
+                    await self._failed(error)
+                    continue
                 if self._closing and not self._under_way:
                     return
                 await self._clock.wait(self._wake, due)

@@ -1,13 +1,14 @@
 """The files of a journal: lines of JSON in numbered segments.
 
 A segment is written by one process, appended to until it is large or the process ends, and never
-touched again. Its name carries its place in the order and a random part, so that a position
-(segment, offset) means one record for ever, even after a folder was deleted or restored.
+touched again. Its name carries its place in the order, the journal's identity and a random part,
+so that a position (segment, offset) means one record for ever, even after a folder was restored.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import msgspec
 
 from engine.callbacks.records import AnyRecord, decode
 
-_NAME = re.compile(r"(\d{9})-([0-9a-f]{12})\.jsonl")
+_NAME = re.compile(r"(\d{9})-([0-9a-f]{12})-([0-9a-f]{8})\.jsonl")
 _CHUNK = 1 << 18
 
 
@@ -25,12 +26,22 @@ class Segment:
     """A segment file; segments sort in the order in which they were written."""
 
     number: int
+    journal: str
     mark: str
 
     @property
     def name(self) -> str:
         """Its file name, unique in the world."""
-        return f"{self.number:09d}-{self.mark}.jsonl"
+        return f"{self.number:09d}-{self.journal}-{self.mark}.jsonl"
+
+    def successor(self) -> Segment:
+        """The next segment of the same journal, under a name that never was."""
+        return Segment(self.number + 1, self.journal, secrets.token_hex(4))
+
+    @staticmethod
+    def before_all() -> Segment:
+        """What the first segment of a new journal succeeds."""
+        return Segment(0, secrets.token_hex(6), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +67,8 @@ class Piece:
 
 def segments_in(folder: Path) -> list[Segment]:
     """All segments of ``folder`` in order; other files are ignored."""
-    return sorted(
-        Segment(int(match[1]), match[2]) for file in folder.iterdir() if (match := _NAME.fullmatch(file.name))
-    )
+    matches = (_NAME.fullmatch(file.name) for file in folder.iterdir())
+    return sorted(Segment(int(match[1]), match[2], match[3]) for match in matches if match)
 
 
 def read(folder: Path, segment: Segment, offset: int, limit: int = _CHUNK) -> Piece:

@@ -77,7 +77,6 @@ class Writer:
         self._stored: dict[str, int] | None = None  # the checkpoints; None when they must be asked for
         self._read: dict[str, int] = {}  # may be ahead: some records leave nothing to store
         self._complete: set[Segment] = set()
-        self._obsolete: list[str] = []
         self._failures = 0
         journal.on_append = self._appended
 
@@ -87,10 +86,16 @@ class Writer:
             self._wake.clear()
             try:
                 busy = await self._step()
+                if not busy:
+                    await self._forget()
             except _Moved:
                 self._stored = None
                 continue
             except (SQLAlchemyError, OSError) as error:  # TimeoutError is an OSError
+                await self._failed(error)
+                continue
+            except Exception as error:  # a defect of ours: the journal waits, and no call with it
+                log.exception("journal writer broke")
                 await self._failed(error)
                 continue
             if self._failures:
@@ -98,7 +103,6 @@ class Writer:
                 self._failures = 0
             if busy:
                 continue
-            self._forget()
             if not self._wake.is_set():
                 self._idle.set()
             await self._wake.wait()
@@ -185,7 +189,6 @@ class Writer:
             raise
         assert self._stored is not None
         self._stored[segment.name] = entries[-1].end
-        self._obsolete.clear()
         self.counters.batches += 1
         if batch.deliveries:
             self._on_deliveries()
@@ -193,12 +196,17 @@ class Writer:
     # --- the checkpoint -----------------------------------------------------------------
 
     async def _checkpoints(self, files: list[Segment]) -> dict[str, int]:
-        names = [segment.name for segment in files]
+        """Positions of ``files``. Those of segments that a killed life had deleted go."""
         async with self._store.reading() as connection:
             found = await connection.execute(
-                select(_CHECKPOINT.segment, _CHECKPOINT.position).where(_CHECKPOINT.segment.in_(names))
+                select(_CHECKPOINT.segment, _CHECKPOINT.position).where(
+                    _CHECKPOINT.segment.like(f"%-{self._journal.identity}-%")
+                )
             )
-            return {row.segment: row.position for row in found}
+            positions = {row.segment: row.position for row in found}
+        names = {segment.name for segment in files}
+        await self._delete_checkpoints([name for name in positions if name not in names])
+        return {name: position for name, position in positions.items() if name in names}
 
     async def _advance(self, connection: AsyncConnection, segment: Segment, position: int) -> None:
         """Move the checkpoint, which holds its row until the transaction ends. Raises :class:`_Moved`."""
@@ -217,16 +225,22 @@ class Writer:
             )
             if moved.rowcount != 1:
                 raise _Moved
-        if self._obsolete:
-            await connection.execute(delete(JournalCheckpoint).where(_CHECKPOINT.segment.in_(self._obsolete)))
 
-    def _forget(self) -> None:
-        """Let segments go that are stored and needed for no call. Checkpoint rows follow with the next batch."""
-        for segment in self._journal.forget(self._complete):
-            self._complete.discard(segment)
-            self._read.pop(segment.name, None)
-            if self._stored is not None and self._stored.pop(segment.name, None) is not None:
-                self._obsolete.append(segment.name)
+    async def _forget(self) -> None:
+        """Let segments go that are stored and needed for no call, then their checkpoints."""
+        gone = self._journal.forget(self._complete)
+        self._complete.difference_update(gone)
+        await self._delete_checkpoints([segment.name for segment in gone])
+
+    async def _delete_checkpoints(self, names: list[str]) -> None:
+        if not names:
+            return
+        async with asyncio.timeout(BATCH_TIMEOUT), self._store.writing() as connection:
+            await connection.execute(delete(JournalCheckpoint).where(_CHECKPOINT.segment.in_(names)))
+        for name in names:
+            self._read.pop(name, None)
+            if self._stored is not None:
+                self._stored.pop(name, None)
 
     # --- what cannot be stored ----------------------------------------------------------
 

@@ -116,7 +116,7 @@ async def test_segments_go_once_stored_and_their_checkpoints_follow(tmp_path: Pa
         assert await writer.flush(5)
     journal.close()
     names = {segment.name for segment in segments.segments_in(journal.folder)}
-    assert len(await rows(store, JournalCheckpoint)) <= len(names) + 8
+    assert {row["segment"] for row in await rows(store, JournalCheckpoint)} == names
     assert len(await rows(store, Call)) == 32
     assert len(await rows(store, Delivery)) == 64
 
