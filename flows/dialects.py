@@ -24,9 +24,11 @@ def detect(document: object) -> str:
     return "brombler"
 
 
-def compile_flow(document: object, *, name: str = "", dialect: str = "") -> Compiled:
-    """Compile ``document``; without a ``dialect`` it is found out. :class:`UnknownDialect` is all that it raises."""
+def compile_flow(document: object, *, name: str = "", dialect: str = "", language: str = "") -> Compiled:
+    """Compile ``document``; without a ``dialect`` it is found out. ``language`` is that of words and
+    prompts where the document names none. :class:`UnknownDialect` is all that it raises.
+    """
     compiler = DIALECTS.get(dialect.strip().casefold() or detect(document))
     if compiler is None:
         raise UnknownDialect(dialect)
-    return compiler(document, name=name)
+    return compiler(document, name=name, language=language)

@@ -22,6 +22,7 @@ from flows.dialects import compile_flow
 from flows.executor import Settings
 from flows.findings import Finding, has_errors
 from flows.graph import Graph
+from media.tts.voices import known_language
 
 log = get_logger(__name__)
 
@@ -74,7 +75,10 @@ class FlowBook:
     async def _make(self, number: NumberConfig, voice: str) -> tuple[Graph, Mapping[Prompt, Path]]:
         path = Path(number.flow)
         text = await asyncio.to_thread(_read, path)
-        compiled = await asyncio.to_thread(compile_flow, text, name=path.name, dialect=number.dialect)
+        language = voice if known_language(voice) else ""
+        compiled = await asyncio.to_thread(
+            compile_flow, text, name=path.name, dialect=number.dialect, language=language
+        )
         known = knowledge(path.parent, vosk_model=self._vosk_model)
         findings = await asyncio.to_thread(check_compiled, compiled, known)
         _report(path, findings)
