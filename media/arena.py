@@ -10,7 +10,7 @@ import contextlib
 import mmap
 import wave
 from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,14 +62,15 @@ def read_clip(path: str) -> Samples:
 class Arena:
     """Clips by path. ``frames`` has the shape (frames, FRAME); a clip is a range of its rows."""
 
-    def __init__(self, octets: int = ARENA_BYTES) -> None:
+    def __init__(self, octets: int = ARENA_BYTES, reader: Executor | None = None) -> None:
+        """``reader`` runs the reading of files, by default in a thread of its own."""
         memory = mmap.mmap(-1, octets - octets % mmap.PAGESIZE)
         size = len(memory) // (2 * FRAME)
         self.frames: Samples = np.frombuffer(memory, np.int16, size * FRAME).reshape(size, FRAME)
         self._clips: OrderedDict[str, Clip] = OrderedDict()
         self._gaps: list[tuple[int, int]] = [(0, size)]  # (start, count), sorted, never adjacent
         self._loading: dict[str, Future[Samples]] = {}
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="clips")
+        self._reader = reader or ThreadPoolExecutor(1, thread_name_prefix="clips")
 
     def acquire(self, path: str) -> Clip | None:
         """The clip, kept until :meth:`release`; ``None`` while it is still being read. Raises :class:`BadClip`."""
@@ -77,8 +78,7 @@ class Arena:
         if clip is None:
             future = self._loading.get(path)
             if future is None:
-                self._loading[path] = self._reader.submit(read_clip, path)
-                return None
+                future = self._loading[path] = self._reader.submit(read_clip, path)
             if not future.done():
                 return None
             del self._loading[path]

@@ -24,8 +24,11 @@ OVER_FLOOR = 10 ** (9.0 / 10)
 """A frame this much over the floor is voiced; within speech 3 dB less will do."""
 
 WITHIN_SPEECH = 0.5
-_INITIAL_FLOOR = power(-60.0)
+_LOUDEST_FIRST_FLOOR = power(-36.0)
 _LEAST_FLOOR = power(-75.0)
+_LEADING = 4
+"""Frames of digital silence, before the first packet is due, that say nothing about the floor."""
+
 _SMOOTHING = np.float32(0.6)
 _SPAN = 10
 _SPANS = 7
@@ -62,11 +65,11 @@ class SpeechDetector:
     def open(self, slot: int) -> None:
         """Forget what an earlier stream left in ``slot``."""
         self.calm(slot)
-        self._smooth[slot] = _INITIAL_FLOOR
+        self._smooth[slot] = 0
         self._least[slot] = np.inf
-        self._minima[slot] = _INITIAL_FLOOR
-        self._floor[slot] = _INITIAL_FLOOR
-        self._frames[slot] = 0
+        self._minima[slot] = _LOUDEST_FIRST_FLOOR  # until it is known, the floor is what was heard first
+        self._floor[slot] = _LOUDEST_FIRST_FLOOR
+        self._frames[slot] = -_LEADING
 
     def calm(self, slot: int) -> None:
         """Leave speech, if in any; the floor stays. What goes on sounding begins speech anew."""
@@ -75,11 +78,17 @@ class SpeechDetector:
 
     def voiced(self, slots: Slots, levels: Powers) -> Flags:
         """Which of the frames with these powers are loud enough to be voice; the floors follow."""
+        waiting = (self._frames[slots] < 0) & (levels == 0)
+        if waiting.any():
+            self._frames[slots[waiting]] += 1
+            voiced = np.zeros(slots.size, np.bool_)
+            voiced[~waiting] = self.voiced(slots[~waiting], levels[~waiting])
+            return voiced
         smooth = self._smooth[slots]
         smooth = smooth + (levels - smooth) * _SMOOTHING
         self._smooth[slots] = smooth
         self._least[slots] = np.minimum(self._least[slots], smooth)
-        frames = self._frames[slots] + 1
+        frames = np.maximum(self._frames[slots], 0) + 1
         self._frames[slots] = frames
         full = slots[frames % _SPAN == 0]
         if full.size:

@@ -1,0 +1,170 @@
+import struct
+
+import numpy as np
+import pytest
+from aiortc.rtp import RtpPacket
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media import rtp
+from media.rates import FRAME
+from media.reception import Reception
+
+
+def aiortc_packet(**fields: object) -> bytes:
+    packet = RtpPacket(payload_type=0, sequence_number=7, timestamp=99, ssrc=5, payload=b"sound")
+    for name, value in fields.items():
+        setattr(packet, name, value)
+    return packet.serialize()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"marker": 1, "payload_type": 101},
+        {"csrc": [1, 2, 3]},
+        {"padding_size": 4},
+        {"sequence_number": 65535, "timestamp": 2**32 - 1, "ssrc": 2**32 - 1},
+    ],
+)
+def test_understands_what_another_stack_makes(fields: dict) -> None:
+    data = aiortc_packet(**fields)
+    packet, other = rtp.parse(data), RtpPacket.parse(data)
+    assert (packet.payload_type, packet.marker) == (other.payload_type, bool(other.marker))
+    assert (packet.sequence, packet.timestamp, packet.ssrc) == (other.sequence_number, other.timestamp, other.ssrc)
+    assert bytes(packet.payload) == other.payload
+
+
+def test_passes_over_a_header_extension() -> None:
+    data = struct.pack("!BBHII", 0x90, 0, 1, 2, 3) + struct.pack("!HH", 0xBEDE, 2) + bytes(8) + b"sound"
+    assert bytes(rtp.parse(data).payload) == b"sound"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        bytes(11),
+        struct.pack("!BBHII", 0x40, 0, 1, 2, 3),
+        struct.pack("!BBHII", 0x83, 0, 1, 2, 3) + bytes(8),
+        struct.pack("!BBHII", 0x90, 0, 1, 2, 3) + b"\xbe\xde",
+        struct.pack("!BBHII", 0x90, 0, 1, 2, 3) + struct.pack("!HH", 0xBEDE, 9),
+        struct.pack("!BBHII", 0xA0, 0, 1, 2, 3) + b"\0",
+        struct.pack("!BBHII", 0xA0, 0, 1, 2, 3) + b"\xff",
+    ],
+)
+def test_refuses(data: bytes) -> None:
+    with pytest.raises(rtp.Malformed):
+        rtp.parse(data)
+
+
+@given(st.binary(max_size=80))
+def test_garbage_is_refused_or_understood(data: bytes) -> None:
+    try:
+        packet = rtp.parse(data)
+    except rtp.Malformed:
+        return
+    assert len(packet.payload) <= len(data) - 12
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(-(2**31) + 1, 2**31 - 1))
+def test_serial_arithmetic(start: int, step: int) -> None:
+    assert rtp.timestamp_delta((start + step) & 0xFFFFFFFF, start) == step
+    small = step % 65536 - 32768
+    assert rtp.sequence_delta((start + small) & 0xFFFF, start & 0xFFFF) == small
+
+
+def test_columns_read_and_write_network_order() -> None:
+    rows = np.zeros((2, 172), np.uint8)
+    columns = rtp.Columns(rows)
+    columns.first[:] = rtp.PLAIN
+    columns.second[:] = [0, 0x80 | 8]
+    columns.sequence[:] = [1, 65535]
+    columns.timestamp[:] = [2, 2**32 - 1]
+    columns.ssrc[:] = [3, 0xDEADBEEF]
+    packets = [rtp.parse(row.tobytes()) for row in rows]
+    assert [(p.payload_type, p.marker, p.sequence, p.timestamp, p.ssrc) for p in packets] == [
+        (0, False, 1, 2, 3),
+        (8, True, 65535, 2**32 - 1, 0xDEADBEEF),
+    ]
+
+
+class Source:
+    """Feeds one slot of a :class:`Reception` and, at the same time, another one with a steady stream."""
+
+    def __init__(self) -> None:
+        self.reception = Reception(4)
+        for slot in range(4):
+            self.reception.open(slot)
+        self.begun = False
+        self.now = 0.0
+
+    def receive(self, *sequences: int, spacing: float = 0.02, step: int = FRAME) -> list[bool]:
+        fresh = []
+        for sequence in sequences:
+            if not self.begun:
+                self.reception.begin(1, sequence)
+                self.reception.begin(3, 0)
+                self.begun = True
+                self.steady = 0
+            slots = np.array([3, 1])
+            numbers = np.array([self.steady, sequence % 65536], np.uint16)
+            stamps = np.array([self.steady * FRAME, sequence * step % 2**32], np.uint32)
+            fresh.append(bool(self.reception.note(slots, numbers, stamps, self.now)[1]))
+            self.steady += 1
+            self.now += spacing
+        return fresh
+
+    def counts(self) -> tuple[int, int, int, int]:
+        r = self.reception
+        assert r.lost(3) == 0
+        return int(r.received[1]), r.lost(1), int(r.reordered[1]), int(r.duplicated[1])
+
+
+def test_counts_over_the_wrap_of_sequence_numbers() -> None:
+    source = Source()
+    source.receive(*range(65530, 65545))
+    assert source.counts() == (15, 0, 0, 0)
+
+
+def test_tells_loss_order_and_repetition_apart() -> None:
+    source = Source()
+    assert source.receive(10, 11, 13, 12, 13, 15, 12) == [True, True, True, True, False, True, False]
+    assert source.counts() == (5, 1, 1, 2)  # 14 is lost, 12 came late, 13 and 12 came again
+
+
+def test_first_packets_out_of_order() -> None:
+    source = Source()
+    source.receive(2, 1, 3)
+    received, lost, reordered, duplicated = source.counts()
+    assert (received, lost, duplicated) == (3, 0, 0)
+    assert reordered == 1
+
+
+def test_a_restart_of_the_numbering_is_no_loss() -> None:
+    source = Source()
+    source.receive(10, 11, 40000, 40001)
+    assert source.counts() == (4, 0, 0, 0)
+
+
+def test_jitter_follows_rfc_3550() -> None:
+    source = Source()
+    source.receive(*range(100))
+    assert source.reception.jitter[1] == pytest.approx(0, abs=1e-6)
+    expected = 0.0
+    for index in range(100, 200):
+        source.now += 0.005 if index % 2 else -0.005
+        source.receive(index)
+        expected += ((0.005 * 8000) - expected) / 16
+    assert source.reception.jitter[1] == pytest.approx(expected, rel=0.02)
+
+
+def test_report_block_of_an_interval() -> None:
+    source = Source()
+    source.receive(*range(10))
+    source.reception.report(1)
+    source.receive(*[n for n in range(10, 20) if n not in (12, 15)])
+    block = source.reception.report(1)
+    assert (block.fraction_lost, block.cumulative_lost, block.highest) == (256 * 2 // 10, 2, 19)
+    assert source.reception.report(1).fraction_lost == 0
