@@ -13,6 +13,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
 from random import Random
 from typing import Literal
 
@@ -27,7 +28,7 @@ _SCHEME = re.compile(r"[ \t]*+Digest[ \t]++", re.IGNORECASE)
 _AUTH_PARAM = re.compile(rf"[ \t]*+({TOKEN})[ \t]*+=[ \t]*+({QUOTED}|[^\s,\"]++)[ \t]*+(?:,|$)", re.DOTALL)
 
 _NC = re.compile(r"[0-9a-fA-F]{8}")
-_STAMP = re.compile(r"[0-9a-f]{1,16}")
+_STAMP = re.compile(r"([0-9a-f]{1,16})-[0-9a-f]{1,16}")
 
 
 def _auth_params(text: str) -> dict[str, str]:
@@ -240,7 +241,7 @@ class Verdict:
 class Challenger:
     """Issues challenges and judges credentials for one realm.
 
-    A nonce is ``time.proof``: its age and origin are checked from itself. Only nonces that were
+    A nonce is ``time-serial.proof``: its age and origin are checked from itself. Only nonces that were
     answered correctly are remembered, with their highest count, so that a captured request cannot
     be replayed; at most ``remembered`` of them, the oldest forgotten first.
     """
@@ -260,11 +261,12 @@ class Challenger:
         self._lifetime = lifetime
         self._algorithms = algorithms
         self._remembered = remembered
+        self._serial = count(1)  # two devices challenged in the same millisecond share no nonce
         self._counts: OrderedDict[str, int] = OrderedDict()
 
     def challenges(self, now: float, *, stale: bool = False) -> list[str]:
         """Values for WWW-Authenticate, one header line each."""
-        nonce = self._nonce(f"{int(now * 1000):x}")
+        nonce = self._nonce(f"{int(now * 1000):x}-{next(self._serial):x}")
         tail = ", stale=true" if stale else ""
         return [
             f'Digest realm={quote(self.realm)}, nonce="{nonce}", algorithm={algorithm}, qop="auth"{tail}'
@@ -336,16 +338,17 @@ class Challenger:
         One of a former run of ours is as good as an old one: its owner gets a new one, not a refusal.
         """
         stamp = nonce.partition(".")[0]
-        if _STAMP.fullmatch(stamp) is None or not hmac.compare_digest(self._nonce(stamp).encode(), nonce.encode()):
+        match = _STAMP.fullmatch(stamp)
+        if match is None or not hmac.compare_digest(self._nonce(stamp).encode(), nonce.encode()):
             return False
-        return now - int(stamp, 16) / 1000 <= self._lifetime
+        return now - int(match[1], 16) / 1000 <= self._lifetime
 
     def _count(self, signed: Signed) -> bool:
         """True if this use of the nonce is new (RFC 7616 section 3.4: nc detects replays)."""
-        count = int(signed.nc, 16) if signed.qop else 1
-        if count <= self._counts.get(signed.nonce, 0):
+        uses = int(signed.nc, 16) if signed.qop else 1
+        if uses <= self._counts.get(signed.nonce, 0):
             return False
-        self._counts[signed.nonce] = count
+        self._counts[signed.nonce] = uses
         self._counts.move_to_end(signed.nonce)
         if len(self._counts) > self._remembered:
             self._counts.popitem(last=False)

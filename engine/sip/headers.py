@@ -158,9 +158,11 @@ class Headers:
         self._views.pop(key, None)
 
     def replace_first(self, name: str, values: Iterable[str]) -> None:
-        """Put ``values``, one line each, in place of the first line of this name."""
+        """Put ``values``, one line each, in place of the first line of this name. Raises ``ValueError`` if none is."""
         key = _key(name)
-        place = next(index for index, item in enumerate(self._items) if item[0] == key)
+        place = next((index for index, item in enumerate(self._items) if item[0] == key), None)
+        if place is None:
+            raise ValueError(f"no {name}")
         self._items[place : place + 1] = [(_checked_key(name, value), long_name(name), value) for value in values]
         self._views.pop(key, None)
 

@@ -302,7 +302,8 @@ class StreamParser:
 
     def _begin(self, head: bytes, found: list[Request | Response | Malformed | KeepAlive]) -> None:
         """Start on a message: what it is, and how long its body."""
-        lengths = _LENGTH_LINE.findall(head)
+        # With a lone CR or LF in it nobody can tell what is a line: nothing to go on from.
+        lengths = _LENGTH_LINE.findall(head) if head.count(b"\n") == head.count(b"\r\n") == head.count(b"\r") else []
         try:
             self._head = _read_head(head)
             length = _content_length(self._head)

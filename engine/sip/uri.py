@@ -110,6 +110,11 @@ class Uri:
         return self.host[1:-1] if self.host.startswith("[") else self.host
 
     @property
+    def escaped_user(self) -> str:
+        """``user`` as it may stand in a URI: for building one as text."""
+        return escape(self.user or "", _USER_SAFE)
+
+    @property
     def transport(self) -> str | None:
         """The ``transport`` parameter in lower case, ``None`` when there is none (section 19.1.1)."""
         value = find_param(self.params, "transport")

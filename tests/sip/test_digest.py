@@ -217,6 +217,14 @@ def test_a_replay_is_stale() -> None:
     assert challenger.verify(request, PASSWORDS.get, 0.0).result == "stale"
 
 
+def test_devices_challenged_at_once_do_not_share_a_nonce() -> None:
+    challenger = server()
+    for request, user in [(register(), client()) for _ in range(3)]:
+        user.challenged(challenged(*challenger.challenges(5.0)), request)
+        user.authorize(request)
+        assert challenger.verify(request, PASSWORDS.get, 5.0).result == "ok"
+
+
 def test_replays_are_remembered_within_bounds() -> None:
     challenger = server(remembered=3)
     for index in range(10):

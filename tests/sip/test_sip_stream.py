@@ -95,6 +95,7 @@ def test_an_answer_to_our_own_keep_alive_is_nothing() -> None:
         (message("x", extra="l: 5\r\n"), 400, "more than one Content-Length"),
         (message("x").replace(b"Length: 0", b"Length: -1"), 400, "malformed Content-Length"),
         (message("x").replace(b"Length: 0", b"Length: 99999999"), 513, "body too long"),
+        (message("x", extra="X: y\nContent-Length: 3\r\n"), 400, "stray CR or LF"),
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", None, "not SIP"),
         (b"\x16\x03\x01\x02\x00\r\n\r\n", None, "not SIP"),
     ],

@@ -131,6 +131,11 @@ def test_control_characters_stay_escaped_both_ways() -> None:
     assert str(uri.with_param("lr")) == "sip:a%00%0D%0AbA@h;lr"
 
 
+def test_users_in_text() -> None:
+    assert Uri.parse("sip:a%3E%2Cb%40c@h").escaped_user == "a%3E,b%40c"
+    assert Uri.parse("sip:h").escaped_user == ""
+
+
 def test_params() -> None:
     uri = Uri.parse("sip:h;LR;Transport=TCP;x=%3b")
     assert uri.lr
