@@ -98,7 +98,8 @@ class Session:
 
     @property
     def has_dialog(self) -> bool:
-        return self._dialog is not None
+        """Whether requests can be sent to the peer: it has answered to the INVITE, or we have."""
+        return self._dialog is not None and self.state != "inviting"
 
     @property
     def remote_target(self) -> Uri:
@@ -148,9 +149,11 @@ class Session:
         self._leave(now, reason)
 
     def info(self, content_type: str, body: bytes, now: float) -> None:
-        """Send an INFO, with keys for example. Raises :class:`SessionStateError` without a dialog."""
+        """Send an INFO, with keys for example. Raises :class:`SessionStateError` before there is a dialog."""
         if self._ended:
             return
+        if not self.has_dialog:
+            raise SessionStateError("there is no dialog yet")
         self.ask("INFO", self._check_alive, now, body=body, headers=(("Content-Type", content_type),))
 
     def refer(self, target: str, now: float) -> None:
@@ -161,6 +164,8 @@ class Session:
         uri = Uri.parse(target)
         if self._ended:
             return
+        if not self.has_dialog:
+            raise SessionStateError("there is no dialog yet")
         if self._referral is not None and not self._referral.decided:
             raise SessionStateError("a transfer is under way")
         if self._referral is not None:
@@ -324,8 +329,11 @@ class Session:
         self._ack_wait = AckWait(self.core, transaction, request.cseq.number, now, self._unacknowledged)
 
     def lose_dialog(self, status: int, now: float) -> None:
-        """The peer does not know the dialog (481) or does not answer (408): it is over (RFC 3261 12.2.1.2)."""
-        if self._ended:
+        """The peer does not know the dialog (481) or does not answer (408): it is over (RFC 3261 12.2.1.2).
+
+        Until the ACK came the peer may not have heard of the dialog yet; its repeated 2xx decides then.
+        """
+        if self.state != "confirmed":
             return
         reason = "the peer does not know the call" if status == 481 else "the peer does not answer"
         self._finish("remote" if status == 481 else "timeout", status, reason, now)

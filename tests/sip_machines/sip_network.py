@@ -199,12 +199,16 @@ class Peer:
         self.network = network
         self.host = host
         self.inbox: list[Request | Response] = []
+        self.unreadable: list[bytes] = []
         self.react: Callable[[Request | Response], None] | None = None
         network.attach(host, self)
 
     def receive(self, data: bytes, flow: Flow, now: float) -> None:
-        message = parse(data)
-        assert not isinstance(message, Malformed)
+        try:
+            message = parse(data)
+        except Malformed:
+            self.unreadable.append(data)  # an answer to something malformed repeats what was
+            return
         self.inbox.append(message)
         if self.react is not None:
             self.react(message)
