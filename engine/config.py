@@ -14,7 +14,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -34,67 +34,37 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from engine.addresses import Address, is_wildcard, parse_address, parse_peer, plain_number, split_host
+
+__all__ = [
+    "Address",
+    "CallConfig",
+    "CallbackConfig",
+    "Config",
+    "ConfigError",
+    "DeviceConfig",
+    "HttpConfig",
+    "NumberConfig",
+    "RtpConfig",
+    "SipConfig",
+    "SpeechConfig",
+    "StoreConfig",
+    "TrunkConfig",
+    "load",
+    "parse_address",
+    "plain_number",
+    "split_host",
+]
+
 ENVIRONMENT_PREFIX = "IVREA_"
 DEFAULT_FILE = "ivrea.toml"
 
-_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _NUMBER = re.compile(r"\+?[0-9A-Za-z_.~!$&=#-]*\*?")
-_SEPARATORS = re.compile(r"[\s().\-]")
 _PORTS = re.compile(r"(\d{1,5})\s*-\s*(\d{1,5})")
 
 
 class ConfigError(ValueError):
     """The configuration cannot be used; the text has one line per field that is wrong."""
-
-
-class Address(NamedTuple):
-    """A transport address as configured: ``udp:[::1]:5060`` is ``("udp", "::1", 5060)``."""
-
-    transport: str
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.transport}:{host}:{self.port}"
-
-
-def split_host(text: str, default_port: int | None) -> tuple[str, int]:
-    """Take ``host``, ``host:port``, ``[v6]`` or ``[v6]:port`` apart.
-
-    Raises :class:`ValueError` when the host is neither an address nor a name, or when the
-    port is missing (``default_port`` is ``None``) or not in 0-65535.
-    """
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise ValueError(f"{text!r}: an IPv6 address is written [address]:port")
-        ipaddress.IPv6Address(host)
-        port_text = rest[1:]
-    else:
-        host, _, port_text = text.partition(":")
-        if ":" in port_text:
-            raise ValueError(f"{text!r}: an IPv6 address is written in brackets")
-        if not _HOST_NAME.fullmatch(host):
-            raise ValueError(f"{text!r}: {host!r} is neither an IP address nor a host name")
-    if not port_text and default_port is not None:
-        return host, default_port
-    if not port_text.isascii() or not port_text.isdigit() or not 0 <= int(port_text) <= 65535:
-        raise ValueError(f"{text!r}: a port from 0 to 65535 must follow the host")
-    return host, int(port_text)
-
-
-def parse_address(text: str, default_port: int | None = None) -> Address:
-    """Read ``udp:host:port`` or ``tcp:host:port``. Raises :class:`ValueError`."""
-    transport, colon, rest = text.partition(":")
-    if not colon or transport.lower() not in ("udp", "tcp"):
-        raise ValueError(f"{text!r}: must begin with udp: or tcp:, as in udp:127.0.0.1:5060")
-    return Address(transport.lower(), *split_host(rest, default_port))
-
-
-def plain_number(text: str) -> str:
-    """A number without its visual separators (RFC 3966 section 5.1.1: ``-``, ``.``, ``(``, ``)``) and blanks."""
-    return _SEPARATORS.sub("", text)
 
 
 # --- kinds of values --------------------------------------------------------------------
@@ -124,22 +94,15 @@ def _http_address(text: str) -> str:
 def _advertised_host(text: str) -> str:
     if text:
         host, _ = split_host(text, 0)
-        if _is_wildcard(host):
+        if is_wildcard(host):
             raise ValueError(f"{text!r} cannot be reached by anyone; name the address that peers shall use")
     return text
 
 
 def _advertised_address(text: str) -> str:
-    if text and _is_wildcard(str(ipaddress.ip_address(text))):
+    if text and is_wildcard(str(ipaddress.ip_address(text))):
         raise ValueError(f"{text!r} cannot be reached by anyone; name the address that peers shall use")
     return text
-
-
-def _is_wildcard(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return False
 
 
 def _port_range(text: str) -> str:
@@ -185,14 +148,8 @@ def _dialled_number(text: str) -> str:
 
 
 def _trunk_host(text: str) -> str:
-    _trunk_address(text)
+    parse_peer(text)
     return text
-
-
-def _trunk_address(text: str) -> Address:
-    if re.match(r"(?i)(udp|tcp):(?=\D)", text) or re.match(r"(?i)(udp|tcp):\d+\.", text):
-        return parse_address(text, 5060)
-    return Address("udp", *split_host(text, 5060))
 
 
 TextList = Annotated[list[str], NoDecode, BeforeValidator(_split_list)]
@@ -373,7 +330,7 @@ class TrunkConfig(Section):
     @property
     def address(self) -> Address:
         """:attr:`host`, taken apart."""
-        return _trunk_address(self.host)
+        return parse_peer(self.host)
 
 
 class DeviceConfig(Section):

@@ -1,0 +1,75 @@
+"""Addresses and numbers as people write them in a configuration."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import NamedTuple
+
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+_SEPARATORS = re.compile(r"[\s().\-]")
+
+
+class Address(NamedTuple):
+    """A transport address as configured: ``udp:[::1]:5060`` is ``("udp", "::1", 5060)``."""
+
+    transport: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.transport}:{host}:{self.port}"
+
+
+def split_host(text: str, default_port: int | None) -> tuple[str, int]:
+    """Take ``host``, ``host:port``, ``[v6]`` or ``[v6]:port`` apart.
+
+    Raises :class:`ValueError` when the host is neither an address nor a name, or when the
+    port is missing (``default_port`` is ``None``) or not in 0-65535.
+    """
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ValueError(f"{text!r}: an IPv6 address is written [address]:port")
+        ipaddress.IPv6Address(host)
+        port_text = rest[1:]
+    else:
+        host, _, port_text = text.partition(":")
+        if ":" in port_text:
+            raise ValueError(f"{text!r}: an IPv6 address is written in brackets")
+        if not _HOST_NAME.fullmatch(host):
+            raise ValueError(f"{text!r}: {host!r} is neither an IP address nor a host name")
+    if not port_text and default_port is not None:
+        return host, default_port
+    if not port_text.isascii() or not port_text.isdigit() or not 0 <= int(port_text) <= 65535:
+        raise ValueError(f"{text!r}: a port from 0 to 65535 must follow the host")
+    return host, int(port_text)
+
+
+def parse_address(text: str, default_port: int | None = None) -> Address:
+    """Read ``udp:host:port`` or ``tcp:host:port``. Raises :class:`ValueError`."""
+    transport, colon, rest = text.partition(":")
+    if not colon or transport.lower() not in ("udp", "tcp"):
+        raise ValueError(f"{text!r}: must begin with udp: or tcp:, as in udp:127.0.0.1:5060")
+    return Address(transport.lower(), *split_host(rest, default_port))
+
+
+def plain_number(text: str) -> str:
+    """A number without its visual separators (RFC 3966 section 5.1.1: ``-``, ``.``, ``(``, ``)``) and blanks."""
+    return _SEPARATORS.sub("", text)
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether ``host`` stands for all local addresses (0.0.0.0 or ::)."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def parse_peer(text: str) -> Address:
+    """Read the address of a trunk: the transport may be left out (UDP), and the port (5060). Raises :class:`ValueError`."""
+    if re.match(r"(?i)(udp|tcp):(?=\D)", text) or re.match(r"(?i)(udp|tcp):\d+\.", text):
+        return parse_address(text, 5060)
+    return Address("udp", *split_host(text, 5060))
