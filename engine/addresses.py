@@ -69,7 +69,7 @@ def is_wildcard(host: str) -> bool:
 
 
 def parse_peer(text: str) -> Address:
-    """Read the address of a trunk: the transport may be left out (UDP), and the port (5060). Raises :class:`ValueError`."""
+    """Read a trunk's address; transport (UDP) and port (5060) may be left out. Raises :class:`ValueError`."""
     if re.match(r"(?i)(udp|tcp):(?=\D)", text) or re.match(r"(?i)(udp|tcp):\d+\.", text):
         return parse_address(text, 5060)
     return Address("udp", *split_host(text, 5060))
