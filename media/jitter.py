@@ -78,7 +78,8 @@ class JitterBuffers:
         if plain.all():
             self._put(slots, place // FRAME, sounds)
         else:
-            self._put(slots[plain], place[plain] // FRAME, sounds[plain])
+            if plain.any():
+                self._put(slots[plain], place[plain] // FRAME, sounds[plain])
             for index in np.flatnonzero(~plain).tolist():
                 self._insert_odd(int(slots[index]), int(offset[index]), int(timestamps[index]), sounds[index])
         for slot in slots[self._arrived[slots] >= _WINDOW].tolist():

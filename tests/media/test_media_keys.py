@@ -1,0 +1,217 @@
+"""Keys: telephone events in and out, tones found and made."""
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media import g711
+from media.dtmf import COLUMNS, KEYS, ROWS, ToneReceiver, tones
+from media.frames import powers
+from media.g711 import Law
+from media.rates import FRAME, RATE
+from media.rfc4733 import EventReceiver, EventSender
+from media.rtp import Packet
+from conftest import voice
+
+# --- telephone events -------------------------------------------------------------------
+
+
+def event(digit: int, duration: int, timestamp: int, *, end: bool = False, ssrc: int = 1, marker: bool = False) -> Packet:
+    payload = struct.pack("!BBH", digit, 10 | end << 7, duration)
+    return Packet(101, marker, 0, timestamp % 2**32, ssrc, memoryview(payload))
+
+
+def press(digit: int, timestamp: int, ms: int = 100, **fields: object) -> list[Packet]:
+    durations = range(FRAME, ms * 8 + 1, FRAME)
+    return [event(digit, d, timestamp, **fields) for d in durations] + [
+        event(digit, ms * 8, timestamp, end=True, **fields) for _ in range(3)
+    ]
+
+
+def heard(packets: list[Packet]) -> str:
+    receiver = EventReceiver()
+    return "".join(receiver.receive(packet) or "" for packet in packets)
+
+
+def test_a_press_is_one_digit_at_its_first_packet() -> None:
+    receiver = EventReceiver()
+    assert [receiver.receive(packet) for packet in press(11, 1000)] == ["#"] + [None] * 7
+
+
+@pytest.mark.parametrize("kept", [[0], [3], [-1], [-3, -2, -1], [2, 0, 1], [5, 5, 0, 0]])
+def test_any_packet_of_a_press_will_do_in_any_order(kept: list[int]) -> None:
+    packets = press(5, 2**32 - 100)
+    assert heard([packets[i] for i in kept]) == "5"
+
+
+def test_the_same_key_twice_with_all_ends_lost() -> None:
+    first = [p for p in press(1, 1000, 60) if not p.payload[1] & 0x80]
+    assert heard(first + press(1, 1000 + 160 * 8, 60)) == "11"
+
+
+def test_stragglers_of_an_earlier_press_are_passed_over() -> None:
+    one, two = press(1, 1000), press(2, 3000)
+    assert heard([*one[:3], *two[:2], *one[3:], *two[2:]]) == "12"
+
+
+def test_a_lost_press_that_arrives_after_the_next_one_is_not_a_new_one() -> None:
+    assert heard([*press(2, 3000), *press(1, 1000)]) == "2"
+
+
+def test_long_press_over_several_segments_is_one_digit() -> None:
+    packets = [event(7, d, 0) for d in range(160, 65536, 1600)] + [event(7, 0xFFFF, 0)]
+    packets += [event(7, d, 0xFFFF) for d in range(160, 65536, 1600)]
+    packets += [event(7, d, 2 * 0xFFFF) for d in range(160, 8000, 160)] + [event(7, 8000, 2 * 0xFFFF, end=True)] * 3
+    assert heard(packets) == "7"
+
+
+def test_sender_that_moves_the_timestamp_with_every_packet() -> None:
+    packets = [event(4, 160 * (i + 1), 1000 + 160 * i) for i in range(10)]
+    packets += [event(4, 1600, 1000 + 160 * 9, end=True)] * 3
+    assert heard(packets) == "4"
+    again = [event(4, 160 * (i + 1), 9000 + 160 * i) for i in range(5)]
+    assert heard(packets + again) == "44"
+
+
+def test_sources_do_not_mix() -> None:
+    assert heard([*press(1, 1000, ssrc=1)[:2], *press(1, 1000, ssrc=2)]) == "11"
+
+
+def test_events_that_are_no_keys_and_cut_off_payloads() -> None:
+    assert heard([event(16, 160, 0), event(255, 160, 0)]) == ""
+    with pytest.raises(ValueError, match="cut off"):
+        EventReceiver().receive(Packet(101, False, 0, 0, 0, memoryview(b"\1\2\3")))
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 65535), st.integers(0, 2**32 - 1), st.booleans())))
+def test_any_events_give_at_most_a_digit_each(packets: list) -> None:
+    assert len(heard([event(d, length, at, end=end) for d, length, at, end in packets])) <= len(packets)
+
+
+@given(st.text("0123456789*#ABCD", min_size=1, max_size=6), st.integers(1, 400), st.integers(0, 300))
+def test_what_is_sent_is_received(digits: str, on: int, off: int) -> None:
+    sender, receiver = EventSender(), EventReceiver()
+    sender.press(digits, on, off)
+    timestamp, got, ends = 2**32 - 1600, "", []
+    for _ in range(20000):
+        packet = sender.next(timestamp)
+        if packet is not None:
+            got += receiver.receive(Packet(101, packet.marker, 0, packet.timestamp, 9, memoryview(packet.payload))) or ""
+            _, flags, duration = struct.unpack("!BBH", packet.payload)
+            if flags & 0x80:
+                assert packet.repeats == 2
+                ends.append(duration)
+        elif sender.idle:
+            break
+        timestamp = (timestamp + FRAME) % 2**32
+    assert got == digits
+    assert ends == [on * 8] * len(digits)
+
+
+# --- tones ------------------------------------------------------------------------------
+
+
+def tone_pair(
+    key: str, ms: float, *, low: float = 0.0, high: float = 0.0, amplitude: float = 3000, twist: float = 0.0
+) -> np.ndarray:
+    """Key tones, ``low`` and ``high`` off by these parts of their frequency, the high one ``twist`` dB stronger."""
+    place = KEYS.index(key)
+    time = np.arange(round(8 * ms)) / RATE
+    strong = amplitude * 10 ** (twist / 20)
+    return amplitude * np.sin(2 * np.pi * ROWS[place // 4] * (1 + low) * time + 1.0) + strong * np.sin(
+        2 * np.pi * COLUMNS[place % 4] * (1 + high) * time + 2.0
+    )
+
+
+def found(sounds: list[np.ndarray]) -> list[str]:
+    """Keys that one receiver finds in several streams at once, each through µ-law."""
+    length = -(-max(map(len, sounds)) // FRAME) * FRAME
+    linear = np.zeros((len(sounds), length), np.int16)
+    for row, sound in zip(linear, sounds, strict=True):
+        row[: len(sound)] = np.clip(sound, -32767, 32767)
+    linear = g711.decode(g711.encode(linear, Law.PCMU), Law.PCMU)
+    receiver = ToneReceiver(len(sounds) + 3)
+    slots = np.arange(len(sounds)) + 3
+    keys = [""] * len(sounds)
+    for start in range(0, length, FRAME):
+        frames = np.ascontiguousarray(linear[:, start : start + FRAME])
+        for slot, digit in receiver.feed(slots, frames, powers(frames)):
+            keys[slot - 3] += digit
+    return keys
+
+
+def cell(rng: np.random.Generator, ms: float, snr: float | None = None, **fields: float) -> float:
+    """Part of the presses of all keys, at several phases of the frame, that are heard as they are."""
+    sounds, keys = [], KEYS * 4
+    for key in keys:
+        tone = tone_pair(key, ms, **fields)
+        sound = np.concatenate([np.zeros(rng.integers(0, 400)), tone, np.zeros(800)])
+        if snr is not None:
+            sound = sound + rng.normal(0, np.sqrt(np.mean(tone**2) / 10 ** (snr / 10)), len(sound))
+        sounds.append(sound)
+    return sum(got == key for got, key in zip(found(sounds), keys, strict=True)) / len(keys)
+
+
+@pytest.mark.parametrize(
+    ("least", "ms", "snr", "fields"),
+    [
+        (1.0, 50, None, {}),
+        (1.0, 50, None, {"low": 0.015, "high": -0.015}),
+        (1.0, 50, None, {"low": 0.018, "high": 0.018}),
+        (1.0, 50, None, {"low": -0.018, "high": -0.018}),
+        (0.95, 50, None, {"twist": 8, "amplitude": 1500}),
+        (0.95, 50, None, {"twist": -8}),
+        (0.9, 40, 15, {"low": 0.015, "high": -0.015}),
+        (0.95, 60, 9, {}),
+        (1.0, 60, None, {"amplitude": 400}),
+        (1.0, 60, None, {"amplitude": 14000}),
+        (1.0, 2000, None, {}),
+    ],
+)
+def test_q24_accepts(least: float, ms: float, snr: float | None, fields: dict) -> None:
+    assert cell(np.random.default_rng(3), ms, snr, **fields) >= least
+
+
+@pytest.mark.parametrize(
+    ("ms", "fields"),
+    [
+        (100, {"low": 0.03, "high": 0.03}),
+        (100, {"low": -0.03}),
+        (100, {"high": 0.035}),
+        (100, {"twist": 11, "amplitude": 1500}),
+        (100, {"twist": -11}),
+        (23, {}),
+        (100, {"amplitude": 60}),
+    ],
+)
+def test_q24_refuses(ms: float, fields: dict) -> None:
+    assert cell(np.random.default_rng(4), ms, **fields) <= 0.02
+
+
+@pytest.mark.parametrize(("pause", "keys"), [(10, "5"), (40, "55"), (100, "55")])
+def test_pauses_between_the_same_key(pause: int, keys: str) -> None:
+    once = tone_pair("5", 60)
+    assert found([np.concatenate([np.zeros(n), once, np.zeros(8 * pause), once, np.zeros(800)]) for n in range(0, 160, 16)]) == [keys] * 10
+
+
+def test_all_keys_in_a_row_and_streams_do_not_mix() -> None:
+    order = "159D*0#ABC2346780"
+    assert found([tones(order, 70, 50), voice(2), tones(order[::-1], 50, 50)]) == [order, "", order[::-1]]
+
+
+def test_no_key_in_noise_voice_or_a_single_tone() -> None:
+    rng = np.random.default_rng(5)
+    sounds = [voice(10, pitch, -15, seed) for seed, pitch in enumerate((90, 120, 160, 210, 260))]
+    sounds += [rng.normal(0, 3000, 80000), 5000 * np.sin(2 * np.pi * 770 * np.arange(80000) / RATE)]
+    assert found(sounds) == [""] * len(sounds)
+
+
+def test_made_tones_are_whole_frames_without_clipping() -> None:
+    sound = tones("1#", 90, 35)
+    assert sound.dtype == np.int16
+    assert len(sound) % FRAME == 0
+    assert abs(int(np.abs(sound).max()) - 2 * 32768 * 10 ** (-13 / 20)) < 400
+    assert not tones("x", 90, 35).size
