@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from media_studio import voice
 
 from media import g711
 from media.dtmf import COLUMNS, KEYS, ROWS, ToneReceiver, tones
@@ -14,12 +15,13 @@ from media.g711 import Law
 from media.rates import FRAME, RATE
 from media.rfc4733 import EventReceiver, EventSender
 from media.rtp import Packet
-from conftest import voice
 
 # --- telephone events -------------------------------------------------------------------
 
 
-def event(digit: int, duration: int, timestamp: int, *, end: bool = False, ssrc: int = 1, marker: bool = False) -> Packet:
+def event(
+    digit: int, duration: int, timestamp: int, *, end: bool = False, ssrc: int = 1, marker: bool = False
+) -> Packet:
     payload = struct.pack("!BBH", digit, 10 | end << 7, duration)
     return Packet(101, marker, 0, timestamp % 2**32, ssrc, memoryview(payload))
 
@@ -99,7 +101,9 @@ def test_what_is_sent_is_received(digits: str, on: int, off: int) -> None:
     for _ in range(20000):
         packet = sender.next(timestamp)
         if packet is not None:
-            got += receiver.receive(Packet(101, packet.marker, 0, packet.timestamp, 9, memoryview(packet.payload))) or ""
+            got += (
+                receiver.receive(Packet(101, packet.marker, 0, packet.timestamp, 9, memoryview(packet.payload))) or ""
+            )
             _, flags, duration = struct.unpack("!BBH", packet.payload)
             if flags & 0x80:
                 assert packet.repeats == 2
@@ -194,7 +198,12 @@ def test_q24_refuses(ms: float, fields: dict) -> None:
 @pytest.mark.parametrize(("pause", "keys"), [(10, "5"), (40, "55"), (100, "55")])
 def test_pauses_between_the_same_key(pause: int, keys: str) -> None:
     once = tone_pair("5", 60)
-    assert found([np.concatenate([np.zeros(n), once, np.zeros(8 * pause), once, np.zeros(800)]) for n in range(0, 160, 16)]) == [keys] * 10
+    assert (
+        found(
+            [np.concatenate([np.zeros(n), once, np.zeros(8 * pause), once, np.zeros(800)]) for n in range(0, 160, 16)]
+        )
+        == [keys] * 10
+    )
 
 
 def test_all_keys_in_a_row_and_streams_do_not_mix() -> None:

@@ -1,7 +1,15 @@
 from random import Random
 
 import pytest
-from aiortc.rtp import RtcpByePacket, RtcpPacket, RtcpReceiverInfo, RtcpRrPacket, RtcpSdesPacket, RtcpSenderInfo, RtcpSrPacket
+from aiortc.rtp import (
+    RtcpByePacket,
+    RtcpPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    RtcpSdesPacket,
+    RtcpSenderInfo,
+    RtcpSrPacket,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +41,7 @@ def test_another_stack_understands_our_sender_report() -> None:
     assert isinstance(RtcpPacket.parse(data + rtcp.bye(5))[2], RtcpByePacket)
 
 
-@pytest.mark.parametrize("length", range(0, 12))
+@pytest.mark.parametrize("length", range(12))
 def test_descriptions_are_padded_to_words(length: int) -> None:
     data = rtcp.report(5, sender=None, about=None, cname="x" * length)
     assert len(data) % 4 == 0
@@ -43,7 +51,9 @@ def test_descriptions_are_padded_to_words(length: int) -> None:
 
 
 def foreign_report(ssrc: int, lsr: int = 0, dlsr: int = 0, lost: int = 4) -> RtcpReceiverInfo:
-    return RtcpReceiverInfo(ssrc=ssrc, fraction_lost=1, packets_lost=lost, highest_sequence=9, jitter=80, lsr=lsr, dlsr=dlsr)
+    return RtcpReceiverInfo(
+        ssrc=ssrc, fraction_lost=1, packets_lost=lost, highest_sequence=9, jitter=80, lsr=lsr, dlsr=dlsr
+    )
 
 
 def test_understands_what_another_stack_makes() -> None:

@@ -1,0 +1,237 @@
+"""A media plane under virtual time, over real loopback sockets, with a phone at the other end."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import wave
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+from media import g711, ipc, protocol, writer
+from media.arena import Arena
+from media.g711 import Law
+from media.plane import Plane
+from media.ports import PortPool
+from media.rates import FRAME, PHASE_SECONDS, RATE
+from media.recorder import Recorder
+from media.ring import Ring
+from media.sockets import Sockets
+
+Tone = Callable[..., str]
+
+
+class Inline(Executor):
+    """Runs what is submitted at once."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        future: Future = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class InlineWriter:
+    """The writer of recordings, in this process: runs when pumped."""
+
+    def __init__(self) -> None:
+        self.link: ipc.Link | None = None
+        self.writer: writer.Writer | None = None
+
+    def connect(self, ring_fd: int):
+        ours, theirs = socket.socketpair()
+        self.link = ipc.Link(theirs, writer.ToWriter)
+        self.writer = writer.Writer(Ring(ring_fd))
+        return ours, None
+
+    def pump(self, now: float) -> None:
+        assert self.link is not None
+        assert self.writer is not None
+        for message in self.link.receive():
+            self.writer.handle(message)
+        self.writer.state(now)
+        for finished in self.writer.finished:
+            self.link.send(finished)
+        self.writer.finished.clear()
+        self.link.flush()
+
+
+class Phone:
+    """A far end: sends and takes RTP packets, one socket for RTP and one for RTCP."""
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.host = host
+        self.sock, self.control = (socket.socket(family, socket.SOCK_DGRAM) for _ in range(2))
+        for sock in (self.sock, self.control):
+            sock.bind((host, 0))
+            sock.setblocking(False)
+        self.port, self.control_port = (sock.getsockname()[1] for sock in (self.sock, self.control))
+        self.to = 0
+        self.law = Law.PCMU
+        self.sequence, self.timestamp, self.ssrc = 65530, 2**32 - 800, 0xABCD
+
+    def packet(self, payload: bytes, payload_type: int, *, timestamp: int | None = None, marker: bool = False) -> bytes:
+        stamp = self.timestamp if timestamp is None else timestamp
+        second = payload_type | marker << 7
+        head = struct.pack("!BBHII", 0x80, second, self.sequence & 0xFFFF, stamp & 0xFFFFFFFF, self.ssrc)
+        self.sequence += 1
+        return head + payload
+
+    def raw(self, data: bytes) -> None:
+        self.sock.sendto(data, (self.host, self.to))
+
+    def sound(self, samples: np.ndarray) -> bytes:
+        """The packet for the next frame."""
+        payload = g711.encode(np.ascontiguousarray(samples, dtype=np.int16), self.law).tobytes()
+        data = self.packet(payload, self.law)
+        self.timestamp += len(samples)
+        return data
+
+    def event(self, digit: int, duration: int, timestamp: int, *, end: bool = False, payload_type: int = 101) -> bytes:
+        payload = struct.pack("!BBH", digit, 10 | end << 7, duration)
+        return self.packet(payload, payload_type, timestamp=timestamp)
+
+    def take(self) -> list[bytes]:
+        return list(drain(self.sock))
+
+    def take_control(self) -> list[bytes]:
+        return list(drain(self.control))
+
+    def close(self) -> None:
+        self.sock.close()
+        self.control.close()
+
+
+def drain(sock: socket.socket) -> Iterator[bytes]:
+    while True:
+        try:
+            yield sock.recv(4096)
+        except BlockingIOError:
+            return
+
+
+def samples_of(packet: bytes, law: Law = Law.PCMU) -> np.ndarray:
+    return g711.decode(np.frombuffer(packet[12:], np.uint8), law).astype(float)
+
+
+def rms(samples: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.asarray(samples, float) ** 2))) if len(samples) else 0.0
+
+
+def tone_power(samples: np.ndarray, hertz: float) -> float:
+    """Amplitude of the component at ``hertz``."""
+    time = np.arange(len(samples)) / RATE
+    return float(2 * abs(np.mean(samples * np.exp(-2j * np.pi * hertz * time))))
+
+
+class Studio:
+    """A plane and its virtual clock."""
+
+    def __init__(self, ports: str = "24000-24198", capacity: int = 32) -> None:
+        low, high = map(int, ports.split("-"))
+        self.now = 1000.0
+        self.number = -1
+        self.written = InlineWriter()
+        self.sockets = Sockets(capacity, PortPool(low, high, Random(1)))
+        self.recorder = Recorder(capacity, self.written.connect)
+        self.plane = Plane(self.sockets, self.recorder, Arena(reader=Inline()), Random(2), 1.7e9)
+        self.heard: list[protocol.Report] = []
+        self.open: set[int] = set()
+        self.each_tick: Callable[[], None] = lambda: None
+
+    def do(self, *messages: protocol.Command) -> None:
+        for message in messages:
+            self.plane.command(message, self.now)
+        self.collect()
+
+    def collect(self) -> None:
+        self.heard += self.plane.reports
+        self.plane.reports.clear()
+
+    def reports(self, kind: type) -> list:
+        return [report for report in self.heard if isinstance(report, kind)]
+
+    def last(self, kind: type):
+        found = self.reports(kind)
+        assert found, f"no {kind.__name__} among {self.heard}"
+        return found[-1]
+
+    def tick(self, skipped: int = 0) -> None:
+        self.number += 1 + skipped * 4
+        self.plane.tick(self.now, self.number, skipped)
+        self.written.pump(self.now)
+        self.collect()
+        self.each_tick()
+        self.now += PHASE_SECONDS
+
+    def run(self, seconds: float) -> None:
+        for _ in range(round(seconds / PHASE_SECONDS)):
+            self.tick()
+
+    def connect(self, phone: Phone, stream: int = 1, **direct: object) -> int:
+        """Open a stream towards ``phone`` and let it run."""
+        self.do(protocol.Open(stream, phone.host))
+        port = self.last(protocol.Opened).port
+        phone.to = port
+        self.open.add(stream)
+        self.direct(phone, stream, **direct)
+        return port
+
+    def direct(self, phone: Phone, stream: int = 1, **changes: object) -> None:
+        fields = {"rtcp_port": phone.control_port, "payload_type": int(phone.law), "event_type": 101, **changes}
+        self.do(protocol.Direct(stream, phone.host, phone.port, **fields))
+
+    def talk(self, phone: Phone, sound: np.ndarray) -> list[bytes]:
+        """Send ``sound`` packet by packet; returns what came back meanwhile."""
+        came: list[bytes] = []
+        for start in range(0, len(sound) // FRAME * FRAME, FRAME):
+            phone.raw(phone.sound(sound[start : start + FRAME]))
+            self.run(0.02)
+            came += phone.take()
+        return came
+
+    def close(self) -> None:
+        for stream in self.open:
+            self.do(protocol.Drop(stream))
+
+
+def write_wav(path: Path, sound: np.ndarray, *, rate: int = RATE, channels: int = 1) -> str:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((channels, 2, rate, 0, "NONE", ""))
+        file.writeframes(np.asarray(sound).astype("<i2").tobytes())
+    return str(path)
+
+
+def read_wav(path: str | Path) -> np.ndarray:
+    """Samples of a stereo file: shape (n, 2)."""
+    with wave.open(str(path), "rb") as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, RATE)
+        return np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2).astype(float)
+
+
+def sine(hertz: float, seconds: float, amplitude: float = 8000) -> np.ndarray:
+    return amplitude * np.sin(2 * np.pi * hertz * np.arange(round(RATE * seconds)) / RATE)
+
+
+def voice(seconds: float, pitch: float = 120.0, dbfs: float = -20.0, seed: int = 0) -> np.ndarray:
+    """Something like speech: harmonics under wandering formants, in syllables with gaps."""
+    rng = np.random.default_rng(seed)
+    count = round(RATE * seconds)
+    time = np.arange(count) / RATE
+    glide = pitch * (1 + 0.1 * np.sin(2 * np.pi * (0.7 + 0.3 * rng.random()) * time))
+    phase = 2 * np.pi * np.cumsum(glide) / RATE
+    formants = [500 + 250 * np.sin(2 * np.pi * (1.1 + f) * time + rng.uniform(0, 6)) + 900 * f for f in range(3)]
+    sound = np.zeros(count)
+    for harmonic in range(1, int(3400 / pitch)):
+        weight = sum(np.exp(-(((harmonic * glide - formant) / 150) ** 2)) for formant in formants)
+        sound += weight * np.sin(harmonic * phase + rng.uniform(0, 6))
+    sound *= np.clip(np.sin(2 * np.pi * 2.2 * time + 0.3) + 0.4, 0, 1) ** 0.5
+    loud = sound[np.abs(sound) > 0.05 * np.abs(sound).max()]
+    return sound * (32768 / np.sqrt(2) * 10 ** (dbfs / 20) / np.sqrt(np.mean(loud**2)))
