@@ -2,7 +2,7 @@
 
 The model heard 16 kHz speech through 25 mel filters between 130 and 6800 Hz. A call carries
 nothing above 4 kHz, so the lower filters are computed at 8 kHz exactly as they would be at
-16 kHz (same window, same bins, same pre-emphasis) and the rest is left to :mod:`adapt`.
+16 kHz (same window, same bins, same pre-emphasis) and the rest is left to :mod:`media.speech.channel`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,14 @@ _MODEL_RATE = 16000
 _LOWEST, _HIGHEST = 130.0, 6800.0
 _PRE_EMPHASIS = 0.97
 _LIFTER = 22
-_FLOOR = 20.0
+FLOOR = 20.0
 """RMS (of 32768) of the white noise put under every signal: G.711 silence is otherwise minus infinity."""
+
+_LOUD = 95.0
+"""Percentile of the frames' levels that counts as the utterance's loudness."""
+_QUIETER = 4.6
+"""Frames this far below it (natural logarithm of power: 20 dB) are silence."""
+_SILENCE_SHARE = 0.3
 
 
 def _mel(hertz: float) -> float:
@@ -77,7 +83,7 @@ _FILTERS_8K = np.ascontiguousarray(
     ).T.astype(np.float32)
 )
 _HAMMING = np.hamming(WINDOW).astype(np.float32)
-_FLOOR_POWER = (_FILTERS_8K.sum(axis=0) * float((_HAMMING**2).sum()) * _FLOOR**2).astype(np.float32)
+_FLOOR_POWER = (_FILTERS_8K.sum(axis=0) * float((_HAMMING**2).sum()) * FLOOR**2).astype(np.float32)
 
 
 def log_energies(samples: Samples) -> Floats:
@@ -104,6 +110,23 @@ class FrontEnd:
         energies = log_energies(joined)
         self._rest = joined[len(energies) * SHIFT :].copy()
         return energies
+
+
+def levelled(energies: Floats) -> Floats:
+    """Log energies without the channel's colour: less their mean, in which silence weighs no more than it
+    does in the sentences that the model was trained on, however long the silence around one word is.
+    """
+    if len(energies) == 0:
+        return energies
+    level = energies.mean(axis=1)
+    voiced = level > np.percentile(level, _LOUD) - _QUIETER
+    if voiced.all() or not voiced.any():
+        mean = energies.mean(axis=0)
+    else:
+        weight = min(float((~voiced).mean()), _SILENCE_SHARE)
+        mean = (1.0 - weight) * energies[voiced].mean(axis=0) + weight * energies[~voiced].mean(axis=0)
+    centred: Floats = energies - mean
+    return centred
 
 
 def with_differences(cepstra: Floats) -> Floats:

@@ -44,6 +44,12 @@ class Lexicon:
             self._known[word] = self._find(word)
         return self._known[word]
 
+    def spoken(self, word: str) -> tuple[Pronunciation, ...]:
+        """:meth:`pronunciations`, and how those who drop a final r say them."""
+        found = self.pronunciations(word)
+        without = (_without_final_r(pronunciation) for pronunciation in found)
+        return tuple(dict.fromkeys((*found, *(variant for variants in without for variant in variants))))
+
     def _find(self, word: str) -> tuple[Pronunciation, ...]:
         if not word or len(word) > MAX_WORD or not _PLAIN.fullmatch(word):
             return ()
@@ -67,6 +73,15 @@ class Lexicon:
                 return ()
             joined += found[0]
         return (joined,)
+
+
+def _without_final_r(pronunciation: Pronunciation) -> tuple[Pronunciation, ...]:
+    if pronunciation[-1] == "ER":
+        return ((*pronunciation[:-1], "AH"),)
+    if pronunciation[-1] != "R" or len(pronunciation) < 3:
+        return ()
+    dropped = pronunciation[:-1]
+    return (dropped, (*dropped[:-1], "AO")) if dropped[-1] == "UH" else (dropped,)
 
 
 @lru_cache(maxsize=1)

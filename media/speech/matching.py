@@ -8,20 +8,120 @@ from collections.abc import Sequence
 import numpy as np
 
 from media.protocol import HeardWord
-from media.speech import channel, model
+from media.speech import channel, decision, model
 from media.speech.engine import Key, Spotted
-from media.speech.features import RATE, SHIFT, SPAN, Floats, FrontEnd, with_differences
+from media.speech.features import RATE, SHIFT, SPAN, Floats, FrontEnd, levelled, with_differences
 from media.speech.lexicon import Lexicon, bundled, is_english
-from media.speech.matcher import Matcher, Segment
+from media.speech.matcher import Matcher
 from media.speech.network import Network
 from media.speech.scoring import Densities
 
-ACCEPTED = 0.8
-"""Confidence from which a word counts at the end of its utterance."""
-SPOTTED = 2.5
-"""Confidence from which a word counts at once."""
-_NETWORKS_KEPT = 64
+COMMON = [
+    "the",
+    "of",
+    "and",
+    "to",
+    "in",
+    "is",
+    "you",
+    "that",
+    "it",
+    "he",
+    "was",
+    "for",
+    "on",
+    "are",
+    "with",
+    "as",
+    "his",
+    "they",
+    "at",
+    "be",
+    "this",
+    "have",
+    "from",
+    "or",
+    "had",
+    "by",
+    "not",
+    "but",
+    "what",
+    "all",
+    "were",
+    "we",
+    "when",
+    "your",
+    "can",
+    "said",
+    "there",
+    "use",
+    "an",
+    "each",
+    "which",
+    "she",
+    "do",
+    "how",
+    "their",
+    "if",
+    "will",
+    "up",
+    "other",
+    "about",
+    "out",
+    "many",
+    "then",
+    "them",
+    "these",
+    "so",
+    "some",
+    "her",
+    "would",
+    "make",
+    "like",
+    "him",
+    "into",
+    "time",
+    "has",
+    "look",
+    "two",
+    "more",
+    "write",
+    "go",
+    "see",
+    "number",
+    "no",
+    "way",
+    "could",
+    "people",
+    "my",
+    "than",
+    "first",
+    "water",
+    "been",
+    "call",
+    "who",
+    "oil",
+    "its",
+    "now",
+    "find",
+    "long",
+    "down",
+    "day",
+    "did",
+    "get",
+    "come",
+    "made",
+    "may",
+    "part",
+]
+"""The background's words: among the most frequent of English."""
+
+_NETWORKS_KEPT = 32
 _FRAME = SHIFT / RATE
+_SLICE = 32
+"""Frames that are scored at once: keeps the densities of a slice in the cache."""
+_FIRST_LOOK, _LOOKS_EVERY, _LAST_LOOK = 70, 30, 260
+"""Frames after which a running utterance is searched for words that may stop a prompt."""
 
 
 class _Utterance:
@@ -30,17 +130,21 @@ class _Utterance:
         self.at = at
         self.front_end = FrontEnd()
         self.energies: list[Floats] = []
+        self.frames = 0
+        self.look_at = _FIRST_LOOK
+        self.spotted: set[str] = set()
 
 
 class KeywordMatcher:
-    """Token passing over a telephone-adapted English model, word lists compiled once and kept."""
+    """Token passing over the bundled model; word lists are compiled once and kept."""
 
-    def __init__(self, lexicon: Lexicon | None = None, telephone: channel.Telephone | None = None) -> None:
+    def __init__(self) -> None:
         """Raises :class:`~media.speech.model.ModelError`."""
-        self._telephone = telephone or channel.load()
-        self._model = self._telephone.adapt(model.load())
+        self._cepstra = channel.load().T.copy()
+        self._model = model.load()
         self._densities = Densities(self._model)
-        self._lexicon = lexicon or bundled()
+        self._lexicon: Lexicon = bundled()
+        self._common = [(word, self._lexicon.pronunciations(word)) for word in COMMON]
         self._networks: OrderedDict[tuple[str, ...], Network] = OrderedDict()
         self._utterances: dict[Key, _Utterance] = {}
         self.about = "numpy matcher over the US English model of PocketSphinx"
@@ -53,46 +157,52 @@ class KeywordMatcher:
     def audio(self, key: Key, pcm: bytes) -> list[Spotted]:
         """See :class:`media.speech.engine.Recogniser`."""
         utterance = self._utterances.get(key)
-        if utterance is not None:
-            utterance.energies.append(utterance.front_end.feed(np.frombuffer(pcm, "<i2")))
-        return []
+        if utterance is None or not utterance.network.words:
+            return []
+        energies = utterance.front_end.feed(np.frombuffer(pcm, "<i2"))
+        utterance.energies.append(energies)
+        utterance.frames += len(energies)
+        if not utterance.look_at <= utterance.frames <= _LAST_LOOK:
+            return []
+        utterance.look_at = utterance.frames + _LOOKS_EVERY
+        found = [word for word in decision.spotted(self._search(utterance)) if word.word not in utterance.spotted]
+        utterance.spotted.update(word.word for word in found)
+        return [Spotted(word.word, round(word.confidence, 2), utterance.at + word.end * _FRAME) for word in found]
 
     def end(self, key: Key) -> list[HeardWord]:
         """See :class:`media.speech.engine.Recogniser`."""
         utterance = self._utterances.pop(key, None)
-        if utterance is None or not utterance.energies:
+        if utterance is None or not utterance.frames:
             return []
         return [
             HeardWord(
-                segment.word,
-                round(segment.confidence, 2),
-                utterance.at + segment.start * _FRAME,
-                utterance.at + segment.end * _FRAME,
+                word.word,
+                round(word.confidence, 2),
+                utterance.at + word.start * _FRAME,
+                utterance.at + word.end * _FRAME,
             )
-            for segment in self._decode(utterance)
-            if segment.confidence >= ACCEPTED
+            for word in decision.said(self._search(utterance))
         ]
 
     def cancel(self, key: Key) -> None:
         """See :class:`media.speech.engine.Recogniser`."""
         self._utterances.pop(key, None)
 
-    def _decode(self, utterance: _Utterance) -> list[Segment]:
-        energies = np.concatenate(utterance.energies)
-        if len(energies) == 0:
-            return []
-        cepstra = (energies - energies.mean(axis=0)) @ self._telephone.cepstra.T
-        padded = np.pad(cepstra, ((SPAN, SPAN), (0, 0)), mode="edge")
+    def _search(self, utterance: _Utterance) -> Matcher:
+        cepstra = levelled(np.concatenate(utterance.energies)) @ self._cepstra
+        features = with_differences(np.pad(cepstra, ((SPAN, SPAN), (0, 0)), mode="edge"))
         matcher = Matcher(utterance.network)
-        matcher.feed(with_differences(padded))
-        return matcher.segments()
+        for start in range(0, len(features), _SLICE):
+            matcher.feed(features[start : start + _SLICE])
+        return matcher
 
     def _network(self, words: tuple[str, ...]) -> Network:
         if words in self._networks:
             self._networks.move_to_end(words)
         else:
-            spoken = [(word, self._lexicon.pronunciations(word)) for word in words]
-            self._networks[words] = Network(self._model, self._densities, spoken)
+            spoken = [(word, self._lexicon.spoken(word)) for word in words]
+            spoken = [(word, pronunciations) for word, pronunciations in spoken if pronunciations]
+            self._networks[words] = Network(self._model, self._densities, spoken, self._common)
             if len(self._networks) > _NETWORKS_KEPT:
                 self._networks.popitem(last=False)
         return self._networks[words]

@@ -1,14 +1,16 @@
-"""What can be said at a step, as chains of tied states: its words, silence, and a loop of all phones.
+"""What can be said at a step, as chains of tied states laid end to end in flat arrays.
 
-The loop of phones is the background: it explains any sound at all, a little worse than the
-right word explains itself. It is there twice: once beside the words, and once alone, so that
-every stretch of sound has a score that words had no part in.
+Three networks run side by side over the same sound. *Background*: silence, single phones and
+common words, which explain whatever is said. *Open*: the step's words among that background.
+And one word *alone*, between a lead and a tail of silence or noise. How much better a network
+with words explains the sound than the background is the evidence for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +19,33 @@ from media.speech.lexicon import Pronunciation
 from media.speech.model import BEGIN, END, INTERNAL, SINGLE, AcousticModel, Floats, Indices, Phones
 from media.speech.scoring import Densities, Scorer
 
-NEVER = np.float32(-1e30)
+Entries = Sequence[tuple[str, Sequence[Pronunciation]]]
 
-WORD_PENALTY = -8.0
+WORD_PENALTY = 0.0
 """Log probability of a word's beginning, against silence."""
-PHONE_PENALTY = -12.0
-"""Log probability of a phone's beginning in the background loop."""
+BACKGROUND_PENALTY = -12.0
+"""Log probability of the beginning of a phone or a common word of the background."""
+
+
+class Part(IntEnum):
+    """The parts of the networks; a token that leaves one may enter those that name it in :data:`SOURCES`."""
+
+    OPEN = 0
+    BACKGROUND = 1
+    LEAD = 2
+    ALONE = 3
+    TAIL = 4
+
+
+SOURCES = {
+    Part.OPEN: (Part.OPEN,),
+    Part.BACKGROUND: (Part.BACKGROUND,),
+    Part.LEAD: (Part.LEAD,),
+    Part.ALONE: (Part.LEAD,),
+    Part.TAIL: (Part.ALONE, Part.TAIL),
+}
+FIRST = frozenset(Part) - {Part.TAIL}
+"""Parts that an utterance may begin in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +54,9 @@ class Chain:
 
     senones: tuple[int, ...]
     phones: tuple[int, ...]
-    penalty: float
 
 
-def word_chain(phones: Phones, pronunciation: Pronunciation, penalty: float = WORD_PENALTY) -> Chain:
+def word_chain(phones: Phones, pronunciation: Pronunciation) -> Chain:
     """A word said on its own: its triphones between silences."""
     numbers = [phones.index(name) for name in pronunciation]
     senones: list[int] = []
@@ -43,51 +65,52 @@ def word_chain(phones: Phones, pronunciation: Pronunciation, penalty: float = WO
         alone = len(numbers) == 1
         position = SINGLE if alone else BEGIN if i == 0 else END if i == len(numbers) - 1 else INTERNAL
         senones += phones.triphone(phone, padded[i], padded[i + 2], position)
-    return Chain(tuple(senones), tuple(np.repeat(numbers, 3).tolist()), penalty)
+    return Chain(tuple(senones), tuple(phone for phone in numbers for _ in range(3)))
 
 
-def phone_chain(phones: Phones, phone: int, penalty: float) -> Chain:
+def phone_chain(phones: Phones, phone: int) -> Chain:
     """A phone without context."""
-    return Chain(phones.single(phone), (phone,) * 3, penalty)
+    return Chain(phones.single(phone), (phone,) * 3)
 
 
 class Network:
-    """Chains laid end to end in flat arrays. ``word[c]`` is the number of the word of chain ``c``, −1 for background.
+    """``part[p]``: the chains of a part, as a slice; ``word[c]``: number of the word of chain ``c``, -1 if of none."""
 
-    The first half of the chains is the decoding network, the rest (from chain ``background_from``)
-    the background alone.
-    """
-
-    def __init__(
-        self,
-        model: AcousticModel,
-        densities: Densities,
-        words: Sequence[tuple[str, Sequence[Pronunciation]]],
-    ) -> None:
+    def __init__(self, model: AcousticModel, densities: Densities, words: Entries, common: Entries = ()) -> None:
         phones = model.phones
         self.words = tuple(word for word, _ in words)
-        chains: list[Chain] = []
-        owner: list[int] = []
-        for number, (_, pronunciations) in enumerate(words):
-            for pronunciation in pronunciations:
-                chains.append(word_chain(phones, pronunciation))
-                owner.append(number)
-        background = [phone_chain(phones, phones.silence, 0.0)] + [
-            phone_chain(phones, phone, PHONE_PENALTY) for phone in range(len(phones.names)) if phone != phones.silence
+        said = {pronunciation for _, pronunciations in words for pronunciation in pronunciations}
+        chains = [
+            (number, word_chain(phones, pronunciation))
+            for number, (_, pronunciations) in enumerate(words)
+            for pronunciation in pronunciations
         ]
-        self.background_from = len(chains) + len(background)
-        chains += background * 2
-        self.word: npt.NDArray[np.int32] = np.array(owner + [-1] * (2 * len(background)), np.int32)
+        silence = (-1, phone_chain(phones, phones.silence), 0.0)
+        plain = [phone for phone in range(len(phones.names)) if phone != phones.silence]
+        noise = [(-1, phone_chain(phones, phone), BACKGROUND_PENALTY) for phone in plain]
+        # A common word that sounds like one of the step's would explain it away.
+        heard = [word_chain(phones, some[0]) for _, some in common if some and not said.intersection(some)]
+        background = [silence, *noise, *((-1, chain, BACKGROUND_PENALTY) for chain in heard)]
+        around = [silence, *((-1, phone_chain(phones, phone), BACKGROUND_PENALTY) for phone in phones.fillers())]
+        spoken = [(number, chain, WORD_PENALTY) for number, chain in chains]
+        parts = (spoken + background, background, around, spoken, around)
+        rows = [row for part in parts for row in part]
+        ends = np.cumsum([0, *map(len, parts)]).tolist()
+        self.part = {part: slice(ends[part], ends[part + 1]) for part in Part}
+        self.word: npt.NDArray[np.int32] = np.array([number for number, _, _ in rows], np.int32)
+        self.penalty: Floats = np.array([penalty for _, _, penalty in rows], np.float32)
+        self._lay_out(model, densities, [chain for _, chain, _ in rows])
+
+    def _lay_out(self, model: AcousticModel, densities: Densities, chains: Sequence[Chain]) -> None:
         lengths = np.array([len(chain.senones) for chain in chains])
         self.last: npt.NDArray[np.intp] = np.cumsum(lengths) - 1
         self.first: npt.NDArray[np.intp] = self.last - lengths + 1
-        self.penalty: Floats = np.array([chain.penalty for chain in chains], np.float32)
         senones = np.array([senone for chain in chains for senone in chain.senones], np.int32)
         owners = np.array([phone for chain in chains for phone in chain.phones])
-        place = np.arange(len(senones)) - np.repeat(self.first, lengths)
-        # Every phone has three states: a word's state is its phone's first, second or third.
-        self.stay: Floats = model.transitions[owners, place % 3, place % 3]
-        self.leave: Floats = model.transitions[owners, place % 3, place % 3 + 1]
+        # Every phone has three states: a chain's state is its phone's first, second or third.
+        third = (np.arange(len(senones)) - np.repeat(self.first, lengths)) % 3
+        self.stay: Floats = model.transitions[owners, third, third]
+        self.leave: Floats = model.transitions[owners, third, third + 1]
         self._scorer = Scorer(model, densities, senones)
         self._columns: Indices = self._scorer.column(senones)
 
