@@ -119,8 +119,9 @@ def show_findings(findings: tuple[Finding, ...], console: Console) -> None:
     colours = {"error": "red", "warning": "yellow", "info": "cyan"}
     for finding in findings:
         hint = f" [dim]({escape(printable(finding.hint))})[/dim]" if finding.hint else ""
+        where = escape(printable(finding.where or "the document"))
         console.print(
-            f"[{colours[finding.severity]}]{finding.severity}[/]  {escape(printable(finding.where or 'the document'))}: "
+            f"[{colours[finding.severity]}]{finding.severity}[/]  {where}: "
             f"{escape(printable(finding.message))}{hint} [dim]{finding.code}[/dim]"
         )
 

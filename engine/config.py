@@ -383,21 +383,6 @@ class Config(BaseSettings):
         """The environment comes before the file, whose content :func:`load` passes in."""
         return env_settings, init_settings
 
-    def number_for(self, dialled: str) -> NumberConfig | None:
-        """What ``dialled`` does: the exact number, else the longest prefix, else ``*``, else ``None``."""
-        number = plain_number(dialled)
-        best: NumberConfig | None = None
-        for each in self.numbers:
-            if each.number == number:
-                return each
-            if (
-                each.number.endswith("*")
-                and number.startswith(each.number[:-1])
-                and (best is None or len(each.number) > len(best.number))
-            ):
-                best = each
-        return best
-
     def shown(self) -> dict[str, Any]:
         """The configuration in effect, as plain data, with its secrets masked."""
         data: dict[str, Any] = self.model_dump(mode="json", by_alias=True)

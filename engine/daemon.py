@@ -24,7 +24,7 @@ from engine.calls.flowbook import FlowBook, FlowError
 from engine.calls.media import MediaError, MediaPool
 from engine.calls.prompts import PromptMaker
 from engine.calls.recogniser import RecogniserError, RecogniserProcess
-from engine.calls.recovery import close_unfinished
+from engine.calls.recovery import Recovery
 from engine.calls.supervisor import Limits
 from engine.calls.switch import Switch
 from engine.config import Config, ConfigError
@@ -139,16 +139,18 @@ class Daemon:
             pool=self.pool,
             limits_for=self._limits_for,
             append=self.journal.append,
+            backlog=lambda: self.journal.backlog,
             pump=self.transport.pump,
         )
         self._background(trunks.keep_resolving())
         self._background(self._heartbeat())
 
+        self.recovery = Recovery(self.journal.append, self._say_bye)
         self.web = WebServer(make_app(self), config.http)
         await self.web.start()
         self._stack.push_async_callback(self.web.close)
         await self.transport.listen(config.sip.listen)
-        close_unfinished(self.journal.unfinished_calls(), self.journal.append, self._say_bye)
+        self.recovery.begin(self.journal.unfinished_calls())
         self.registrations = Registrations(self.transport, config.trunks)
         self.registrations.start()
         log.info(
@@ -224,7 +226,7 @@ class Daemon:
             case events.RegistrationChanged():
                 self.registrations.changed(event)
             case events.ByeFinished(call_id=call_id, status=status):
-                log.info("bye_after_restart", sip_call_id=call_id, status=status)
+                self.recovery.bye_finished(call_id, status)
             case events.DeviceChanged(name=name, contact=contact):
                 log.info("device_registered" if contact else "device_gone", device=name, contact=contact)
             case events.OptionsAnswered():
@@ -232,8 +234,8 @@ class Daemon:
             case _:
                 self.switch.take(event)
 
-    def _say_bye(self, history: CallHistory) -> None:
-        self.transport.resume_bye(history.dialog or {}, "the server was restarted")
+    def _say_bye(self, history: CallHistory) -> bool:
+        return self.transport.resume_bye(history.dialog or {}, "the server was restarted")
 
     def _limits_for(self, session: Session) -> Limits:
         """Limits of a call, and the addresses of its media: those that its signalling came over, or as configured."""

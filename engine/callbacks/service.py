@@ -31,6 +31,7 @@ class CallbackService:
     """The way of everything that happened: journal → database → the customer's web server."""
 
     def __init__(self, journal: Journal, store_url: str, config: CallbackConfig, fetcher: Fetcher) -> None:
+        self._journal = journal
         self._store = Store(store_url)
         self._outbox = Outbox(self._store, http_sender(fetcher, config.timeout), keep=config.keep)
         self._writer = Writer(journal, self._store, on_deliveries=self._outbox.wake)
@@ -73,4 +74,7 @@ class CallbackService:
         yield "ivrea_callbacks_failed_attempts", "Attempts that failed.", {}, outbox.failed_attempts
         yield "ivrea_callbacks_dead", "Callbacks given up.", {}, outbox.dead
         yield "ivrea_store_records", "Journal records stored.", {}, writer.records
+        yield "ivrea_store_refused", "Records that the database does not take, kept in a file.", {}, writer.refused
+        yield "ivrea_store_torn", "Journal lines cut short by a kill.", {}, writer.torn
+        yield "ivrea_journal_dropped", "Records lost for good.", {}, self._journal.counters.dropped
         yield "ivrea_store_failures", "Attempts to store that failed.", {}, writer.failures

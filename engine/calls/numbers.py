@@ -6,21 +6,12 @@ into numbers are taken out on both sides before they are compared.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
-from urllib.parse import unquote
+
+from engine.addresses import plain_number
 
 Entry = TypeVar("Entry")
-
-_NUMBER = re.compile(r"\+?[\d\s().\-/]+\*?")
-_SEPARATORS = re.compile(r"[\s().\-/]")
-
-
-def normalise(number: str) -> str:
-    """``+39 (010) 12-34`` → ``+390101234``; names that are not numbers only lose their escapes."""
-    number = unquote(number).strip()
-    return _SEPARATORS.sub("", number) if _NUMBER.fullmatch(number) else number
 
 
 class NumberPlan(Generic[Entry]):
@@ -30,7 +21,7 @@ class NumberPlan(Generic[Entry]):
         exact: dict[str, Entry] = {}
         prefixes: dict[str, Entry] = {}
         for pattern, entry in entries:
-            number = normalise(pattern)
+            number = plain_number(pattern)
             table, key = (prefixes, number[:-1]) if number.endswith("*") else (exact, number)
             if key in table:
                 raise ValueError(f"number {pattern!r} is configured twice")
@@ -40,7 +31,7 @@ class NumberPlan(Generic[Entry]):
 
     def find(self, number: str) -> Entry | None:
         """What ``number`` (the user part of a Request-URI or of To) leads to."""
-        number = normalise(number)
+        number = plain_number(number)
         if number in self.exact:
             return self.exact[number]
         return next((entry for prefix, entry in self.prefixes.items() if number.startswith(prefix)), None)

@@ -2,7 +2,8 @@
 
 For every call that the journal knows as begun and not as ended, the next start sends the BYE in
 the dialog that was journalled at the answer, tells ``close`` to every URL that the call had
-reached and that was not told yet, and puts the end down.
+reached and that was not told yet, and puts the end down once the BYE is done: until then another
+kill finds the call unfinished again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from engine.callbacks import records
 from engine.log import get_logger
+from flows.call import Entered
 from flows.events import Narrator
 
 log = get_logger(__name__)
@@ -18,22 +20,45 @@ log = get_logger(__name__)
 REASON = "the server was killed while the call was running"
 
 
-def close_unfinished(
-    histories: Sequence[records.CallHistory],
-    append: Callable[[records.Record], None],
-    say_bye: Callable[[records.CallHistory], None],
-) -> int:
-    """Give every history its end. Returns how many there were."""
-    for history in histories:
-        if history.dialog is not None:
-            say_bye(history)
-        started, answered, at = history.started, history.answered, history.last_known
+class Recovery:
+    """Unfinished calls of an earlier life, and what is still owed to each."""
+
+    def __init__(
+        self, append: Callable[[records.Record], None], say_bye: Callable[[records.CallHistory], bool]
+    ) -> None:
+        """``say_bye`` sends the BYE of a history's dialog; whether that could be done."""
+        self._append = append
+        self._say_bye = say_bye
+        self._waiting: dict[str, list[records.CallHistory]] = {}
+
+    def begin(self, histories: Sequence[records.CallHistory]) -> None:
+        """Tell every missing ``close`` and send every BYE. A call is put down as finished when its BYE is done."""
+        for history in histories:
+            started, answered = history.started, history.answered
+            narrator = Narrator.restore(history.call, started.caller, started.callee, history.flow_notes())
+            for callback in narrator.close(answered.at if answered is not None else None, history.last_known):
+                note = records.note_to_data(callback)
+                self._append(records.Noted(history.last_known, call=history.call, note=note))
+            if history.dialog and self._say_bye(history):
+                self._waiting.setdefault(started.sip_call_id, []).append(history)
+            else:
+                self._finish(history, narrator.path)
+
+    def bye_finished(self, sip_call_id: str, status: int) -> None:
+        """The peer knows now, or does not answer: the call is over either way."""
+        for history in self._waiting.pop(sip_call_id, []):
+            log.info("bye_after_restart", call_id=history.call, status=status)
+            self._finish(history, path_of(history))
+
+    def _finish(self, history: records.CallHistory, path: str) -> None:
+        at, answered = history.last_known, history.answered
         duration = max(at - answered.at, 0.0) if answered is not None else 0.0
-        notes = history.flow_notes()
-        narrator = Narrator.restore(history.call, started.caller, started.callee, notes)
-        for callback in narrator.close(answered.at if answered is not None else None, at):
-            append(records.Noted(at, call=history.call, note=records.note_to_data(callback)))
-        path = narrator.path
-        append(records.CallFinished(at, call=history.call, by="error", reason=REASON, path=path, duration=duration))
+        self._append(
+            records.CallFinished(at, call=history.call, by="error", reason=REASON, path=path, duration=duration)
+        )
         log.info("call ended", call_id=history.call, how=REASON, by="error", path=path, duration=round(duration, 2))
-    return len(histories)
+
+
+def path_of(history: records.CallHistory) -> str:
+    """Where the call was when it was last heard of."""
+    return next((note.path for note in reversed(history.flow_notes()) if isinstance(note, Entered)), "")

@@ -219,7 +219,12 @@ class CallSupervisor:
         if self._recorded is not None:
             stream.send(protocol.StopRecord(stream.number))
             try:
-                await asyncio.wait_for(asyncio.shield(self._recorded), RECORDING_PATIENCE)
+                done = await asyncio.wait_for(asyncio.shield(self._recorded), RECORDING_PATIENCE)
+                self._append(
+                    records.RecordingFinished(
+                        time.time(), call=self.id, path=done.path, seconds=done.seconds, lost=done.lost
+                    )
+                )
             except TimeoutError:
                 self._log.error("recording_not_completed", path=str(self._recording))
         self.stats = await stream.close()

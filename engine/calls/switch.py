@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from engine.callbacks import records
 from engine.calls.admission import NumberFrom, Source, TrunkBook
 from engine.calls.media import MediaPool
 from engine.calls.numbers import NumberPlan
 from engine.calls.supervisor import CallPlan, CallSupervisor, Limits
 from engine.log import get_logger
 from engine.sip import events
+from engine.sip.message import Request
 from engine.sip.registrar import Registrar
 from engine.sip.server import IncomingSession
 
@@ -45,7 +47,8 @@ class Switch:
         max_calls: int,
         pool: MediaPool,
         limits_for: Callable[[IncomingSession], Limits],
-        append: Callable[..., None],
+        append: Callable[[records.Record], None],
+        backlog: Callable[[], int],
         pump: Callable[[], None],
     ) -> None:
         self.plan = plan
@@ -59,6 +62,7 @@ class Switch:
         self._pool = pool
         self._limits_for = limits_for
         self._append = append
+        self._backlog = backlog
         self._pump = pump
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -93,6 +97,12 @@ class Switch:
         self.counters.offered += 1
         if self.draining:
             self._refuse(session, 503, "draining", retry_after=DRAIN_RETRY_AFTER)
+            return
+        if self._backlog():  # the disk takes nothing: what would happen on the call could be lost
+            self._refuse(session, 503, "journal cannot be written", retry_after=DRAIN_RETRY_AFTER)
+            return
+        if not accepts_sdp(session.request):
+            self._refuse(session, 406, "no session descriptions accepted")
             return
         source = self._source(session)
         if source is None:
@@ -189,6 +199,14 @@ class Switch:
             call.call.end("limit", reason)
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+
+def accepts_sdp(request: Request) -> bool:
+    """Whether an Accept header, if there is one, lets us answer with SDP (RFC 3261 20.1; absent means it does)."""
+    if not request.headers.all("Accept"):
+        return True
+    ranges = {token.partition(";")[0].strip().lower() for token in request.headers.tokens("Accept")}
+    return bool(ranges & {"application/sdp", "application/*", "*/*"})
 
 
 def dialled(session: IncomingSession, number_from: NumberFrom) -> str:

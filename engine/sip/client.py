@@ -194,7 +194,7 @@ class OutgoingSession(Session):
         if self._cancelled:
             return
         self._cancelled = True
-        invite, flow = self._exchange.request, self._exchange.transaction.flow
+        invite, transaction = self._exchange.request, self._exchange.transaction
         headers = Headers()
         for name in ("Via", "From", "To", "Call-ID"):
             headers.add(name, invite.headers.get(name) or "")
@@ -204,7 +204,8 @@ class OutgoingSession(Session):
             headers.add("Route", route)
         if self._cancel_reason:
             headers.add("Reason", write_reason(self._cancel_reason))
-        NonInviteClient(self.core, Request("CANCEL", invite.uri, headers), flow, _Nobody(), now)
+        cancel = Request("CANCEL", invite.uri, headers)
+        NonInviteClient(self.core, transaction.key[0], cancel, transaction.flow, _Nobody(), now)  # the INVITE's branch
         # 9.1: without a final response within 64*T1 the INVITE counts as cancelled.
         self._patience = self.core.queue.at(now + self.core.timing.transaction, self._out_of_patience)
 

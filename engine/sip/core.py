@@ -94,10 +94,10 @@ class Core:
 
     # --- headers ------------------------------------------------------------------------
 
-    def host_port(self, flow: Flow) -> tuple[str, int]:
-        """How the peer on ``flow`` reaches us; an IPv6 address in brackets."""
+    def host_port(self, flow: Flow) -> tuple[str, int | None]:
+        """How the peer on ``flow`` reaches us; an IPv6 address in brackets. No port: the transport's own."""
         host, port = self._contact_host(flow)
-        return (f"[{host}]" if ":" in host and not host.startswith("[") else host), port
+        return (f"[{host}]" if ":" in host and not host.startswith("[") else host), port or None
 
     def contact(self, flow: Flow, user: str | None = None) -> str:
         """Our Contact value towards ``flow``."""
@@ -126,17 +126,18 @@ class Core:
 
     # --- requests -----------------------------------------------------------------------
 
-    def add_via(self, request: Request, flow: Flow, branch: str | None = None) -> None:
-        """Put our Via on top, with a branch of its own and asking for symmetric responses (RFC 3581)."""
-        branch = branch or MAGIC_COOKIE + self.token()
+    def add_via(self, request: Request, flow: Flow) -> str:
+        """Put our Via on top, asking for symmetric responses (RFC 3581); its branch, which is a new one."""
+        branch = MAGIC_COOKIE + self.token()
         host, port = self.host_port(flow)
-        via = f"SIP/2.0/{flow.transport.upper()} {host}:{port};rport;branch={branch}"
-        request.headers.insert_first("Via", via)
+        sent_by = host if port is None else f"{host}:{port}"
+        request.headers.insert_first("Via", f"SIP/2.0/{flow.transport.upper()} {sent_by};rport;branch={branch}")
+        return branch
 
     def send(self, request: Request, flow: Flow, user: ClientUser, now: float) -> ClientTransaction:
         """Send ``request``, which has no Via yet, in a transaction of its own."""
-        self.add_via(request, flow)
+        branch = self.add_via(request, flow)
         if self.user_agent:
             request.headers.set("User-Agent", self.user_agent)
         machine = InviteClient if request.method == "INVITE" else NonInviteClient
-        return machine(self, request, flow, user, now)
+        return machine(self, branch, request, flow, user, now)

@@ -1,6 +1,6 @@
 """What becomes of a message that came in: the transaction it belongs to, the dialog, or a refusal of our own.
 
-RFC 3261 8.2 (UAS behaviour outside of dialogs), 12.2.2, 17.1.3 and 17.2.3 (matching), 18.1.2.
+RFC 3261 8.2 (UAS behaviour outside of dialogs), 12.2.2, 17.1.3 and 17.2.3 (matching).
 """
 
 from __future__ import annotations
@@ -50,9 +50,6 @@ class Reception:
 
     def response(self, response: Response, flow: Flow, now: float) -> None:
         core = self._core
-        if len(response.vias) != 1:
-            core.counters.dropped += 1  # 8.1.3.3: misrouted
-            return
         client = core.clients.get((response.via.branch, response.cseq.method))
         if client is None:
             core.counters.strays += 1

@@ -249,8 +249,7 @@ class Session:
         q850, text = read_reason(request.headers)
         self._abort_invite(now)
         self._finish("remote", 200, text, now, q850)
-        if self._bye is None:
-            self._close()
+        self._close()
 
     def _on_info(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         if request.headers.get("Info-Package") is not None:

@@ -168,11 +168,7 @@ class InviteServer(ServerTransaction):
         self._timer_end: Timer | None = None
 
     def respond(self, response: Response, now: float) -> None:
-        """Send ``response``; a 2xx may be sent again while Accepted, its repeats are the user's to time."""
         status = response.status
-        if self.state == "accepted" and 200 <= status < 300:
-            self._send(response)
-            return
         if self.state != "proceeding":
             return
         self._send(response)
@@ -189,7 +185,7 @@ class InviteServer(ServerTransaction):
         self._timer_end = queue.at(now + timing.transaction, self._unacknowledged)  # timer H
 
     def resend(self) -> None:
-        """Send the last response again: a 2xx that was not acknowledged yet (RFC 3261 13.3.1.4)."""
+        """Send the last response again, when its user says so: a 2xx without ACK (RFC 3261 13.3.1.4), a ringing."""
         if self._last is not None and self.state in {"proceeding", "accepted"}:
             self._host.counters.retransmissions_sent += 1
             self._host.transmit(self.flow, self._last)
@@ -231,12 +227,14 @@ class InviteServer(ServerTransaction):
 
 
 class ClientTransaction:
-    """What both client machines share: the request on its way, timers for repeating it and for giving up."""
+    """What both client machines share: the request on its way, timers for repeating it and for giving up.
+
+    ``request`` has its Via, whose branch is ``branch``.
+    """
 
     __slots__ = ("_data", "_give_up", "_host", "_interval", "_repeat_timer", "flow", "key", "request", "state", "user")
 
-    def __init__(self, host: Host, request: Request, flow: Flow, user: ClientUser, now: float) -> None:
-        branch = request.via.branch
+    def __init__(self, host: Host, branch: str, request: Request, flow: Flow, user: ClientUser, now: float) -> None:
         self._host = host
         self._data = request.encode()
         self._interval = host.timing.t1
@@ -336,8 +334,8 @@ class InviteClient(ClientTransaction):
 
     __slots__ = ("_ack",)
 
-    def __init__(self, host: Host, request: Request, flow: Flow, user: ClientUser, now: float) -> None:
-        super().__init__(host, request, flow, user, now)
+    def __init__(self, host: Host, branch: str, request: Request, flow: Flow, user: ClientUser, now: float) -> None:
+        super().__init__(host, branch, request, flow, user, now)
         self.state = "calling"
         self._ack: bytes | None = None
 

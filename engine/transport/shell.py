@@ -353,13 +353,18 @@ class SipTransport:
 
     # --- for the daemon -----------------------------------------------------------------
 
-    def resume_bye(self, dialog: Mapping[str, Any], reason: str) -> None:
-        """Hang up in a dialog of a former run, as it was journalled; one that is damaged is left, and logged."""
+    def resume_bye(self, dialog: Mapping[str, Any], reason: str) -> bool:
+        """Hang up in a dialog of a former run, as it was journalled; false for one that is damaged.
+
+        :class:`~engine.sip.events.ByeFinished` follows.
+        """
         try:
             self.endpoint.resume_bye(msgspec.convert(dialog, SavedDialog), reason, self._loop.time())
         except ValueError as error:  # msgspec.ValidationError is one
             log.warning("saved_dialog_damaged", error=str(error))
+            return False
         self.pump()
+        return True
 
     def counts(self) -> Iterator[tuple[str, int]]:
         """Name and value of all that is counted here and in the endpoint."""

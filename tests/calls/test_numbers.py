@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.calls.numbers import NumberPlan, normalise
+from engine.calls.numbers import NumberPlan
 
 
 def test_exact_then_longest_prefix_then_star():
@@ -20,17 +20,29 @@ def test_nothing_found():
 
 
 @pytest.mark.parametrize(
-    ("written", "compared"),
+    ("dialled", "expected"),
     [
-        ("+39 (010) 12-34", "+390101234"),
-        ("010.12/34", "0101234"),
-        ("%2B3912", "+3912"),
-        ("jean-luc", "jean-luc"),
-        ("007", "007"),
+        ("1000", "exact"),
+        ("10-00", "exact"),
+        ("+39 1 5", "short"),
+        ("+39112", "long"),
+        ("0039", "any"),
+        ("", "any"),
+        ("*", "any"),
+        ("1000*", "any"),
     ],
 )
-def test_separators(written: str, compared: str):
-    assert normalise(written) == compared
+def test_numbers_exact_then_longest_prefix_then_star(dialled: str, expected: str) -> None:
+    table = {"*": "any", "+391*": "short", "+3911*": "long", "1000": "exact"}
+    assert NumberPlan(table.items()).find(dialled) == expected
+
+
+def test_separators_do_not_count_on_either_side():
+    plan = NumberPlan([("+39 (010) 12-34", "bank"), ("jean-luc", "captain"), ("007", "agent")])
+    assert plan.find("+390101234") == "bank"
+    assert plan.find("+39-010.12 34") == "bank"
+    assert plan.find("jean-luc") == "captain"
+    assert plan.find("7") is None
 
 
 def test_twice_is_an_error():

@@ -219,28 +219,6 @@ def test_the_file_in_the_current_folder_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dialled", "expected"),
-    [
-        ("1000", "exact"),
-        ("10-00", "exact"),
-        ("+39 1 5", "short"),
-        ("+39112", "long"),
-        ("0039", "any"),
-        ("", "any"),
-        ("*", "any"),
-        ("1000*", "any"),
-    ],
-)
-def test_numbers_exact_then_longest_prefix_then_star(dialled: str, expected: str) -> None:
-    table = {"*": "any", "+391*": "short", "+3911*": "long", "1000": "exact"}
-    numbers = tuple(NumberConfig(number=number, flow=flow) for number, flow in table.items())
-    found = Config(numbers=numbers).number_for(dialled)
-    assert found is not None
-    assert found.flow == expected
-    assert Config(numbers=numbers[1:]).number_for("77") is None
-
-
-@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("host", ("host", 5060)),

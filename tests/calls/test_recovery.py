@@ -1,0 +1,99 @@
+"""What the next start makes of calls that a killed process left behind."""
+
+from __future__ import annotations
+
+from engine.callbacks import records
+from engine.calls.recovery import REASON, Recovery
+from flows.call import Callback, Entered, Note, Subscribed
+
+URL = "http://127.0.0.1/hook"
+DIALOG = {"call_id": "sip-1"}
+
+
+def history(*notes: Note, answered: bool = True, dialog: bool = True) -> records.CallHistory:
+    made = records.CallHistory(
+        records.CallStarted(100.0, call="c1", caller="+39", callee="1000", sip_call_id="sip-1"),
+        answered=records.CallAnswered(101.0, call="c1", dialog=DIALOG) if answered else None,
+        dialog=DIALOG if answered and dialog else None,
+        last_known=109.9,
+    )
+    made.notes = [records.Noted(102.0, call="c1", note=records.note_to_data(note)) for note in notes]
+    return made
+
+
+class House:
+    def __init__(self, *, bye: bool = True) -> None:
+        self.journal: list[records.Record] = []
+        self.byes: list[str] = []
+        self._bye = bye
+        self.recovery = Recovery(self.journal.append, self._say_bye)
+
+    def _say_bye(self, past: records.CallHistory) -> bool:
+        self.byes.append(past.call)
+        return self._bye
+
+    def closes(self) -> list[Callback]:
+        notes = [records.note_from_data(record.note) for record in self.journal if isinstance(record, records.Noted)]
+        return [note for note in notes if isinstance(note, Callback)]
+
+    def finished(self) -> list[records.CallFinished]:
+        return [record for record in self.journal if isinstance(record, records.CallFinished)]
+
+
+def opened(seq: int, event: str = "open") -> Callback:
+    return Callback(URL, {"e": event, "seq": str(seq)})
+
+
+def test_the_close_is_told_at_once_and_the_end_after_the_bye():
+    house = House()
+    house.recovery.begin(
+        [history(Subscribed(URL), Entered("", "1"), opened(1), Entered("yes", "2"), opened(2, "tree"))]
+    )
+    assert house.byes == ["c1"]
+    [close] = house.closes()
+    assert close.url == URL
+    assert dict(close.params) == {
+        "e": "close",
+        "path": "yes",
+        "from": "+39",
+        "to": "1000",
+        "id": "c1",
+        "answered": "true",
+        "duration": "8",
+        "seq": "3",
+    }
+    assert house.finished() == []
+    house.recovery.bye_finished("sip-1", 200)
+    house.recovery.bye_finished("sip-1", 200)
+    [end] = house.finished()
+    assert (end.by, end.reason, end.path) == ("error", REASON, "yes")
+    assert abs(end.duration - 8.9) < 1e-6
+
+
+def test_a_second_kill_before_the_bye_is_done_tells_no_second_close():
+    first = House()
+    past = history(Subscribed(URL), opened(1))
+    first.recovery.begin([past])
+    past.notes += [record for record in first.journal if isinstance(record, records.Noted)]
+    second = House()
+    second.recovery.begin([past])
+    assert second.byes == ["c1"]
+    assert second.closes() == []
+    second.recovery.bye_finished("sip-1", 481)
+    assert len(second.finished()) == 1
+
+
+def test_a_call_that_was_never_answered_gets_no_bye_and_a_close_without_answered():
+    house = House()
+    house.recovery.begin([history(Subscribed(URL), answered=False)])
+    assert house.byes == []
+    [close] = house.closes()
+    assert "answered" not in close.params
+    assert close.params["duration"] == "0"
+    assert house.finished()[0].duration == 0.0
+
+
+def test_a_damaged_dialog_does_not_keep_the_call_open():
+    house = House(bye=False)
+    house.recovery.begin([history()])
+    assert len(house.finished()) == 1
