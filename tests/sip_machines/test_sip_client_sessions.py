@@ -8,6 +8,7 @@ from sip_network import ALICE, ANSWER, BOB, CAROL, OFFER, Network, Peer, Phone
 from engine.sip.client import MAX_FORKS
 from engine.sip.digest import Challenger, Credentials
 from engine.sip.events import Answered, Ended, Event, Invited, Progressed, Refused
+from engine.sip.flow import Flow
 from engine.sip.message import Request
 from engine.sip.uri import Address
 
@@ -161,7 +162,9 @@ def test_answer_crossing_the_cancel(network: Network, alice: Phone, peer: Peer) 
     peer.reply(invite, 200, body=ANSWER)
     network.run(0.1)
     assert [m.method for m in peer.inbox if isinstance(m, Request)] == ["INVITE", "CANCEL", "ACK", "BYE"]
-    assert peer.requests("BYE")[0].to.tag == "peer"
+    bye = peer.requests("BYE")[0]
+    assert bye.to.tag == "peer"
+    assert bye.headers.get("Reason") == 'SIP;cause=200;text="gave up"'
     peer.reply(peer.requests("CANCEL")[0], 200)
     peer.reply(invite, 200, body=ANSWER)  # the ACK was late
     network.run(0.1)
@@ -343,6 +346,34 @@ def test_challenge_after_the_call_was_cancelled(network: Network, alice: Phone, 
     network.run(1)
     assert len(peer.requests("INVITE")) == 1
     assert finished(network, alice) == [("local", 487)]
+
+
+# --- flows ------------------------------------------------------------------------------------
+
+
+def test_what_follows_goes_where_the_answer_came_from(alice: Phone) -> None:
+    """The INVITE went to a name, over a connection that was yet to be made."""
+    endpoint = alice.endpoint
+    session = alice.call(("trunk.example.com", 5060), flow=Flow("tcp", (ALICE[0], 0), ("trunk.example.com", 5060)))
+    invite = alice.network.trace[0].message
+    assert isinstance(invite, Request)
+    answer = invite.response(200, to_tag="x")
+    answer.headers.add("Contact", "<sip:bob@192.0.2.2;transport=tcp>")
+    made = Flow("tcp", (ALICE[0], 41000), BOB, 12)
+    endpoint.receive_message(answer, made, alice.now)
+    assert [flow for flow, _ in endpoint.outgoing()] == [made]
+    session.bye(alice.now)
+    assert [flow for flow, _ in endpoint.outgoing()] == [made]
+    assert session.save().remote_address == BOB
+
+
+def test_refusal_of_another_port_is_acknowledged_where_the_invite_went(alice: Phone) -> None:
+    endpoint = alice.endpoint
+    alice.call(BOB)
+    invite = alice.network.trace[0].message
+    assert isinstance(invite, Request)
+    endpoint.receive_message(invite.response(486, to_tag="x"), alice.flow((BOB[0], 49999)), alice.now)
+    assert [flow.remote for flow, _ in endpoint.outgoing()] == [BOB]
 
 
 # --- what callees do --------------------------------------------------------------------------

@@ -173,6 +173,12 @@ def test_patience_grows_and_is_bounded(network: Network, alice: Phone, peer: Pee
     accept(peer, latest(network, peer))
     peer.reply(latest(network, peer), 403)  # long answered: nothing comes of it
     assert registration.registered
+    network.run(3240)
+    peer.reply(latest(network, peer), 500)
+    network.run(0.1)
+    event = alice.last(RegistrationChanged)
+    assert event.retry_at is not None
+    assert event.retry_at - network.now <= 30  # after a success, patience begins anew
 
 
 def test_registrar_that_does_not_answer(network: Network, alice: Phone, peer: Peer, registration) -> None:

@@ -16,12 +16,13 @@ class Caller(Peer):
 
     def request(
         self, method: str, cseq: int, *, to_tag: str = "", body: bytes = b"", content_type: str = "application/sdp",
-        branch: str = "", headers: tuple[tuple[str, str], ...] = (), uri: str = "sip:alice@192.0.2.1",
+        from_tag: str = "b", branch: str = "", headers: tuple[tuple[str, str], ...] = (),
+        uri: str = "sip:alice@192.0.2.1",
     ) -> None:  # fmt: skip
         fields = Headers()
         branch = branch or f"z9hG4bK{method}{cseq}"
         fields.add("Via", f"SIP/2.0/UDP {self.host[0]}:{self.host[1]};branch={branch}")
-        fields.add("From", "<sip:bob@example.com>;tag=b")
+        fields.add("From", f"<sip:bob@example.com>;tag={from_tag}")
         fields.add("To", "<sip:alice@example.com>" + (f";tag={to_tag}" if to_tag else ""))
         fields.add("Call-ID", "c1")
         fields.add("CSeq", f"{cseq} {method}")
@@ -129,6 +130,7 @@ def test_ack_of_another_cseq_or_tag_acknowledges_nothing(network: Network, alice
     alice.do(lambda now: session.accept(ANSWER, now))
     caller.request("ACK", 2, to_tag=session.local_tag)
     caller.request("ACK", 1, to_tag="other")
+    caller.request("ACK", 1, to_tag=session.local_tag, from_tag="other")
     assert not session.acknowledged
 
 
