@@ -125,12 +125,12 @@ class Phone:
         self.number = self.user
         uri = f"sip:{self._server_host}:{self.sip.server[1]}"
         contact = [f"Expires: {expires}"]
-        wanted = self._final("REGISTER")
-        answer = transact(self.sip, self.request("REGISTER", uri=uri, extra=contact), wanted)
+        text = self.request("REGISTER", uri=uri, extra=contact)
+        answer = transact(self.sip, text, self._final("REGISTER"))
         if answer.status == 401:
             proof = digest(answer.get("www-authenticate"), "REGISTER", uri, self.user, self.password)
-            again = self.request("REGISTER", uri=uri, extra=[*contact, f"Authorization: {proof}"])
-            answer = transact(self.sip, again, self._final("REGISTER"))
+            text = self.request("REGISTER", uri=uri, extra=[*contact, f"Authorization: {proof}"])
+            answer = transact(self.sip, text, self._final("REGISTER"))
         return answer
 
     def start_invite(self, number: str, *, offer: str | None = None) -> str:
