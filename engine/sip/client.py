@@ -94,7 +94,7 @@ class OutgoingSession(Session):
         if self._ended or response.status == 100:
             return
         if response.to.tag and self._dialog is None:
-            self._dialog = self._dialog_of(response)
+            self._use(self._dialog_of(response))
         self.state = "early"
         sdp = readable_description(response)
         self.core.emit(Progressed(self, response.status, response.reason, sdp))
@@ -118,11 +118,11 @@ class OutgoingSession(Session):
 
     def _accepted(self, response: Response, now: float) -> None:
         self._stop_waiting()
-        self._dialog = self._dialog_of(response)  # the route set is that of the 2xx (13.2.2.4)
+        self._use(self._dialog_of(response))  # the route set is that of the 2xx (13.2.2.4)
         sdp = readable_description(response)
         if self._offered or sdp is None:
             self.state = "confirmed"
-            self._acknowledge(self._dialog, None)
+            self._acknowledge(self.dialog, None)
         else:
             self.state = "answered"
         self.core.emit(Answered(self, sdp))
@@ -142,8 +142,8 @@ class OutgoingSession(Session):
     def _too_late(self, response: Response, now: float) -> None:
         """A 2xx crossed our CANCEL: the call is up, and has to be hung up (9.1)."""
         self._stop_waiting()
-        self._dialog = self._dialog_of(response)
-        self._acknowledge(self._dialog, None)
+        self._use(self._dialog_of(response))
+        self._acknowledge(self.dialog, None)
         self._leave(now, self._cancel_reason or "")
 
     def _decline(self, response: Response, now: float) -> None:

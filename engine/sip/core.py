@@ -8,7 +8,7 @@ from random import Random
 from typing import Protocol
 
 from engine.sip.events import Event
-from engine.sip.flow import Flow
+from engine.sip.flow import Flow, Links
 from engine.sip.guard import Guard
 from engine.sip.message import Request, Response
 from engine.sip.timers import TimerQueue, Timers
@@ -42,9 +42,6 @@ class DialogOwner(Protocol):
     def on_ack(self, ack: Request, now: float) -> None:
         """An ACK for a 2xx."""
 
-    def on_connection_lost(self, flow: Flow) -> None:
-        """A connection that the dialog may use is gone."""
-
 
 class Core:
     """The shared state of an endpoint."""
@@ -57,6 +54,7 @@ class Core:
         self.timing = timing
         self.guard = guard
         self.queue = TimerQueue()
+        self.links = Links()
         self.counters = Counters()
         self.servers: dict[ServerKey, ServerTransaction] = {}
         self.clients: dict[ClientKey, ClientTransaction] = {}

@@ -25,9 +25,8 @@ from engine.sip.parser import is_keep_alive, parse
 from engine.sip.reason import write_reason
 from engine.sip.registrar import Registrar, RegistrarLimits
 from engine.sip.registration import Registration, RegistrationConfig
-from engine.sip.routing import fallback_flow
 from engine.sip.timers import Timers
-from engine.sip.transaction import Counters
+from engine.sip.transaction import ClientTransaction, Counters
 from engine.sip.uri import Address, Uri
 
 
@@ -89,14 +88,10 @@ class Endpoint:
 
         Requests on it fail at once (RFC 3261 17.1.4); responses will go to the address in their Via (18.2.2).
         """
-        for owner in list(self._core.dialogs.values()):
-            owner.on_connection_lost(flow)
-        for client in list(self._core.clients.values()):
-            if client.unanswered and _same_connection(client.flow, flow):
-                client.fail("transport", now)
-        for server in list(self._core.servers.values()):
-            if flow.reliable and _same_connection(server.flow, flow):
-                server.rerouted(fallback_flow(server.request.via, flow))
+        users = self._core.links.lost(flow)
+        users.sort(key=lambda user: isinstance(user, ClientTransaction))  # dialogs find another way first
+        for user in users:
+            user.on_link_lost(flow, now)
         self.registrar.connection_lost(flow)
 
     def handle_timers(self, now: float) -> None:
@@ -132,7 +127,7 @@ class Endpoint:
     def idle(self) -> bool:
         """Whether nothing at all is remembered: every transaction is over, every timer has fired."""
         core = self._core
-        return not (core.dialogs or core.clients or core.servers or len(core.queue))
+        return not (core.dialogs or core.clients or core.servers or len(core.queue) or len(core.links))
 
     @property
     def available(self) -> bool:
@@ -221,9 +216,3 @@ class Endpoint:
         headers.add("Call-ID", self._core.token() + self._core.token())
         headers.add("CSeq", f"1 {method}")
         return Request(method, str(uri.as_request_uri()), headers)
-
-
-def _same_connection(used: Flow, lost: Flow) -> bool:
-    if used.transport != lost.transport:
-        return False
-    return used == lost or (used.connection == lost.connection and used.remote == lost.remote)

@@ -55,8 +55,9 @@ class Reception:
             core.counters.strays += 1
             return
         sent_on = client.flow
-        if flow.transport == sent_on.transport and (flow.reliable or flow.remote[1] == sent_on.remote[1]):
-            client.flow = flow  # a name is resolved and a connection made now: what follows goes the same way
+        same_way = flow.transport == sent_on.transport and (flow.reliable or flow.remote[1] == sent_on.remote[1])
+        if same_way and flow != sent_on:
+            client.move(flow)  # a name is resolved and a connection made now: what follows goes the same way
         client.receive(response, now)
 
     # --- requests ---------------------------------------------------------------------------

@@ -57,11 +57,6 @@ def response_flow(via: Via, flow: Flow) -> Flow:
     return flow._replace(remote=(flow.remote[0], via.port or default_port(flow.transport)))
 
 
-def fallback_flow(via: Via, flow: Flow) -> Flow:
-    """Where to respond once the connection of the request is gone (RFC 3261 18.2.2): a new connection."""
-    return flow._replace(remote=(flow.remote[0], via.port or default_port(flow.transport)), connection=0)
-
-
 def behind_nat(contact: Uri, source: str) -> bool:
     """Whether ``contact`` is an address that only the peer's own network can reach.
 

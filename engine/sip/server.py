@@ -32,7 +32,7 @@ class IncomingSession(Session):
         self._transaction = transaction
         transaction.user = self
         transaction.to_tag = self.local_tag
-        self._dialog = Dialog.of_server(request, self.local_tag, flow)
+        self._use(Dialog.of_server(request, self.local_tag, flow))
         self._keep_ringing: Timer | None = None
         self._expiry: Timer | None = None
         self.offer = readable_description(request)

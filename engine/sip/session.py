@@ -205,6 +205,7 @@ class Session:
         if not dialog.in_order(request):
             self.respond(transaction, request, 500, now, reason="CSeq Out Of Order")  # RFC 3261 12.2.2
             return
+        self._follow(dialog, transaction.flow)
         required = request.headers.tokens("Require")
         if required:
             self.respond(transaction, request, 420, now, headers=(("Unsupported", ", ".join(required)),))
@@ -240,9 +241,28 @@ class Session:
         self.core.emit(Acknowledged(self, readable_description(ack)))
         self._reoffers.proceed(now)
 
-    def on_connection_lost(self, flow: Flow) -> None:
-        if self._dialog is not None and flow.connection and self._dialog.flow.connection == flow.connection:
+    def on_link_lost(self, flow: Flow, now: float) -> None:
+        if self._dialog is not None:
+            self.core.links.detach(self._dialog.flow, self)
             self._dialog.disconnected()
+
+    def _follow(self, dialog: Dialog, flow: Flow) -> None:
+        """The peer has sent a request on ``flow``: a peer behind NAT, or with a new connection, is reached there."""
+        before = dialog.flow
+        if flow != before and flow.transport == before.transport and (dialog.pinned or flow.reliable):
+            self.core.links.detach(before, self)
+            dialog.flow = flow
+            if flow.connection:
+                self.core.links.attach(flow, self)
+
+    def _use(self, dialog: Dialog) -> None:
+        """Have requests sent in ``dialog``."""
+        links = self.core.links
+        if self._dialog is not None:
+            links.detach(self._dialog.flow, self)
+        self._dialog = dialog
+        if dialog.flow.connection:
+            links.attach(dialog.flow, self)
 
     def _on_bye(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         self.respond(transaction, request, 200, now)
@@ -397,6 +417,8 @@ class Session:
         self._reoffers.abandon()
         if self._referral is not None and self._referral.live:
             return
+        if self._dialog is not None:
+            self.core.links.detach(self._dialog.flow, self)
         self.core.dialogs.pop(self._key, None)
 
 

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from engine.sip.flow import Flow
+from engine.sip.flow import Flow, Links
 from engine.sip.headers import Headers
 from engine.sip.message import Request, Response
+from engine.sip.routing import default_port
 from engine.sip.timers import Timer, TimerQueue, Timers
 
 ServerKey = tuple[str, ...]
@@ -50,6 +51,7 @@ class Host(Protocol):
     counters: Counters
     servers: dict[ServerKey, ServerTransaction]
     clients: dict[ClientKey, ClientTransaction]
+    links: Links
 
     def transmit(self, flow: Flow, data: bytes) -> None: ...
 
@@ -91,6 +93,8 @@ class ServerTransaction:
         self.on_gone: Callable[[], None] | None = None
         self.state = "trying"
         host.servers[key] = self
+        if flow.reliable:
+            host.links.attach(flow, self)
 
     def respond(self, response: Response, now: float) -> None:
         """Send ``response``; what the state no longer allows is not sent."""
@@ -103,9 +107,11 @@ class ServerTransaction:
             self._host.counters.retransmissions_sent += 1
             self._host.transmit(self.flow, self._last)
 
-    def rerouted(self, flow: Flow) -> None:
-        """The connection the request came on is gone: respond to its Via address (RFC 3261 18.2.2)."""
-        self.flow = flow
+    def on_link_lost(self, flow: Flow, now: float) -> None:
+        """The connection of the request is gone: respond to its Via address, over a new one (RFC 3261 18.2.2)."""
+        self._host.links.detach(self.flow, self)
+        port = self.request.via.port or default_port(flow.transport)
+        self.flow = self.flow._replace(remote=(flow.remote[0], port), connection=0)
 
     def abandon(self) -> None:
         """Terminate without a word."""
@@ -120,6 +126,8 @@ class ServerTransaction:
             return
         self.state = "terminated"
         self._host.servers.pop(self.key, None)
+        if self.flow.reliable:
+            self._host.links.detach(self.flow, self)
         if self.on_gone is not None:
             self.on_gone()
 
@@ -245,6 +253,7 @@ class ClientTransaction:
         self.user = user
         self.state = "trying"
         host.clients[self.key] = self
+        host.links.attach(flow, self)
         host.transmit(flow, self._data)
         if not flow.reliable:
             self._repeat_timer = host.queue.at(now + self._interval, self._repeat)  # timer A or E
@@ -268,6 +277,16 @@ class ClientTransaction:
     def unanswered(self) -> bool:
         """Whether a final response is still to come."""
         return self.state in {"trying", "calling", "proceeding"}
+
+    def move(self, flow: Flow) -> None:
+        """Send on ``flow`` from now on."""
+        self._host.links.detach(self.flow, self)
+        self.flow = flow
+        self._host.links.attach(flow, self)
+
+    def on_link_lost(self, flow: Flow, now: float) -> None:
+        if self.unanswered:
+            self.fail("transport", now)
 
     def abandon(self) -> None:
         """Terminate without a word to anybody."""
@@ -304,6 +323,7 @@ class ClientTransaction:
         self._stop_timers()
         self.state = "terminated"
         self._host.clients.pop(self.key, None)
+        self._host.links.detach(self.flow, self)
 
 
 class NonInviteClient(ClientTransaction):

@@ -248,6 +248,27 @@ def test_damaged_saved_dialog_is_a_value_error(alice: Phone, bob: Phone, network
         alice.endpoint.resume_bye(saved, "", network.now)
 
 
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_peer_behind_nat_that_moves_is_followed(alice: Phone, transport: str) -> None:
+    endpoint = alice.endpoint
+    first = Flow(transport, ALICE, ("8.8.8.8", 40000), 3 if transport == "tcp" else 0)
+    then = Flow(transport, ALICE, ("8.8.8.8", 41111), 4 if transport == "tcp" else 0)
+    via = f"SIP/2.0/{transport.upper()} 10.0.0.5;rport;branch=z9hG4bK"
+    endpoint.receive_message(invite("<sip:bob@10.0.0.5>", vias=(via + "1",)), first, 0.0)
+    session = endpoint.events()[0].session
+    session.accept(ANSWER, 0.0)
+    for number, method in enumerate(("ACK", "OPTIONS")):
+        request = session.dialog.request(method, 7 + number)
+        request.headers.set("From", str(session.dialog.remote))
+        request.headers.set("To", str(session.dialog.local))
+        request.headers.insert_first("Via", via + method)
+        endpoint.receive_message(request, then, 1.0)
+    endpoint.outgoing()
+    endpoint.connection_lost(first, 2.0)
+    session.bye(3.0)
+    assert [flow for flow, _ in endpoint.outgoing()] == [then]
+
+
 def test_lost_connection_does_not_lose_the_bye(alice: Phone) -> None:
     """A call over TCP whose connection breaks: the BYE goes over a new one, to the Contact's port."""
     endpoint = alice.endpoint
@@ -270,6 +291,7 @@ def test_lost_connection_does_not_lose_the_bye(alice: Phone) -> None:
     assert second == Flow("tcp", ALICE, ("192.0.2.2", 5062), 0)
     assert data.startswith(b"BYE ")
     assert [type(e).__name__ for e in endpoint.events()] == ["Acknowledged", "Ended"]
+    assert len(endpoint._core.links) == 1
     endpoint.connection_lost(second, 2.0)
     assert endpoint.outgoing() == []
     endpoint.handle_timers(100.0)
