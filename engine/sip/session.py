@@ -405,7 +405,7 @@ class Session:
             self.lose_dialog(status, now)
 
     def _close_if_quiet(self) -> None:
-        if self._bye is None or self._bye.final:
+        if self._farewell is None and (self._bye is None or self._bye.final):
             self._close()
 
     def _close(self) -> None:

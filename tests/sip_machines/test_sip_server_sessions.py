@@ -251,6 +251,20 @@ def test_our_bye_waits_for_the_ack_but_not_forever(network: Network, alice: Phon
     assert finished(network, alice) == [("local", 200)]
 
 
+def test_transfer_that_is_decided_while_our_bye_waits(network: Network, alice: Phone, caller: Caller, session) -> None:
+    alice.do(lambda now: session.accept(ANSWER, now))
+    alice.do(lambda now: session.refer("sip:carol@192.0.2.3", now))
+    network.run(0.1)
+    alice.do(session.bye)
+    caller.reply(caller.requests("REFER")[0], 603)
+    network.run(0.1)
+    assert network.sent("BYE", ALICE) == []
+    caller.request("ACK", 1, to_tag=session.local_tag)
+    assert len(caller.requests("BYE")) == 1
+    caller.reply(caller.requests("BYE")[0], 200)
+    assert finished(network, alice) == [("local", 200)]
+
+
 def test_byes_cross(network: Network, alice: Phone, caller: Caller, talking: IncomingSession) -> None:
     alice.do(talking.bye)
     caller.request("BYE", 2, to_tag=talking.local_tag)
