@@ -13,7 +13,7 @@ from random import Random
 import numpy as np
 
 from media import g711, ipc, protocol, writer
-from media.arena import Arena
+from media.arena import Arena, BadClip
 from media.g711 import Law
 from media.plane import Plane
 from media.ports import PortPool
@@ -32,7 +32,7 @@ class Inline(Executor):
         future: Future = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:
+        except BadClip as error:
             future.set_exception(error)
         return future
 
@@ -220,8 +220,10 @@ def sine(hertz: float, seconds: float, amplitude: float = 8000) -> np.ndarray:
     return amplitude * np.sin(2 * np.pi * hertz * np.arange(round(RATE * seconds)) / RATE)
 
 
-def voice(seconds: float, pitch: float = 120.0, dbfs: float = -20.0, seed: int = 0) -> np.ndarray:
-    """Something like speech: harmonics under wandering formants, in syllables with gaps."""
+def voice(
+    seconds: float, pitch: float = 120.0, dbfs: float = -20.0, seed: int = 0, *, syllables: bool = True
+) -> np.ndarray:
+    """Something like speech: harmonics under wandering formants, in syllables with gaps or in one breath."""
     rng = np.random.default_rng(seed)
     count = round(RATE * seconds)
     time = np.arange(count) / RATE
@@ -232,6 +234,7 @@ def voice(seconds: float, pitch: float = 120.0, dbfs: float = -20.0, seed: int =
     for harmonic in range(1, int(3400 / pitch)):
         weight = sum(np.exp(-(((harmonic * glide - formant) / 150) ** 2)) for formant in formants)
         sound += weight * np.sin(harmonic * phase + rng.uniform(0, 6))
-    sound *= np.clip(np.sin(2 * np.pi * 2.2 * time + 0.3) + 0.4, 0, 1) ** 0.5
+    if syllables:
+        sound *= np.clip(np.sin(2 * np.pi * 2.2 * time + 0.3) + 0.4, 0, 1) ** 0.5
     loud = sound[np.abs(sound) > 0.05 * np.abs(sound).max()]
     return sound * (32768 / np.sqrt(2) * 10 ** (dbfs / 20) / np.sqrt(np.mean(loud**2)))

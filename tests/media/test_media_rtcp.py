@@ -1,3 +1,4 @@
+import contextlib
 from random import Random
 
 import pytest
@@ -119,7 +120,5 @@ def test_refuses(data: bytes) -> None:
 
 @given(st.binary(max_size=120), st.sampled_from([b"", b"\x81\xc8\0\x0c", b"\x82\xc9\0\x0d"]))
 def test_garbage_is_refused_or_understood(tail: bytes, head: bytes) -> None:
-    try:
+    with contextlib.suppress(Malformed):
         rtcp.parse(head + tail)
-    except Malformed:
-        pass

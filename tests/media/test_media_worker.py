@@ -9,15 +9,14 @@ import signal
 import socket
 import struct
 import time
-import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from media_studio import Phone, read_wav, rms, samples_of, sine, tone_power
 
-from media import g711, protocol
-from media.g711 import Law
+from media import protocol
 from media.ipc import Child
 
 PORTS = "23000-23998"
@@ -47,33 +46,26 @@ class Worker:
         return await asyncio.wait_for(look(), within)
 
 
-class Phone:
-    """A far end that speaks raw RTP."""
+async def collect(phone: Phone, seconds: float) -> list[tuple[float, bytes]]:
+    """(arrival, packet) of all that comes in ``seconds``."""
+    loop, packets = asyncio.get_running_loop(), []
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        try:
+            data = await asyncio.wait_for(loop.sock_recv(phone.sock, 2048), left)
+        except TimeoutError:
+            break
+        packets.append((time.monotonic(), data))
+    return packets
 
-    def __init__(self) -> None:
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind(("127.0.0.1", 0))
-        self.sock.setblocking(False)
-        self.port = self.sock.getsockname()[1]
-        self.sequence, self.timestamp, self.ssrc = 1000, 50000, 0xABCD
 
-    def send(self, to: int, payload: bytes, payload_type: int = 0, timestamp: int | None = None) -> None:
-        stamp = self.timestamp if timestamp is None else timestamp
-        header = struct.pack("!BBHII", 0x80, payload_type, self.sequence & 0xFFFF, stamp & 0xFFFFFFFF, self.ssrc)
-        self.sock.sendto(header + payload, ("127.0.0.1", to))
-        self.sequence += 1
-
-    async def collect(self, seconds: float) -> list[tuple[float, bytes]]:
-        """(arrival, packet) of all that comes in ``seconds``."""
-        loop, packets = asyncio.get_running_loop(), []
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            try:
-                data = await asyncio.wait_for(loop.sock_recv(self.sock, 2048), left)
-            except TimeoutError:
-                break
-            packets.append((time.monotonic(), data))
-        return packets
+async def talk(phone: Phone, sound: np.ndarray) -> None:
+    """Send ``sound`` packet by packet, in real time."""
+    due = time.monotonic()
+    for start in range(0, len(sound) // 160 * 160, 160):
+        phone.raw(phone.sound(sound[start : start + 160]))
+        due += 0.02
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 
 @pytest.fixture
@@ -85,41 +77,16 @@ async def worker() -> AsyncIterator[Worker]:
     await made.child.close()
 
 
-@pytest.fixture
-def phone():
-    made = Phone()
-    yield made
-    made.sock.close()
-
-
-@pytest.fixture
-def tone(tmp_path: Path):
-    def make(hertz: float, seconds: float = 1.0) -> str:
-        path = tmp_path / f"{hertz}-{seconds}.wav"
-        sound = 8000 * np.sin(2 * np.pi * hertz * np.arange(int(8000 * seconds)) / 8000)
-        with wave.open(str(path), "wb") as file:
-            file.setparams((1, 2, 8000, 0, "NONE", ""))
-            file.writeframes(sound.astype("<i2").tobytes())
-        return str(path)
-
-    return make
-
-
 async def opened(worker: Worker, stream: int = 1) -> int:
     worker.send(protocol.Open(stream, "127.0.0.1"))
     return (await worker.expect(protocol.Opened, stream=stream)).port
-
-
-def loudness(packet: bytes) -> float:
-    samples = g711.decode(np.frombuffer(packet[12:], np.uint8), Law.PCMU).astype(float)
-    return float(np.sqrt(np.mean(samples**2)))
 
 
 async def test_plays_stops_and_closes(worker: Worker, phone: Phone, tone) -> None:
     await opened(worker)
     worker.send(protocol.Play(1, 7, [tone(440, 0.4)]))
     worker.send(protocol.Direct(1, "127.0.0.1", phone.port, phone.port + 1, 0, 101))
-    packets = [data for _, data in await phone.collect(0.7)]
+    packets = [data for _, data in await collect(phone, 0.7)]
     ended = await worker.expect(protocol.PlayEnded)
     assert (ended.play, ended.complete) == (7, True)
     headers = [struct.unpack_from("!BBHII", data) for data in packets]
@@ -127,7 +94,7 @@ async def test_plays_stops_and_closes(worker: Worker, phone: Phone, tone) -> Non
     assert all(header[1] == 0 for header in headers[1:])
     assert {(b[2] - a[2]) & 0xFFFF for a, b in itertools.pairwise(headers)} == {1}
     assert {(b[3] - a[3]) & 0xFFFFFFFF for a, b in itertools.pairwise(headers)} == {160}
-    loud = [loudness(data) > 1000 for data in packets]
+    loud = [rms(samples_of(data)) > 1000 for data in packets]
     assert sum(loud) == 20
     worker.send(protocol.Drop(1))
     closed = await worker.expect(protocol.Closed)
@@ -135,19 +102,19 @@ async def test_plays_stops_and_closes(worker: Worker, phone: Phone, tone) -> Non
 
 
 async def test_barge_in_ends_the_prompt_within_a_frame(worker: Worker, phone: Phone, tone) -> None:
-    port = await opened(worker)
+    phone.to = await opened(worker)
     worker.send(protocol.Direct(1, "127.0.0.1", phone.port, phone.port + 1, 0, 101))
     worker.send(protocol.Play(1, 7, [tone(440, 3)]))
-    await phone.collect(0.3)
+    await collect(phone, 0.3)
     pressed = time.monotonic()
     for duration in (160, 320, 480):
-        phone.send(port, struct.pack("!BBH", 5, 10, duration), 101)
+        phone.raw(phone.event(5, duration, phone.timestamp))
     digit = await worker.expect(protocol.DigitHeard)
     assert (digit.digit, digit.method) == ("5", "rfc4733")
     assert digit.at - pressed < 0.015
     worker.send(protocol.Stop(1))
-    packets = await phone.collect(0.2)
-    last = max(at for at, data in packets if loudness(data) > 1000)
+    packets = await collect(phone, 0.2)
+    last = max(at for at, data in packets if rms(samples_of(data)) > 1000)
     assert last - pressed <= 0.06
     ended = await worker.expect(protocol.PlayEnded)
     assert (ended.complete, ended.reason) == (False, "stopped")
@@ -155,10 +122,103 @@ async def test_barge_in_ends_the_prompt_within_a_frame(worker: Worker, phone: Ph
         await worker.expect(protocol.DigitHeard, 0.1)
 
 
-async def test_leaves_when_its_parent_is_gone(worker: Worker) -> None:
+async def test_reports_its_load_every_second(worker: Worker) -> None:
+    first = await worker.expect(protocol.WorkerLoad, 3)
+    assert (first.streams, first.ring_drops, first.not_listening) == (0, 0, 0)
+    await opened(worker)
+    assert (await worker.expect(protocol.WorkerLoad, 3, streams=1)).late_ms_p50 < 5
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+async def gone(pid: int, within: float) -> float:
+    """Seconds until the process ``pid`` is gone."""
+    began = time.monotonic()
+    while time.monotonic() - began < within:
+        if not is_running(pid):
+            break
+        await asyncio.sleep(0.01)
+    return time.monotonic() - began
+
+
+def writer_of(worker: Worker) -> int:
+    """The process that the worker started."""
     pid = worker.child.pid
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
+
+
+def is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+async def recording(worker: Worker, phone: Phone, path: Path, seconds: float) -> int:
+    phone.to = await opened(worker)
+    worker.send(protocol.Direct(1, "127.0.0.1", phone.port, phone.port + 1, 0, 101))
+    worker.send(protocol.Record(1, str(path)))
+    await talk(phone, sine(1000, seconds))
+    return phone.to
+
+
+async def test_leaves_at_once_when_its_parent_is_gone(worker: Worker, phone: Phone, tmp_path: Path) -> None:
+    port = await recording(worker, phone, tmp_path / "a.wav", 0.5)
+    writer = writer_of(worker)
     assert worker.child._writer is not None
     worker.child._writer.close()
     assert await asyncio.wait_for(worker.child.exited, 1.0) == 0
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, signal.SIGCONT)
+    assert await gone(writer, 1.0) < 1.0
+    assert is_free(port)
+    assert is_free(port + 1)
+    assert len(read_wav(tmp_path / "a.wav")) / 8000 == pytest.approx(0.5, abs=0.1)
+
+
+async def test_a_killed_worker_leaves_a_complete_recording(worker: Worker, phone: Phone, tmp_path: Path) -> None:
+    port = await recording(worker, phone, tmp_path / "a.wav", 0.8)
+    writer = writer_of(worker)
+    worker.child.kill()
+    await asyncio.wait_for(worker.child.exited, 1.0)
+    assert await gone(writer, 1.0) < 1.0
+    assert is_free(port)
+    left = read_wav(tmp_path / "a.wav")[:, 0]
+    assert len(left) / 8000 == pytest.approx(0.8, abs=0.05)
+    assert tone_power(left[800:5600], 1000) == pytest.approx(8000, rel=0.1)
+
+
+async def test_a_kill_of_everything_leaves_a_readable_recording(worker: Worker, phone: Phone, tmp_path: Path) -> None:
+    await recording(worker, phone, tmp_path / "a.wav", 2.5)
+    writer = writer_of(worker)
+    os.kill(writer, signal.SIGKILL)
+    worker.child.kill()
+    await asyncio.wait_for(worker.child.exited, 1.0)
+    left = read_wav(tmp_path / "a.wav")[:, 0]
+    assert 1.2 <= len(left) / 8000 <= 2.5
+    assert tone_power(left[800:8000], 1000) == pytest.approx(8000, rel=0.1)
+
+
+async def test_a_broken_message_ends_the_worker(worker: Worker) -> None:
+    assert worker.child._writer is not None
+    worker.child._writer.write(b"\0\0\0\3abc")
+    assert await asyncio.wait_for(worker.child.exited, 2.0) != 0
+
+
+async def test_impossible_ports_are_said_at_once() -> None:
+    reports: asyncio.Queue[protocol.Report] = asyncio.Queue()
+    child: Child[protocol.Report] = Child(
+        "media.worker", protocol.Report, reports.put_nowait, arguments=["--ports", "9-9"]
+    )
+    await child.start()
+    failed = await asyncio.wait_for(reports.get(), 10)
+    assert isinstance(failed, protocol.Failed)
+    assert "9-9" in failed.reason
+    assert await asyncio.wait_for(child.exited, 2) == 1
+    await child.close()

@@ -1,0 +1,257 @@
+"""Recordings: aligned, complete, and readable whatever happens."""
+
+import os
+import signal
+import time
+import wave
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from media_studio import InlineWriter, Phone, Studio, Tone, read_wav, rms, sine, tone_power
+
+from media import protocol, writer
+from media.rates import FRAME, RATE
+from media.recorder import RESTART_AFTER, Recorder
+
+
+def loud(side: np.ndarray, threshold: float = 500) -> np.ndarray:
+    return np.flatnonzero(np.abs(side) > threshold)
+
+
+def test_caller_left_and_prompt_right_at_the_same_time(
+    studio: Studio, phone: Phone, tone: Tone, tmp_path: Path
+) -> None:
+    path = tmp_path / "2026" / "11" / "call.wav"
+    studio.connect(phone)
+    studio.do(protocol.Record(1, str(path)))
+    studio.talk(phone, np.zeros(RATE // 2))
+    studio.do(protocol.Play(1, 1, [tone(440, 0.5)]))
+    studio.talk(phone, np.concatenate([sine(1000, 0.5), np.zeros(RATE)]))
+    studio.do(protocol.StopRecord(1))
+    studio.run(0.02)
+    recorded = studio.last(protocol.Recorded)
+    assert (recorded.path, recorded.lost, recorded.reason) == (str(path), 0, "")
+    assert recorded.seconds == pytest.approx(2.0, abs=0.02)
+    sound = read_wav(path)
+    assert len(sound) == recorded.seconds * RATE
+    left, right = sound[:, 0], sound[:, 1]
+    assert tone_power(left[loud(left)[0] :][200:3800], 1000) == pytest.approx(8000, rel=0.05)
+    assert tone_power(right[loud(right)[0] :][200:3800], 440) == pytest.approx(8000, rel=0.1)
+    # Both were heard by the caller at the same time; the jitter buffer holds back what comes in.
+    assert 0 <= (loud(left)[0] - loud(right)[0]) / RATE <= 0.06
+    assert loud(right)[-1] - loud(right)[0] == pytest.approx(4000, abs=10)
+    assert loud(left)[-1] - loud(left)[0] == pytest.approx(4000, abs=10)
+
+
+def test_a_lossy_network_does_not_shift_the_sides(studio: Studio, phone: Phone, tmp_path: Path) -> None:
+    path = tmp_path / "call.wav"
+    studio.connect(phone)
+    studio.do(protocol.Record(1, str(path)))
+    rng = Random(3)
+    beeps = np.concatenate([np.concatenate([sine(700, 0.1), np.zeros(3200)]) for _ in range(10)])
+    for start in range(0, len(beeps), FRAME):
+        packet = phone.sound(beeps[start : start + FRAME])
+        if rng.random() > 0.1:
+            phone.raw(packet)
+        if rng.random() < 0.1:
+            phone.raw(packet)
+        studio.run(0.02)
+    studio.do(protocol.StopRecord(1))
+    studio.run(0.02)
+    left = read_wav(path)[:, 0]
+    energy = np.array([rms(part) for part in left[: len(left) // 4000 * 4000].reshape(-1, 4000)])
+    assert len(energy) == 10
+    assert (energy > 1000).all()
+    centre = [np.average(np.arange(4000), weights=part**2) for part in left[:40000].reshape(-1, 4000)]
+    assert np.ptp(centre) < 700
+
+
+def test_a_new_recording_ends_the_old_one_and_drop_ends_both(studio: Studio, phone: Phone, tmp_path: Path) -> None:
+    studio.connect(phone)
+    studio.do(protocol.Record(1, str(tmp_path / "a.wav")))
+    studio.run(0.5)
+    studio.do(protocol.Record(1, str(tmp_path / "b.wav")))
+    studio.run(0.3)
+    studio.do(protocol.Drop(1))
+    studio.open.clear()
+    studio.tick()
+    studio.tick()
+    assert [(Path(r.path).name, r.seconds) for r in studio.reports(protocol.Recorded)] == [
+        ("a.wav", pytest.approx(0.5, abs=0.021)),
+        ("b.wav", pytest.approx(0.3, abs=0.021)),
+    ]
+    assert studio.plane.idle
+
+
+def test_missed_time_is_silence(studio: Studio, phone: Phone, tone: Tone, tmp_path: Path) -> None:
+    studio.connect(phone)
+    studio.do(protocol.Record(1, str(tmp_path / "a.wav")), protocol.Play(1, 1, [tone(440, 3)]))
+    studio.run(0.2)
+    studio.now += 1.0
+    studio.tick(skipped=50)
+    studio.run(0.2)
+    studio.do(protocol.StopRecord(1))
+    studio.run(0.02)
+    right = read_wav(tmp_path / "a.wav")[:, 1]
+    assert len(right) / RATE == pytest.approx(1.4, abs=0.03)
+    assert rms(right[round(0.3 * RATE) : round(1.1 * RATE)]) == 0
+
+
+def test_a_folder_that_cannot_be_made(studio: Studio, phone: Phone, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    studio.connect(phone)
+    for path in (tmp_path / "file" / "a.wav", Path("/dev/full")):
+        studio.do(protocol.Record(1, str(path)))
+        studio.run(0.1)
+        recorded = studio.last(protocol.Recorded)
+        assert recorded.path == str(path)
+        assert recorded.reason
+    assert len(phone.take()) >= 8
+    studio.do(protocol.StopRecord(1))
+    studio.run(0.1)
+    assert len(studio.reports(protocol.Recorded)) == 2
+
+
+# --- ring and writer --------------------------------------------------------------------
+
+
+def frame(value: int) -> np.ndarray:
+    return np.full((1, FRAME), value, np.int16)
+
+
+def numbered(path: Path) -> list[tuple[int, int]]:
+    """The value of each side in each frame."""
+    return [(int(left), int(right)) for left, right in read_wav(path)[80::FRAME]]
+
+
+def test_a_full_ring_loses_sound_but_not_time(tmp_path: Path) -> None:
+    pump = InlineWriter()
+    recorder = Recorder(4, pump.connect, cells=10)
+    recorder.start(2, 7, str(tmp_path / "a.wav"))
+    for n in range(1, 16):
+        recorder.feed(np.array([2]), frame(n), frame(-n))
+    recorder.poll(1.0)
+    pump.pump(1.0)
+    for n in range(16, 19):
+        recorder.feed(np.array([2]), frame(n), frame(-n))
+    recorder.stop(2)
+    for now in (2.0, 3.0):
+        recorder.poll(now)
+        pump.pump(now)
+    assert recorder.dropped == 5
+    (recorded,) = recorder.done
+    assert (recorded.stream, recorded.seconds, recorded.lost) == (7, 18 * 0.02, 5 * FRAME)
+    values = [n if n <= 10 or n > 15 else 0 for n in range(1, 19)]
+    assert numbered(tmp_path / "a.wav") == [(v, -v) for v in values]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_any_course_of_recordings_lands_in_the_right_places(tmp_path_factory: pytest.TempPathFactory, data) -> None:
+    folder = tmp_path_factory.mktemp("rec")
+    pump = InlineWriter()
+    recorder = Recorder(4, pump.connect, cells=data.draw(st.integers(8, 40)))
+    expected: dict[str, list[int]] = {}
+    active: dict[int, str] = {}
+    value, now = 0, 0.0
+    for _ in range(data.draw(st.integers(1, 60))):
+        now += 0.1
+        action = data.draw(st.sampled_from(["start", "stop", "feed", "feed", "feed", "pump", "skip"]))
+        slot = data.draw(st.integers(0, 3))
+        if action == "start":
+            name = f"{len(expected)}.wav"
+            recorder.start(slot, slot, str(folder / name))
+            active[slot], expected[name] = name, []
+        elif action == "stop":
+            recorder.stop(slot)
+            active.pop(slot, None)
+        elif action == "feed" and active:
+            slots = np.array(sorted(active))
+            values = [value + n for n in range(1, len(slots) + 1)]
+            value = values[-1]
+            sound = np.repeat(np.array(values, np.int16)[:, None], FRAME, axis=1)
+            before = recorder.dropped
+            recorder.feed(slots, sound, -sound)
+            kept = len(slots) - (recorder.dropped - before)
+            for index, s in enumerate(slots.tolist()):
+                expected[active[s]].append(values[index] if index < kept else 0)
+        elif action == "skip":
+            recorder.skip(np.array([slot]), 2)
+            if slot in active:
+                expected[active[slot]] += [0, 0]
+        elif action == "pump":
+            recorder.poll(now)
+            pump.pump(now)
+    for slot in range(4):
+        recorder.stop(slot)
+    for _ in range(2):
+        now += 1
+        recorder.poll(now)
+        pump.pump(now)
+    recorder.poll(now + 1)
+    assert len(recorder.done) == len(expected)
+    for name, values in expected.items():
+        assert numbered(folder / name) == [(v, -v) for v in values]
+
+
+def test_headers_say_the_size_every_second(tmp_path: Path) -> None:
+    pump = InlineWriter()
+    recorder = Recorder(4, pump.connect)
+    recorder.start(0, 1, str(tmp_path / "a.wav"))
+    for n in range(200):
+        recorder.feed(np.array([0]), frame(n), frame(n))
+        recorder.poll(n * 0.02)
+        pump.pump(n * 0.02)
+        assert len(read_wav(tmp_path / "a.wav")) >= (n - 65) * FRAME
+
+
+def test_header_is_what_the_standard_library_writes(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, RATE, 0, "NONE", ""))
+        file.writeframes(bytes(640 * 3))
+    assert path.read_bytes()[:44] == writer.header(3)
+
+
+def test_a_killed_writer_is_started_again_and_goes_on(tmp_path: Path) -> None:
+    recorder = Recorder(4)
+    recorder.start(0, 1, str(tmp_path / "a.wav"))
+    value = 0
+
+    def feed(count: int) -> None:
+        nonlocal value
+        for _ in range(count):
+            value += 1
+            recorder.feed(np.array([0]), frame(value), frame(-value))
+
+    def wait(condition, what: str) -> None:
+        deadline = time.monotonic() + 5
+        while not condition():
+            assert time.monotonic() < deadline, what
+            recorder.poll(time.monotonic())
+            time.sleep(0.01)
+
+    path = tmp_path / "a.wav"
+    feed(50)
+    wait(lambda: path.exists() and path.stat().st_size >= 44 + 50 * 640, "first part")
+    first = recorder._process
+    assert first is not None
+    os.kill(first.pid, signal.SIGKILL)
+    feed(50)
+    wait(lambda: recorder._link is None, "the loss is seen")
+    feed(50)
+    began = time.monotonic()
+    wait(lambda: recorder._link is not None, "a new writer")
+    assert time.monotonic() - began >= RESTART_AFTER - 0.5
+    recorder.stop(0)
+    wait(lambda: bool(recorder.done), "the end")
+    assert recorder.done[0].seconds == pytest.approx(3.0)
+    assert numbered(path) == [(n, -n) for n in range(1, 151)]
+    second = recorder._process
+    recorder.close()
+    assert second is not None
+    assert second.returncode == 0
