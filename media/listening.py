@@ -24,6 +24,10 @@ MAX_PENDING = 4 * 1024 * 1024
 """Octets that the recogniser may lie behind; then nothing new begins."""
 
 
+RETRY_AFTER = 1.0
+"""Seconds between attempts to reach a recogniser that is gone."""
+
+
 @dataclass(slots=True)
 class _Ear:
     stream: int
@@ -45,6 +49,8 @@ class Listening:
         self._echo: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
         self._utterances = Utterances(reports)
         self._link: ipc.Link[protocol.FromRecogniser] | None = None
+        self._path = ""
+        self._retry_at = 0.0
 
     @property
     def unheard(self) -> int:
@@ -154,12 +160,17 @@ class Listening:
     # --- the recogniser -----------------------------------------------------------------
 
     def connect(self, path: str, now: float) -> None:
-        """Use the recogniser that listens on the Unix socket ``path``; without one nothing is recognised."""
+        """Use the recogniser on the Unix socket ``path``; while it cannot be reached, nothing is recognised."""
         self._lose(now)
+        self._path = path
+        self._try_to_connect(now)
+
+    def _try_to_connect(self, now: float) -> None:
+        self._retry_at = now + RETRY_AFTER
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            sock.connect(path)
+            sock.connect(self._path)
         except OSError:
             sock.close()
             return
@@ -171,6 +182,8 @@ class Listening:
         utterances, link = self._utterances, self._link
         if link is None:
             utterances.outgoing.clear()
+            if self._path and now >= self._retry_at:
+                self._try_to_connect(now)
             return
         try:
             for message in utterances.outgoing:
@@ -190,3 +203,4 @@ class Listening:
             self._link.close()
             self._link = None
         self._utterances.lose(now)
+        self._retry_at = now + RETRY_AFTER

@@ -32,6 +32,15 @@ from media.stream import Stream
 _NEVER = np.inf
 
 
+def _listed(slots: Slots, slot: int, *, present: bool) -> Slots:
+    """A copy of sorted ``slots`` with ``slot`` in it or not."""
+    place = int(np.searchsorted(slots, slot))
+    is_there = place < slots.size and slots[place] == slot
+    if is_there == present:
+        return slots
+    return np.insert(slots, place, slot) if present else np.delete(slots, place)
+
+
 class Plane:
     """All streams of a worker. Times are monotonic seconds, passed in; ``wall`` is the wall clock minus those."""
 
@@ -188,7 +197,7 @@ class Plane:
     def _has_latched(self, stream: Stream) -> None:
         """The peer is not where SDP said, or SDP said nothing of use: RTCP and packets go there from now on."""
         self._point_control(stream)
-        self._deal(stream.phase)
+        self._deal(stream)
 
     # --- commands -----------------------------------------------------------------------
 
@@ -239,18 +248,18 @@ class Plane:
         self._intake.direct(stream)
         self._sender.direct(slot, stream.law, message.ptime, message.event_type)
         self._report_due[slot] = stream.reporter.due
-        self._deal(stream.phase)
+        self._deal(stream)
 
     @staticmethod
     def _point_control(stream: Stream) -> None:
         stream.control = literal(stream.peer[0], stream.control_port) if stream.peer is not None else None
 
-    def _deal(self, phase: int) -> None:
-        """Bring the lists of a phase up to date."""
-        streams = [stream for stream in self._streams.values() if stream.live and stream.phase == phase]
-        self._members[phase] = np.array(sorted(stream.slot for stream in streams), np.intp)
-        may_send = [stream.slot for stream in streams if stream.may_send and stream.peer is not None]
-        self._sending[phase] = np.array(sorted(may_send), np.intp)
+    def _deal(self, stream: Stream) -> None:
+        """Put ``stream`` on the lists of its phase, or take it off."""
+        phase, slot = stream.phase, stream.slot
+        sends = stream.live and stream.may_send and stream.peer is not None
+        self._members[phase] = _listed(self._members[phase], slot, present=stream.live)
+        self._sending[phase] = _listed(self._sending[phase], slot, present=sends)
 
     def _play(self, message: protocol.Play, now: float) -> None:
         stream = self._streams.get(message.stream)
@@ -327,7 +336,8 @@ class Plane:
         self._by_slot[slot] = None
         self._crowd[stream.phase] -= 1
         self._free.append(slot)
-        self._deal(stream.phase)
+        stream.live = False
+        self._deal(stream)
         self.reports.append(protocol.Closed(message.stream, statistics))
 
     def _statistics(self, stream: Stream) -> protocol.StreamStats:

@@ -31,6 +31,8 @@ MAX_STREAMS = 4096
 FILES_PER_STREAM = 2
 SPARE_FILES = 64
 LOAD_EVERY = 1.0
+MAX_PENDING = 64 * 1024 * 1024
+"""Octets of reports that the control process may lie behind."""
 
 
 class Worker:
@@ -89,6 +91,8 @@ class Worker:
             self._link.send(report)
         self._plane.reports.clear()
         self._link.flush()
+        if self._link.pending > MAX_PENDING:
+            raise ipc.LinkClosed("the control process does not listen")
 
 
 def main() -> None:

@@ -337,11 +337,11 @@ def test_a_recogniser_that_leaves_and_one_that_follows(studio: Studio, phone: Ph
     studio.talk(phone, silence(0.5))
     assert studio.last(UtteranceEnded).words == []
     assert studio.plane.load(np.zeros(1)).not_listening == 1
-    studio.do(protocol.UseRecogniser(str(tmp_path / "nobody")))
+    studio.do(protocol.UseRecogniser(str(tmp_path / "other")))
     studio.talk(phone, np.concatenate([voice(0.3), silence(0.5)]))
     assert len(studio.reports(UtteranceEnded)) == 2
     other = Ear(tmp_path / "other")
-    studio.do(protocol.UseRecogniser(str(tmp_path / "other")))
+    studio.talk(phone, silence(1.1))
     other.accept()
     studio.talk(phone, np.concatenate([voice(0.3), silence(0.5)]))
     assert kinds(other.take())[0] is Begin

@@ -6,6 +6,8 @@ import struct
 import numpy as np
 import pytest
 from aiortc.rtp import RtcpByePacket, RtcpPacket, RtcpReceiverInfo, RtcpRrPacket, RtcpSrPacket
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from media_studio import Phone, Studio, Tone, rms, samples_of, sine, tone_power, write_wav
 
 from media import protocol, rtp
@@ -578,3 +580,37 @@ def test_a_flood_on_one_port_starves_nobody(studio: Studio, phone: Phone) -> Non
     studio.open.clear()
     assert studio.last(protocol.Closed).stats.received == 10
     quiet.close()
+
+
+Datagram = st.one_of(
+    st.binary(max_size=200),
+    st.builds(
+        lambda first, second, rest: bytes([first, second]) + rest,
+        st.sampled_from([0x80, 0x90, 0xA0, 0x81, 0xBF]),
+        st.sampled_from([0, 0x80, 13, 101, 0xE5, 8, 200, 201, 202, 203, 205]),
+        st.binary(max_size=700),
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["peer", "stranger", "control"]), Datagram), max_size=30))
+def test_no_datagram_breaks_the_plane(datagrams: list[tuple[str, bytes]]) -> None:
+    studio, peer, quiet, stranger = Studio(), Phone(), Phone(), Phone()
+    studio.connect(peer)
+    studio.connect(quiet, 2)
+    stranger.to = peer.to
+    studio.do(protocol.Activity(1, True), protocol.Hear(1, 1, ["yes"]))
+    studio.talk(quiet, np.zeros(2 * FRAME))
+    for origin, data in datagrams:
+        if origin == "control":
+            peer.control.sendto(data, ("127.0.0.1", peer.to + 1))
+        else:
+            (peer if origin == "peer" else stranger).raw(data)
+        studio.talk(quiet, np.zeros(FRAME))
+    studio.run(0.1)
+    studio.do(protocol.Drop(1), protocol.Drop(2))
+    stats = studio.last(protocol.Closed).stats
+    assert (stats.received, stats.lost, stats.late, stats.malformed) == (2 + len(datagrams), 0, 0, 0)
+    for phone in (peer, quiet, stranger):
+        phone.close()
