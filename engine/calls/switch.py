@@ -132,19 +132,20 @@ class Switch:
         return self._authenticated(session)
 
     def _authenticated(self, session: IncomingSession) -> Source | None:
-        name = session.request.from_.uri.user or ""
-        if self._devices.password(name) is None:
-            log.warning("caller_unknown", host=session.flow.remote[0], user=name)
-            self.counters.refused["unknown caller"] += 1
-            session.refuse_unauthorised(403, self._loop.time())
-            return None
+        """A device that is not where it registered, by digest. Who is not known is challenged like who is."""
         now = self._loop.time()
-        verdict = self._devices.challenger.verify(session.request, self._devices.password, now)
+        known = self._devices.password(session.request.from_.uri.user or "") is not None
+        challenger = self._devices.challenger
+        verdict = challenger.verify(session.request, self._devices.password, now)
         if verdict.result == "ok":
             return Source(verdict.username, "device")
-        challenges = self._devices.challenger.challenges(now, stale=verdict.result == "stale")
-        self.counters.refused["challenged"] += 1
-        session.refuse_unauthorised(401, now, headers=[("WWW-Authenticate", each) for each in challenges])
+        headers = [("WWW-Authenticate", each) for each in challenger.challenges(now, stale=verdict.result == "stale")]
+        if known and verdict.result in ("missing", "stale"):  # the first round of every honest device
+            session.reject(401, now, headers=headers)
+        else:
+            log.warning("caller_not_authorised", host=session.flow.remote[0], verdict=verdict.result)
+            self.counters.refused["not authorised"] += 1
+            session.refuse_unauthorised(401, now, headers=headers)
         return None
 
     def _refuse(
