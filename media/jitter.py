@@ -142,7 +142,6 @@ class JitterBuffers:
         """A packet that is late, early, long, short or off the grid of frames."""
         lead = offset // FRAME
         if lead < -AHEAD or lead + -(-len(sound) // FRAME) > AHEAD:
-            self.late[slot] += lead < 0
             self.reset(slot)
             self._begin(slot, timestamp)
             offset = FIRST_DELAY * FRAME
