@@ -16,6 +16,7 @@ CONFIG ?= examples/ivrea.toml
 SOAK_MINUTES ?= 60
 SOAK_RATE    ?= 5
 PYTEST_ARGS  ?=
+BENCHMARKS   ?= benchmarks/media_plane.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -71,9 +72,7 @@ wheel: $(VENV)/.created
 
 bench: $(VENV)/.tested
 	@$(BIN)/python -c 'import os, platform; print(platform.platform(), "| Python", platform.python_version(), "|", os.cpu_count(), "CPUs")'
-	@set -e; for program in benchmarks/[a-z]*.py; do \
-		case $$program in benchmarks/soak.py) continue;; esac; \
-		echo; echo "== $$program"; $(BIN)/python $$program; done
+	@set -e; for program in $(BENCHMARKS); do echo; echo "== $$program"; $(BIN)/python $$program; done
 
 soak: $(VENV)/.tested
 	$(BIN)/python benchmarks/soak.py --minutes $(SOAK_MINUTES) --rate $(SOAK_RATE)
