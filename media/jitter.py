@@ -20,8 +20,8 @@ DEPTH = 50
 AHEAD = 24
 """A frame further ahead than this means that the sender's clock jumped."""
 
-FIRST_DELAY = 2
-"""Frames that the first packet waits."""
+FIRST_DELAY = 1
+"""Frames that the first packet waits: little, as keys in the sound are looked for behind the buffer."""
 
 MAX_DELAY = 12
 """Frames that packets may come to wait on a bad network."""

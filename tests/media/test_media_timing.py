@@ -146,17 +146,17 @@ def test_steady_packets_come_out_in_order_after_the_delay() -> None:
     for n in range(20):
         line.put(n)
         out += line.play()
-    assert out == [-100] * FIRST_DELAY + list(range(18))
+    assert out == [-100] * FIRST_DELAY + list(range(20 - FIRST_DELAY))
 
 
 @pytest.mark.parametrize("order", [(1, 0), (2, 1, 0), (0, 2, 1), (1, 0, 1, 0)])
 def test_reordered_and_repeated_packets(order: tuple[int, ...]) -> None:
     line = Line()
     line.put(0)
-    line.play()
+    heard = line.play()
     for n in order:
         line.put(1 + n)
-    assert line.play(4) == [-100, 0, 1, 2]
+    assert (heard + line.play(4))[: FIRST_DELAY + 3] == [-100] * FIRST_DELAY + [0, 1, 2]
     assert line.buffers.late[1] == 0
 
 
@@ -212,7 +212,7 @@ def test_a_pause_with_a_running_timestamp_keeps_its_place() -> None:
     line.put(0)
     line.play(101)
     line.put(101)
-    assert line.play(2)[-1] == -100
+    assert line.play(FIRST_DELAY)[-1] == -100
     assert line.play()[-1] in (100, 101)
 
 
