@@ -4,8 +4,8 @@ A word that is the whole utterance is believed easily: a caller who answers a me
 word. A word among others must show far more, and more still in long speech, which is talk to
 somebody else, or no speech at all.
 
-Confidence is put on one scale: the logistic function of the evidence per frame (natural
-logarithm, against the background) over the threshold of the case, so that a half decides.
+Confidence is the logistic function of the evidence beyond the threshold of the case, so that
+for every word a half decides.
 """
 
 from __future__ import annotations
@@ -13,24 +13,34 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
+from media.speech.features import Floats
 from media.speech.matcher import Matcher, Segment
 
 ACCEPTED = 0.5
 """Confidence from which a word counts at the end of its utterance."""
 
-_ALONE = -1.8
-"""Evidence that a word needs which is its whole utterance."""
-_AMONG = 0.5
-"""Evidence that a word needs among others in a short utterance."""
-_AMONG_LONG = 2.0
-_SHORT, _LONG = 150, 300
-"""Frames of speech up to which an utterance is short, and from which it is long."""
-_SHORTEST = 16
+_ALONE = -1.5
+"""Evidence per frame (natural logarithm, against the background) that a word needs which is its whole utterance."""
+_SHORTEST_ALONE, _LONGEST = 15, 100
+"""Frames between which a word alone lasts: clicks are shorter, hums longer."""
+_TONE = -24.0
+"""Spread (dB) below which the sound is a tone of some machine."""
+_AMONG, _AMONG_LONG = 24.0, 60.0
+"""Evidence in all that a word needs among others, in short speech and in long."""
+_SHORT, _LONG = 100, 250
+"""Frames up to which speech is short, and from which it is long."""
+_SHORTEST = 20
 """Frames of a word among others: less is a syllable of something else."""
-_SPOTTED_ALONE = 0.0
-_SPOTTED_AMONG = 2.0
-"""Evidence that stops a prompt while the utterance goes on."""
-_PAUSE = 10
+_COMPANION, _SHORTEST_COMPANION = 10.0, 14
+"""The same for a word beside an accepted one: such an utterance is meant for us."""
+_STEEPNESS = 10.0
+"""Evidence in all that counts like one unit of evidence per frame."""
+
+_SPOTTED_ALONE, _SPOTTED_AMONG = 0.5, 60.0
+"""What stops a prompt while the utterance goes on."""
+_PAUSE = 12
 """Frames of silence after a word that is believed to be alone before its utterance has ended."""
 
 
@@ -44,30 +54,45 @@ class Accepted:
     confidence: float
 
 
-def said(matcher: Matcher) -> list[Accepted]:
-    """The words of a finished utterance, in order of time."""
-    alone = matcher.alone()
-    if alone is not None and (whole := _accepted([alone], _ALONE)):
+def said(matcher: Matcher, spread: Floats) -> list[Accepted]:
+    """The words of a finished utterance, in order of time. ``spread``: of each frame, see :mod:`features`."""
+    if whole := _alone(matcher, _ALONE, spread):
         return whole
     share = min(max((matcher.speech_frames() - _SHORT) / (_LONG - _SHORT), 0.0), 1.0)
-    return _accepted(_words(matcher), _AMONG + share * (_AMONG_LONG - _AMONG))
+    segments = _of_a_voice(matcher.among_background(), spread)
+    if not _among(segments, _AMONG + share * (_AMONG_LONG - _AMONG), _SHORTEST):
+        return []
+    return _among(segments, _COMPANION, _SHORTEST_COMPANION)
 
 
-def spotted(matcher: Matcher) -> list[Accepted]:
+def spotted(matcher: Matcher, spread: Floats) -> list[Accepted]:
     """Words that are certain before their utterance has ended."""
-    alone = matcher.alone()
-    if alone is not None and alone.end <= matcher.frames - _PAUSE and (whole := _accepted([alone], _SPOTTED_ALONE)):
+    whole = _alone(matcher, _SPOTTED_ALONE, spread)
+    if whole and whole[0].end <= matcher.frames - _PAUSE:
         return whole
-    return _accepted(_words(matcher), _SPOTTED_AMONG)
+    return _among(_of_a_voice(matcher.among_background(), spread), _SPOTTED_AMONG, _SHORTEST)
 
 
-def _words(matcher: Matcher) -> list[Segment]:
-    return [segment for segment in matcher.among_background() if segment.end - segment.start >= _SHORTEST]
+def _alone(matcher: Matcher, threshold: float, spread: Floats) -> list[Accepted]:
+    segment = matcher.alone()
+    if segment is None or not _SHORTEST_ALONE <= segment.end - segment.start <= _LONGEST:
+        return []
+    return [word for kept in _of_a_voice([segment], spread) for word in _accepted(kept, kept.evidence - threshold)]
 
 
-def _accepted(segments: list[Segment], threshold: float) -> list[Accepted]:
-    return [
-        Accepted(segment.word, segment.start, segment.end, confidence)
-        for segment in segments
-        if (confidence := 1.0 / (1.0 + math.exp(min(threshold - segment.evidence, 60.0)))) >= ACCEPTED
-    ]
+def _of_a_voice(segments: list[Segment], spread: Floats) -> list[Segment]:
+    return [segment for segment in segments if float(np.median(spread[segment.start : segment.end])) > _TONE]
+
+
+def _among(segments: list[Segment], threshold: float, shortest: int) -> list[Accepted]:
+    found: list[Accepted] = []
+    for segment in segments:
+        frames = segment.end - segment.start
+        if frames >= shortest:
+            found += _accepted(segment, (segment.evidence * frames - threshold) / _STEEPNESS)
+    return found
+
+
+def _accepted(segment: Segment, excess: float) -> list[Accepted]:
+    confidence = 1.0 / (1.0 + math.exp(min(-excess, 60.0)))
+    return [Accepted(segment.word, segment.start, segment.end, confidence)] if confidence >= ACCEPTED else []

@@ -7,6 +7,8 @@ nothing above 4 kHz, so the lower filters are computed at 8 kHz exactly as they 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -29,8 +31,12 @@ _MODEL_RATE = 16000
 _LOWEST, _HIGHEST = 130.0, 6800.0
 _PRE_EMPHASIS = 0.97
 _LIFTER = 22
-FLOOR = 20.0
+FLOOR = 10.0
 """RMS (of 32768) of the white noise put under every signal: G.711 silence is otherwise minus infinity."""
+
+_DITHER = 8.0
+"""RMS of the noise that every signal gets: a constant signal looks unlike any silence that was ever recorded."""
+_NOISE = (np.random.default_rng(8000).standard_normal(RATE) * _DITHER).astype(np.float32)
 
 _LOUD = 95.0
 """Percentile of the frames' levels that counts as the utterance's loudness."""
@@ -86,12 +92,12 @@ _HAMMING = np.hamming(WINDOW).astype(np.float32)
 _FLOOR_POWER = (_FILTERS_8K.sum(axis=0) * float((_HAMMING**2).sum()) * FLOOR**2).astype(np.float32)
 
 
-def log_energies(samples: Samples) -> Floats:
+def log_energies(samples: npt.NDArray[np.int16] | Floats) -> Floats:
     """Log mel energies of every whole window in ``samples``, (frames, HEARD)."""
     frames = (len(samples) - WINDOW) // SHIFT + 1
     if frames <= 0:
         return np.empty((0, HEARD), np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::SHIFT][:frames]
+    windows: npt.NDArray[Any] = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::SHIFT][:frames]
     spectrum = np.fft.rfft(windows * _HAMMING, BINS)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
     energies: Floats = np.log(power @ _FILTERS_8K + _FLOOR_POWER)
@@ -99,14 +105,17 @@ def log_energies(samples: Samples) -> Floats:
 
 
 class FrontEnd:
-    """Cuts a stream of samples into frames of log energies."""
+    """Cuts a stream of samples into frames of log energies, dithered: no room is as silent as a muted telephone."""
 
     def __init__(self) -> None:
-        self._rest = np.empty(0, np.int16)
+        self._rest = np.empty(0, np.float32)
+        self._position = 0
 
     def feed(self, samples: Samples) -> Floats:
         """Frames completed by ``samples``, (n, HEARD)."""
-        joined = np.concatenate([self._rest, samples]) if len(self._rest) else samples
+        noise = np.take(_NOISE, range(self._position, self._position + len(samples)), mode="wrap")
+        self._position = (self._position + len(samples)) % len(_NOISE)
+        joined = np.concatenate([self._rest, samples + noise])
         energies = log_energies(joined)
         self._rest = joined[len(energies) * SHIFT :].copy()
         return energies
@@ -127,6 +136,13 @@ def levelled(energies: Floats) -> Floats:
         mean = (1.0 - weight) * energies[voiced].mean(axis=0) + weight * energies[~voiced].mean(axis=0)
     centred: Floats = energies - mean
     return centred
+
+
+def spread(energies: Floats) -> Floats:
+    """Share of each frame's power outside its six strongest filters, in dB: −20 to −5 in speech, lower in tones."""
+    power = np.sort(np.exp(energies), axis=1)
+    rest: Floats = 10.0 * np.log10(power[:, :-6].sum(axis=1) / power.sum(axis=1))
+    return rest
 
 
 def with_differences(cepstra: Floats) -> Floats:

@@ -3,120 +3,28 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from media.protocol import HeardWord
 from media.speech import channel, decision, model
 from media.speech.engine import Key, Spotted
-from media.speech.features import RATE, SHIFT, SPAN, Floats, FrontEnd, levelled, with_differences
+from media.speech.features import RATE, SHIFT, SPAN, Floats, FrontEnd, levelled, spread, with_differences
 from media.speech.lexicon import Lexicon, bundled, is_english
 from media.speech.matcher import Matcher
 from media.speech.network import Network
 from media.speech.scoring import Densities
 
-COMMON = [
-    "the",
-    "of",
-    "and",
-    "to",
-    "in",
-    "is",
-    "you",
-    "that",
-    "it",
-    "he",
-    "was",
-    "for",
-    "on",
-    "are",
-    "with",
-    "as",
-    "his",
-    "they",
-    "at",
-    "be",
-    "this",
-    "have",
-    "from",
-    "or",
-    "had",
-    "by",
-    "not",
-    "but",
-    "what",
-    "all",
-    "were",
-    "we",
-    "when",
-    "your",
-    "can",
-    "said",
-    "there",
-    "use",
-    "an",
-    "each",
-    "which",
-    "she",
-    "do",
-    "how",
-    "their",
-    "if",
-    "will",
-    "up",
-    "other",
-    "about",
-    "out",
-    "many",
-    "then",
-    "them",
-    "these",
-    "so",
-    "some",
-    "her",
-    "would",
-    "make",
-    "like",
-    "him",
-    "into",
-    "time",
-    "has",
-    "look",
-    "two",
-    "more",
-    "write",
-    "go",
-    "see",
-    "number",
-    "no",
-    "way",
-    "could",
-    "people",
-    "my",
-    "than",
-    "first",
-    "water",
-    "been",
-    "call",
-    "who",
-    "oil",
-    "its",
-    "now",
-    "find",
-    "long",
-    "down",
-    "day",
-    "did",
-    "get",
-    "come",
-    "made",
-    "may",
-    "part",
-]
+COMMON = (
+    "the of and to in is you that it he was for on are with as his they at be this have from or had by not but what "
+    "all were we when your can said there use an each which she do how their if will up other about out many then "
+    "them these so some her would make like him into time has look two more write go see number no way could people "
+    "my than first water been call who oil its now find long down day did get come made may part"
+)
 """The background's words: among the most frequent of English."""
 
-_NETWORKS_KEPT = 32
+_NETWORKS_KEPT = 16
 _FRAME = SHIFT / RATE
 _SLICE = 32
 """Frames that are scored at once: keeps the densities of a slice in the cache."""
@@ -144,7 +52,7 @@ class KeywordMatcher:
         self._model = model.load()
         self._densities = Densities(self._model)
         self._lexicon: Lexicon = bundled()
-        self._common = [(word, self._lexicon.pronunciations(word)) for word in COMMON]
+        self._common = [(word, self._lexicon.pronunciations(word)) for word in COMMON.split()]
         self._networks: OrderedDict[tuple[str, ...], Network] = OrderedDict()
         self._utterances: dict[Key, _Utterance] = {}
         self.about = "numpy matcher over the US English model of PocketSphinx"
@@ -165,7 +73,7 @@ class KeywordMatcher:
         if not utterance.look_at <= utterance.frames <= _LAST_LOOK:
             return []
         utterance.look_at = utterance.frames + _LOOKS_EVERY
-        found = [word for word in decision.spotted(self._search(utterance)) if word.word not in utterance.spotted]
+        found = [word for word in self._decide(utterance, decision.spotted) if word.word not in utterance.spotted]
         utterance.spotted.update(word.word for word in found)
         return [Spotted(word.word, round(word.confidence, 2), utterance.at + word.end * _FRAME) for word in found]
 
@@ -181,17 +89,23 @@ class KeywordMatcher:
                 utterance.at + word.start * _FRAME,
                 utterance.at + word.end * _FRAME,
             )
-            for word in decision.said(self._search(utterance))
+            for word in self._decide(utterance, decision.said)
         ]
 
     def cancel(self, key: Key) -> None:
         """See :class:`media.speech.engine.Recogniser`."""
         self._utterances.pop(key, None)
 
-    def _search(self, utterance: _Utterance) -> Matcher:
-        cepstra = levelled(np.concatenate(utterance.energies)) @ self._cepstra
+    def _decide(
+        self, utterance: _Utterance, rule: Callable[[Matcher, Floats], list[decision.Accepted]]
+    ) -> list[decision.Accepted]:
+        energies = np.concatenate(utterance.energies)
+        return rule(self._search(utterance.network, energies), spread(energies))
+
+    def _search(self, network: Network, energies: Floats) -> Matcher:
+        cepstra = levelled(energies) @ self._cepstra
         features = with_differences(np.pad(cepstra, ((SPAN, SPAN), (0, 0)), mode="edge"))
-        matcher = Matcher(utterance.network)
+        matcher = Matcher(network)
         for start in range(0, len(features), _SLICE):
             matcher.feed(features[start : start + _SLICE])
         return matcher

@@ -68,6 +68,13 @@ def word_chain(phones: Phones, pronunciation: Pronunciation) -> Chain:
     return Chain(tuple(senones), tuple(phone for phone in numbers for _ in range(3)))
 
 
+def linked_chain(phones: Phones, pronunciation: Pronunciation) -> Chain:
+    """A word in the midst of others: its first and last phones take any neighbour."""
+    alone = word_chain(phones, pronunciation)
+    first, last = phones.single(alone.phones[0]), phones.single(alone.phones[-1])
+    return Chain((*first, *alone.senones[3:-3], *last) if len(alone.senones) > 3 else first, alone.phones)
+
+
 def phone_chain(phones: Phones, phone: int) -> Chain:
     """A phone without context."""
     return Chain(phones.single(phone), (phone,) * 3)
@@ -93,7 +100,12 @@ class Network:
         background = [silence, *noise, *((-1, chain, BACKGROUND_PENALTY) for chain in heard)]
         around = [silence, *((-1, phone_chain(phones, phone), BACKGROUND_PENALTY) for phone in phones.fillers())]
         spoken = [(number, chain, WORD_PENALTY) for number, chain in chains]
-        parts = (spoken + background, background, around, spoken, around)
+        linked = [
+            (number, linked_chain(phones, pronunciation), WORD_PENALTY)
+            for number, (_, pronunciations) in enumerate(words)
+            for pronunciation in pronunciations
+        ]
+        parts = (spoken + linked + background, background, around, spoken, around)
         rows = [row for part in parts for row in part]
         ends = np.cumsum([0, *map(len, parts)]).tolist()
         self.part = {part: slice(ends[part], ends[part + 1]) for part in Part}
