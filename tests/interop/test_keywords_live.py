@@ -154,10 +154,11 @@ def test_read_sentences_take_at_most_one_branch(daemon_for: Callable[..., Daemon
             phone.serve(len(said) / sound.RATE)
             if not phone.ended_by_far_end:
                 phone.hangup()
-        return str(daemon.closing(phone.call_id)["path"])
+        row = daemon.closing(phone.call_id)
+        return f"{row['path']} after {row['duration']} s" if row["path"] else ""
 
     with ThreadPoolExecutor(len(runs)) as pool:
-        branches = [path for path in pool.map(taken, runs) if path]
+        branches = {run: path for run, path in zip(runs, pool.map(taken, runs), strict=True) if path}
     assert len(branches) <= 1, branches
 
 

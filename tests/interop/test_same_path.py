@@ -20,7 +20,7 @@ SCRIPTS = {
     "callbacks": ("say yes; say no", "press 2"),
 }
 RUNS = [(example, script) for example, scripts in SCRIPTS.items() for script in scripts]
-AT_ONCE = 4
+AT_ONCE = 6
 
 pytestmark = [pytest.mark.peer("pyttsx3", "espeakng_loader"), pytest.mark.sound]
 

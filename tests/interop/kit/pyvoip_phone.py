@@ -20,6 +20,7 @@ def main() -> int:
     phone = VoIPPhone(
         server, int(port), user, password, myIP="127.0.0.1", sipPort=int(my_port), rtpPortLow=15000, rtpPortHigh=15998
     )
+    phone.sip.register_timeout = 3
     phone.start()
     try:
         deadline = time.monotonic() + 10
