@@ -12,11 +12,11 @@ import dataclasses
 import random
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.calls.media import MediaPool, Stream, StreamReport
+from engine.calls.media import MediaError, MediaPool, Stream, StreamReport
 from engine.log import get_logger
 from engine.net import address_towards
 from engine.sip import events, offer_answer, sdp
@@ -25,11 +25,11 @@ from engine.sip.endpoint import Endpoint
 from engine.sip.flow import Flow
 from engine.sip.session import Session
 from engine.sip.uri import Address, Uri
-from engine.transport import SipTransport
+from engine.transport import SipTransport, TransportError
 from flows.script import Hangup, Press, Say, Statement, Wait
 from media import protocol
 from media.tts.store import PromptStore
-from media.tts.synth import Synth
+from media.tts.synth import Synth, SynthError
 
 log = get_logger(__name__)
 
@@ -42,6 +42,10 @@ TURN_PATIENCE = 15.0
 KEY_ON_MS = KEY_OFF_MS = 100
 
 KeyMethod = Literal["rfc4733", "inband", "info"]
+
+
+class _CallOver(Exception):
+    """The call has ended while something was waited for."""
 
 
 class CallerError(Exception):
@@ -120,6 +124,7 @@ class TestCaller:
             raise CallerError(f"{target!r}: only sip: URIs can be called")
         self.report = CallReport()
         self._script = script
+        self._to_send = sum(not isinstance(statement, Wait) for statement in script)
         self._dtmf = dtmf
         self._record = record
         self._voice = voice
@@ -142,6 +147,12 @@ class TestCaller:
 
     async def run(self) -> CallReport:
         """Make the call. Raises :class:`CallerError` when it cannot be tried at all."""
+        try:
+            return await self._run()
+        except (MediaError, SynthError, TransportError) as error:
+            raise CallerError(str(error)) from error
+
+    async def _run(self) -> CallReport:
         async with contextlib.AsyncExitStack() as stack:
             says = [statement.text for statement in self._script if isinstance(statement, Say)]
             files = await self._synthesise(stack, says)
@@ -176,7 +187,8 @@ class TestCaller:
             found = await asyncio.get_running_loop().getaddrinfo(self._uri.host.strip("[]"), port)
         except OSError as error:
             raise CallerError(f"{self._uri.host}: {error.strerror or error}") from None
-        return str(found[0][4][0]), port
+        addresses = [str(info[4][0]) for info in found]
+        return min(addresses, key=lambda address: ":" in address), port  # IPv4 first: `localhost` is both
 
     async def _start_transport(self, local: str) -> SipTransport:
         kind = (self._uri.transport or "udp").lower()
@@ -217,37 +229,33 @@ class TestCaller:
         talking: asyncio.Task[None] | None = None
         try:
             async with asyncio.timeout(self._longest):
-                await self._until(lambda: self._answered_at is not None or self._ended)
-                if self._answered_at is None:
-                    return
+                await self._until(lambda: self._answered_at is not None)
                 talking = asyncio.create_task(self._talk(files))
-                await self._until(lambda: self._ended)
+                await self._until(lambda: False)
+        except _CallOver:
+            pass
         except TimeoutError:
             self.report.end = {"by": "limit", "reason": f"still up after {self._longest:g} s"}
         finally:
             if talking is not None:
-                if not talking.done():
-                    talking.cancel()
-                outcome = (await asyncio.gather(talking, return_exceptions=True))[0]
-                self.report.finished = outcome is None
-            else:
-                self.report.finished = self._answered_at is not None and not self._script
+                talking.cancel()
+                await asyncio.gather(talking, return_exceptions=True)
+            self.report.finished = self._answered_at is not None and len(self.report.sent) == self._to_send
             self._hang_up("")
             if self._answered_at is not None:
                 self.report.duration = (self.report.duration or self._now()) - self._answered_at
             await self._finish_recording()
 
     async def _talk(self, files: Mapping[str, Path]) -> None:
+        """Make the statements. Each counts as made from the moment in which it begins."""
         for statement in self._script:
             match statement:
                 case Wait(seconds=seconds):
-                    await asyncio.sleep(seconds)
+                    await self._sleep(seconds)
                 case Hangup():
                     self._sent("hangup", "")
-                    self.report.end = {"by": "caller", "reason": "the script hung up"}
                     self._hang_up("")
-                    self._ended = True
-                    self._changed.set()
+                    self._over("caller", "the script hung up")
                 case Say(text=text, now=now):
                     if not now:
                         await self._their_turn_is_over()
@@ -258,18 +266,18 @@ class TestCaller:
                         await self._their_turn_is_over()
                     self._sent("key", keys)
                     await self._press(keys)
-            self._spoke = False
 
     async def _their_turn_is_over(self) -> None:
+        """Until the far end has spoken since the last statement and is silent, or for as long as patience lasts."""
         until = self._now() + TURN_PATIENCE
         while self._now() < until:
             if self._spoke and not self._speaking:
                 over = self._quiet_since + PAUSE_AFTER_SPEECH
                 if self._now() >= over:
-                    return
-                await self._sleep_until(min(over, until))
+                    break
+                await self._something_until(min(over, until))
             else:
-                await self._sleep_until(until)
+                await self._something_until(until)
 
     async def _play(self, file: Path) -> None:
         assert self._stream is not None
@@ -286,10 +294,10 @@ class TestCaller:
                 body = f"Signal={key}\r\nDuration={KEY_ON_MS}\r\n".encode()
                 self._session.info("application/dtmf-relay", body, self._now())
                 self._pump()
-                await asyncio.sleep(each)
+                await self._sleep(each)
             return
         self._stream.send(protocol.SendDigits(self._stream.number, keys, method, KEY_ON_MS, KEY_OFF_MS))
-        await asyncio.sleep(each * len(keys))
+        await self._sleep(each * len(keys))
 
     def _hang_up(self, reason: str) -> None:
         if self._session is not None and not self._session.ended:
@@ -377,7 +385,7 @@ class TestCaller:
             case protocol.SpeechStarted():
                 self._speaking = self._spoke = True
             case protocol.SpeechEnded(since=since, at=at, dbfs=dbfs):
-                self._speaking = False
+                self._speaking, self._spoke = False, True
                 self._quiet_since = at
                 start = self._answered_at or 0.0
                 self.report.heard.append(
@@ -403,6 +411,7 @@ class TestCaller:
         self._changed.set()
 
     def _sent(self, kind: str, value: str) -> None:
+        self._spoke = self._speaking  # what they said before is answered now
         self.report.sent.append(
             {"kind": kind, "value": value, "at": round(self._now() - (self._answered_at or self._now()), 2)}
         )
@@ -416,15 +425,30 @@ class TestCaller:
         if self._transport is not None:
             self._transport.pump()
 
-    async def _until(self, condition: Any) -> None:
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Wait for ``condition``. Raises :class:`_CallOver` if the call ends first."""
         while not condition():
+            self._raise_if_over()
             self._changed.clear()
             await self._changed.wait()
 
-    async def _sleep_until(self, deadline: float) -> None:
+    async def _sleep(self, seconds: float) -> None:
+        until = self._now() + seconds
+        while self._now() < until:
+            await self._something_until(until)
+
+    async def _something_until(self, deadline: float) -> None:
+        """Until something happens, or the clock reads ``deadline``. Raises :class:`_CallOver`."""
+        self._raise_if_over()
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), max(deadline - self._now(), 0.0))
+            async with asyncio.timeout_at(deadline):
+                await self._changed.wait()
+        self._raise_if_over()
+
+    def _raise_if_over(self) -> None:
+        if self._ended:
+            raise _CallOver
 
 
 def _free_range() -> tuple[int, int]:

@@ -209,7 +209,11 @@ def dial(
     statements = read_script(script)
 
     async def call() -> CallReport:
-        return await TestCaller(sip_uri, statements, dtmf=dtmf.value, record=record, voice=voice).run()
+        try:
+            caller = TestCaller(sip_uri, statements, dtmf=dtmf.value, record=record, voice=voice)
+        except CallerError as error:
+            fail(str(error))
+        return await caller.run()
 
     try:
         report = asyncio.run(call())

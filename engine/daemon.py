@@ -35,6 +35,7 @@ from engine.sip.endpoint import Endpoint
 from engine.sip.session import Session
 from engine.transport import SipTransport, TransportError
 from engine.trunks import Registrations
+from media.protocol import MAX_STREAMS
 from media.tts.store import PromptStore
 from media.tts.synth import Synth, SynthError
 
@@ -62,6 +63,7 @@ class Daemon:
         self._reload_config = reload_config
         self._stack = contextlib.AsyncExitStack()
         self._stop = asyncio.Event()
+        self._reload_asked = asyncio.Event()
         self._stopping = False
 
     # --- start --------------------------------------------------------------------------
@@ -79,6 +81,7 @@ class Daemon:
             SynthError,
             TransportError,
             WebServerError,
+            OSError,
         ) as error:
             await self._stack.aclose()
             raise StartError(str(error)) from error
@@ -106,7 +109,7 @@ class Daemon:
         self.flows = FlowBook(PromptMaker(prompts, self.synth, fetcher).for_flow)
         plan = await self.flows.load(config)
 
-        self.pool = MediaPool(config.rtp.port_range, config.rtp.worker_count)
+        self.pool = MediaPool(config.rtp.port_range, _workers(config))
         self._stack.push_async_callback(self.pool.close)
         await self.pool.start()
         self.recogniser = RecogniserProcess(
@@ -128,7 +131,10 @@ class Daemon:
             advertise=config.sip.advertised,
         )
         self._stack.push_async_callback(self.transport.close)
-        trunks = TrunkBook(TrunkAddress(trunk.name, trunk.address.host, trunk.number_from) for trunk in config.trunks)
+        trunks = TrunkBook(
+            TrunkAddress(trunk.name, trunk.address.host, trunk.address.port, trunk.number_from, tuple(trunk.numbers))
+            for trunk in config.trunks
+        )
         await trunks.resolve()
         self.switch = Switch(
             plan=plan,
@@ -182,13 +188,14 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop)
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._background(self.reload()))
+        loop.add_signal_handler(signal.SIGHUP, self._reload_asked.set)
+        self._background(self._reload_when_asked())
         try:
             await self._stop.wait()
+            await self.stop(patience=DRAIN_PATIENCE)
         finally:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.remove_signal_handler(number)
-        await self.stop(patience=DRAIN_PATIENCE)
 
     def _asked_to_stop(self) -> None:
         if self._stopping:  # asked a second time: no more patience
@@ -199,12 +206,21 @@ class Daemon:
 
     async def stop(self, patience: float) -> None:
         """Refuse new calls, let those that run end, end the rest after ``patience`` seconds, leave."""
+        self.switch.draining = True
         self.transport.endpoint.available = False
         await self.registrations.unregister()
         await self.switch.drain(patience)
         await self.transport.settle()
         await self._stack.aclose()
         log.info("ivrea is down")
+
+    async def _reload_when_asked(self) -> None:
+        """One reload after the other; several wishes during one make one more."""
+        while True:
+            await self._reload_asked.wait()
+            self._reload_asked.clear()
+            if not self._stopping:
+                await self.reload()
 
     async def reload(self) -> None:
         """Read configuration and flows again; on any error everything stays as it was. Running calls keep theirs."""
@@ -213,6 +229,9 @@ class Daemon:
             plan = await self.flows.load(config)
         except (ConfigError, FlowError) as error:
             log.error("reload_failed", error=str(error))
+            return
+        except Exception:
+            log.exception("reload_failed")
             return
         self.switch.plan = plan
         self.transport.endpoint.registrar.replace_devices(_passwords(config), asyncio.get_running_loop().time())
@@ -283,7 +302,8 @@ class Daemon:
     def health(self) -> dict[str, Any]:
         """For ``/healthz``."""
         workers = sum(worker.ready.is_set() for worker in self.pool.workers)
-        status = "draining" if self.switch.draining else "ok" if workers == len(self.pool.workers) else "degraded"
+        whole = workers == len(self.pool.workers) and not self.journal.backlog
+        status = "draining" if self.switch.draining else "ok" if whole else "degraded"
         return {
             "status": status,
             "calls": len(self.switch.calls),
@@ -350,5 +370,11 @@ def _capacity(config: Config) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     low, high = config.rtp.port_range
     by_ports = (high + 1 - low) // 2
-    by_files = config.rtp.worker_count * max((soft - FILES_RESERVED) // FILES_PER_CALL, 1)
-    return max(1, min(by_ports, by_files))
+    by_files = _workers(config) * max((soft - FILES_RESERVED) // FILES_PER_CALL, 1)
+    return max(1, min(by_ports, by_files, _workers(config) * MAX_STREAMS))
+
+
+def _workers(config: Config) -> int:
+    """No more workers than there are port pairs."""
+    low, high = config.rtp.port_range
+    return min(config.rtp.worker_count, max((high + 1 - low - low % 2) // 2, 1))

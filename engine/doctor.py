@@ -116,7 +116,7 @@ class Doctor:
             "calls": {"settle_ms": self._config.calls.settle_ms, "listen": 3.0, "repeats": 1, "max_duration": 60.0},
             "numbers": [{"number": "*", "flow": str(flow), "record": True}],
         }
-        return Config.model_validate(own)
+        return Config.given(own)
 
     async def _call_it(self, daemon: Daemon, folder: Path) -> None:
         target = f"sip:doctor@127.0.0.1:{daemon.sip_port}"

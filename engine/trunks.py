@@ -43,7 +43,7 @@ class Registrations:
             if not self._running:
                 self._removed.set()
             return
-        if event.registered:
+        if event.registered and event.status < 300:
             log.info("registered", trunk=name)
             return
         pause = None if event.retry_at is None else round(event.retry_at - asyncio.get_running_loop().time(), 1)

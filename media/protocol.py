@@ -18,6 +18,9 @@ class Message(msgspec.Struct, array_like=True, tag=True, frozen=True):
 
 KeyMethod = Literal["rfc4733", "inband", "info"]
 
+MAX_STREAMS = 4096
+"""Streams that one media worker takes at most."""
+
 # --- control process -> media worker ----------------------------------------------------
 
 

@@ -27,7 +27,6 @@ from media.process import raise_file_limit, raise_priority
 from media.recorder import Recorder
 from media.sockets import Sockets
 
-MAX_STREAMS = 4096
 FILES_PER_STREAM = 2
 SPARE_FILES = 64
 LOAD_EVERY = 1.0
@@ -109,7 +108,7 @@ def main() -> None:
         link.flush()
         sys.exit(1)
     files = raise_file_limit()
-    capacity = max(1, min(MAX_STREAMS, pool.size, (files - SPARE_FILES) // FILES_PER_STREAM))
+    capacity = max(1, min(protocol.MAX_STREAMS, pool.size, (files - SPARE_FILES) // FILES_PER_STREAM))
     wall = time.time() - time.monotonic()
     plane = Plane(Sockets(capacity, pool), Recorder(capacity), Arena(), SystemRandom(), wall)
     about = f"portable I/O (epoll), {capacity} streams at most, niceness {raise_priority()}"

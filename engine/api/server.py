@@ -56,6 +56,11 @@ class WebServer:
         except OSError as error:
             listener.close()
             raise WebServerError(f"http.listen {self._config.listen}: {error.strerror}") from error
+        try:
+            self._server.config.load()  # certificates are read here, not in a task that nobody watches
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            listener.close()
+            raise WebServerError(f"http.tls_cert {self._config.tls_cert}: {error}") from error
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
         bound = listener.getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]

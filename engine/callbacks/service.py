@@ -32,7 +32,10 @@ class CallbackService:
 
     def __init__(self, journal: Journal, store_url: str, config: CallbackConfig, fetcher: Fetcher) -> None:
         self._journal = journal
-        self._store = Store(store_url)
+        try:
+            self._store = Store(store_url)
+        except (SQLAlchemyError, OSError) as error:
+            raise StoreError(f"store.url: {error}") from error
         self._outbox = Outbox(self._store, http_sender(fetcher, config.timeout), keep=config.keep)
         self._writer = Writer(journal, self._store, on_deliveries=self._outbox.wake)
         self._tasks: list[asyncio.Task[None]] = []
@@ -41,7 +44,7 @@ class CallbackService:
         """Bring the tables up to date and begin. Raises :class:`StoreError`."""
         try:
             await self._store.migrate()
-        except (SQLAlchemyError, OSError) as error:
+        except Exception as error:
             await self._store.close()
             raise StoreError(f"store.url {self._store.url.render_as_string()}: {error}") from error
         self._tasks = [

@@ -9,12 +9,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.addresses import plain_number
 from engine.log import get_logger
 
 log = get_logger(__name__)
 
 RESOLVE_EVERY = 300.0
 """Seconds between look-ups of trunks' host names."""
+
+RETRY_EVERY = 10.0
+"""The same while one of them is not found."""
 
 NumberFrom = Literal["request", "to"]
 
@@ -26,15 +30,32 @@ class Source:
     name: str
     kind: Literal["trunk", "device", "anyone"]
     number_from: NumberFrom = "request"
+    host: str = ""
+    """Host and port of the trunk, as a URI has it."""
+    numbers: frozenset[str] = frozenset()
+    """What the trunk delivers; empty: everything."""
+
+    def delivers(self, number: str) -> bool:
+        """Whether ``number`` may be called from here."""
+        return not self.numbers or plain_number(number) in self.numbers
 
 
 @dataclass(frozen=True, slots=True)
 class TrunkAddress:
-    """A trunk as admission knows it: ``host`` may be a name, an address or ``host:port``."""
+    """A trunk as admission knows it: ``host`` is a name or an address."""
 
     name: str
     host: str
+    port: int = 5060
     number_from: NumberFrom = "request"
+    numbers: tuple[str, ...] = ()
+
+    def source(self) -> Source:
+        """The trunk as the source of calls."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        numbers = frozenset(plain_number(number) for number in self.numbers)
+        where = host if self.port == 5060 else f"{host}:{self.port}"
+        return Source(self.name, "trunk", self.number_from, where, numbers)
 
 
 class TrunkBook:
@@ -48,33 +69,30 @@ class TrunkBook:
         """The trunk that the address ``host`` belongs to."""
         return self._sources.get(plain_address(host))
 
-    async def resolve(self) -> None:
-        """Look all host names up. A name that does not resolve keeps the addresses it had."""
+    async def resolve(self) -> bool:
+        """Look all host names up; whether all were found. A name that was not keeps the addresses it had."""
+        complete = True
         sources: dict[str, Source] = {}
         for trunk in self._trunks:
-            source = Source(trunk.name, "trunk", trunk.number_from)
-            host = host_only(trunk.host)
+            source = trunk.source()
+            host = trunk.host
             try:
                 found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
                 addresses = {plain_address(str(info[4][0])) for info in found}
-            except OSError as error:
+            except (OSError, UnicodeError) as error:
+                complete = False
                 log.warning("trunk_not_resolved", trunk=trunk.name, host=host, error=str(error))
                 addresses = {address for address, known in self._sources.items() if known.name == trunk.name}
             sources |= dict.fromkeys(addresses, source)
         self._sources = sources
+        return complete
 
     async def keep_resolving(self) -> None:
-        """Look names up again and again; runs until cancelled."""
+        """Look names up, again and again; runs until cancelled."""
+        pause = RETRY_EVERY
         while True:
-            await asyncio.sleep(RESOLVE_EVERY)
-            await self.resolve()
-
-
-def host_only(host: str) -> str:
-    """``[::1]:5060``, ``pbx.example:5060`` or ``pbx.example`` without the port and brackets."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0] if host.count(":") == 1 else host
+            await asyncio.sleep(pause)
+            pause = RESOLVE_EVERY if await self.resolve() else RETRY_EVERY
 
 
 def plain_address(host: str) -> str:

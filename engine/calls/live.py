@@ -15,6 +15,7 @@ from typing import NoReturn, Protocol
 
 from engine.calls.keys import KeyArbiter
 from engine.calls.media import Stream, StreamReport
+from engine.log import get_logger
 from flows.call import (
     BargeIn,
     CallEnded,
@@ -32,11 +33,16 @@ from flows.call import (
 )
 from media import protocol
 
+log = get_logger(__name__)
+
 MAX_TYPED_AHEAD = 64
 """Keys that are kept for a step that listens; more are dropped, the oldest first."""
 
-TRANSFER_PATIENCE = 90.0
-"""Seconds to wait for the word on a REFER; a phone that rings longer has not answered."""
+TRANSFER_PATIENCE = 310.0
+"""Seconds to wait for the word on a REFER: longer than SIP itself waits (:mod:`engine.sip.refer`)."""
+
+ORDINARY_ENDS = ("", "stopped", "replaced", "closed")
+"""Why prompts end; everything else is a fault."""
 
 
 class Signalling(Protocol):
@@ -69,6 +75,7 @@ class LiveCall:
         self.answered_at: float | None = None
         self.path = ""
         self.ending: tuple[EndedBy, str] | None = None
+        self.ended_at: float | None = None
         self.arbiter = KeyArbiter()
         self._signalling = signalling
         self._stream: Stream | None = None
@@ -158,7 +165,11 @@ class LiveCall:
         self._transfer = None
         self._referred = True
         self.transfer_accepted = False
-        self._signalling.refer(target)
+        try:
+            self._signalling.refer(target)
+        except (ValueError, RuntimeError) as error:  # no URI, or another transfer is under way
+            self._referred = False
+            return TransferOutcome(accepted=False, status=0, reason=str(error))
         until = self.now() + TRANSFER_PATIENCE
         while self._transfer is None and self.ending is None and self.now() < until:
             await self._sleep_until(until)
@@ -179,15 +190,15 @@ class LiveCall:
         if self.ending is not None:
             return False
         self.ending = (by, reason)
+        self.ended_at = self.now()
         self.over.set()
         self._wake_up()
         return True
 
     def settle(self, by: EndedBy, reason: str) -> None:
         """The flow's last word on its own end: hanging up for a limit or an error is not hanging up by plan."""
-        if self.ending is None or self.ending[0] == "flow":
+        if not self.end(by, reason) and self.ending is not None and self.ending[0] == "flow":
             self.ending = (by, reason)
-            self.over.set()
 
     def key(self, method: protocol.KeyMethod, digit: str, at: float) -> None:
         """A method reports a press. Digits of methods that do not own the leg are ignored."""
@@ -211,8 +222,10 @@ class LiveCall:
         match report:
             case protocol.DigitHeard(method=method, digit=digit, at=at):
                 self.key(method, digit, at)
-            case protocol.PlayEnded(play=play, at=at) if play == self._play:
+            case protocol.PlayEnded(play=play, at=at, reason=reason) if play == self._play:
                 self._play = 0
+                if reason not in ORDINARY_ENDS:
+                    log.error("prompt_not_played", call_id=self.id, reason=reason)
                 self._put(PromptEnded(at))
             case protocol.UtteranceStarted(ticket=ticket, at=at) if ticket == self._ticket:
                 self._put(SpeechStarted(at))

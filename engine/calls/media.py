@@ -153,7 +153,15 @@ class Worker:
         deaths = 0
         while True:
             self._child = Child("media.worker", protocol.Report, self._take, arguments=self._arguments)
-            await self._child.start()
+            try:
+                await self._child.start()
+            except OSError as error:  # no memory, no file descriptors: better later
+                self.failure = error.strerror or str(error)
+                log.error("media_worker_not_started", worker=self.name, error=self.failure)
+                if not self.restarts:
+                    return
+                await asyncio.sleep(RESTART_PAUSE[-1])
+                continue
             if self._recogniser:
                 self.send(protocol.UseRecogniser(self._recogniser))
             status = await self._child.exited

@@ -64,7 +64,15 @@ class RecogniserProcess:
                 partial(self._take, path),
                 arguments=("--listen", path, *self._arguments),
             )
-            await self._child.start()
+            try:
+                await self._child.start()
+            except OSError as error:  # no memory, no file descriptors: better later
+                self._failure = error.strerror or str(error)
+                log.error("recogniser_not_started", error=self._failure)
+                if not self._ready.is_set():
+                    return
+                await asyncio.sleep(RESTART_PAUSE)
+                continue
             status = await self._child.exited
             await self._child.close()
             if not self._ready.is_set():

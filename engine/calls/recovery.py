@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from engine.callbacks import records
+from engine.calls.recording import finished_by_file
 from engine.log import get_logger
-from flows.call import Entered
+from flows.call import Entered, Note
 from flows.events import Narrator
 
 log = get_logger(__name__)
@@ -35,7 +36,7 @@ class Recovery:
         """Tell every missing ``close`` and send every BYE. A call is put down as finished when its BYE is done."""
         for history in histories:
             started, answered = history.started, history.answered
-            narrator = Narrator.restore(history.call, started.caller, started.callee, history.flow_notes())
+            narrator = Narrator.restore(history.call, started.caller, started.callee, notes_of(history))
             for callback in narrator.close(answered.at if answered is not None else None, history.last_known):
                 note = records.note_to_data(callback)
                 self._append(records.Noted(history.last_known, call=history.call, note=note))
@@ -48,9 +49,12 @@ class Recovery:
         """The peer knows now, or does not answer: the call is over either way."""
         for history in self._waiting.pop(sip_call_id, []):
             log.info("bye_after_restart", call_id=history.call, status=status)
-            self._finish(history, path_of(history))
+            path = next((note.path for note in reversed(notes_of(history)) if isinstance(note, Entered)), "")
+            self._finish(history, path)
 
     def _finish(self, history: records.CallHistory, path: str) -> None:
+        for recording in history.recordings:
+            self._append(finished_by_file(history.call, recording))
         at, answered = history.last_known, history.answered
         duration = max(at - answered.at, 0.0) if answered is not None else 0.0
         self._append(
@@ -59,6 +63,12 @@ class Recovery:
         log.info("call ended", call_id=history.call, how=REASON, by="error", path=path, duration=round(duration, 2))
 
 
-def path_of(history: records.CallHistory) -> str:
-    """Where the call was when it was last heard of."""
-    return next((note.path for note in reversed(history.flow_notes()) if isinstance(note, Entered)), "")
+def notes_of(history: records.CallHistory) -> list[Note]:
+    """What the flow told; a note that cannot be read (of a later version) is left out, and logged."""
+    notes: list[Note] = []
+    for noted in history.notes:
+        try:
+            notes.append(records.note_from_data(noted.note))
+        except ValueError as error:
+            log.error("note_not_readable", call_id=history.call, error=str(error))
+    return notes

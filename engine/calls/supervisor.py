@@ -12,17 +12,19 @@ import dataclasses
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engine.callbacks import records
+from engine.calls.leg import CallerGone, Leg, NoCommonMedia
 from engine.calls.live import LiveCall
 from engine.calls.media import MediaError, MediaPool, Stream, StreamReport
+from engine.calls.recording import Recording
 from engine.log import get_logger
-from engine.sip import offer_answer, sdp
+from engine.sip.events import Ended
+from engine.sip.offer_answer import Agreed
 from engine.sip.server import IncomingSession
 from flows.call import CallEnded, EndedBy, Note, Prompt, TransferOutcome
 from flows.executor import Executor, Settings
@@ -34,8 +36,7 @@ log = get_logger(__name__)
 STOP_PATIENCE = 5.0
 """Seconds that a flow may take to notice that its call is over."""
 
-RECORDING_PATIENCE = 3.0
-"""Seconds to wait for the writer to complete a recording."""
+SHUTTING_DOWN = "the server is shutting down"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class CallPlan:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Limits:
-    """Hard limits and media settings of a call; seconds."""
+    """Hard limits and addresses of a call; seconds."""
 
     max_duration: float
     rtp_timeout: float
@@ -61,18 +62,29 @@ class Limits:
     media_host: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parties:
+    """Who calls whom: user parts of the numbers; ``source`` is a trunk's or device's name or ``anyone``.
+
+    Numbers that the caller is transferred to are looked for at ``refer_host``.
+    """
+
+    caller: str
+    callee: str
+    source: str
+    refer_host: str
+
+
 class CallSupervisor:
     """An inbound call from its INVITE to its one final state."""
 
     def __init__(
         self,
         session: IncomingSession,
-        *,
-        caller: str,
-        callee: str,
-        source: str,
+        parties: Parties,
         plan: CallPlan,
         limits: Limits,
+        *,
         pool: MediaPool,
         append: Callable[[records.Record], None],
         pump: Callable[[], None],
@@ -80,31 +92,34 @@ class CallSupervisor:
         self.session = session
         self.id = uuid.uuid4().hex
         self.plan = plan
-        self.started_at = time.time()
-        self.answered_wall: float | None = None
         self.stats = protocol.StreamStats()
-        self.sip_status = 0
-        self._source = source
+        self._parties = parties
         self._limits = limits
         self._pool = pool
         self._append = append
         self._pump = pump
         self._loop = asyncio.get_running_loop()
-        self._stream: Stream | None = None
-        self._offer: sdp.SessionDescription | None = None
-        self._media = offer_answer.LocalMedia(host=limits.media_host, port=0, session_id=time.time_ns() // 1000)
-        self._described: sdp.SessionDescription | None = None
-        """Our last description: sections of later ones keep their places."""
-        self._agreed: offer_answer.Agreed | None = None
-        self._media_agreed: asyncio.Future[None] = self._loop.create_future()
-        self._recorded: asyncio.Future[protocol.Recorded] | None = None
-        self._recording: Path | None = None
-        self._limit: asyncio.TimerHandle | None = None
         self._log = log.bind(call_id=self.id)
+        self._stream: Stream | None = None
+        self._answered = False
+        """Whether a 200 was sent: the session is to be ended with a BYE then."""
+        self._sip_status = 0
+        self._q850: int | None = None
+        self._recording: Recording | None = None
+        if plan.record_to is not None:
+            self._recording = Recording(self.id, plan.record_to, append, self._log)
+        self._leg = Leg(
+            session,
+            host=limits.media_host,
+            rtp_timeout=limits.rtp_timeout,
+            on_agreed=self._on_agreed,
+            on_changed=self._dialog_changed,
+            log=self._log,
+        )
         self.call = LiveCall(
             call_id=self.id,
-            caller=caller,
-            callee=callee,
+            caller=parties.caller,
+            callee=parties.callee,
             signalling=self,
             prompt_file=plan.prompts.__getitem__,
             settle=limits.settle,
@@ -114,46 +129,50 @@ class CallSupervisor:
 
     async def run(self) -> None:
         """From the INVITE to the end. Never raises; everything that was opened is closed."""
-        self._append(
-            records.CallStarted(
-                call=self.id,
-                at=self.started_at,
-                caller=self.call.caller,
-                callee=self.call.callee,
-                direction="inbound",
-                sip_call_id=self.session.call_id,
-                flow=self.plan.flow_name,
-                source=self._source,
-            )
-        )
-        self._log.info(
-            "call started",
-            caller=self.call.caller,
-            callee=self.call.callee,
-            source=self._source,
-            flow=self.plan.flow_name,
-            sip_call_id=self.session.call_id,
-        )
-        self._limit = self._loop.call_later(self._limits.max_duration, self._over_limit)
+        limit = self._loop.call_later(self._limits.max_duration, self._over_limit)
         try:
+            self._begin()
             await self._open_stream()
             await self._run_flow()
         except Exception:  # noqa: BLE001 - whatever broke, the call ends and says so
             self._log.exception("call_failed")
             self.call.end("error", "an internal error, see the log")
         finally:
-            self._limit.cancel()
+            limit.cancel()
             await self._finish()
+
+    def _begin(self) -> None:
+        parties, sip_call_id = self._parties, self.session.call_id
+        self._append(
+            records.CallStarted(
+                time.time(),
+                call=self.id,
+                caller=parties.caller,
+                callee=parties.callee,
+                direction="inbound",
+                sip_call_id=sip_call_id,
+                flow=self.plan.flow_name,
+                source=parties.source,
+            )
+        )
+        self._log.info(
+            "call started",
+            caller=parties.caller,
+            callee=parties.callee,
+            source=parties.source,
+            flow=self.plan.flow_name,
+            sip_call_id=sip_call_id,
+        )
 
     async def _open_stream(self) -> None:
         try:
             self._stream = await self._pool.open(self._limits.bind_host, self._on_report, self._on_worker_lost)
         except MediaError as error:
-            self.sip_status = 503
+            self._sip_status = 503
             self.call.end("error", f"no media: {error}")
             return
         self.call.attach(self._stream)
-        self._media = dataclasses.replace(self._media, port=self._stream.port)
+        self._leg.attach(self._stream)
 
     async def _run_flow(self) -> None:
         """Run the flow; if it does not stop when the call is over, stop it."""
@@ -182,23 +201,22 @@ class CallSupervisor:
 
     async def _finish(self) -> None:
         by, reason = self.call.ending or ("error", "unknown")
-        if not self.session.ended:
-            if self.answered_wall is None:
-                self.session.reject(self.sip_status or 480, self._loop.time())
-            else:
-                self.session.bye(self._loop.time(), reason="")
-            self._pump()
+        ended_at = self.call.ended_at or self._loop.time()
+        self._end_session(by, reason)
+        if self._recording is not None:
+            await self._recording.finish(self._stream)
         if self._stream is not None:
-            await self._close_media(self._stream)
-        duration = time.time() - self.answered_wall if self.answered_wall is not None else 0.0
+            self.stats = await self._stream.close()
+        answered_at = self.call.answered_at
+        duration = max(ended_at - answered_at, 0.0) if answered_at is not None else 0.0
         self._append(
             records.CallFinished(
+                time.time() - (self._loop.time() - ended_at),
                 call=self.id,
-                at=time.time(),
                 by=by,
                 reason=reason,
-                sip_status=self.sip_status or (200 if self.answered_wall else 0),
-                q850=None,
+                sip_status=self._sip_status or (200 if self._answered else 0),
+                q850=self._q850,
                 path=self.call.path,
                 duration=duration,
                 stats=msgspec.structs.asdict(self.stats),
@@ -206,7 +224,7 @@ class CallSupervisor:
         )
         self._log.info(
             "call ended",
-            how=_in_words(by, reason, answered=self.answered_wall is not None),
+            how=_in_words(by, reason, answered=self._answered),
             by=by,
             reason=reason,
             path=self.call.path,
@@ -215,119 +233,82 @@ class CallSupervisor:
             jitter_ms=round(self.stats.jitter_ms, 1),
         )
 
-    async def _close_media(self, stream: Stream) -> None:
-        if self._recorded is not None:
-            stream.send(protocol.StopRecord(stream.number))
-            try:
-                done = await asyncio.wait_for(asyncio.shield(self._recorded), RECORDING_PATIENCE)
-                self._append(
-                    records.RecordingFinished(
-                        time.time(), call=self.id, path=done.path, seconds=done.seconds, lost=done.lost
-                    )
-                )
-            except TimeoutError:
-                self._log.error("recording_not_completed", path=str(self._recording))
-        self.stats = await stream.close()
+    def _end_session(self, by: EndedBy, reason: str) -> None:
+        """Refuse or hang up, if the other side has not."""
+        if self.session.ended:
+            return
+        now = self._loop.time()
+        if self._answered:
+            self.session.bye(now, reason=reason if by in ("limit", "error") else "")
+        elif reason == SHUTTING_DOWN:
+            self.session.reject(503, now, headers=(("Retry-After", "30"),))
+        else:
+            self._sip_status = self._sip_status or (500 if by == "error" else 480)
+            self.session.reject(self._sip_status, now)
+        self._pump()
 
     # --- what the live call needs of SIP ------------------------------------------------
 
     async def answer(self) -> float:
-        """Answer the INVITE with what we can do of its offer, or with an offer of ours when it had none."""
-        body = self.session.offer
+        """Answer, and wait until media is agreed on: at once, or with the ACK when the INVITE had no offer."""
         try:
-            if body:
-                offer = sdp.parse(body)
-                answer, agreed = offer_answer.make_answer(offer, self._media)
-                self._accept(answer)
-                self._media_is(agreed, relatch=False)
-            else:
-                self._offer = offer_answer.make_offer(self._media)
-                self._accept(self._offer)
-        except (offer_answer.NotAcceptable, sdp.SdpError) as error:
-            self.sip_status = 488
+            self._leg.answer(self._loop.time())
+        except NoCommonMedia as error:
+            self._sip_status = 488
             self.call.end("error", f"no common media: {error}")
             raise CallEnded("error", str(error)) from None
+        except CallerGone:
+            self.call.end("caller", "cancelled before the answer")
+            raise CallEnded("caller", "cancelled before the answer") from None
         answered = self._loop.time()
-        self._append(
-            records.CallAnswered(call=self.id, at=time.time(), dialog=msgspec.to_builtins(self.session.save()))
-        )
-        if self._agreed is None:
-            await self._over_or(self._media_agreed)
+        self._pump()
+        if not self._leg.settled.done():
+            await self._over_or(self._leg.settled)
+            if self.call.ending is not None:
+                raise CallEnded(*self.call.ending)
             answered = self._loop.time()
         return answered
 
-    def _accept(self, description: sdp.SessionDescription) -> None:
-        self._described = description
-        if not self.session.accept(description.encode(), self._loop.time()):
-            self.call.end("caller", "cancelled before the answer")
-            raise CallEnded("caller", "cancelled before the answer")
-        self._pump()
-        self.answered_wall = time.time()
-
     def refer(self, target: str) -> None:
         if ":" not in target:
-            target = f"sip:{target}@{self.session.dialog.remote.uri.host}"
+            target = f"sip:{target}@{self._parties.refer_host}"
         self.session.refer(target, self._loop.time())
         self._pump()
 
     def put_down(self, note: Note) -> None:
-        self._append(records.Noted(call=self.id, at=time.time(), note=records.note_to_data(note)))
+        self._append(records.Noted(time.time(), call=self.id, note=records.note_to_data(note)))
         self._log.debug("note", **{type(note).__name__.lower(): dataclasses.asdict(note)})
 
     # --- media --------------------------------------------------------------------------
 
-    def _media_is(self, agreed: offer_answer.Agreed, *, relatch: bool) -> None:
-        """SDP agreed on this: tell the worker, and start what starts with the first agreement."""
-        first = self._agreed is None
-        if self._agreed is not None and self._agreed.event_type >= 0 > agreed.event_type:
-            self.call.arbiter.release_owner()
-        self._agreed = agreed
-        stream = self._stream
-        if stream is None:
-            return
-        stream.send(
-            protocol.Direct(
-                stream.number,
-                agreed.host,
-                agreed.port,
-                agreed.rtcp_port,
-                agreed.payload_type,
-                agreed.event_type,
-                agreed.ptime,
-                agreed.send,
-                agreed.receive,
-                relatch,
-            )
-        )
-        stream.send(protocol.RtpTimeout(stream.number, 0.0 if agreed.held else self._limits.rtp_timeout))
-        if first:
-            if self.plan.record_to is not None:
-                self._record(stream, self.plan.record_to)
-            if not self._media_agreed.done():
-                self._media_agreed.set_result(None)
+    def _dialog_changed(self) -> None:
+        """In the journal before anything leaves: a kill in between must not lose the dialog."""
+        dialog = msgspec.to_builtins(self.session.save())
+        if self._answered:
+            self._append(records.DialogChanged(at=time.time(), call=self.id, dialog=dialog))
+        else:
+            self._answered = True
+            self._append(records.CallAnswered(time.time(), call=self.id, dialog=dialog))
 
-    def _record(self, stream: Stream, folder: Path) -> None:
-        path = folder / datetime.now(UTC).strftime("%Y/%m/%d") / f"{self.id}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._recording = path
-        self._recorded = self._loop.create_future()
-        self._append(records.RecordingStarted(call=self.id, at=time.time(), path=str(path)))
-        stream.send(protocol.Record(stream.number, str(path)))
+    def _on_agreed(self, agreed: Agreed, before: Agreed | None) -> None:
+        if before is not None and before.event_type >= 0 > agreed.event_type:
+            self.call.arbiter.release_owner()
+        if before is None and self._recording is not None and self._stream is not None:
+            self._recording.start(self._stream)
 
     def _on_report(self, report: StreamReport) -> None:
         match report:
             case protocol.RtpLost(seconds=seconds):
                 self.call.end("limit", f"no sound came from the caller for {seconds:.0f} s")
             case protocol.Recorded():
-                if self._recorded is not None and not self._recorded.done():
-                    self._recorded.set_result(report)
+                if self._recording is not None:
+                    self._recording.done(report)
             case _:
                 self.call.report(report)
 
     def _on_worker_lost(self, reason: str) -> None:
         self._stream = None
-        self._recorded = None
-        self.sip_status = self.sip_status or 500
+        self._leg.detach()
         self.call.end("error", reason)
 
     def _over_limit(self) -> None:
@@ -335,55 +316,35 @@ class CallSupervisor:
 
     # --- what SIP says; called by the switch --------------------------------------------
 
-    def sip_ended(self, by: str, status: int, reason: str) -> None:
+    def sip_ended(self, event: Ended) -> None:
         """The SIP session is over."""
-        self.sip_status = status or self.sip_status
-        if by == "remote":
+        self._sip_status, self._q850 = event.status or self._sip_status, event.q850
+        reason = event.reason
+        if event.by == "remote":
             if self.call.being_transferred and self.call.transfer_accepted:
-                self.call.transferred(TransferOutcome(accepted=True, status=status or 200, reason="the caller left"))
+                self.call.transferred(TransferOutcome(accepted=True, status=200, reason="the caller left"))
                 self.call.end("flow", "transferred")
-            self.call.end("caller", "hung up" if self.answered_wall is not None else "cancelled before the answer")
-        elif by == "timeout":
-            self.call.end("error", reason or "the caller's phone does not answer")
-        elif by == "transport":
-            self.call.end("error", reason or "the connection broke")
-        else:
-            self.call.end("error", reason or "the call was closed")
+            elif event.status == 481:
+                self.call.end("error", "the caller's phone does not know the call any more")
+            elif self._answered:
+                self.call.end("caller", f"hung up: {reason}" if reason else "hung up")
+            else:
+                self.call.end("caller", "cancelled before the answer")
+            return
+        why = {"timeout": "the caller's phone does not answer", "transport": "the connection broke"}
+        self.call.end("error", reason or why.get(event.by, "the call was closed"))
 
     def acknowledged(self, body: bytes | None) -> None:
         """The ACK came; after an offer of ours it carries the answer."""
-        if self._offer is None:
-            return
-        offer, self._offer = self._offer, None
         try:
-            agreed = offer_answer.read_answer(offer, sdp.parse(body or b""))
-        except (offer_answer.NotAcceptable, sdp.SdpError) as error:
-            self.sip_status = 488
-            self.call.end("error", f"the answer in the ACK cannot be used: {error}")
-            return
-        self._media_is(agreed, relatch=self._agreed is not None)
+            self._leg.acknowledged(body)
+        except NoCommonMedia as error:
+            self._sip_status = 488
+            self.call.end("error", f"no common media: {error}")
 
     def reoffered(self, body: bytes | None) -> None:
-        """A re-INVITE or UPDATE: hold, resume, another codec or address, or a question for our offer."""
-        now = self._loop.time()
-        self._media = dataclasses.replace(self._media, version=self._media.version + 1)
-        if not body:
-            self._offer = self._described = offer_answer.make_offer(self._media, self._described)
-            self.session.answer_reoffer(self._offer.encode(), now)
-            return
-        try:
-            answer, agreed = offer_answer.make_answer(sdp.parse(body), self._media)
-        except (offer_answer.NotAcceptable, sdp.SdpError):
-            self.session.reject_reoffer(488, now)
-            return
-        self._described = answer
-        self.session.answer_reoffer(answer.encode(), now)
-        before = self._agreed
-        moved = before is None or (before.host, before.port) != (agreed.host, agreed.port)
-        if before is not None and before.held != agreed.held:
-            self._log.info("held" if agreed.held else "resumed")
-        self._media_is(agreed, relatch=moved)
-        self._append(records.DialogChanged(call=self.id, dialog=msgspec.to_builtins(self.session.save())))
+        """A re-INVITE or UPDATE."""
+        self._leg.reoffered(body, self._loop.time())
 
     def info(self, content_type: str, body: bytes) -> None:
         """INFO with a key: ``application/dtmf-relay`` or ``application/dtmf``."""
@@ -397,19 +358,6 @@ class CallSupervisor:
             self.call.transferred(TransferOutcome(accepted=200 <= status < 300, status=status, reason=reason))
         else:
             self.call.transfer_accepted = True
-
-    def summary(self) -> dict[str, Any]:
-        """The call as lists of live calls show it."""
-        answered = self.call.answered_at
-        return {
-            "id": self.id,
-            "from": self.call.caller,
-            "to": self.call.callee,
-            "answered": answered is not None,
-            "duration": self.call.now() - answered if answered is not None else 0.0,
-            "path": self.call.path,
-            "flow": self.plan.flow_name,
-        }
 
 
 def read_info_digit(content_type: str, body: bytes) -> str:

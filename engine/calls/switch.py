@@ -11,7 +11,7 @@ from engine.callbacks import records
 from engine.calls.admission import NumberFrom, Source, TrunkBook
 from engine.calls.media import MediaPool
 from engine.calls.numbers import NumberPlan
-from engine.calls.supervisor import CallPlan, CallSupervisor, Limits
+from engine.calls.supervisor import SHUTTING_DOWN, CallPlan, CallSupervisor, Limits, Parties
 from engine.log import get_logger
 from engine.sip import events
 from engine.sip.message import Request
@@ -71,8 +71,13 @@ class Switch:
 
     def take(self, event: events.SessionEvent) -> None:
         """An event of the SIP endpoint that belongs to a session."""
+        now = self._loop.time()
         if isinstance(event, events.Invited):
-            self._invited(event.session)
+            try:
+                self._invited(event.session)
+            except Exception:
+                log.exception("invite_failed", sip_call_id=event.session.call_id)
+                event.session.reject(500, now)
             return
         call = self.calls.get(event.session.id)
         if call is None:
@@ -81,15 +86,19 @@ class Switch:
             case events.Acknowledged(sdp=body):
                 call.acknowledged(body)
             case events.Reoffered(sdp=body):
-                call.reoffered(body)
+                try:
+                    call.reoffered(body)
+                except Exception:
+                    log.exception("reoffer_failed", call_id=call.id)
+                    event.session.reject_reoffer(500, now)
             case events.InfoReceived(content_type=content_type, body=content):
                 call.info(content_type, content)
             case events.ReferProgress(status=status, reason=reason, final=final):
                 call.refer_progress(status, reason, final=final)
             case events.ReferRefused(status=status, reason=reason):
                 call.refer_progress(status, reason, final=True)
-            case events.Ended(by=by, status=status, reason=reason):
-                call.sip_ended(by, status, reason)
+            case events.Ended():
+                call.sip_ended(event)
             case _:
                 pass
 
@@ -108,7 +117,7 @@ class Switch:
         if source is None:
             return
         number = dialled(session, source.number_from)
-        plan = self.plan.find(number)
+        plan = self.plan.find(number) if source.delivers(number) else None
         if plan is None:
             log.warning("number_not_found", number=number, source=source.name)
             self._refuse(session, 404, "number not found")
@@ -161,13 +170,17 @@ class Switch:
         session.reject(status, self._loop.time(), headers=headers)
 
     def _begin(self, session: IncomingSession, source: Source, number: str, plan: CallPlan) -> None:
-        call = CallSupervisor(
-            session,
+        parties = Parties(
             caller=session.request.from_.uri.user or "",
             callee=number,
             source=source.name,
-            plan=plan,
-            limits=self._limits_for(session),
+            refer_host=source.host or refer_host(session),
+        )
+        call = CallSupervisor(
+            session,
+            parties,
+            plan,
+            self._limits_for(session),
             pool=self._pool,
             append=self._append,
             pump=self._pump,
@@ -192,7 +205,7 @@ class Switch:
         if self._tasks:
             log.info("draining", calls=len(self._tasks), patience=patience)
             await asyncio.wait(self._tasks, timeout=patience)
-        await self.end_all("the server is shutting down")
+        await self.end_all(SHUTTING_DOWN)
 
     async def end_all(self, reason: str) -> None:
         """End every call now, and wait until each has said its end."""
@@ -208,6 +221,12 @@ def accepts_sdp(request: Request) -> bool:
         return True
     ranges = {token.partition(";")[0].strip().lower() for token in request.headers.tokens("Accept")}
     return bool(ranges & {"application/sdp", "application/*", "*/*"})
+
+
+def refer_host(session: IncomingSession) -> str:
+    """Where a caller who is no trunk's finds numbers: its own domain, or its address if it hides that."""
+    host = session.request.from_.uri.host
+    return host if host and not host.endswith(".invalid") else session.remote_target.host
 
 
 def dialled(session: IncomingSession, number_from: NumberFrom) -> str:

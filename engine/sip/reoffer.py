@@ -92,10 +92,10 @@ class Reoffers:
             return 491
         return 0
 
-    def answer(self, sdp: bytes, now: float) -> None:
+    def answer(self, sdp: bytes, now: float) -> bool:
         transaction, self._theirs = self._theirs, None
         if transaction is None:
-            return
+            return False
         session, request = self._session, transaction.request
         session.dialog.retarget(request)
         headers = (("Contact", session.contact()), ("Allow", ALLOW))
@@ -103,6 +103,7 @@ class Reoffers:
         if isinstance(transaction, InviteServer):
             session.await_ack(transaction, request, now)
         self.proceed(now)
+        return True
 
     def reject(self, status: int, now: float) -> None:
         transaction, self._theirs = self._theirs, None

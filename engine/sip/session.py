@@ -183,9 +183,9 @@ class Session:
             raise SessionStateError("a re-INVITE needs an answered call")
         self._reoffers.send(sdp, now)
 
-    def answer_reoffer(self, sdp: bytes, now: float) -> None:
-        """Answer :class:`Reoffered`. Nothing happens if the peer has withdrawn it."""
-        self._reoffers.answer(sdp, now)
+    def answer_reoffer(self, sdp: bytes, now: float) -> bool:
+        """Answer :class:`Reoffered`; false, and nothing happens, if the peer has withdrawn it."""
+        return self._reoffers.answer(sdp, now)
 
     def reject_reoffer(self, status: int, now: float) -> None:
         """Refuse :class:`Reoffered` (488 if it is not acceptable): the session goes on as it was."""

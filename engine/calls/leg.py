@@ -1,0 +1,148 @@
+"""A leg: one SIP session and the media stream that goes with it, agreed on by offer and answer (RFC 3264).
+
+Holds what both sides said last, answers offers (hold, resume, another codec or address, a question for
+ours), and keeps the media worker told of what was agreed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable
+
+from engine.calls.media import Stream
+from engine.log import Logger
+from engine.sip import offer_answer, sdp
+from engine.sip.offer_answer import Agreed, LocalMedia, NotAcceptable
+from engine.sip.sdp import SdpError, SessionDescription
+from engine.sip.server import IncomingSession
+from media import protocol
+
+
+class NoCommonMedia(Exception):
+    """The peer's description cannot be used; the text says why. 488."""
+
+
+class CallerGone(Exception):
+    """There was nobody to answer any more."""
+
+
+class Leg:
+    """The media side of a session. ``agreed`` is what both sides settled on last, ``None`` before that."""
+
+    def __init__(
+        self,
+        session: IncomingSession,
+        *,
+        host: str,
+        rtp_timeout: float,
+        on_agreed: Callable[[Agreed, Agreed | None], None],
+        on_changed: Callable[[], None],
+        log: Logger,
+    ) -> None:
+        """``host``: where we tell the peer to send. ``on_agreed`` gets what is agreed and what was before;
+        ``on_changed`` is called before anything that depends on the changed dialog is sent.
+        """
+        self.agreed: Agreed | None = None
+        self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done with the first agreement."""
+        self._session = session
+        self._stream: Stream | None = None
+        self._media = LocalMedia(host=host, port=0, session_id=time.time_ns() // 1000)
+        self._offer: SessionDescription | None = None
+        """Our offer that waits for its answer in an ACK."""
+        self._described: SessionDescription | None = None
+        """Our last description: sections of later ones keep their places."""
+        self._rtp_timeout = rtp_timeout
+        self._on_agreed = on_agreed
+        self._on_changed = on_changed
+        self._log = log
+
+    def attach(self, stream: Stream) -> None:
+        """The stream is open; its port can be told."""
+        self._stream = stream
+        self._media = dataclasses.replace(self._media, port=stream.port)
+
+    def detach(self) -> None:
+        """The stream is gone."""
+        self._stream = None
+
+    def answer(self, now: float) -> None:
+        """Answer the INVITE with what we can do of its offer, or with an offer of ours when it had none.
+
+        Raises :class:`NoCommonMedia` or :class:`CallerGone`. The 200 is ready to be sent, not sent yet.
+        """
+        body = self._session.offer
+        agreed: Agreed | None = None
+        if body is None:
+            description = offer_answer.make_offer(self._media)
+        else:
+            try:
+                description, agreed = offer_answer.make_answer(sdp.parse(body), self._media)
+            except (NotAcceptable, SdpError) as error:
+                raise NoCommonMedia(str(error)) from error
+        if not self._session.accept(description.encode(), now):
+            raise CallerGone
+        self._described = description
+        self._on_changed()
+        if agreed is None:
+            self._offer = description
+        else:
+            self._agree(agreed)
+
+    def acknowledged(self, body: bytes | None) -> None:
+        """The ACK came; after an offer of ours it carries the answer. Raises :class:`NoCommonMedia`."""
+        if self._offer is None:
+            return
+        offer, self._offer = self._offer, None
+        try:
+            self._agree(offer_answer.read_answer(offer, sdp.parse(body or b"")))
+        except (NotAcceptable, SdpError) as error:
+            raise NoCommonMedia(f"the answer in the ACK: {error}") from error
+
+    def reoffered(self, body: bytes | None, now: float) -> None:
+        """A re-INVITE or UPDATE; one without a description asks for our offer."""
+        media = dataclasses.replace(self._media, version=self._media.version + 1)
+        if body is None:
+            offer = offer_answer.make_offer(media, self._described)
+            if self._session.answer_reoffer(offer.encode(), now):
+                self._media, self._described, self._offer = media, offer, offer
+                self._on_changed()
+            return
+        try:
+            answer, agreed = offer_answer.make_answer(sdp.parse(body), media)
+        except (NotAcceptable, SdpError) as error:
+            self._log.info("offer_refused", error=str(error))
+            self._session.reject_reoffer(488, now)
+            return
+        if self._session.answer_reoffer(answer.encode(), now):
+            self._media, self._described, self._offer = media, answer, None
+            self._on_changed()
+            self._agree(agreed)
+
+    def _agree(self, agreed: Agreed) -> None:
+        before, self.agreed = self.agreed, agreed
+        moved = before is not None and (before.host, before.port) != (agreed.host, agreed.port)
+        if before is not None and before.held != agreed.held:
+            self._log.info("held" if agreed.held else "resumed")
+        if self._stream is not None:
+            self._stream.send(
+                protocol.Direct(
+                    self._stream.number,
+                    agreed.host,
+                    agreed.port,
+                    agreed.rtcp_port,
+                    agreed.payload_type,
+                    agreed.event_type,
+                    agreed.ptime,
+                    agreed.send,
+                    agreed.receive,
+                    moved,
+                )
+            )
+            timeout = 0.0 if agreed.held else self._rtp_timeout
+            self._stream.send(protocol.RtpTimeout(self._stream.number, timeout))
+        self._on_agreed(agreed, before)
+        if not self.settled.done():
+            self.settled.set_result(None)
