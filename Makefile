@@ -1,8 +1,8 @@
 # Ivrea from a clone. Python 3.11 or newer with venv, git and make are all that must be there.
 #
 #   make serve    the daemon on 127.0.0.1, with the example flows, open to callers from this machine
-#   make test     the tests; peers that are not installed (SIPp, baresip) are skipped and named
-#   make peers    the tests against SIPp, baresip and pyVoIP alone; a missing peer is a failure
+#   make test     the tests; tests whose peers (SIPp, baresip, …) are not installed are skipped and named
+#   make peers    installs those peers from Debian's packages; as root, make test does it by itself
 #   make lint     ruff and mypy
 #   make check    lint and test, then the wheel in an empty environment: what CI runs
 #   make bench    the benchmarks, each with the machine it ran on
@@ -16,6 +16,8 @@ CONFIG ?= examples/ivrea.toml
 SOAK_MINUTES ?= 60
 SOAK_RATE    ?= 5
 PYTEST_ARGS  ?=
+# Programs that we did not write, to test against; none of them is needed to run the daemon.
+PEERS := sip-tester baresip-core chromium kamailio postgresql redis-server
 BENCHMARKS   ?= benchmarks/media_plane.py
 
 .DEFAULT_GOAL := help
@@ -49,10 +51,15 @@ serve: $(VENV)/.installed
 	IVREA_SIP__OPEN=true $(BIN)/ivrea serve --config $(CONFIG)
 
 test: $(VENV)/.tested
+	@if [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then $(MAKE) --no-print-directory peers; fi
 	$(BIN)/pytest -q $(PYTEST_ARGS)
 
-peers: $(VENV)/.tested
-	IVREA_REQUIRE_PEERS=1 $(BIN)/pytest tests/interop $(PYTEST_ARGS)
+peers:
+	@for package in $(PEERS); do \
+		dpkg-query -W -f '$${Status}\n' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	[ -z "$$missing" ] || { echo "installing$$missing"; apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; }
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .

@@ -69,7 +69,7 @@ class Reception:
         if known is not None:
             self._known(known, request, now)
         elif request.method == "ACK":
-            self._ack(request, now)
+            self._ack(request, request.to.tag, now)
         elif request.method == "CANCEL":
             self._cancel(request, key, flow, now)
         else:
@@ -80,12 +80,15 @@ class Reception:
             transaction.retransmitted(now)
         elif isinstance(transaction, InviteServer):
             if transaction.state == "accepted":
-                self._ack(request, now)  # RFC 6026 7.1: passed to the user
+                # RFC 6026 7.1: passed to the user. Its branch says whose it is, also where the phone
+                # invents a To tag (pyVoIP does).
+                self._ack(request, transaction.to_tag or "", now)
             else:
                 transaction.acknowledged(now)
 
-    def _ack(self, request: Request, now: float) -> None:
-        owner = self._core.dialogs.get((request.call_id, request.to.tag))
+    def _ack(self, request: Request, tag: str, now: float) -> None:
+        """An ACK for a 2xx, in the dialog with our ``tag``."""
+        owner = self._core.dialogs.get((request.call_id, tag))
         if owner is None:
             self._core.counters.strays += 1
         else:

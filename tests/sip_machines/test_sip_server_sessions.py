@@ -106,6 +106,19 @@ def test_answer_is_repeated_until_its_ack(network: Network, alice: Phone, caller
     assert len(alice.of(Acknowledged)) == 1
 
 
+def test_an_ack_with_an_invented_to_tag_counts_by_its_branch(session, alice: Phone, caller: Caller) -> None:
+    alice.do(lambda now: session.accept(ANSWER, now))
+    caller.request("ACK", 1, to_tag="invented", branch="z9hG4bKINVITE1")
+    assert session.state == "confirmed"
+    assert len(alice.of(Acknowledged)) == 1
+
+
+def test_an_ack_with_an_invented_to_tag_and_branch_is_nobodys(session, alice: Phone, caller: Caller) -> None:
+    alice.do(lambda now: session.accept(ANSWER, now))
+    caller.request("ACK", 1, to_tag="invented")
+    assert session.state == "answered"
+
+
 def test_answer_without_ack_becomes_a_bye(network: Network, alice: Phone, caller: Caller, session) -> None:
     start = network.now
     alice.do(lambda now: session.accept(ANSWER, now))

@@ -267,11 +267,13 @@ class Daemon:
         """SIGKILL to every process of the daemon at once."""
         if self.process is None:
             return
-        for pid in [*self.children(), self.pid]:
+        everybody = [*self.children(), self.pid]
+        for pid in everybody:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
         self.process = None
+        poll(lambda: not any(map(alive, everybody)) or None, 5.0, "killed processes did not go")
 
     # --- what it says -------------------------------------------------------------------------
 
