@@ -13,6 +13,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,9 @@ def _ipv6() -> bool:
         return False
     return True
 
+
+# Debian keeps the programs of a PostgreSQL server away from PATH.
+os.environ["PATH"] += "".join(f":{folder}" for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin")))
 
 CAPABILITIES: dict[str, Callable[[], bool]] = {"raw-sockets": _raw_sockets, "ipv6": _ipv6}
 
