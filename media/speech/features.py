@@ -38,8 +38,8 @@ _DITHER = 8.0
 """RMS of the noise that every signal gets: a constant signal looks unlike any silence that was ever recorded."""
 _NOISE = (np.random.default_rng(8000).standard_normal(RATE) * _DITHER).astype(np.float32)
 
-_LOUD = 95.0
-"""Percentile of the frames' levels that counts as the utterance's loudness."""
+_LOUD = 10
+"""So many frames are at least as loud as what counts as the utterance's loudness."""
 _QUIETER = 4.6
 """Frames this far below it (natural logarithm of power: 20 dB) are silence."""
 _SILENCE_SHARE = 0.3
@@ -113,7 +113,7 @@ class FrontEnd:
 
     def feed(self, samples: Samples) -> Floats:
         """Frames completed by ``samples``, (n, HEARD)."""
-        noise = np.take(_NOISE, range(self._position, self._position + len(samples)), mode="wrap")
+        noise = np.take(_NOISE, np.arange(self._position, self._position + len(samples)), mode="wrap")
         self._position = (self._position + len(samples)) % len(_NOISE)
         joined = np.concatenate([self._rest, samples + noise])
         energies = log_energies(joined)
@@ -128,7 +128,8 @@ def levelled(energies: Floats) -> Floats:
     if len(energies) == 0:
         return energies
     level = energies.mean(axis=1)
-    voiced = level > np.percentile(level, _LOUD) - _QUIETER
+    loudness = np.sort(level)[-min(_LOUD, len(level))]
+    voiced = level > loudness - _QUIETER
     if voiced.all() or not voiced.any():
         mean = energies.mean(axis=0)
     else:

@@ -81,7 +81,7 @@ def _without_final_r(pronunciation: Pronunciation) -> tuple[Pronunciation, ...]:
     if pronunciation[-1] != "R" or len(pronunciation) < 3:
         return ()
     dropped = pronunciation[:-1]
-    return (dropped, (*dropped[:-1], "AO")) if dropped[-1] == "UH" else (dropped,)
+    return ((*dropped[:-1], "AO"),) if dropped[-1] == "UH" else (dropped,)
 
 
 @lru_cache(maxsize=1)

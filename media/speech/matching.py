@@ -28,7 +28,7 @@ _NETWORKS_KEPT = 16
 _FRAME = SHIFT / RATE
 _SLICE = 32
 """Frames that are scored at once: keeps the densities of a slice in the cache."""
-_FIRST_LOOK, _LOOKS_EVERY, _LAST_LOOK = 70, 30, 260
+_FIRST_LOOK, _LOOKS_EVERY, _LAST_LOOK = 60, 15, 200
 """Frames after which a running utterance is searched for words that may stop a prompt."""
 
 

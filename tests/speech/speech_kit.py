@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
+from media.speech.engine import Key, Recogniser
+
 Samples = npt.NDArray[np.int16]
 
 DATA = Path(__file__).parent.parent / "data" / "speech"
@@ -59,3 +61,42 @@ def on_the_phone(samples: Samples, *, snr: float | None = None, padding: float =
     if snr is not None:
         heard += pink_noise(len(heard), rng) * power * 10 ** (-snr / 20)
     return mu_law(np.clip(np.rint(heard), -32768, 32767).astype(np.int16))
+
+
+SENTENCES = sorted(path.stem for path in (DATA / "read").glob("*.wav"))
+
+
+def read_sentence(name: str) -> Samples:
+    return read_wave(DATA / "read" / f"{name}.wav")
+
+
+def utterances(samples: Samples) -> list[Samples]:
+    """Cut as a voice detector does: 300 ms before speech, an end after 300 ms of silence or 8 s."""
+    count = len(samples) // 80
+    level = 10 * np.log10((samples[: count * 80].reshape(count, 80).astype(np.float64) ** 2).mean(axis=1) + 1)
+    floor = np.array([np.percentile(level[max(0, i - 300) : i + 300], 10) for i in range(count)])
+    voiced = level > np.maximum(floor + 9, 30)
+    found, at = [], 0
+    while at < count:
+        if not voiced[at] or voiced[at : at + 3].sum() < 2:
+            at += 1
+            continue
+        start, last = max(0, at - 30), at
+        while at < count and at - last < 30 and at - start < 830:
+            last = at if voiced[at] else last
+            at += 1
+        found.append(samples[start * 80 : at * 80])
+    return found
+
+
+def recognise(
+    recogniser: Recogniser, samples: Samples, words: list[str], piece: int = 320
+) -> tuple[list[str], list[str]]:
+    """Words accepted at the end, and words spotted on the way, of an utterance in pieces of 20 ms."""
+    key = Key(1, 1, 1)
+    recogniser.begin(key, words, "en", 0.0)
+    spotted: list[str] = []
+    pcm = samples.tobytes()
+    for i in range(0, len(pcm), piece):
+        spotted += [found.word for found in recogniser.audio(key, pcm[i : i + piece])]
+    return [found.word for found in recogniser.end(key)], spotted
