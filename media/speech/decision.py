@@ -38,6 +38,12 @@ _COMPANION, _SHORTEST_COMPANION = 10.0, 14
 _STEEPNESS = 10.0
 """Evidence in all that counts like one unit of evidence per frame."""
 
+_CLEAR = 20.0
+"""Contrast (dB) from which the sound counts as clear."""
+_PER_DECIBEL = 0.25
+"""Evidence per frame that each decibel below that costs: noise that swallows the weak sounds of speech leaves
+pieces of it that look like words. Better not heard than heard wrongly: there are keys."""
+
 _SPOTTED_ALONE, _SPOTTED_AMONG = 0.5, 60.0
 """What stops a prompt while the utterance goes on."""
 _PAUSE = 12
@@ -54,30 +60,47 @@ class Accepted:
     confidence: float
 
 
-def said(matcher: Matcher, spread: Floats) -> list[Accepted]:
-    """The words of a finished utterance, in order of time. ``spread``: of each frame, see :mod:`features`."""
-    if whole := _alone(matcher, _ALONE, spread):
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What the sound of an utterance is like, see :mod:`features`: ``spread`` of each frame, ``contrast`` of all."""
+
+    spread: Floats
+    contrast: float
+
+    @property
+    def doubt(self) -> float:
+        """Evidence per frame that words need beyond what they need in clear sound."""
+        return max(_CLEAR - self.contrast, 0.0) * _PER_DECIBEL
+
+
+def said(matcher: Matcher, sound: Sound) -> list[Accepted]:
+    """The words of a finished utterance, in order of time."""
+    if whole := _alone(matcher, _ALONE, sound):
         return whole
     share = min(max((matcher.speech_frames() - _SHORT) / (_LONG - _SHORT), 0.0), 1.0)
-    segments = _of_a_voice(matcher.among_background(), spread)
-    if not _among(segments, _AMONG + share * (_AMONG_LONG - _AMONG), _SHORTEST):
+    segments = _of_a_voice(matcher.among_background(), sound.spread)
+    doubt = sound.doubt * _STEEPNESS
+    if not _among(segments, doubt + _AMONG + share * (_AMONG_LONG - _AMONG), _SHORTEST):
         return []
-    return _among(segments, _COMPANION, _SHORTEST_COMPANION)
+    return _among(segments, doubt + _COMPANION, _SHORTEST_COMPANION)
 
 
-def spotted(matcher: Matcher, spread: Floats) -> list[Accepted]:
+def spotted(matcher: Matcher, sound: Sound) -> list[Accepted]:
     """Words that are certain before their utterance has ended."""
-    whole = _alone(matcher, _SPOTTED_ALONE, spread)
+    whole = _alone(matcher, _SPOTTED_ALONE, sound)
     if whole and whole[0].end <= matcher.frames - _PAUSE:
         return whole
-    return _among(_of_a_voice(matcher.among_background(), spread), _SPOTTED_AMONG, _SHORTEST)
+    among = _of_a_voice(matcher.among_background(), sound.spread)
+    return _among(among, sound.doubt * _STEEPNESS + _SPOTTED_AMONG, _SHORTEST)
 
 
-def _alone(matcher: Matcher, threshold: float, spread: Floats) -> list[Accepted]:
+def _alone(matcher: Matcher, threshold: float, sound: Sound) -> list[Accepted]:
     segment = matcher.alone()
     if segment is None or not _SHORTEST_ALONE <= segment.end - segment.start <= _LONGEST:
         return []
-    return [word for kept in _of_a_voice([segment], spread) for word in _accepted(kept, kept.evidence - threshold)]
+    threshold += sound.doubt
+    kept = _of_a_voice([segment], sound.spread)
+    return [word for each in kept for word in _accepted(each, each.evidence - threshold)]
 
 
 def _of_a_voice(segments: list[Segment], spread: Floats) -> list[Segment]:

@@ -146,6 +146,15 @@ def spread(energies: Floats) -> Floats:
     return rest
 
 
+def contrast(energies: Floats) -> float:
+    """How far (dB) the loud frames stand above the quiet ones, in the mean over all filters.
+
+    A word in a quiet room has 25 and more, one in noise 10 dB under it about 11.
+    """
+    quiet, loud = np.percentile(energies.mean(axis=1), [10, 95])
+    return float((loud - quiet) * 10.0 / np.log(10.0))
+
+
 def with_differences(cepstra: Floats) -> Floats:
     """Cepstra with first and second differences, (frames − 2·SPAN, 39): the edges are context only."""
     if len(cepstra) <= 2 * SPAN:

@@ -10,7 +10,7 @@ import numpy as np
 from media.protocol import HeardWord
 from media.speech import channel, decision, model
 from media.speech.engine import Key, Spotted
-from media.speech.features import RATE, SHIFT, SPAN, Floats, FrontEnd, levelled, spread, with_differences
+from media.speech.features import RATE, SHIFT, SPAN, Floats, FrontEnd, contrast, levelled, spread, with_differences
 from media.speech.lexicon import Lexicon, bundled, is_english
 from media.speech.matcher import Matcher
 from media.speech.network import Network
@@ -97,10 +97,11 @@ class KeywordMatcher:
         self._utterances.pop(key, None)
 
     def _decide(
-        self, utterance: _Utterance, rule: Callable[[Matcher, Floats], list[decision.Accepted]]
+        self, utterance: _Utterance, rule: Callable[[Matcher, decision.Sound], list[decision.Accepted]]
     ) -> list[decision.Accepted]:
         energies = np.concatenate(utterance.energies)
-        return rule(self._search(utterance.network, energies), spread(energies))
+        sound = decision.Sound(spread(energies), contrast(energies))
+        return rule(self._search(utterance.network, energies), sound)
 
     def _search(self, network: Network, energies: Floats) -> Matcher:
         cepstra = levelled(energies) @ self._cepstra

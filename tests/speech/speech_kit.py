@@ -9,7 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
+from media.frames import powers
+from media.listening import PRE_ROLL
+from media.rates import FRAME
 from media.speech.engine import Key, Recogniser
+from media.vad import SpeechDetector
 
 Samples = npt.NDArray[np.int16]
 
@@ -100,3 +104,19 @@ def recognise(
     for i in range(0, len(pcm), piece):
         spotted += [found.word for found in recogniser.audio(key, pcm[i : i + piece])]
     return [found.word for found in recogniser.end(key)], spotted
+
+
+def as_detected(samples: Samples) -> list[Samples]:
+    """Cut by the media plane's own detector, with the 360 ms before each speech that the recogniser gets."""
+    frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
+    detector, slot = SpeechDetector(1), np.array([0])
+    detector.open(0)
+    cuts, begin = [], None
+    for index, frame in enumerate(frames):
+        level = powers(frame[None])
+        begun, ended = detector.feed(slot, detector.voiced(slot, level), level, index * FRAME / 8000)
+        if begun:
+            begin = max(0, index - PRE_ROLL)
+        if ended and begin is not None:
+            cuts.append(frames[begin : index + 1].reshape(-1))
+    return cuts

@@ -15,6 +15,8 @@ from speech_kit import (
     DIGITS,
     SENTENCES,
     SPEAKERS,
+    as_detected,
+    mu_law,
     on_the_phone,
     pink_noise,
     read_sentence,
@@ -74,6 +76,22 @@ def test_read_sentences_take_no_branch_of_a_yes_no_tree(matcher: KeywordMatcher)
                 if heard:
                     branches.append((name, offset, snr, heard))
     assert len(branches) <= 1, branches
+
+
+def test_pieces_that_noise_leaves_of_sentences_take_no_branch(matcher: KeywordMatcher) -> None:
+    """White noise 10 dB below swallows the weak sounds, and the detector cuts what is left into pieces like words."""
+    sentences = np.concatenate([np.pad(read_sentence(name), (0, 5600)) for name in SENTENCES])
+    power = np.sqrt((sentences.astype(np.float64) ** 2).mean())
+    branches, pieces = [], 0
+    for seed in range(3):
+        noise = np.random.default_rng(seed).standard_normal(len(sentences)) * power * 10 ** (-10 / 20)
+        call = mu_law(np.clip(np.rint(np.roll(sentences, seed * 70_000) + noise), -32768, 32767).astype(np.int16))
+        for piece in as_detected(call):
+            pieces += 1
+            heard, spotted = recognise(matcher, piece, ["yes", "no"])
+            branches += [*heard, *spotted]
+    assert pieces > 10
+    assert branches == []
 
 
 def test_noises_are_no_words(matcher: KeywordMatcher) -> None:
