@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import importlib.metadata
 import json
 import os
 import sys
@@ -126,44 +127,20 @@ def show_findings(findings: tuple[Finding, ...], console: Console) -> None:
         )
 
 
-@app.command()
-def check(
-    flow: FlowFile,
-    dialect: Dialect = "",
-    as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
-) -> None:
-    """Find what is wrong with a flow before a phone rings. Exit status 1 if there is an error."""
-    _, findings = compile_or_fail(flow, dialect)
-    if as_json:
-        print(json.dumps([dataclasses.asdict(finding) for finding in findings], ensure_ascii=False))  # noqa: T201
-    else:
-        show_findings(findings, out)
-        counts = Counter(finding.severity for finding in findings)
-        out.print(
-            ", ".join(f"{number} {kind}s" for kind, number in counts.items()) or "nothing found: the flow is good"
-        )
-    if has_errors(findings):
-        raise typer.Exit(1)
+def show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
+    """Print the version and leave."""
+    if wanted:
+        out.print(f"ivrea {importlib.metadata.version('ivrea')}")
+        raise typer.Exit
 
 
-@app.command()
-def simulate(
-    flow: FlowFile,
-    script: Script = "",
-    dialect: Dialect = "",
-    as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
+@app.callback()
+def options(
+    version: Annotated[  # noqa: FBT002 - typer's way to declare a flag
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
 ) -> None:
-    """Walk a flow with a scripted caller, without a phone and without waiting. Exit status 1 if the flow has errors."""
-    statements = read_script(script)
-    compiled, findings = compile_or_fail(flow, dialect)
-    if compiled.graph is None or has_errors(findings):
-        show_findings(findings, err)
-        raise typer.Exit(1)
-    simulation = run_simulation(compiled.graph, statements)
-    if as_json:
-        print(json.dumps(simulation.to_json(), ensure_ascii=False))  # noqa: T201
-    else:
-        out.print(escape(simulation.render()))
+    """Options of the command itself; its help is the application's."""
 
 
 @app.command()
@@ -189,6 +166,46 @@ def serve(
         await daemon.run()
 
     asyncio.run(run())
+
+
+@app.command()
+def check(
+    flow: FlowFile,
+    dialect: Dialect = "",
+    as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
+) -> None:
+    """Find what is wrong with a flow before a phone rings. Exit status 1 if there is an error."""
+    _, findings = compile_or_fail(flow, dialect)
+    if as_json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], ensure_ascii=False))  # noqa: T201
+    else:
+        show_findings(findings, out)
+        counts = Counter(finding.severity for finding in findings)
+        kinds = {"error": "error", "warning": "warning", "info": "remark"}
+        summary = ", ".join(f"{number} {kinds[kind]}{'s' * (number > 1)}" for kind, number in counts.items())
+        out.print(summary or "nothing found: the flow is good")
+    if has_errors(findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    flow: FlowFile,
+    script: Script = "",
+    dialect: Dialect = "",
+    as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
+) -> None:
+    """Walk a flow with a scripted caller, without a phone and without waiting. Exit status 1 if the flow has errors."""
+    statements = read_script(script)
+    compiled, findings = compile_or_fail(flow, dialect)
+    if compiled.graph is None or has_errors(findings):
+        show_findings(findings, err)
+        raise typer.Exit(1)
+    simulation = run_simulation(compiled.graph, statements)
+    if as_json:
+        print(json.dumps(simulation.to_json(), ensure_ascii=False))  # noqa: T201
+    else:
+        out.print(escape(simulation.render()))
 
 
 @app.command()
