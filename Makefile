@@ -18,7 +18,7 @@ SOAK_RATE    ?= 5
 PYTEST_ARGS  ?=
 # Programs that we did not write, to test against; none of them is needed to run the daemon.
 PEERS := sip-tester baresip-core chromium kamailio postgresql redis-server
-BENCHMARKS   ?= benchmarks/media_plane.py
+BENCHMARKS   ?= benchmarks/media_plane.py benchmarks/call_setup.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
