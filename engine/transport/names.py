@@ -7,14 +7,15 @@ import ipaddress
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 TIME_TO_LIVE = 60.0
 """Seconds that an answer is used; the system resolver does not tell its own."""
 FAILURE_TIME_TO_LIVE = 5.0
 _REMEMBERED = 1024
-_AT_ONCE = 8
-"""Look-ups under way: peers may name any host, and the threads are everybody's."""
+_AT_ONCE = 4
+"""Look-ups under way. Peers may name any host, so they have threads of their own, not those that disks wait for."""
 _WAITING = 256
 
 Then = Callable[[list[str]], None]
@@ -32,7 +33,7 @@ def is_literal(host: str) -> bool:
 
 
 class Names:
-    """Resolves through ``loop.getaddrinfo``: hosts file, DNS, whatever the system has."""
+    """Resolves through ``getaddrinfo``: hosts file, DNS, whatever the system has."""
 
     def __init__(self) -> None:
         self.failures = 0
@@ -40,7 +41,7 @@ class Names:
         self._known: OrderedDict[str, tuple[float, list[str]]] = OrderedDict()
         self._waiting: dict[str, list[Then]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._threads = ThreadPoolExecutor(_AT_ONCE, "names")
 
     def known(self, host: str) -> list[str] | None:
         """What is known of ``host`` without asking; ``None`` if nothing is."""
@@ -69,12 +70,10 @@ class Names:
 
     async def _look_up(self, host: str) -> None:
         addresses: list[str] = []
-        async with self._gate:
-            try:
-                found = await self._loop.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-                addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-            except (OSError, UnicodeError):  # UnicodeError: a label that IDNA cannot encode
-                self.failures += 1
+        try:
+            addresses = await self._loop.run_in_executor(self._threads, _ask, host)
+        except (OSError, UnicodeError):  # UnicodeError: a label that IDNA cannot encode
+            self.failures += 1
         lifetime = TIME_TO_LIVE if addresses else FAILURE_TIME_TO_LIVE
         self._known[host] = (self._loop.time() + lifetime, addresses)
         self._known.move_to_end(host)
@@ -88,3 +87,10 @@ class Names:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._waiting.clear()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _ask(host: str) -> list[str]:
+    """The addresses of ``host``, each once. Blocks; raises OSError or UnicodeError if there are none."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))

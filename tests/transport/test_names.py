@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,19 +16,25 @@ from engine.transport.names import Names, is_literal
 
 
 class Resolver:
-    """Stands in for ``loop.getaddrinfo``."""
+    """Stands in for ``socket.getaddrinfo``."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.known: dict[str, list[str]] = {"two.example": ["192.0.2.1", "2001:db8::1"]}
         self.at_once = self.most_at_once = 0
+        self.answering = threading.Event()
+        self.answering.set()
+        self._lock = threading.Lock()
 
-    async def getaddrinfo(self, host: str, _port: Any, **_: Any) -> list[Any]:
-        self.asked.append(host)
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        await asyncio.sleep(0.01)
-        self.at_once -= 1
+    def getaddrinfo(self, host: str, _port: Any, **_: Any) -> list[Any]:
+        with self._lock:
+            self.asked.append(host)
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        time.sleep(0.005)
+        self.answering.wait(5.0)
+        with self._lock:
+            self.at_once -= 1
         if host not in self.known:
             raise socket.gaierror(socket.EAI_NONAME, "unknown")
         return [(0, 0, 0, "", (address, 0)) for address in self.known[host] for _ in range(2)]
@@ -39,9 +47,10 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
 
 @pytest.fixture
 async def book(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Names]:
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolver.getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", resolver.getaddrinfo)
     book = Names()
     yield book
+    resolver.answering.set()
     await book.close()
 
 
@@ -99,6 +108,14 @@ async def test_a_flood_of_names_is_bounded(book: Names, resolver: Resolver) -> N
     assert len(answers) == 100  # refused at once
     await asyncio.sleep(0.1)
     assert resolver.most_at_once <= names._AT_ONCE
+
+
+async def test_slow_names_do_not_hold_up_what_else_needs_a_thread(book: Names, resolver: Resolver) -> None:
+    resolver.answering.clear()
+    for index in range(names._WAITING):
+        book.resolve(f"host{index}.example", lambda _found: None)
+    await asyncio.sleep(0.05)
+    assert await asyncio.wait_for(asyncio.to_thread(lambda: "the disk"), 1.0) == "the disk"
 
 
 async def test_a_name_that_cannot_even_be_asked_for() -> None:
