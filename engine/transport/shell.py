@@ -178,9 +178,13 @@ class SipTransport:
 
     def _on_timer(self, deadline: float) -> None:
         self._timer = self._armed = None
-        # The loop may wake a clock tick early: at least the deadline, or this would spin.
-        self.endpoint.handle_timers(max(deadline, self._loop.time()))
-        self.pump()
+        try:
+            # The loop may wake a clock tick early: at least the deadline, or this would spin.
+            self.endpoint.handle_timers(max(deadline, self._loop.time()))
+        except Exception:  # one timer's fault must not stop the others: the pump sets the next
+            log.exception("timer_failed")
+        finally:
+            self.pump()
 
     # --- out ----------------------------------------------------------------------------
 
