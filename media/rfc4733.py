@@ -81,8 +81,9 @@ class EventReceiver:
         """Whether a new timestamp, ``step`` after that of ``press``, still belongs to the same press."""
         if event != press.event or press.ended:
             return False
-        # RFC 4733 2.5.1.3: a segment begins exactly where the one before it reached the longest duration.
-        if step == LONGEST:
+        # RFC 4733 2.5.1.3: a segment begins exactly where the one before it ended, at the longest duration. Some
+        # senders end it earlier, with a whole packet.
+        if step in (LONGEST, press.duration):
             return True
         # Senders that move the timestamp with every packet let the duration grow all the same: it claims
         # more time than has passed since. A second press begins with a duration shorter than the way to it.
@@ -135,10 +136,13 @@ class EventSender:
         if self._begun == 0:
             self._segment, self._timestamp = 0, timestamp
         first = self._begun == 0
-        if self._begun - self._segment + FRAME > LONGEST:
+        self._begun = min(self._begun + FRAME, length)
+        if self._begun - self._segment > LONGEST:
+            # RFC 4733 2.5.1.3: the longest duration, without E; the next packet begins a segment at its end.
+            packet = EventPacket(PAYLOAD.pack(event, VOLUME, LONGEST), self._timestamp, first, 0)
             self._segment += LONGEST
             self._timestamp = (self._timestamp + LONGEST) & 0xFFFFFFFF
-        self._begun = min(self._begun + FRAME, length)
+            return packet
         ended = self._begun == length
         payload = PAYLOAD.pack(event, VOLUME | (END if ended else 0), self._begun - self._segment)
         packet = EventPacket(payload, self._timestamp, first, 2 if ended else 0)

@@ -92,11 +92,12 @@ class Sender:
         self._law[slot] = law
         self._dirty[slot] = True
         samples = 8 * min(max(ptime, 10), 60)
+        samples -= samples % _STEP
         packing = self._packing.get(slot)
         if samples == FRAME:
             self._packing.pop(slot, None)
         elif packing is None or packing.samples != samples:
-            self._packing[slot] = _Packing(samples - samples % _STEP, int(self.timestamp[slot]))
+            self._packing[slot] = _Packing(samples, int(self.timestamp[slot]))
         if event_type < 0:
             self._event_type.pop(slot, None)
             self._keys.pop(slot, None)
@@ -121,13 +122,18 @@ class Sender:
 
     def pause(self, slots: Slots, frames: int) -> None:
         """Time passed in which nothing was sent, because the process did not run."""
-        self.timestamp[slots] += np.uint32(frames * FRAME)
-        self._marker[slots] = True
+        self._pass_over(slots, frames)
 
     def silence(self, slots: Slots) -> None:
         """A frame of time in which ``slots`` may not send (hold). Sound that follows is a talkspurt (marker)."""
-        self.timestamp[slots] += np.uint32(FRAME)
+        self._pass_over(slots, 1)
+
+    def _pass_over(self, slots: Slots, frames: int) -> None:
+        self.timestamp[slots] += np.uint32(frames * FRAME)
         self._marker[slots] = True
+        if self._packing:
+            for slot in self._packing.keys() & slots.tolist():
+                self._packing[slot] = _Packing(self._packing[slot].samples, int(self.timestamp[slot]))
 
     def send_frame(self, slots: Slots, sounding: Slots, frames: Samples, tick: int) -> None:
         """One frame for each of ``slots``: ``frames`` for those of them in ``sounding``, silence for the others."""

@@ -70,6 +70,33 @@ def test_long_press_over_several_segments_is_one_digit() -> None:
     assert heard(packets) == "7"
 
 
+def test_a_sender_that_ends_its_segments_with_a_whole_packet() -> None:
+    packets = [event(7, d, 0) for d in range(160, 65441, 160)]
+    packets += [event(7, d, 65440) for d in range(160, 8000, 160)] + [event(7, 8000, 65440, end=True)] * 3
+    assert heard(packets) == "7"
+
+
+@pytest.mark.parametrize("over", [65535 - 8 * 8191, 1, 65, 161, 65535, 65535 + 161])
+def test_a_long_press_is_sent_in_segments_that_meet(over: int) -> None:
+    """``over``: samples beyond the longest duration of one segment; presses are whole milliseconds."""
+    on = -(-(0xFFFF + over) // 8)
+    sender, at = EventSender(), 1000
+    sender.press("7", on, 0)
+    sent = []
+    while (packet := sender.next(at)) is not None:
+        sent.append((packet.timestamp, struct.unpack("!BBH", packet.payload), packet.marker, packet.repeats))
+        at += FRAME
+    segments = sorted({timestamp for timestamp, *_ in sent})
+    assert segments == [1000 + n * 0xFFFF for n in range(len(segments))]
+    assert len(segments) == -(-8 * on // 0xFFFF)
+    for begin in segments:
+        durations = [payload[2] for timestamp, payload, *_ in sent if timestamp == begin]
+        assert durations == sorted(durations)
+        assert durations[-1] == (0xFFFF if begin != segments[-1] else 8 * on - (begin - 1000))
+    assert [bool(payload[1] & 0x80) for _, payload, *_ in sent] == [False] * (len(sent) - 1) + [True]
+    assert [marker for *_, marker, _ in sent] == [True] + [False] * (len(sent) - 1)
+
+
 def test_sender_that_moves_the_timestamp_with_every_packet() -> None:
     packets = [event(4, 160 * (i + 1), 1000 + 160 * i) for i in range(10)]
     packets += [event(4, 1600, 1000 + 160 * 9, end=True)] * 3

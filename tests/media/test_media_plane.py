@@ -210,6 +210,32 @@ def test_hold_stops_sending_and_the_prompt_goes_on_unheard(studio: Studio, phone
     assert rtp.timestamp_delta(after.timestamp, before.timestamp) == 21 * FRAME
 
 
+@pytest.mark.parametrize("ptime", [10, 30, 40, 60])
+def test_the_clock_of_other_packet_times_goes_on_through_hold_and_stalls(
+    studio: Studio, phone: Phone, ptime: int
+) -> None:
+    studio.connect(phone, ptime=ptime)
+    behind: list[float] = []
+
+    def listen() -> None:
+        behind.extend(studio.now * 8000 - packet.timestamp for packet in headers(phone.take()))
+
+    studio.each_tick = listen
+    studio.run(0.5)
+    studio.direct(phone, ptime=ptime, send=False)
+    studio.run(1.01)
+    studio.direct(phone, ptime=ptime)
+    studio.run(0.5)
+    studio.now += 0.5
+    studio.tick(skipped=25)
+    studio.run(0.5)
+    assert len(behind) >= 3 * 8
+    drift = (np.array(behind) - behind[0] + 2**31) % 2**32 - 2**31
+    off = np.abs(drift) > max(FRAME, 8 * ptime)
+    assert off.sum() <= 1  # a packet that waited between two frames when time stood still
+    assert not off[-8:].any()
+
+
 def test_an_address_that_cannot_be_sent_to(studio: Studio, phone: Phone) -> None:
     for host, port in (("0.0.0.0", 4000), ("example.org", 4000), ("127.0.0.1", 0), ("224.0.0.1", 4000)):
         studio.connect(phone)
