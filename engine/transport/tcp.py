@@ -57,6 +57,9 @@ class TcpCounters:
 
 Item = Request | Response | Malformed
 
+_SLICE = 8192
+"""Bytes of one connection, some dozens of messages, that are handled before the others have their turn."""
+
 
 class TcpConnection(asyncio.Protocol):
     """One connection, either way round. The owner is told of messages and of the end."""
@@ -89,6 +92,8 @@ class TcpConnection(asyncio.Protocol):
         self._spoke = not inbound
         self._admitted = False
         self._closed_at: float | None = None
+        self._waiting = b""
+        """What was read but has to wait for its turn; nothing more is read meanwhile."""
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -112,12 +117,33 @@ class TcpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._waiting = b""
         if self._admitted:
             self._admitted = False
             self._on_lost(self)
 
     def data_received(self, data: bytes) -> None:
-        if not self._admitted or self._parser.broken:
+        """Handle a slice of ``data`` now and the rest in turns: one read may hold hundreds of messages."""
+        if len(data) > _SLICE:
+            self._waiting = data[_SLICE:]
+            if self._transport is not None:
+                self._transport.pause_reading()
+            self._loop.call_soon(self._next_slice)
+        self._take(data[:_SLICE])
+
+    def _next_slice(self) -> None:
+        waiting = self._waiting
+        self._waiting = waiting[_SLICE:]
+        try:
+            self._take(waiting[:_SLICE])
+        finally:
+            if self._waiting:
+                self._loop.call_soon(self._next_slice)
+            elif self._transport is not None:
+                self._transport.resume_reading()
+
+    def _take(self, data: bytes) -> None:
+        if not self._admitted or self._parser.broken or not data:
             return
         self._last_byte = now = self._loop.time()
         found = self._parser.feed(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 from collections.abc import Callable
 from typing import Self
@@ -222,6 +223,45 @@ async def test_a_peer_that_does_not_read_is_cut_off(rig: Make) -> None:
                 break
         assert one.counts()["tcp_choked"] == 1
         await until(lambda: flow in one.fake.lost)
+
+
+async def test_one_connection_does_not_hold_up_the_others(rig: Make) -> None:
+    one = rig()
+    await one.listen("tcp:127.0.0.1:0")
+    ticks: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def tick() -> None:
+        ticks.append(len(one.fake.heard))
+        loop.call_soon(tick)
+
+    _, writer = await connect(one)
+    await until(lambda: one.counts()["tcp_accepted"] == 1)
+    ticking = loop.call_soon(tick)
+    flood = b"".join(options(str(index), transport="TCP") for index in range(1000))
+    writer.write(flood)
+    await until(lambda: len(one.fake.heard) == 1000)
+    ticking.cancel()
+    assert max(after - before for before, after in itertools.pairwise(ticks)) <= 64  # messages between two turns
+    assert call_ids(one) == [str(index) for index in range(1000)]
+    writer.write(options("after", transport="TCP"))  # it is read from again
+    await until(lambda: len(one.fake.heard) == 1001)
+    writer.write(flood)
+    writer.close()  # what was sent before the end still counts
+    await until(lambda: len(one.fake.heard) == 2001)
+
+
+async def test_a_connection_that_ends_in_the_middle_of_its_turns(rig: Make) -> None:
+    one = rig(limits=TcpLimits(sweep=0.02))
+    await one.listen("tcp:127.0.0.1:0")
+    reader, writer = await connect(one)
+    one.fake.on_receive = lambda _message, _flow: next(iter(one.transport._connections.values())).abort()
+    writer.write(b"".join(options(str(index), transport="TCP") for index in range(1000)))
+    assert await gone(reader)
+    await until(lambda: not one.transport._connections)
+    await asyncio.sleep(0.02)
+    assert len(one.fake.heard) < 128  # the slice it came in, and the one that was queued behind it
+    writer.close()
 
 
 # --- out --------------------------------------------------------------------------------
