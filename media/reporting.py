@@ -21,6 +21,7 @@ class Reporter:
     __slots__ = (
         "_last_report",
         "_last_report_at",
+        "_last_report_of",
         "_random",
         "_ssrc",
         "_wall",
@@ -38,6 +39,7 @@ class Reporter:
         self._ssrc = ssrc
         self._wall = wall
         self._last_report = 0
+        self._last_report_of = 0
         self._last_report_at = 0.0
         self.due = now + INTERVAL / 2 * random.uniform(0.5, 1.5)  # RFC 3550 6.2: the first one sooner
 
@@ -45,6 +47,7 @@ class Reporter:
         """Take in a compound packet. Raises :class:`~media.rtp.Malformed`."""
         for report in rtcp.parse(data):
             if report.ntp is not None:
+                self._last_report_of = report.ssrc
                 self._last_report, self._last_report_at = rtcp.middle(report.ntp), now
             for block in report.blocks:
                 if block.ssrc == self._ssrc:
@@ -61,12 +64,16 @@ class Reporter:
     def compose(
         self, now: float, *, sent: tuple[int, int, int] | None, peer: tuple[int, Block] | None, cname: str
     ) -> bytes:
-        """The report that is due. ``sent``: RTP timestamp, packets, octets, if any since the last report."""
+        """The report that is due. ``sent``: RTP timestamp, packets, octets, if any since the last report. ``peer``:
+        the source that is listened to, and what came from it.
+        """
         self.due = now + INTERVAL * self._random.uniform(0.5, 1.5)
         about = None
         if peer is not None:
-            delay = int(min(now - self._last_report_at, _DAY) * _UNITS) if self._last_report else 0
-            about = (*peer, self._last_report, delay)
+            # RFC 3550 6.4.1: LSR and DLSR are about the last report of that very source; zero before its first.
+            last = self._last_report if self._last_report_of == peer[0] else 0
+            delay = int(min(now - self._last_report_at, _DAY) * _UNITS) if last else 0
+            about = (*peer, last, delay)
         sender = None
         if sent is not None:
             timestamp, packets, octets = sent

@@ -89,6 +89,14 @@ def test_reports_refer_to_the_last_one_received() -> None:
     assert (report.blocks[0].last_report, report.blocks[0].delay) == (0x22223333, 98304)
 
 
+def test_reports_about_a_new_source_do_not_refer_to_those_of_the_old() -> None:
+    ours = reporter()
+    info = RtcpSenderInfo(ntp_timestamp=0x1111222233334444, rtp_timestamp=2, packet_count=3, octet_count=4)
+    ours.receive(bytes(RtcpSrPacket(ssrc=8, sender_info=info)), 10.0)
+    about = [rtcp.parse(ours.compose(11.5, sent=None, peer=(ssrc, Block(0, 0, 1, 0)), cname="x"))[0] for ssrc in (9, 8)]
+    assert [(r.blocks[0].last_report, r.blocks[0].delay) for r in about] == [(0, 0), (0x22223333, 98304)]
+
+
 def test_times_of_reports_are_spread() -> None:
     ours = reporter(now=100.0)
     assert 100 + INTERVAL / 4 <= ours.due <= 100 + INTERVAL * 0.75

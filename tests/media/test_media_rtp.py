@@ -144,8 +144,18 @@ def test_first_packets_out_of_order() -> None:
 
 def test_a_restart_of_the_numbering_is_no_loss() -> None:
     source = Source()
-    source.receive(10, 11, 40000, 40001)
+    assert source.receive(10, 11, 40000, 40001, 40002) == [True, True, False, True, True]
     assert source.counts() == (4, 0, 0, 0)
+
+
+@pytest.mark.parametrize("strays", [(40000,), (40000, 40000), (40000, 40002, 30000), (65535,)])
+def test_strays_from_far_away_restart_nothing(strays: tuple[int, ...]) -> None:
+    source = Source()
+    source.receive(*range(20000, 20010))
+    for n, stray in enumerate(strays):
+        assert source.receive(stray, 20010 + n) == [False, True]
+    received, *others = source.counts()
+    assert (received, others) == (10 + len(strays), [0, 0, 0])
 
 
 def test_jitter_follows_rfc_3550() -> None:
@@ -158,6 +168,44 @@ def test_jitter_follows_rfc_3550() -> None:
         source.receive(index)
         expected += ((0.005 * 8000) - expected) / 16
     assert source.reception.jitter[1] == pytest.approx(expected, rel=0.02)
+
+
+def test_key_events_say_nothing_of_jitter() -> None:
+    source = Source()
+    source.receive(*range(10))
+    for n in range(10, 20):  # all with the timestamp of the beginning
+        stamps = np.array([10 * FRAME], np.uint32)
+        source.reception.note(np.array([1]), np.array([n], np.uint16), stamps, source.now, timed=False)
+        source.now += 0.02
+    source.now += 0.4  # the clock of the sound was set back meanwhile, as some senders do
+    source.receive(*range(20, 30))
+    assert source.reception.jitter[1] == pytest.approx(0, abs=1e-6)
+    assert source.counts() == (30, 0, 0, 0)
+
+
+def test_an_old_packet_of_one_stream_leaves_the_jitter_of_others_alone() -> None:
+    sources = [Source(), Source()]
+    sources[0].receive(*range(40))
+    sources[1].receive(*[n ^ 1 for n in range(40)])  # each second packet is late, in the batch of a steady stream
+    for source in sources:
+        source.now += 0.005
+        source.receive(40)
+    assert sources[0].reception.jitter[3] == sources[1].reception.jitter[3] > 0
+
+
+def test_reports_are_about_the_source_there_is_now() -> None:
+    source = Source()
+    source.receive(*[n for n in range(100) if n % 2])
+    source.now += 0.01
+    source.receive(100)
+    assert source.reception.jitter[1] > 0
+    source.reception.report(1)
+    source.reception.begin(1, 7)
+    assert source.reception.jitter[1] == 0
+    source.receive(7, 8, 10, 11)
+    block = source.reception.report(1)
+    assert (block.fraction_lost, block.cumulative_lost, block.highest) == (256 // 5, 1, 11)
+    assert source.counts()[:2] == (51 + 4, 49 + 1)  # the first number was 1
 
 
 def test_report_block_of_an_interval() -> None:
