@@ -224,7 +224,7 @@ class CallSupervisor:
         )
         self._log.info(
             "call ended",
-            how=_in_words(by, reason, answered=self._answered),
+            how=in_words(by, reason, self.call.path, duration if self._answered else None),
             by=by,
             reason=reason,
             path=self.call.path,
@@ -373,13 +373,17 @@ def read_info_digit(content_type: str, body: bytes) -> str:
     return digit if len(digit) == 1 and digit in "0123456789*#ABCD" else ""
 
 
-def _in_words(by: EndedBy, reason: str, *, answered: bool) -> str:
+def in_words(by: EndedBy, reason: str, path: str, duration: float | None) -> str:
+    """How a call ended, why, and after what path, in a sentence. ``duration``: ``None`` if it was never answered."""
     match by:
         case "caller":
-            return f"the caller {reason}" if answered else f"the call was {reason}"
+            how = f"the caller {reason}" if duration is not None else f"the call was {reason}"
         case "flow":
-            return f"the flow ended the call: {reason}"
+            how = f"the flow ended the call ({reason})"
         case "limit":
-            return f"a limit ended the call: {reason}"
+            how = f"a limit ended the call ({reason})"
         case "error":
-            return f"an error ended the call: {reason}"
+            how = f"an error ended the call ({reason})"
+    if duration is None:
+        return how
+    return f"{how} after {duration:.1f} s, {f'at {path}' if path else 'at the root'}"

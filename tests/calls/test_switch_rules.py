@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from engine.calls.supervisor import read_info_digit
+from engine.calls.supervisor import in_words, read_info_digit
 from engine.calls.switch import accepts_sdp
 from engine.sip.headers import Headers
 from engine.sip.message import Request
+from flows.call import EndedBy
 
 
 def invite(*accepts: str) -> Request:
@@ -49,3 +50,17 @@ def test_accept(accepts: tuple[str, ...], answer: bool):
 )
 def test_info(kind: str, body: bytes, digit: str):
     assert read_info_digit(kind, body) == digit
+
+
+@pytest.mark.parametrize(
+    ("ending", "sentence"),
+    [
+        (("caller", "hung up", "yes/no", 12.34), "the caller hung up after 12.3 s, at yes/no"),
+        (("caller", "cancelled before the answer", "", None), "the call was cancelled before the answer"),
+        (("flow", "end of the flow", "", 3.0), "the flow ended the call (end of the flow) after 3.0 s, at the root"),
+        (("limit", "too long", "a", 7200.0), "a limit ended the call (too long) after 7200.0 s, at a"),
+        (("error", "no media", "", None), "an error ended the call (no media)"),
+    ],
+)
+def test_the_end_in_words(ending: tuple[EndedBy, str, str, float | None], sentence: str):
+    assert in_words(*ending) == sentence
