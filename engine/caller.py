@@ -364,6 +364,8 @@ class TestCaller:
                 agreed.ptime,
                 agreed.send,
                 agreed.receive,
+                receive_event_type=agreed.receive_event_type,
+                other_payload_type=agreed.other_payload_type,
             )
         )
 

@@ -16,7 +16,7 @@ from media import g711, rtp
 from media.frames import Flags, Floats, Samples, Slots
 from media.g711 import Law
 from media.jitter import JitterBuffers
-from media.latch import Address
+from media.latch import Address, Verdict
 from media.protocol import DigitHeard, Report
 from media.rates import FRAME
 from media.reception import Reception
@@ -68,7 +68,11 @@ class Intake:
         if stream.latch.source is None:
             stream.ssrc = stream.candidate = None
         self._payload_type[stream.slot] = stream.law
-        self._ready[stream.slot] = stream.may_receive and stream.ssrc is not None
+        self._make_ready(stream)
+
+    def _make_ready(self, stream: Stream) -> None:
+        """Batches do not look at where packets come from: they are for sockets that the kernel filters."""
+        self._ready[stream.slot] = stream.may_receive and stream.ssrc is not None and stream.latch.certain
 
     def drain(self, now: float) -> None:
         """Take what lies in all sockets."""
@@ -137,34 +141,43 @@ class Intake:
             if length >= ROW:
                 raise rtp.Malformed("too long")
             packet = rtp.parse(data)
-            if packet.payload_type not in (stream.law, stream.event_type, rtp.COMFORT_NOISE):
+            kind = packet.payload_type
+            if not (kind in stream.sound_types or kind in stream.event_types or kind == rtp.COMFORT_NOISE):
                 raise rtp.Malformed("not a payload type that was agreed on")
         except rtp.Malformed:
             stream.malformed += 1
             return
-        if not self._is_from_peer(stream, source, packet):
+        if not self._is_from_peer(stream, source, packet, now):
             stream.foreign += 1
             return
         self.last_packet[slot] = now
         self._take_packet(stream, packet, now)
 
-    def _is_from_peer(self, stream: Stream, source: Address | None, packet: rtp.Packet) -> bool:
+    def _is_from_peer(self, stream: Stream, source: Address | None, packet: rtp.Packet, now: float) -> bool:
         """Latch on the source of ``packet`` if it convinces. Latched sockets are filtered by the kernel."""
-        if stream.latch.source is not None:
-            return source is None or source == stream.latch.source
-        if source is None or not stream.latch.offer(source, packet):
-            return False
-        try:
-            self._sockets.latch(stream.slot, source)
-        except OSError:
-            stream.latch.source = None
-            return False
-        stream.ssrc = stream.candidate = None
-        self._latched(stream)
+        latch = stream.latch
+        if source is None:
+            return latch.certain
+        before = latch.source
+        verdict = latch.offer(source, packet, now)
+        if verdict is Verdict.LATCHED:
+            try:
+                self._sockets.latch(stream.slot, source)
+            except OSError:
+                latch.forget()
+                return False
+        elif verdict is Verdict.PROVISIONAL:
+            self._sockets.point(stream.slot, source)
+        else:
+            return verdict is Verdict.PEER
+        if before != source:
+            stream.ssrc = stream.candidate = None
+            self._latched(stream)
+        self._make_ready(stream)
         return True
 
     def _take_packet(self, stream: Stream, packet: rtp.Packet, now: float) -> None:
-        is_event = packet.payload_type == stream.event_type
+        is_event = packet.payload_type in stream.event_types
         if packet.ssrc != stream.ssrc:
             if is_event and stream.ssrc is not None:  # some gateways press keys from a source of their own
                 self._take_event(stream, packet, now)
@@ -173,25 +186,30 @@ class Intake:
                 return
         slots = np.array([stream.slot])
         timestamps = np.array([packet.timestamp], np.uint32)
-        fresh = self.reception.note(slots, np.array([packet.sequence], np.uint16), timestamps, now)
+        fresh = self.reception.note(slots, np.array([packet.sequence], np.uint16), timestamps, now, timed=not is_event)
         if is_event:
             self._take_event(stream, packet, now)
-        elif packet.payload_type == stream.law and fresh[0] and stream.may_receive and packet.payload:
-            sound = g711.decode(np.frombuffer(packet.payload, np.uint8), stream.law)
+        elif packet.payload_type in stream.sound_types and fresh[0] and stream.may_receive and packet.payload:
+            law = Law(packet.payload_type)
+            self._payload_type[stream.slot] = law  # the packets after it will mostly be in the same
+            sound = g711.decode(np.frombuffer(packet.payload, np.uint8), law)
             self._jitter.insert(slots, timestamps, sound[None, :])
 
     def _is_new_source(self, stream: Stream, packet: rtp.Packet) -> bool:
-        """Another SSRC than before: believed at once if it is the first, else with its second packet in sequence."""
-        candidate, stream.candidate = stream.candidate, (packet.ssrc, packet.sequence)
+        """Another SSRC than before: believed at once if it is the first, else with its second packet in sequence, with
+        none of the source that is listened to in between.
+        """
+        slot = stream.slot
+        received = int(self.reception.received[slot])
+        candidate, stream.candidate = stream.candidate, (packet.ssrc, packet.sequence, received)
         if stream.ssrc is not None:
-            if candidate is None or candidate[0] != packet.ssrc:
+            if candidate is None or (candidate[0], candidate[2]) != (packet.ssrc, received):
                 return False
             if rtp.sequence_delta(packet.sequence, candidate[1]) != 1:
                 return False
-        slot = stream.slot
         stream.ssrc, stream.candidate = packet.ssrc, None
         self._ssrc[slot] = packet.ssrc
-        self._ready[slot] = stream.may_receive
+        self._make_ready(stream)
         self.reception.begin(slot, packet.sequence)
         self._jitter.reset(slot)
         return True

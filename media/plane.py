@@ -239,7 +239,8 @@ class Plane:
             self._sockets.direct(slot, remote)
         stream.live = True
         stream.law = Law.PCMA if message.payload_type == Law.PCMA else Law.PCMU
-        stream.event_type = message.event_type
+        stream.sound_types = frozenset({int(stream.law), message.other_payload_type} & set(Law))
+        stream.event_types = frozenset({message.event_type, message.receive_event_type} - {-1})
         stream.may_send, stream.may_receive = message.send, message.receive
         stream.timeout_since, stream.lost_reported = now, False
         if moved or stream.control_port != message.rtcp_port:

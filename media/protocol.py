@@ -36,6 +36,8 @@ class Direct(Message, frozen=True):
 
     ``payload_type`` 0 = PCMU, 8 = PCMA; ``event_type`` is the telephone-event payload type to
     send and expect, -1 when there is none; ``relatch`` lets symmetric RTP latch anew.
+    Also expected, when not -1: ``receive_event_type`` for telephone-events, and
+    ``other_payload_type`` for sound (0 or 8), between which the peer may change at will.
     The stream sends (silence when nothing plays) from this message on while ``send`` is true.
     """
 
@@ -49,6 +51,8 @@ class Direct(Message, frozen=True):
     send: bool = True
     receive: bool = True
     relatch: bool = False
+    receive_event_type: int = -1
+    other_payload_type: int = -1
 
 
 class Play(Message, frozen=True):

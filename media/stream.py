@@ -22,7 +22,10 @@ class Stream:
     latch: Latch = field(default_factory=Latch)
     events: EventReceiver = field(default_factory=EventReceiver)
     law: Law = Law.PCMU
-    event_type: int = -1
+    sound_types: frozenset[int] = frozenset()
+    """Payload types that sound may come in: one G.711 law, or both."""
+    event_types: frozenset[int] = frozenset()
+    """Payload types that telephone-events may come in."""
     live: bool = False
     may_send: bool = False
     may_receive: bool = False
@@ -32,8 +35,8 @@ class Stream:
     reported_sent: int = 0
     ssrc: int | None = None
     """The source that is listened to."""
-    candidate: tuple[int, int] | None = None
-    """(SSRC, sequence number) of a packet from another source."""
+    candidate: tuple[int, int, int] | None = None
+    """(SSRC, sequence number) of a packet from another source, and how many were received from this one before."""
     malformed: int = 0
     foreign: int = 0
     timeout: float = 0.0

@@ -139,6 +139,8 @@ class Leg:
                     agreed.send,
                     agreed.receive,
                     moved,
+                    agreed.receive_event_type,
+                    agreed.other_payload_type,
                 )
             )
             timeout = 0.0 if agreed.held else self._rtp_timeout

@@ -27,6 +27,8 @@ _SCHEME = re.compile(r"[ \t]*+Digest[ \t]++", re.IGNORECASE)
 # auth-param = auth-param-name EQUAL ( token / quoted-string ); digest-uri and the like are in quotes.
 _AUTH_PARAM = re.compile(rf"[ \t]*+({TOKEN})[ \t]*+=[ \t]*+({QUOTED}|[^\s,\"]++)[ \t]*+(?:,|$)", re.DOTALL)
 
+_MORE = re.compile(rf"[ \t]*+({TOKEN})[ \t]*+(?:,|$)")
+
 _NC = re.compile(r"[0-9a-fA-F]{8}")
 _STAMP = re.compile(r"([0-9a-f]{1,16})-[0-9a-f]{1,16}")
 
@@ -37,12 +39,18 @@ def _auth_params(text: str) -> dict[str, str]:
     if match is None:
         raise ValueError("not the Digest scheme")
     params: dict[str, str] = {}
+    name = ""
     position = match.end()
     while position < len(text):
         match = _AUTH_PARAM.match(text, position)
-        if match is None:
-            raise ValueError("malformed authentication parameters")
-        params.setdefault(match[1].lower(), unquote(match[2]))
+        if match is not None:
+            name = match[1].lower()
+            params.setdefault(name, unquote(match[2]))
+        else:
+            match = _MORE.match(text, position)
+            if match is None or name != "qop":
+                raise ValueError("malformed authentication parameters")
+            params["qop"] += f",{match[1]}"  # qop=auth,auth-int: some forget the quotes around the list
         position = match.end()
     return params
 

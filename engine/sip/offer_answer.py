@@ -12,6 +12,7 @@ PCMU, PCMA = 0, 8
 _ENCODINGS = {PCMU: RtpMap("pcmu", 8000), PCMA: RtpMap("pcma", 8000)}
 _NAMES = {PCMU: "PCMU/8000", PCMA: "PCMA/8000"}
 _EVENTS = RtpMap("telephone-event", 8000)
+_PROTOCOLS = frozenset({"RTP/AVP", "RTP/AVPF"})  # early feedback (RFC 4585) may be sent; we have none to send
 _SENDS = frozenset({"sendrecv", "sendonly"})
 _RECEIVES = frozenset({"sendrecv", "recvonly"})
 
@@ -37,6 +38,7 @@ class LocalMedia:
     event_type: int = 101
     ptime: int = 20
     direction: str = "sendrecv"
+    protocol: str = "RTP/AVP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,10 @@ class Agreed:
 
     ``payload_type`` is 0 or 8; ``event_type`` -1 when there are no telephone-events; ``ptime`` is what to send,
     in ms; ``send`` and ``receive`` are seen from here; ``held``: the remote end takes no media from us.
+
+    ``payload_type`` and ``event_type`` are what to send. What else comes (RFC 3264 sections 5.1, 6.1: each end
+    sends by the numbers in the other's description, in any format that both list): ``other_payload_type``
+    is the other G.711 law, -1 when there is none; ``receive_event_type`` is -1 when it is the same.
     """
 
     payload_type: int
@@ -56,15 +62,17 @@ class Agreed:
     send: bool
     receive: bool
     held: bool
+    receive_event_type: int = -1
+    other_payload_type: int = -1
 
 
 def make_offer(local: LocalMedia, previous: SessionDescription | None = None) -> SessionDescription:
     """A full offer of ``local``. ``previous`` is our last description in this session, if there was one:
-    its sections keep their places (RFC 3264 section 8), refused ones stay refused, and its payload type
-    for telephone-events is not changed (section 8.3.2).
+    its sections keep their places (RFC 3264 section 8), refused ones stay refused, and neither its profile
+    nor its payload type for telephone-events is changed (section 8.3.2).
     """
     if previous is not None:
-        local = replace(local, event_type=_event_type_of(previous, local.event_type))
+        local = replace(local, event_type=_event_type_of(previous, local.event_type), protocol=_protocol_of(previous))
     ours = _audio(local, local.codecs, local.event_type, local.ptime, local.direction)
     place = 0 if previous is None else _live_section(previous)
     media = [ours] if previous is None or place < 0 else [_refused(section) for section in previous.media]
@@ -88,10 +96,12 @@ def make_answer(offer: SessionDescription, local: LocalMedia) -> tuple[SessionDe
         except NotAcceptable as error:
             reason = str(error)
             continue
+        # One law is answered, so the other does not come either.
+        agreed = replace(agreed, other_payload_type=-1)
         media = [_refused(other) for other in offer.media]
-        media[place] = _audio(
-            local, (agreed.payload_type,), agreed.event_type, agreed.ptime, _direction(agreed.send, agreed.receive)
-        )
+        direction = _direction(agreed.send, agreed.receive)
+        ours = replace(local, protocol=section.protocol)
+        media[place] = _audio(ours, (agreed.payload_type,), agreed.event_type, agreed.ptime, direction)
         # Section 6: "the 't=' line in the answer MUST be exactly the same as the one in the offer".
         return _description(local, tuple(media), offer.time), agreed
     raise NotAcceptable(reason)
@@ -121,14 +131,18 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> Agreed
     if agreed.event_type < 0 <= local.event_type and str(local.event_type) in theirs.formats:
         # Taken in under our number, its rtpmap forgotten.
         return replace(agreed, event_type=local.event_type)
+    if agreed.event_type not in (-1, local.event_type):
+        # Section 6.1: they send by the number of our offer, we by that of their answer.
+        return replace(agreed, receive_event_type=local.event_type)
     return agreed
 
 
 def _agree(description: SessionDescription, section: MediaDescription, local: LocalMedia) -> Agreed:
     """What we can do of a remote section. Raises :class:`NotAcceptable`."""
-    if section.protocol.upper() != "RTP/AVP":
+    if section.protocol.upper() not in _PROTOCOLS:
         raise NotAcceptable(f"media over {section.protocol}")
-    codec = _codec(section, local.codecs)
+    maps = section.rtpmaps()
+    codecs = _codecs(section, maps, local.codecs)
     connection = description.connection_of(section)
     if connection is None:
         raise NotAcceptable("no c= line")
@@ -137,8 +151,8 @@ def _agree(description: SessionDescription, section: MediaDescription, local: Lo
     # c=0.0.0.0 is how RFC 2543 put on hold: no media to them (RFC 3264 section 8.4).
     they_receive = theirs in _RECEIVES and address_known
     return Agreed(
-        payload_type=codec,
-        event_type=_events(section) if local.event_type >= 0 else -1,
+        payload_type=codecs[0],
+        event_type=_events(section, maps) if local.event_type >= 0 else -1,
         ptime=_ptime(section, local.ptime),
         host=connection.address,
         port=section.port,
@@ -146,34 +160,44 @@ def _agree(description: SessionDescription, section: MediaDescription, local: Lo
         send=they_receive and local.direction in _SENDS,
         receive=theirs in _SENDS and local.direction in _RECEIVES,
         held=not they_receive,
+        other_payload_type=codecs[1] if len(codecs) > 1 else -1,
     )
 
 
-def _codec(section: MediaDescription, ours: tuple[int, ...]) -> int:
-    """Our first codec in the order of the section. Static payload types need no rtpmap (RFC 3551)."""
+def _codecs(section: MediaDescription, maps: dict[str, RtpMap], ours: tuple[int, ...]) -> list[int]:
+    """Our codecs in the order of the section, one or two. Static payload types need no rtpmap (RFC 3551)."""
+    found: list[int] = []
     for item in section.formats:
         if not (item.isascii() and item.isdigit() and len(item) <= 3 and int(item) in ours):
             continue
-        meaning = section.rtpmap(item)
-        if meaning is None or meaning == _ENCODINGS[int(item)]:
-            return int(item)
-    raise NotAcceptable("no common codec (we have PCMU and PCMA)")
+        meaning = maps.get(item)
+        if int(item) not in found and (meaning is None or meaning == _ENCODINGS[int(item)]):
+            found.append(int(item))
+    if not found:
+        raise NotAcceptable("no common codec (we have PCMU and PCMA)")
+    return found
 
 
-def _events(section: MediaDescription) -> int:
+def _events(section: MediaDescription, maps: dict[str, RtpMap]) -> int:
     """The payload type of 8 kHz telephone-events, -1 when there is none (RFC 4733 section 2.4)."""
     for item in section.formats:
-        if item.isascii() and item.isdigit() and len(item) <= 3 and int(item) <= 127:
-            meaning = section.rtpmap(item)
-            if meaning == _EVENTS:
-                return int(item)
+        if item.isascii() and item.isdigit() and len(item) <= 3 and int(item) <= 127 and maps.get(item) == _EVENTS:
+            return int(item)
     return -1
 
 
 def _event_type_of(description: SessionDescription, default: int) -> int:
     place = _live_section(description)
-    found = _events(description.media[place]) if place >= 0 else -1
+    if place < 0:
+        return default
+    section = description.media[place]
+    found = _events(section, section.rtpmaps())
     return found if found >= 0 else default
+
+
+def _protocol_of(description: SessionDescription) -> str:
+    place = _live_section(description)
+    return description.media[place].protocol if place >= 0 else "RTP/AVP"
 
 
 def _check_address(connection: Connection, local_host: str) -> bool:
@@ -238,7 +262,7 @@ def _audio(local: LocalMedia, codecs: tuple[int, ...], event_type: int, ptime: i
         # Events 0-15 are the sixteen keys (RFC 4733 section 3.2).
         attributes += [("rtpmap", f"{event_type} telephone-event/8000"), ("fmtp", f"{event_type} 0-15")]
     attributes += [("ptime", str(ptime)), (direction, None)]
-    return MediaDescription("audio", local.port, "RTP/AVP", tuple(formats), None, tuple(attributes))
+    return MediaDescription("audio", local.port, local.protocol, tuple(formats), None, tuple(attributes))
 
 
 def _description(local: LocalMedia, media: tuple[MediaDescription, ...], time: tuple[int, int]) -> SessionDescription:

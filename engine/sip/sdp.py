@@ -19,6 +19,8 @@ DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 MAX_SIZE = 64 * 1024
 MAX_LINES = 1000
 MAX_MEDIA = 32
+MAX_FORMATS = 128
+"""Of one section, repetitions aside: there are no more RTP payload types."""
 
 # media-field = "m=" media SP port ["/" integer] SP proto 1*(SP fmt)
 _MEDIA = re.compile(r"([!-~]++)[ \t]++([0-9]{1,5})(?:/([0-9]{1,5}))?[ \t]++([!-~]++)((?:[ \t]++[!-~]++)++)[ \t]*+")
@@ -65,14 +67,19 @@ class MediaDescription:
         """Value of the first attribute ``name``, ``""`` if it has none, ``None`` if it is absent."""
         return _attribute(self.attributes, name)
 
-    def rtpmap(self, payload_type: str) -> RtpMap | None:
-        """The ``a=rtpmap`` of a payload type; a line that cannot be read counts as absent."""
+    def rtpmaps(self) -> dict[str, RtpMap]:
+        """The ``a=rtpmap`` lines by payload type, the first of each; lines that cannot be read count as absent."""
+        maps: dict[str, RtpMap] = {}
         for name, value in self.attributes:
             if name == "rtpmap" and value is not None:
                 match = _RTPMAP.fullmatch(value)
-                if match is not None and match[1] == payload_type:
-                    return RtpMap(match[2].lower(), int(match[3]), int(match[4] or 1))
-        return None
+                if match is not None and match[1] not in maps:
+                    maps[match[1]] = RtpMap(match[2].lower(), int(match[3]), int(match[4] or 1))
+        return maps
+
+    def rtpmap(self, payload_type: str) -> RtpMap | None:
+        """The ``a=rtpmap`` of one payload type."""
+        return self.rtpmaps().get(payload_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +210,11 @@ def _read_media(first: str, lines: list[str]) -> MediaDescription:
     match = _MEDIA.fullmatch(first[2:])
     if match is None:
         raise SdpError("malformed m= line")
-    kind, port, _, protocol, formats = match.groups()
+    kind, port, _, protocol, listed = match.groups()
     if int(port) > 65535:
         raise SdpError("port of an m= line out of range")
+    formats = tuple(dict.fromkeys(listed.split()))
+    if len(formats) > MAX_FORMATS:
+        raise SdpError("too many formats in an m= line")
     section = _read_section(lines)
-    return MediaDescription(
-        kind.lower(), int(port), protocol, tuple(formats.split()), section.connection, tuple(section.attributes)
-    )
+    return MediaDescription(kind.lower(), int(port), protocol, formats, section.connection, tuple(section.attributes))

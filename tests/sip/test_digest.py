@@ -295,3 +295,14 @@ def test_uri_may_differ_in_port_and_parameters() -> None:
 
 def test_passwords_are_not_printed() -> None:
     assert "secret" not in repr(Credentials("alice", "secret"))
+
+
+@pytest.mark.parametrize("text", ["qop=auth,auth-int", "qop=auth, auth-int, opaque=o", "qop=auth-int , auth"])
+def test_a_list_of_qops_without_its_quotes(text: str) -> None:
+    assert Challenge.parse(f'Digest realm="r", nonce="n", {text}').qop == "auth"
+
+
+@pytest.mark.parametrize("text", ["algorithm=MD5,SHA-256", "x", "qop=auth,,"])
+def test_other_values_have_no_commas(text: str) -> None:
+    with pytest.raises(ValueError, match="malformed"):
+        Challenge.parse(f'Digest realm="r", nonce="n", {text}')

@@ -55,8 +55,16 @@ def test_a_static_number_that_means_something_else() -> None:
     assert agree("a=rtpmap:0 PCMU/16000", media="audio 5004 RTP/AVP 0 8").payload_type == 8
 
 
+def test_a_profile_with_early_feedback_is_echoed() -> None:
+    lines = (EVENTS, "a=rtcp-fb:* trr-int 5000")
+    answer, agreed = make_answer(offer(*lines, media="audio 5004 RTP/AVPF 0 101"), US)
+    assert (agreed.payload_type, answer.media[0].protocol) == (0, "RTP/AVPF")
+    assert make_offer(replace(US, version=4), previous=answer).media[0].protocol == "RTP/AVPF"
+    assert read_answer(make_offer(US), offer(media="audio 5004 RTP/AVPF 0")).payload_type == 0
+
+
 def test_only_plain_rtp() -> None:
-    for protocol in ("RTP/SAVP", "RTP/SAVPF", "RTP/AVPF", "UDP/TLS/RTP/SAVPF", "udp"):
+    for protocol in ("RTP/SAVP", "RTP/SAVPF", "UDP/TLS/RTP/SAVPF", "udp"):
         with pytest.raises(NotAcceptable, match=protocol):
             agree(media=f"audio 5004 {protocol} 0")
 
@@ -225,6 +233,24 @@ def test_answers_that_cannot_be_used(media: str) -> None:
 def test_answer_without_media() -> None:
     with pytest.raises(NotAcceptable, match="lacks"):
         read_answer(make_offer(US), sdp.parse(b"v=0\n"))
+
+
+def test_answer_with_another_number_for_events() -> None:
+    agreed = read_answer(make_offer(US), offer("a=rtpmap:96 telephone-event/8000", media="audio 5004 RTP/AVP 0 96"))
+    assert (agreed.event_type, agreed.receive_event_type) == (96, 101)  # RFC 3264 section 6.1
+    same = read_answer(make_offer(US), offer(EVENTS))
+    assert (same.event_type, same.receive_event_type) == (101, -1)
+
+
+def test_both_laws_may_come_if_both_descriptions_list_them() -> None:
+    def read(media: str) -> tuple[int, int]:
+        agreed = read_answer(make_offer(US), offer(media=media))
+        return agreed.payload_type, agreed.other_payload_type
+
+    assert read("audio 5004 RTP/AVP 8 0") == (8, 0)
+    assert read("audio 5004 RTP/AVP 0 18 8 8") == (0, 8)
+    assert read("audio 5004 RTP/AVP 0 0") == (0, -1)
+    assert agree(media="audio 5004 RTP/AVP 0 8").other_payload_type == -1  # our answer lists one
 
 
 def test_both_ends_agree() -> None:

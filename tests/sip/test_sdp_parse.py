@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
+from engine.sip.offer_answer import LocalMedia, make_answer
 from engine.sip.sdp import Connection, RtpMap, SdpError, parse
 
 FULL = (
@@ -105,3 +108,29 @@ def test_broken_attributes_are_as_if_absent() -> None:
         0
     ]
     assert media.rtpmap("97") == RtpMap("pcmu", 8000)
+
+
+def test_formats_are_counted_once_and_bounded() -> None:
+    head = b"v=0\r\nm=audio 1 RTP/AVP 0"
+    assert parse(head + b" 97 0 97" * 5000).media[0].formats == ("0", "97")
+    assert len(parse(head + b"".join(b" %d" % n for n in range(1, 128))).media[0].formats) == 128
+    with pytest.raises(SdpError, match="formats"):
+        parse(head + b"".join(b" %d" % n for n in range(1, 129)))
+
+
+def test_attributes_are_read_once_however_many_formats_there_are() -> None:
+    formats = b"".join(b" %d" % n for n in range(1, 128))
+    body = b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 1 RTP/AVP 0" + formats + b"\r\n" + b"a=rtpmap:1 x/8\r\n" * 900
+    section = parse(body).media[0]
+    reads = 0
+
+    class Counted(tuple):  # type: ignore[type-arg]  # noqa: SLOT001
+        def __iter__(self):  # type: ignore[no-untyped-def]
+            nonlocal reads
+            reads += 1
+            return super().__iter__()
+
+    counted = dataclasses.replace(section, attributes=Counted(section.attributes))
+    offer = dataclasses.replace(parse(body), media=(counted,))
+    make_answer(offer, LocalMedia("192.0.2.254", 4000, 1))
+    assert reads < 10
