@@ -129,6 +129,10 @@ class Endpoint:
         core = self._core
         return not (core.dialogs or core.clients or core.servers or len(core.queue) or len(core.links))
 
+    def needs(self, flow: Flow) -> bool:
+        """Whether a transaction, a dialog or a device's registration would miss the connection of ``flow``."""
+        return flow in self._core.links or self.registrar.bound_source(flow) is not None
+
     @property
     def available(self) -> bool:
         """Whether OPTIONS are answered with 200; otherwise with 503, so that a dispatcher looks elsewhere."""

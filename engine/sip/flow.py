@@ -52,6 +52,10 @@ class Links:
     def __len__(self) -> int:
         return len(self._users)
 
+    def __contains__(self, flow: Flow) -> bool:
+        """Whether anything uses the link of ``flow``."""
+        return flow.link in self._users
+
     def attach(self, flow: Flow, user: LinkUser) -> None:
         users = self._users.get(flow.link)
         if users is None:

@@ -6,8 +6,27 @@ silence: a scanner learns nothing, and a forged source address is not flooded wi
 
 from __future__ import annotations
 
+import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
+
+
+@lru_cache(maxsize=8192)
+def subscriber(host: str) -> str:
+    """Whom ``host`` belongs to, for limits per source: of IPv6 the /64, all of which one subscriber has.
+
+    An IPv4 address in IPv6 clothes (``::ffff:a.b.c.d``) is that address, whichever socket it came to.
+    """
+    if ":" not in host:
+        return host
+    try:
+        address = ipaddress.IPv6Address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Address(int(address) >> 64 << 64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +39,7 @@ class GuardLimits:
 
 
 class Guard:
-    """Token buckets by source host, least recently bad ones forgotten first."""
+    """Token buckets by :func:`subscriber`, least recently bad ones forgotten first."""
 
     __slots__ = ("_buckets", "_limits")
 
@@ -34,7 +53,7 @@ class Guard:
 
     def allow(self, host: str, now: float) -> bool:
         """Charge one bad message to ``host``; whether it may still be answered."""
-        limits = self._limits
+        limits, host = self._limits, subscriber(host)
         level, seen = self._buckets.get(host, (limits.burst, now))
         level = min(limits.burst, level + max(0.0, now - seen) * limits.rate)
         allowed = level >= 1.0
@@ -44,10 +63,9 @@ class Guard:
             self._buckets.popitem(last=False)
         return allowed
 
-    def exhausted(self, host: str, now: float) -> bool:
-        """Whether the next bad message of ``host`` would go unanswered; charges nothing."""
-        bucket = self._buckets.get(host)
-        if bucket is None:
-            return False
-        level, seen = bucket
-        return level + max(0.0, now - seen) * self._limits.rate < 1.0
+    def refund(self, host: str) -> None:
+        """Take one charge back: it was the challenge that ``host`` has now answered."""
+        bucket = self._buckets.get(subscriber(host))
+        if bucket is not None:
+            level, seen = bucket
+            self._buckets[subscriber(host)] = (min(self._limits.burst, level + 1.0), seen)

@@ -21,6 +21,7 @@ from engine.config import Address, parse_address
 from engine.net import address_towards, is_wildcard
 from engine.sip.dialog import SavedDialog
 from engine.sip.flow import Flow
+from engine.sip.guard import subscriber
 from engine.transport.names import Names
 from engine.transport.tcp import Item, TcpConnection, TcpCounters, TcpLimits
 from engine.transport.udp import UdpListener
@@ -68,7 +69,8 @@ class SipTransport:
         self._udp: list[UdpListener] = []
         self._servers: list[asyncio.Server] = []
         self._tcp_addresses: list[tuple[str, int]] = []
-        self._connections: dict[int, TcpConnection] = {}
+        self._connections: OrderedDict[int, TcpConnection] = OrderedDict()
+        """By number; who was silent longest comes first."""
         self._by_remote: dict[tuple[str, int], TcpConnection] = {}
         self._connecting: dict[tuple[str, int], list[tuple[Flow, bytes]]] = {}
         self._per_source: Counter[str] = Counter()
@@ -133,6 +135,7 @@ class SipTransport:
 
     def _on_items(self, connection: TcpConnection, items: list[Item]) -> None:
         now = self._loop.time()
+        self._connections.move_to_end(connection.number)
         for item in items:
             self.endpoint.receive_message(item, connection.flow, now)
         self.pump()
@@ -282,12 +285,14 @@ class SipTransport:
     # --- connections --------------------------------------------------------------------
 
     def _on_open(self, connection: TcpConnection) -> bool:
-        source = connection.flow.remote[0]
-        if self._closed or len(self._connections) >= self._limits.connections:
+        source = subscriber(connection.flow.remote[0])
+        if self._closed:
+            return False
+        if connection.inbound and self._per_source[source] >= self._limits.per_source:
+            return False
+        if len(self._connections) >= self._limits.connections and not self._make_room():
             return False
         if connection.inbound:
-            if self._per_source[source] >= self._limits.per_source:
-                return False
             self._per_source[source] += 1
             self.tcp.accepted += 1
         self._connections[connection.number] = connection
@@ -296,15 +301,25 @@ class SipTransport:
             self._sweeper = self._loop.call_later(self._limits.sweep, self._sweep)
         return True
 
+    def _make_room(self) -> bool:
+        """Close the connection of a peer that was silent longest, of those that nothing needs; false without one."""
+        for connection in self._connections.values():
+            if connection.inbound and not any(map(self.endpoint.needs, (connection.flow, *connection.aliases))):
+                self.tcp.evicted += 1
+                connection.evict()
+                return True
+        return False
+
     def _on_lost(self, connection: TcpConnection) -> None:
         flow = connection.flow
         del self._connections[connection.number]
         if self._by_remote.get(flow.remote) is connection:
             del self._by_remote[flow.remote]
         if connection.inbound:
-            self._per_source[flow.remote[0]] -= 1
-            if not self._per_source[flow.remote[0]]:
-                del self._per_source[flow.remote[0]]
+            source = subscriber(flow.remote[0])
+            self._per_source[source] -= 1
+            if not self._per_source[source]:
+                del self._per_source[source]
         if self._emptied is not None and not self._connections:
             _complete(self._emptied)
         for lost in (flow, *connection.aliases):

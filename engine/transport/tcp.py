@@ -46,6 +46,8 @@ class TcpCounters:
     connected: int = 0
     refused: int = 0
     """Connections beyond a limit."""
+    evicted: int = 0
+    """Idle connections that nothing needed, closed to make room for new ones."""
     connect_failures: int = 0
     timed_out: int = 0
     broken: int = 0
@@ -184,6 +186,11 @@ class TcpConnection(asyncio.Protocol):
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+    def evict(self) -> None:
+        """Abort, and be gone at once: its place is needed now."""
+        self.abort()
+        self.connection_lost(None)
 
     def overdue(self, now: float) -> bool:
         """Whether a limit of time has passed."""

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import pytest
 from sip_network import ALICE, BOB, CAROL, Network, Peer, Phone
 
-from engine.sip.guard import Guard, GuardLimits
+from engine.sip.guard import Guard, GuardLimits, subscriber
 
 MALFORMED = (
     b"OPTIONS sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK1\r\nFrom: <sip:b@c>;tag=1\r\n"
@@ -13,8 +14,6 @@ MALFORMED = (
 def test_burst_then_rate() -> None:
     guard = Guard(GuardLimits(rate=2.0, burst=5.0))
     assert [guard.allow("h", 0.0) for _ in range(7)] == [True] * 5 + [False] * 2
-    assert guard.exhausted("h", 0.4)
-    assert not guard.exhausted("h", 0.6)
     assert [guard.allow("h", 1.0) for _ in range(3)] == [True, True, False]
     assert [guard.allow("h", 100.0) for _ in range(6)] == [True] * 5 + [False]
 
@@ -24,7 +23,39 @@ def test_sources_do_not_share() -> None:
     assert guard.allow("a", 0.0)
     assert not guard.allow("a", 0.0)
     assert guard.allow("b", 0.0)
-    assert not guard.exhausted("c", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("host", "whose"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2::", "2001:db8:1:2::"),
+        ("fe80::1%eth0", "fe80::"),
+        ("no:address", "no:address"),
+        ("name.example", "name.example"),
+    ],
+)
+def test_subscriber(host: str, whose: str) -> None:
+    assert subscriber(host) == whose
+
+
+def test_addresses_of_one_ipv6_subscriber_share() -> None:
+    guard = Guard(GuardLimits(rate=1.0, burst=5.0))
+    assert sum(guard.allow(f"2001:db8::{index:x}", 0.0) for index in range(1, 1000)) == 5
+    assert guard.allow("2001:db8:0:1::1", 0.0)
+
+
+def test_refunds() -> None:
+    guard = Guard(GuardLimits(rate=1.0, burst=2.0))
+    guard.refund("h")  # nothing was charged
+    assert [guard.allow("h", 0.0) for _ in range(3)] == [True, True, False]
+    guard.refund("h")
+    assert [guard.allow("h", 0.0) for _ in range(2)] == [True, False]
+    for _ in range(5):
+        guard.refund("h")
+    assert [guard.allow("h", 0.0) for _ in range(3)] == [True, True, False]  # never more than the burst
 
 
 def test_memory_is_bounded() -> None:

@@ -214,6 +214,14 @@ def tcp_desk(registrar: Phone, remote: tuple[str, int], contact: str) -> Desk:
     return desk
 
 
+def test_the_connection_of_a_registered_device_is_needed(registrar: Phone) -> None:
+    desk = tcp_desk(registrar, ("8.8.8.8", 40000), "<sip:desk@10.0.0.5;transport=tcp>")
+    assert registrar.endpoint.needs(desk.flow)
+    assert not registrar.endpoint.needs(desk.flow._replace(remote=("8.8.8.8", 40001), connection=6))
+    registrar.endpoint.connection_lost(desk.flow, 1.0)
+    assert not registrar.endpoint.needs(desk.flow)
+
+
 def test_connection_lost_behind_nat(registrar: Phone) -> None:
     desk = tcp_desk(registrar, ("8.8.8.8", 40000), "<sip:desk@10.0.0.5;transport=tcp>")
     registrar.endpoint.connection_lost(desk.flow, 1.0)

@@ -13,7 +13,7 @@ from transport_kit import Rig, options, until
 
 from engine.sip.flow import Flow
 from engine.sip.message import Malformed, Request
-from engine.transport import TcpLimits
+from engine.transport import TcpLimits, shell
 
 Make = Callable[..., Rig]
 FAST = TcpLimits(first_message=0.15, partial=0.15, idle=0.15, sweep=0.02, linger=0.1, connect=1.0)
@@ -184,6 +184,7 @@ async def test_idle_connections_end(rig: Make) -> None:
 
 async def test_limits_of_connections(rig: Make) -> None:
     one = rig(limits=TcpLimits(connections=3, per_source=2))
+    one.fake.needs = lambda _flow: True
     await one.listen("tcp:127.0.0.1:0")
     kept = [await connect(one) for _ in range(2)]
     await until(lambda: one.counts()["tcp_accepted"] == 2)
@@ -201,6 +202,49 @@ async def test_limits_of_connections(rig: Make) -> None:
     kept.append(await connect(one))
     await until(lambda: one.counts()["tcp_accepted"] == 4)
     for _, writer in kept:
+        writer.close()
+    await until(lambda: not one.transport._connections)
+    assert not one.transport._per_source
+
+
+async def test_room_is_made_of_who_is_silent_longest_and_not_needed(rig: Make) -> None:
+    one = rig(limits=TcpLimits(connections=3))
+    await one.listen("tcp:127.0.0.1:0")
+    peers = []
+    for index in range(3):
+        peers.append(await connect(one))
+        peers[index][1].write(options(str(index), transport="TCP"))
+        await until(lambda index=index: len(one.fake.heard) == index + 1)
+    needed = one.fake.heard[0][1]
+    one.fake.needs = lambda flow: flow == needed
+    peers[1][1].write(options("again", transport="TCP"))
+    await until(lambda: len(one.fake.heard) == 4)
+    peers.append(await connect(one))
+    assert await gone(peers[2][0])
+    peers += [await connect(one) for _ in range(2)]  # each finds room, the connection that is needed stays
+    assert await gone(peers[1][0])
+    assert await gone(peers[3][0])
+    counts = one.counts()
+    assert (counts["tcp_evicted"], counts["tcp_refused"], counts["tcp_accepted"]) == (3, 0, 6)
+    assert needed.connection in one.transport._connections
+    assert len(one.transport._connections) == 3
+    one.fake.needs = lambda _flow: True
+    last, writer = await connect(one)
+    assert await gone(last)
+    assert one.counts()["tcp_refused"] == 1
+    for _, each in [*peers, (last, writer)]:
+        each.close()
+
+
+async def test_one_subscriber_of_ipv6_has_no_more_connections_than_another(
+    rig: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shell, "subscriber", lambda _host: "2001:db8::")
+    one = rig(limits=TcpLimits(per_source=2))
+    await one.listen("tcp:127.0.0.1:0")
+    peers = [await connect(one, f"127.0.0.{index + 1}") for index in range(3)]
+    assert await gone(peers[2][0])
+    for _, writer in peers:
         writer.close()
     await until(lambda: not one.transport._connections)
     assert not one.transport._per_source

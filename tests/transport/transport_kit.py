@@ -39,6 +39,7 @@ class FakeEndpoint:
         self.wake_at: float | None = None
         self.counters = NoCounters()
         self.quiet = True
+        self.needs: Callable[[Flow], bool] = lambda _flow: False
         self.on_receive: Callable[[Any, Flow], None] = lambda _message, _flow: None
 
     def receive(self, data: bytes, flow: Flow, now: float) -> None:
