@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import tempfile
 import wave
@@ -24,8 +25,12 @@ from aiohttp import web
 from engine.caller import CallerError, KeyMethod, TestCaller
 from engine.config import Address, Config
 from engine.daemon import Daemon, StartError
+from engine.flowcheck import knowledge
 from engine.net import address_towards, is_wildcard
+from flows.check import check_document
+from flows.findings import has_errors
 from flows.script import Press, Say, Statement
+from media.tts.synth import missing_extra
 
 State = Literal["ok", "warning", "failed"]
 
@@ -54,6 +59,8 @@ class Doctor:
     async def run(self) -> bool:
         """Whether nothing failed."""
         self._check_addresses()
+        self._check_flows()
+        self._check_folders()
         with tempfile.TemporaryDirectory(prefix="ivrea-doctor-") as folder:
             async with self._callback_server() as url:
                 daemon = Daemon(self._own_config(Path(folder), url))
@@ -88,20 +95,44 @@ class Doctor:
         if not self._config.numbers:
             self._say("numbers", "warning", "no [[numbers]]: every call will be refused with 404")
 
+    # --- what is configured -------------------------------------------------------------
+
+    def _check_flows(self) -> None:
+        for path, dialect in sorted({(number.flow, number.dialect) for number in self._config.numbers}):
+            known = knowledge(Path(path).parent, vosk_model=self._config.speech.vosk_model)
+            try:
+                document = Path(path).read_bytes()
+            except OSError as error:
+                self._say(f"flow {path}", "failed", error.strerror or str(error))
+                continue
+            findings = check_document(document, name=Path(path).name, dialect=dialect, knowledge=known)
+            serious = [finding for finding in findings if finding.severity != "info"]
+            state: State = "failed" if has_errors(findings) else "warning" if serious else "ok"
+            self._say(f"flow {path}", state, "; ".join(map(str, serious)) or "good")
+
+    def _check_folders(self) -> None:
+        for what, folder in (("recordings", self._config.store.recordings), ("state", self._config.store.state)):
+            there = next(each for each in (Path(folder), *Path(folder).parents) if each.exists())
+            if there.is_dir() and os.access(there, os.W_OK):
+                self._say(what, "ok", folder)
+            else:
+                self._say(what, "failed", f"{there} cannot be written to")
+
     # --- the call to itself -------------------------------------------------------------
 
     def _own_config(self, folder: Path, url: str) -> Config:
+        """The given configuration on free loopback ports, in a folder of its own, with a flow of our own."""
+        welcome, thanks, goodbye = "Press one, or say yes.", "Thank you. Press two.", "That was heard. Goodbye."
+        if missing_extra():
+            welcome = thanks = goodbye = str(_write_tone(folder / "tone.wav"))
+        tree = {
+            "_": welcome,
+            f"$api {url}": "",
+            "key:1": {"_": thanks, "key:2": goodbye},
+            "yes": goodbye,
+        }
         flow = folder / "doctor.json"
-        flow.write_text(
-            json.dumps(
-                {
-                    "_": "Press one, or say yes.",
-                    f"$api {url}": "",
-                    "key:1": {"_": "Thank you. Press two.", "key:2": "Both keys were heard. Goodbye."},
-                    "yes": "Your voice was heard. Goodbye.",
-                }
-            )
-        )
+        flow.write_text(json.dumps(tree))
         own = {
             "sip": {"listen": ["udp:127.0.0.1:0"], "open": True},
             "rtp": {"ports": self._config.rtp.ports, "workers": 1},
@@ -128,7 +159,9 @@ class Doctor:
                 "key%3A1/key%3A2",
                 dtmf=method,
             )
-        if self._config.speech.voice:
+        if missing_extra():
+            self._say("a spoken word", "warning", f"not tried: {missing_extra()}")
+        else:
             await self._one("a spoken word", target, [Say("yes")], "yes")
         self._check_callbacks()
         self._check_recordings(folder / "recordings")
@@ -212,6 +245,15 @@ class Doctor:
     def _say(self, name: str, state: State, detail: str) -> None:
         self.failed |= state == "failed"
         self._on_check(Check(name, state, detail))
+
+
+def _write_tone(path: Path) -> Path:
+    """A second of sound for a daemon that cannot speak."""
+    time = np.arange(8000) / 8000
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes((3000 * np.sin(2 * np.pi * 440 * time)).astype("<i2").tobytes())
+    return path
 
 
 def _cannot_bind(address: Address) -> str:
