@@ -10,12 +10,10 @@ from engine.sip.digest import DigestClient
 from engine.sip.events import Answered, EndedBy, Progressed, Refused
 from engine.sip.exchange import Exchange
 from engine.sip.flow import Flow
-from engine.sip.headers import Headers
 from engine.sip.message import Request, Response
-from engine.sip.reason import read_reason, write_reason
+from engine.sip.reason import read_reason
 from engine.sip.session import Session
 from engine.sip.timers import Timer
-from engine.sip.transaction import Failure, NonInviteClient
 
 MAX_FORKS = 16
 """Answers of different phones to one INVITE that are acknowledged and hung up; more are a flood."""
@@ -118,7 +116,7 @@ class OutgoingSession(Session):
 
     def _accepted(self, response: Response, now: float) -> None:
         self._stop_waiting()
-        self._use(self._dialog_of(response))  # the route set is that of the 2xx (13.2.2.4)
+        self._confirm(response)
         sdp = readable_description(response)
         if self._offered or sdp is None:
             self.state = "confirmed"
@@ -126,6 +124,14 @@ class OutgoingSession(Session):
         else:
             self.state = "answered"
         self.core.emit(Answered(self, sdp))
+
+    def _confirm(self, response: Response) -> None:
+        """The dialog of a 2xx: its route set and target are new (13.2.2.4), its sequence goes on (12.2.1.1, 12.2.2)."""
+        dialog, early = self._dialog_of(response), self._dialog
+        if early is not None and early.remote_tag == dialog.remote_tag:
+            dialog.local_seq = max(dialog.local_seq, early.local_seq)
+            dialog.remote_seq = early.remote_seq
+        self._use(dialog)
 
     def _refused(self, status: int, response: Response | None, now: float) -> None:
         self._stop_waiting()
@@ -142,7 +148,7 @@ class OutgoingSession(Session):
     def _too_late(self, response: Response, now: float) -> None:
         """A 2xx crossed our CANCEL: the call is up, and has to be hung up (9.1)."""
         self._stop_waiting()
-        self._use(self._dialog_of(response))
+        self._confirm(response)
         self._acknowledge(self.dialog, None)
         self._leave(now, self._cancel_reason or "")
 
@@ -194,18 +200,7 @@ class OutgoingSession(Session):
         if self._cancelled:
             return
         self._cancelled = True
-        invite, transaction = self._exchange.request, self._exchange.transaction
-        headers = Headers()
-        for name in ("Via", "From", "To", "Call-ID"):
-            headers.add(name, invite.headers.get(name) or "")
-        headers.add("CSeq", f"{invite.cseq.number} CANCEL")
-        headers.add("Max-Forwards", "70")
-        for route in invite.headers.all("Route"):
-            headers.add("Route", route)
-        if self._cancel_reason:
-            headers.add("Reason", write_reason(self._cancel_reason))
-        cancel = Request("CANCEL", invite.uri, headers)
-        NonInviteClient(self.core, transaction.key[0], cancel, transaction.flow, _Nobody(), now)  # the INVITE's branch
+        self._exchange.cancel(now, self._cancel_reason or "")
         # 9.1: without a final response within 64*T1 the INVITE counts as cancelled.
         self._patience = self.core.queue.at(now + self.core.timing.transaction, self._out_of_patience)
 
@@ -220,16 +215,6 @@ class OutgoingSession(Session):
         if self._cancel_reason is not None and self._exchange.transaction.unanswered:
             return  # until the cancelled INVITE has its final response
         super()._close()
-
-
-class _Nobody:
-    """Does not care how a CANCEL is answered."""
-
-    def on_response(self, response: Response, now: float) -> None:
-        pass
-
-    def on_failure(self, failure: Failure, now: float) -> None:
-        pass
 
 
 def _ignore(status: int, response: Response | None, now: float) -> None:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from engine.sip.core import Core
 from engine.sip.digest import DigestClient
 from engine.sip.flow import Flow
+from engine.sip.headers import Headers
 from engine.sip.message import Request, Response
-from engine.sip.transaction import ClientTransaction, Failure
+from engine.sip.reason import write_reason
+from engine.sip.transaction import ClientTransaction, Failure, NonInviteClient
 
 MAX_CHALLENGES = 3
 """A proxy and the far end may both ask, and a nonce may have gone stale; more is a loop."""
@@ -72,6 +74,22 @@ class Exchange:
         """Take a challenge for a refusal from now on: the request is no longer wanted."""
         self._digest = None
 
+    def cancel(self, now: float, reason: str = "") -> None:
+        """Send a CANCEL for the INVITE, which has had a provisional response (9.1); its final response follows."""
+        self.forgo_credentials()
+        invite, transaction = self.request, self.transaction
+        headers = Headers()
+        for name in ("Via", "From", "To", "Call-ID"):
+            headers.add(name, invite.headers.get(name) or "")
+        headers.add("CSeq", f"{invite.cseq.number} CANCEL")
+        headers.add("Max-Forwards", "70")
+        for route in invite.headers.all("Route"):
+            headers.add("Route", route)
+        if reason:
+            headers.add("Reason", write_reason(reason))
+        cancel = Request("CANCEL", invite.uri, headers)
+        NonInviteClient(self._core, transaction.key[0], cancel, transaction.flow, _Nobody(), now)  # the INVITE's branch
+
     def abandon(self) -> None:
         """Forget about it without a word."""
         self.final = True
@@ -117,3 +135,13 @@ class Exchange:
             self._digest.authorize(again)
         self.request = again
         self.transaction = self._core.send(again, self._flow, self, now)
+
+
+class _Nobody:
+    """Does not care how a CANCEL is answered."""
+
+    def on_response(self, response: Response, now: float) -> None:
+        pass
+
+    def on_failure(self, failure: Failure, now: float) -> None:
+        pass

@@ -16,30 +16,63 @@ if TYPE_CHECKING:
     from engine.sip.session import Session
 
 
+PATIENCE = 60.0
+"""Seconds from the first provisional response to a re-INVITE, which ends timer B, to our CANCEL."""
+
+
 class OurOffer:
     """One re-INVITE of ours: the request, what it offered, and the ACK for its 2xx."""
 
-    __slots__ = ("_reoffers", "acknowledger", "exchange", "sdp")
+    __slots__ = ("_accepted", "_core", "_patience", "_reoffers", "acknowledger", "exchange", "sdp")
 
     def __init__(self, reoffers: Reoffers, session: Session, sdp: bytes | None, now: float) -> None:
         headers = [("Allow", ALLOW)]
         if sdp is not None:
             headers.append(("Content-Type", ACCEPT))
+        self._core = session.core
         self._reoffers = reoffers
+        self._accepted = False
+        self._patience: Timer | None = None
         self.sdp = sdp
         self.acknowledger = Acknowledger(session.core, session.dialog)
-        self.exchange = session.ask("INVITE", self._answered, now, headers=headers, body=sdp or b"")
+        self.exchange = session.ask(
+            "INVITE", self._answered, now, headers=headers, body=sdp or b"", on_provisional=self._progressed
+        )
 
     def acknowledge(self, sdp: bytes | None) -> None:
         self.acknowledger.send(self.exchange.request, sdp)
 
+    def abandon(self) -> None:
+        self._core.queue.cancel(self._patience)
+        self.exchange.abandon()
+
     def _answered(self, status: int, response: Response | None, now: float) -> None:
+        self._core.queue.cancel(self._patience)
         if response is None or status >= 300:
             self._reoffers.refused(self, status, response, now)
         elif self.acknowledger.sent:
             self.acknowledger.repeat()
+        elif self._accepted:
+            self._core.counters.retransmissions_received += 1  # its ACK waits for our answer
         else:
+            self._accepted = True
             self._reoffers.accepted(self, response, now)
+
+    def _progressed(self, response: Response, now: float) -> None:
+        if self._patience is None:
+            self._patience = self._core.queue.at(now + PATIENCE, self._out_of_patience)
+
+    def _out_of_patience(self, now: float) -> None:
+        if self.exchange.transaction.state != "proceeding":
+            self._patience = None  # challenged meanwhile: timer B runs again
+            return
+        self.exchange.cancel(now, "the re-INVITE was not answered")
+        # 9.1: without a final response within 64*T1 the INVITE counts as cancelled.
+        self._patience = self._core.queue.at(now + self._core.timing.transaction, self._unanswered)
+
+    def _unanswered(self, now: float) -> None:
+        self.exchange.abandon()
+        self._reoffers.refused(self, 408, None, now)
 
 
 class Reoffers:
@@ -194,5 +227,5 @@ class Reoffers:
     def abandon(self) -> None:
         """The dialog is gone."""
         if self._ours is not None:
-            self._ours.exchange.abandon()
+            self._ours.abandon()
             self._ours = None

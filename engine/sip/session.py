@@ -33,7 +33,7 @@ from engine.sip.events import (
     ReofferRefused,
     SessionEvent,
 )
-from engine.sip.exchange import Exchange, OnFinal
+from engine.sip.exchange import Exchange, OnFinal, OnProvisional
 from engine.sip.flow import Flow
 from engine.sip.message import METHODS, Request, Response
 from engine.sip.reason import read_reason, write_reason
@@ -323,6 +323,7 @@ class Session:
         *,
         body: bytes = b"",
         headers: Iterable[tuple[str, str]] = (),
+        on_provisional: OnProvisional | None = None,
     ) -> Exchange:
         """Send a request within the dialog."""
         dialog = self.dialog
@@ -339,6 +340,7 @@ class Session:
             digest=self.digest,
             next_cseq=dialog.next_cseq,
             on_final=on_final,
+            on_provisional=on_provisional,
             reroute=dialog.next_hop if method == "BYE" else None,
             now=now,
         )

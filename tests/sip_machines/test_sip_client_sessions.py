@@ -98,6 +98,49 @@ def test_reason_of_a_refusal(network: Network, alice: Phone, peer: Peer) -> None
     assert finished(network, alice) == [("remote", 503)]
 
 
+def test_sequence_of_an_early_dialog_goes_on(network: Network, alice: Phone, peer: Peer) -> None:
+    session = alice.call(BOB)
+    invite = take(network, peer)
+    peer.reply(invite, 183, body=ANSWER)
+    network.run(0.1)
+    for _ in range(2):
+        alice.do(lambda now: session.info("application/dtmf", b"1", now))
+        network.run(0.1)
+        peer.reply(peer.requests("INFO")[-1], 200)
+    ask = Request("INFO", "sip:alice@192.0.2.1", invite.headers.copy())
+    ask.headers.set("From", str(invite.to.with_tag("peer")))
+    ask.headers.set("To", str(invite.from_))
+    for number, branch in ((7, "a"), (6, "b")):
+        if number == 6:
+            peer.reply(invite, 200, body=ANSWER)
+            network.run(0.1)
+        ask.headers.set("CSeq", f"{number} INFO")
+        ask.headers.set("Via", f"SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bK{branch}")
+        peer.send(ALICE, ask.encode())
+        network.run(0.1)
+    assert [r.status for r in peer.responses(method="INFO")] == [200, 500]  # 6 is older than 7, and still is
+    alice.do(session.bye)
+    network.run(0.1)
+    (bye,) = peer.requests("BYE")[:1]
+    assert bye.cseq.number == 4  # after the INVITE and two INFOs
+    peer.reply(bye, 200)
+    assert finished(network, alice) == [("local", 200)]
+
+
+def test_sequence_of_another_fork_is_its_own(network: Network, alice: Phone, peer: Peer) -> None:
+    session = alice.call(BOB)
+    invite = take(network, peer)
+    peer.reply(invite, 183, tag="early")
+    network.run(0.1)
+    alice.do(lambda now: session.info("application/dtmf", b"1", now))
+    network.run(0.1)
+    peer.reply(invite, 200, tag="other", body=ANSWER)
+    network.run(0.1)
+    alice.do(session.bye)
+    network.run(0.1)
+    assert peer.requests("BYE")[0].cseq.number == 2
+
+
 # --- CANCEL -----------------------------------------------------------------------------------
 
 

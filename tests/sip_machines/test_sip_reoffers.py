@@ -253,6 +253,59 @@ def test_reinvite_that_is_not_answered_ends_the_call(call: Call) -> None:
     assert call.alice.endpoint.idle
 
 
+def test_reinvite_with_nothing_but_a_provisional_response_is_cancelled(call: Call) -> None:
+    start = call.network.now
+    call.alice.do(lambda now: call.caller.reinvite(HOLD, now))
+    call.network.run(59)
+    assert call.network.sent("CANCEL") == []
+    call.network.run(2)
+    (cancel,) = call.network.sent("CANCEL", ALICE)
+    assert round(cancel.at - start, 1) == 60.0
+    assert cancel.message.via.branch == call.network.sent("INVITE", ALICE)[0].message.via.branch
+    assert [e.status for e in call.alice.of(ReofferRefused)] == [487]
+    assert call.caller.state == "confirmed"
+    auto_answer(call.alice, HELD)
+    call.bob.do(lambda now: call.callee.reinvite(HOLD, now))  # the way is free again
+    call.network.run(1)
+    assert len(call.bob.of(ReofferAnswered)) == 1
+    call.finish()
+
+
+def test_reinvite_whose_cancel_is_not_answered_ends_the_call(call: Call) -> None:
+    call.alice.do(lambda now: call.caller.reinvite(HOLD, now))
+    call.network.run(1)
+    call.network.delays = lambda packet: []
+    call.network.run(58)
+    assert call.alice.of(Ended) == []
+    call.network.run(35)
+    assert [(e.by, e.status) for e in call.alice.of(Ended)] == [("timeout", 408)]
+    call.network.settle()
+    assert call.alice.endpoint.idle
+
+
+def test_hanging_up_during_a_reinvite_leaves_no_timer(call: Call) -> None:
+    call.alice.do(lambda now: call.caller.reinvite(HOLD, now))
+    call.network.run(1)
+    call.bob.network.delays = lambda packet: [] if packet.kind == "487 INVITE" else [0.02]
+    call.alice.do(call.caller.bye)
+    call.network.run(50)
+    assert call.alice.endpoint.idle
+
+
+def test_repeated_2xx_before_our_answer_is_heard_once(call: Call) -> None:
+    auto_answer(call.bob, OFFER)
+    call.alice.do(lambda now: call.caller.reinvite(None, now))
+    call.network.run(4)  # Bob repeats his 200 all the while
+    repeats = len(call.network.sent("200 INVITE", BOB)) - 1
+    assert repeats >= 2
+    assert call.alice.of(ReofferAnswered) == [ReofferAnswered(call.caller, OFFER)]
+    assert call.alice.endpoint.counters.retransmissions_received == repeats
+    call.alice.do(lambda now: call.caller.acknowledge(ANSWER, now))
+    call.network.run(1)
+    assert call.bob.last(Acknowledged).sdp == ANSWER
+    call.finish()
+
+
 def test_lost_ack_of_a_reinvite_is_repeated(call: Call) -> None:
     auto_answer(call.bob, HELD)
     lost = iter([True])
