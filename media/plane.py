@@ -234,7 +234,7 @@ class Plane:
         slot = stream.slot
         remote = literal(message.host, message.port)
         moved = remote != stream.latch.remote or message.relatch or not stream.live
-        stream.latch.direct(remote, anew=message.relatch)
+        stream.latch.direct(remote, now, anew=message.relatch)
         if moved:
             self._sockets.direct(slot, remote)
         stream.live = True

@@ -6,10 +6,10 @@ lengths. All RTP sockets of a worker are polled together once per tick and never
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import ipaddress
+import logging
 import select
 import socket
 import struct
@@ -30,6 +30,8 @@ ROWS = 1024
 
 MAX_CONTROL = 64
 """RTCP packets taken in one round."""
+
+_log = logging.getLogger(__name__)
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _UNSPECIFIED = struct.pack("=H26x", socket.AF_UNSPEC)
@@ -144,25 +146,38 @@ class Sockets:
 
     def direct(self, slot: int, remote: Address | None) -> None:
         """Send to ``remote`` (``None``: nowhere) and take packets from anywhere."""
-        sock = self._take(slot).rtp
-        if self._receivers[sock.fileno()][1] is not None:
-            disconnect(sock)
-            self._receivers[sock.fileno()] = (slot, None)
-        self.send[slot] = _nowhere if remote is None else partial(_send_to, sock, remote)
+        pair = self._take(slot)
+        if self._receivers[pair.rtp.fileno()][1] is not None:
+            self._receivers[pair.rtp.fileno()] = (slot, None)
+            try:
+                disconnect(pair.rtp)
+            except OSError as error:  # the kernel goes on filtering, until the stream latches elsewhere
+                self.refused += 1
+                _log.warning("port %d stays with its old peer: %s", pair.port, error)
+            self._discard(pair.rtp)  # what came from the old peer
+        self.point(slot, remote)
+
+    def point(self, slot: int, remote: Address | None) -> None:
+        """Send to ``remote`` (``None``: nowhere); packets are taken from where they were before."""
+        self.send[slot] = _nowhere if remote is None else partial(_send_to, self._take(slot).rtp, remote)
 
     def latch(self, slot: int, source: Address) -> None:
         """Exchange packets with ``source`` alone. Raises :class:`OSError` when the kernel will not."""
         sock = self._take(slot).rtp
         sock.connect(source)
-        self._discard_strays(sock)
+        self._discard(sock)  # what came in before the kernel began to filter may be anybody's
         self._receivers[sock.fileno()] = (slot, sock.recv_into)
         self.send[slot] = sock.send
 
-    def _discard_strays(self, sock: socket.socket) -> None:
-        """What came in before the kernel began to filter may be anybody's; at most a few packets are lost."""
-        with contextlib.suppress(BlockingIOError, ConnectionRefusedError):
-            for _ in range(64):
+    def _discard(self, sock: socket.socket) -> None:
+        """Throw away what waits at ``sock``; at most a few packets."""
+        for _ in range(64):
+            try:
                 sock.recv_into(self._views[-1])
+            except BlockingIOError:
+                return
+            except OSError:  # an ICMP error that an earlier packet of ours came back with
+                self.refused += 1
 
     def send_control(self, slot: int, packet: bytes, remote: Address) -> None:
         """Send RTCP; what the kernel refuses is counted."""

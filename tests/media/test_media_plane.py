@@ -1,6 +1,8 @@
 """The plane over loopback sockets, under virtual time."""
 
+import errno
 import itertools
+import socket
 import struct
 
 import numpy as np
@@ -350,6 +352,112 @@ def test_a_single_stray_packet_does_not_take_over(studio: Studio, phone: Phone) 
     stats = studio.last(protocol.Closed).stats
     assert (stats.received, stats.foreign) == (3, 1)
     stray.close()
+
+
+def test_a_stranger_does_not_take_a_call_whose_peer_is_where_sdp_says(studio: Studio, phone: Phone) -> None:
+    studio.connect(phone)
+    stranger = Phone()
+    stranger.to, stranger.ssrc = phone.to, phone.ssrc
+    assert studio.talk(stranger, np.zeros(5 * FRAME))  # it may be the peer behind a NAT: it is answered for now
+    studio.talk(phone, np.zeros(5 * FRAME))
+    stranger.take()
+    studio.talk(stranger, np.zeros(5 * FRAME))
+    assert stranger.take() == []
+    assert len(studio.talk(phone, np.zeros(5 * FRAME))) >= 5
+    studio.do(protocol.Drop(1))
+    studio.open.clear()
+    assert studio.last(protocol.Closed).stats.received == 4 + 10
+    stranger.close()
+
+
+def test_a_peer_behind_a_nat_is_answered_at_once_and_latched_in_the_end(studio: Studio, phone: Phone) -> None:
+    outside, stranger = Phone(), Phone()
+    studio.connect(phone)
+    outside.to = stranger.to = phone.to
+    stranger.ssrc = outside.ssrc
+    assert studio.talk(outside, np.zeros(3 * FRAME))
+    for _ in range(100):
+        stranger.raw(stranger.sound(SILENCE))  # the same source, not from there: it disturbs nothing
+        studio.talk(outside, np.zeros(FRAME))
+    assert stranger.take() == []
+    phone.take()
+    studio.talk(outside, np.zeros(5 * FRAME))
+    assert phone.take() == []
+    studio.do(protocol.Drop(1))
+    studio.open.clear()
+    stats = studio.last(protocol.Closed).stats
+    assert 106 <= stats.received <= 107
+    assert (stats.lost, stats.duplicated) == (0, 0)
+    assert 70 <= stats.foreign <= 80  # then the kernel filters
+    for one in (outside, stranger):
+        one.close()
+
+
+def test_after_a_move_the_old_peer_is_left_behind(studio: Studio, phone: Phone) -> None:
+    studio.connect(phone)
+    new = Phone()
+    new.to = phone.to
+    studio.talk(phone, np.zeros(5 * FRAME))
+    phone.raw(phone.sound(SILENCE))
+    phone.raw(phone.sound(SILENCE))
+    studio.direct(new)
+    phone.take()
+    studio.talk(phone, np.zeros(20 * FRAME))  # still under way
+    assert phone.take() == []
+    assert len(studio.talk(new, np.zeros(5 * FRAME))) >= 5
+    studio.talk(phone, np.zeros(100 * FRAME))
+    assert phone.take() == []
+    studio.do(protocol.Drop(1))
+    studio.open.clear()
+    assert studio.last(protocol.Closed).stats.received == 5 + 5
+    new.close()
+
+
+def test_a_kernel_that_will_not_let_go_of_a_peer_is_survived(
+    studio: Studio, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.connect(phone)
+    studio.talk(phone, np.zeros(5 * FRAME))
+
+    def refuse(sock: socket.socket) -> None:
+        raise OSError(errno.ENOBUFS, "no buffer space")
+
+    monkeypatch.setattr("media.sockets.disconnect", refuse)
+    new = Phone()
+    studio.direct(new)
+    new.to = phone.to
+    studio.run(0.2)
+    assert len(new.take()) >= 9
+    assert studio.sockets.refused == 1
+    new.close()
+
+
+def test_two_sources_on_one_address_do_not_take_turns(studio: Studio, phone: Phone) -> None:
+    studio.connect(phone)
+    other = Phone()
+    studio.talk(phone, np.zeros(5 * FRAME))
+    for _ in range(50):
+        phone.raw(other.sound(SILENCE)[:8] + b"\0\0\0\7" + bytes(FRAME))
+        studio.talk(phone, np.zeros(FRAME))
+    studio.do(protocol.Drop(1))
+    studio.open.clear()
+    assert studio.last(protocol.Closed).stats.received == 5 + 50
+    other.close()
+
+
+def test_keys_do_not_show_as_jitter(studio: Studio, phone: Phone) -> None:
+    studio.connect(phone)
+    studio.talk(phone, np.zeros(20 * FRAME))
+    for _ in range(5):
+        stamp = phone.timestamp
+        for n in range(20):
+            phone.raw(phone.event(1, FRAME * (n + 1), stamp, end=n == 19))
+            studio.run(0.02)
+        phone.timestamp += 20 * FRAME
+        studio.talk(phone, np.zeros(20 * FRAME))
+    studio.do(protocol.Drop(1))
+    studio.open.clear()
+    assert studio.last(protocol.Closed).stats.jitter_ms < 0.1
 
 
 def test_a_new_source_on_the_same_address(studio: Studio, phone: Phone) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from media.cadence import Cadence
 from media.jitter import AHEAD, FIRST_DELAY, JitterBuffers
-from media.latch import Latch
+from media.latch import FORMER, PLAUSIBLE, PROVISIONAL, SILENT, SURPRISING, Address, Latch, Verdict
 from media.ports import PortPool, parse_range
 from media.rates import FRAME, PHASE_SECONDS, PHASES
 from media.rtp import Packet
@@ -81,41 +81,130 @@ def test_range_text() -> None:
 # --- latching ---------------------------------------------------------------------------
 
 SDP, ELSEWHERE, STRANGER = ("10.0.0.1", 4000), ("10.0.0.2", 5000), ("10.0.0.3", 6000)
+PUBLIC, SAME_HOST, FAR = ("8.8.8.8", 4000), ("8.8.8.8", 5000), ("9.9.9.9", 6000)
+REFUSED, PEER, FOR_NOW, LATCHED = Verdict.REFUSED, Verdict.PEER, Verdict.PROVISIONAL, Verdict.LATCHED
 
 
-def packet(sequence: int, ssrc: int = 1) -> Packet:
-    return Packet(0, False, sequence, 0, ssrc, memoryview(b""))
+class Course:
+    """A latch and the packets that come to it, 20 ms apart."""
+
+    def __init__(self, remote: Address | None = SDP) -> None:
+        self.latch = Latch()
+        self.now = 50.0
+        self.numbers: dict[Address, int] = {}
+        self.direct(remote)
+
+    def direct(self, remote: Address | None, *, anew: bool = False) -> bool:
+        return self.latch.direct(remote, self.now, anew=anew)
+
+    def offer(self, source: Address, sequence: int | None = None, ssrc: int = 1) -> Verdict:
+        number = self.numbers.get(source, 65534) + 1 if sequence is None else sequence
+        self.numbers[source] = number
+        self.now += 0.02
+        return self.latch.offer(source, Packet(0, False, number & 0xFFFF, 0, ssrc, memoryview(b"")), self.now)
+
+    def talk(self, source: Address, count: int) -> list[Verdict]:
+        return [self.offer(source) for _ in range(count)]
 
 
-def test_the_address_of_sdp_convinces_at_once() -> None:
-    latch = Latch()
-    latch.direct(SDP, anew=False)
-    assert latch.offer(SDP, packet(1))
-    assert not latch.offer(ELSEWHERE, packet(2))
+def test_the_address_of_sdp_convinces_at_once_and_for_good() -> None:
+    course = Course()
+    assert course.offer(SDP) is LATCHED
+    assert course.talk(ELSEWHERE, 200) == [REFUSED] * 200
+    assert course.offer(SDP) is PEER
 
 
 def test_another_address_convinces_with_two_packets_in_sequence() -> None:
-    latch = Latch()
-    latch.direct(SDP, anew=False)
-    assert not latch.offer(ELSEWHERE, packet(65535))
-    assert not latch.offer(STRANGER, packet(7))
-    assert not latch.offer(ELSEWHERE, packet(65535))
-    assert latch.offer(ELSEWHERE, packet(0))
-    assert latch.source == ELSEWHERE
-    assert not latch.offer(SDP, packet(1))
+    course = Course()
+    assert [course.offer(*one) for one in ((ELSEWHERE, 65535), (STRANGER, 7), (ELSEWHERE, 65535))] == [REFUSED] * 3
+    assert course.offer(ELSEWHERE, 0, ssrc=2) is REFUSED
+    assert course.offer(ELSEWHERE, 1, ssrc=2) is FOR_NOW
+    assert course.latch.source == ELSEWHERE
+
+
+def test_another_address_becomes_certain_and_then_stays() -> None:
+    course = Course()
+    verdicts = course.talk(ELSEWHERE, 100)
+    since, until = verdicts.index(FOR_NOW), verdicts.index(LATCHED)
+    assert verdicts == [REFUSED, FOR_NOW] + [PEER] * (until - 2) + [LATCHED] + [PEER] * (99 - until)
+    assert (until - since) * 0.02 == pytest.approx(PROVISIONAL, abs=0.03)
+    assert course.offer(SDP) is REFUSED
+    assert course.offer(ELSEWHERE) is PEER
+
+
+def test_the_address_of_sdp_overrules_a_stranger() -> None:
+    course = Course()
+    course.talk(STRANGER, 20)
+    assert course.latch.source == STRANGER
+    assert course.offer(SDP) is LATCHED
+    assert course.talk(STRANGER, 100) == [REFUSED] * 100
+
+
+def test_against_a_public_address_other_hosts_have_to_convince_longer() -> None:
+    course = Course(PUBLIC)
+    assert course.talk(FAR, SURPRISING) == [REFUSED] * (SURPRISING - 1) + [FOR_NOW]
+    course = Course(PUBLIC)
+    assert course.talk(SAME_HOST, PLAUSIBLE) == [REFUSED] * (PLAUSIBLE - 1) + [FOR_NOW]
+
+
+def test_strangers_do_not_keep_each_other_from_convincing() -> None:
+    course = Course()
+    course.offer(ELSEWHERE)
+    course.talk(STRANGER, 1)
+    assert course.offer(ELSEWHERE) is FOR_NOW
+    flooded = Course()
+    for n in range(1000):  # from ever new ports; no more is remembered of them than has to be
+        assert flooded.offer(("10.0.0.3", 6000 + n)) is REFUSED
+    assert len(flooded.latch._candidates) <= 4
+    assert flooded.talk(ELSEWHERE, 2)[-1] is FOR_NOW
+
+
+def test_a_stranger_that_falls_silent_gives_way() -> None:
+    course = Course()
+    course.talk(STRANGER, 2)
+    verdicts = course.talk(ELSEWHERE, round(SILENT / 0.02) + 2)
+    assert verdicts.index(FOR_NOW) * 0.02 == pytest.approx(SILENT, abs=0.03)
+    assert course.latch.source == ELSEWHERE
+    assert course.offer(STRANGER) is REFUSED
 
 
 def test_only_sdp_dissolves_a_latch() -> None:
-    latch = Latch()
-    latch.direct(SDP, anew=False)
-    latch.offer(SDP, packet(1))
-    assert not latch.direct(SDP, anew=False)
-    assert latch.source == SDP
-    assert latch.direct(SDP, anew=True)
-    assert latch.source is None
-    latch.offer(SDP, packet(2))
-    assert latch.direct(ELSEWHERE, anew=False)
-    assert latch.source is None
+    course = Course()
+    course.offer(SDP)
+    assert not course.direct(SDP)
+    assert course.latch.source == SDP
+    assert course.direct(SDP, anew=True)
+    assert course.latch.source is None
+    course.offer(SDP)
+    assert course.direct(ELSEWHERE)
+    assert course.latch.source is None
+    assert not course.latch.certain
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_after_a_move_the_old_peer_does_not_come_back(held: bool) -> None:
+    course = Course(SDP)
+    course.talk(ELSEWHERE, 200)  # it is behind a NAT
+    if held:
+        course.direct(None)
+    course.direct(STRANGER)
+    assert course.talk(ELSEWHERE, round(FORMER / 0.02) - 2) == [REFUSED] * (round(FORMER / 0.02) - 2)
+    assert course.offer(STRANGER) is LATCHED
+
+
+def test_after_a_move_to_where_it_was_the_peer_is_heard_at_once() -> None:
+    course = Course(SDP)
+    course.talk(ELSEWHERE, 200)
+    course.direct(ELSEWHERE)  # SDP names the address outside now
+    assert course.offer(ELSEWHERE) is LATCHED
+
+
+def test_after_hold_the_peer_behind_a_nat_is_heard_at_once() -> None:
+    course = Course(SDP)
+    course.talk(ELSEWHERE, 200)
+    course.direct(None)
+    course.direct(SDP)
+    assert course.talk(ELSEWHERE, 2) == [REFUSED, FOR_NOW]
 
 
 # --- jitter buffers ---------------------------------------------------------------------
