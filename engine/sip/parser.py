@@ -15,7 +15,9 @@ from engine.sip.message import METHODS, REASONS, Malformed, Message, Request, Re
 from engine.sip.uri import Uri
 
 MAX_HEAD = 64 * 1024
-"""Bytes of start line and headers."""
+"""Bytes of start line and headers, on a stream."""
+MAX_DATAGRAM_HEAD = 16 * 1024
+"""The same in a datagram: an answer, which repeats much of it, must fit into one as well."""
 MAX_BODY = 64 * 1024
 MAX_HEADERS = 256
 
@@ -81,6 +83,8 @@ def parse(data: bytes | memoryview) -> Request | Response:
     if data[:2] == b"\r\n":
         data = data.lstrip(b"\r\n")  # section 7.5
     head, blank, rest = data.partition(b"\r\n\r\n")
+    if len(head) > MAX_DATAGRAM_HEAD:
+        raise Malformed(None, "headers too long")
     message = _read_head(head, ended=bool(blank))
     length = _content_length(message)
     if length is None:

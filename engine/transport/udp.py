@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import struct
@@ -29,6 +30,8 @@ _IP_PKTINFO = 8  # Linux; the socket module names only the IPv6 twin
 _PKTINFO4 = struct.Struct("=I4s4s")  # struct in_pktinfo: interface, our address, the packet's destination
 _PKTINFO6 = struct.Struct("=16sI")  # struct in6_pktinfo: address, interface
 _ANCILLARY = 64
+_LOST = frozenset({errno.EMSGSIZE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM, errno.EAGAIN, errno.ECONNREFUSED})
+"""Errors that speak of one datagram or one moment (too long, no memory, a filter's rule), not of the way."""
 
 Receive = Callable[[bytes, Address, Address], None]
 """``receive(datagram, local, remote)``."""
@@ -122,7 +125,7 @@ class UdpListener:
     def send(self, data: bytes, local: str, remote: Address) -> OSError | None:
         """Send from ``local`` (when bound to a wildcard; empty: as routed). Returns why it cannot be sent, ever.
 
-        A full send buffer is not such a reason: the datagram is lost, as on the way.
+        What concerns this datagram alone is not such a reason: it is lost, as on the way.
         """
         try:
             if self._wildcard and local and not is_wildcard(local):
@@ -133,7 +136,9 @@ class UdpListener:
             self.send_failures += 1
         except (OSError, OverflowError) as error:
             self.send_failures += 1
-            return error if isinstance(error, OSError) else OSError(str(error))
+            if not isinstance(error, OSError):
+                return OSError(str(error))
+            return None if error.errno in _LOST else error
         return None
 
     def _source(self, local: str) -> tuple[int, int, bytes]:

@@ -149,6 +149,12 @@ def test_quoted_pairs_may_hold_controls() -> None:
     assert parsed.from_.display == "ab"
 
 
+def test_a_datagram_whose_answer_would_not_fit_into_one() -> None:
+    parse(message("X: " + "y" * 15_000 + "\r\n"))
+    assert refusal(message("X: " + "y" * 17_000 + "\r\n")).status is None
+    parse(message(body=b"y" * 17_000))
+
+
 def test_too_many_headers() -> None:
     assert refusal(message("X: y\r\n" * MAX_HEADERS)).status == 400
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from itertools import pairwise
@@ -165,13 +166,32 @@ async def test_what_cannot_be_sent_is_told(rig: Make) -> None:
     await until(lambda: set(one.fake.lost) == set(impossible))
 
 
-async def test_a_message_too_long_for_a_datagram_is_told(rig: Make, peer: UdpPeer) -> None:
+async def test_a_message_too_long_for_a_datagram_is_lost_and_the_way_is_not(rig: Make, peer: UdpPeer) -> None:
     one = rig()
     await one.listen("udp:127.0.0.1:0")
     flow = Flow("udp", ("127.0.0.1", one.port), peer.address)
     one.send(flow, bytes(70_000))
-    await until(lambda: one.fake.lost == [flow])
+    one.send(flow, b"next")
+    assert await peer.next() == (b"next", ("127.0.0.1", one.port))
+    assert one.fake.lost == []  # what else is under way to that peer goes on
     assert one.counts()["udp_send_failures"] == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "lost"), [("EPERM", False), ("ENOBUFS", False), ("ECONNREFUSED", False), ("ENETUNREACH", True)]
+)
+async def test_errors_of_a_moment_are_loss(monkeypatch: pytest.MonkeyPatch, number: str, lost: bool) -> None:
+    class Refusing:
+        def sendto(self, data: bytes, remote: tuple[str, int]) -> int:
+            raise OSError(getattr(errno, number), number)
+
+    listener = udp.UdpListener("127.0.0.1", 0, on_datagram=lambda *_: None, on_batch=lambda: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(listener, "_socket", Refusing())
+        error = listener.send(b"x", "127.0.0.1", ("127.0.0.1", 5060))
+    listener.close()
+    assert (error is not None) == lost
+    assert listener.send_failures == 1
 
 
 async def test_a_closed_port_at_the_other_end_harms_nobody(rig: Make, peer: UdpPeer) -> None:
