@@ -17,6 +17,11 @@ from engine.sip.uri import Address, Uri
 LONGEST_RETRY_AFTER = 3600.0
 """Seconds that a registrar can make us wait."""
 LONGEST_EXPIRY = 86400
+KEEP_ALIVE = b"\r\n\r\n"
+DATAGRAM_PAUSE, STREAM_PAUSE = (24.0, 29.0), (95.0, 120.0)
+"""Seconds between keep-alives, at random in between (RFC 5626 4.4.1, 4.4.2)."""
+RECOVERY = 5.0
+"""Seconds within which we register anew when the connection broke: not all at once (RFC 5626 4.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,9 @@ class RegistrationConfig:
 
 
 class Registration:
-    """Keeps one registration alive until :meth:`remove`."""
+    """Keeps one registration alive until :meth:`remove`, and the way on which it brings calls: while it stands,
+    keep-alives hold the mappings of NATs on the way open, and if its connection breaks it is made anew.
+    """
 
     def __init__(self, core: Core, config: RegistrationConfig, now: float) -> None:
         self.config = config
@@ -55,6 +62,7 @@ class Registration:
         self._exchange: Exchange | None = None
         self._timer: Timer | None = None
         self._expiry: Timer | None = None
+        self._keep_alive_timer: Timer | None = None
         self._send(now)
 
     def __repr__(self) -> str:
@@ -77,8 +85,18 @@ class Registration:
         self._removing = True
         self._core.queue.cancel(self._timer)
         self._core.queue.cancel(self._expiry)
+        self._release()
         if self._exchange is None:
             self._send(now)
+
+    def on_link_lost(self, flow: Flow, now: float) -> None:
+        """The registrar's way to us broke with the connection: register anew, over a new one.
+
+        While a REGISTER is under way, or has failed, its own patience counts.
+        """
+        if self._exchange is None and not self._failures and not self._removing:
+            self._core.queue.cancel(self._timer)
+            self._timer = self._core.queue.at(now + self._core.random.uniform(0.2, 1.0) * RECOVERY, self._send)
 
     # --- within -----------------------------------------------------------------------------
 
@@ -139,19 +157,46 @@ class Registration:
         self._expiry = queue.at(self.expires_at, self._expired)
         retry_at = now + refresh_after(granted)
         self._timer = queue.at(retry_at, self._send)
+        self._hold(now)
         if not self.registered:
             self._change(now, registered=True, status=response.status, reason=response.reason, retry_at=retry_at)
 
     def _granted(self, response: Response) -> int:
-        """The lifetime of our contact among those listed (10.2.4)."""
+        """The lifetime of our contact among those listed (10.2.4), in a header of its own if it does not say.
+
+        Registrars write the address that they saw instead of ours. Then ours is the one with our user or the
+        only one; of several the shortest-lived, as refreshing too early does no harm.
+        """
         ours = Address.parse(self._contact()).uri
-        for contact in response.contacts:
-            listed = contact.uri
-            if (listed.user, listed.host.lower(), listed.port) == (ours.user, ours.host.lower(), ours.port):
-                seconds = read_seconds(contact.param("expires"))
-                if seconds is not None:
-                    return min(seconds, LONGEST_EXPIRY)
-        return min(response.expires if response.expires is not None else self._expires, LONGEST_EXPIRY)
+        listed = response.contacts
+        found = [contact for contact in listed if _same_place(contact.uri, ours)]
+        found = found or [contact for contact in listed if contact.uri.user == ours.user]
+        found = found or list(listed if len(listed) == 1 else ())
+        lifetimes = [read_seconds(contact.param("expires")) for contact in found]
+        general = response.expires if response.expires is not None else self._expires
+        return min(min((seconds for seconds in lifetimes if seconds is not None), default=general), LONGEST_EXPIRY)
+
+    def _hold(self, now: float) -> None:
+        """Watch over the flow, if that is not done yet."""
+        if self._keep_alive_timer is None:
+            self._core.links.attach(self.config.flow, self)
+            self._schedule_keep_alive(now)
+
+    def _release(self) -> None:
+        self._core.links.detach(self.config.flow, self)
+        self._core.queue.cancel(self._keep_alive_timer)
+        self._keep_alive_timer = None
+
+    def _schedule_keep_alive(self, now: float) -> None:
+        shortest, longest = STREAM_PAUSE if self.config.flow.reliable else DATAGRAM_PAUSE
+        self._keep_alive_timer = self._core.queue.at(
+            now + self._core.random.uniform(shortest, longest), self._keep_alive
+        )
+
+    def _keep_alive(self, now: float) -> None:
+        """RFC 5626 4.4.1 for streams; in datagrams its CRLFs are ignored by all (RFC 3261 7.5), NATs aside."""
+        self._core.transmit(self.config.flow, KEEP_ALIVE)
+        self._schedule_keep_alive(now)
 
     def _raise_expiry(self, response: Response) -> bool:
         """Take the Min-Expires of a 423 (10.2.8); once, and only if it asks for more than we did."""
@@ -179,12 +224,17 @@ class Registration:
 
     def _expired(self, now: float) -> None:
         self.expires_at = None
+        self._release()
         retry_at = self._timer.deadline if self._timer is not None and self._timer.action is not None else None
         self._change(now, registered=False, status=408, reason="expired", retry_at=retry_at)
 
     def _change(self, now: float, *, registered: bool, status: int, reason: str, retry_at: float | None) -> None:
         self.registered = registered
         self._core.emit(RegistrationChanged(self, registered, status, reason, retry_at))
+
+
+def _same_place(one: Uri, other: Uri) -> bool:
+    return (one.user, one.host.lower(), one.port) == (other.user, other.host.lower(), other.port)
 
 
 def refresh_after(granted: int) -> float:

@@ -14,7 +14,7 @@ from engine.sip.events import Event
 from engine.sip.flow import Flow
 from engine.sip.guard import GuardLimits
 from engine.sip.message import Malformed, Request, Response
-from engine.sip.parser import parse
+from engine.sip.parser import is_keep_alive, parse
 from engine.sip.uri import Address
 
 Host = tuple[str, int]
@@ -42,7 +42,9 @@ class Packet:
 
     @property
     def kind(self) -> str:
-        """``INVITE``, ``200 INVITE``: the method, with the status before it in a response."""
+        """``INVITE``, ``200 INVITE``: the method, with the status before it in a response; ``""`` for a keep-alive."""
+        if is_keep_alive(self.data):
+            return ""
         message = parse(self.data)
         return message.method if isinstance(message, Request) else f"{message.status} {message.cseq.method}"
 

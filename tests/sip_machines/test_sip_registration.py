@@ -243,3 +243,85 @@ def test_refresh_on_demand(network: Network, alice: Phone, peer: Peer, registrat
 def test_refresh_comes_in_time(granted: int) -> None:
     after = refresh_after(granted)
     assert granted * 0.5 <= after <= max(1.0, granted * 0.9)
+
+
+@pytest.mark.parametrize(
+    ("listed", "granted"),
+    [
+        ("<sip:line1@203.0.113.9:41234>;expires=60", 60),  # the address it saw
+        ("<sip:other@203.0.113.9>;expires=50, <sip:line1@a>;expires=300, <sip:line1@b>;expires=120", 120),
+        ("<sip:s1@203.0.113.9:41234>;expires=90", 90),  # the only one
+        ("<sip:s1@203.0.113.9>;expires=90, <sip:s2@203.0.113.9>;expires=80", 1800),
+        ("<sip:line1@203.0.113.9:41234>", 1800),
+        ("<sip:line1@192.0.2.1:5060>;expires=200, <sip:line1@192.0.2.9>;expires=60", 200),
+    ],
+)
+def test_lifetime_where_the_registrar_rewrites_contacts(network, alice, peer, registration, listed, granted) -> None:
+    response = latest(network, peer).response(200, to_tag="r")
+    response.headers.add("Contact", listed)
+    response.headers.add("Expires", "1800")
+    peer.send(ALICE, response)
+    network.run(0.1)
+    assert registration.expires_at == pytest.approx(network.now + granted, abs=1)
+
+
+# --- keeping the way open ---------------------------------------------------------------
+
+
+def keep_alives(network: Network) -> list[float]:
+    return [packet.at for packet in network.trace if packet.data == b"\r\n\r\n"]
+
+
+def test_keep_alives_while_registered(network: Network, alice: Phone, peer: Peer, registration: Registration) -> None:
+    network.run(40)
+    assert keep_alives(network) == []  # nothing to keep yet
+    network.run(100)
+    accept(peer, latest(network, peer), 600)
+    start = network.now
+    network.run(500)
+    sent = keep_alives(network)
+    assert all(24 <= later - earlier <= 29 for earlier, later in pairwise([start - 0.1, *sent]))
+    assert network.now - sent[-1] < 29
+    assert {packet.target for packet in network.trace if packet.data == b"\r\n\r\n"} == {BOB}
+    remove(network, alice, peer, registration)
+    assert keep_alives(network) == sent
+
+
+def test_keep_alives_end_with_the_registration(network: Network, alice: Phone, peer: Peer, registration) -> None:
+    accept(peer, latest(network, peer), 60)
+    network.run(200)
+    assert (False, 408) in changes(alice)
+    assert keep_alives(network)[-1] < 1000 + 62
+
+
+@pytest.fixture
+def stream(alice: Phone) -> Registration:
+    config = RegistrationConfig(
+        "trunk", Uri.parse("sip:b"), Address.parse("<sip:ivrea@b>"), alice.flow(BOB, "tcp"), contact_user="line1"
+    )
+    return alice.do(lambda now: alice.endpoint.register(config, now))
+
+
+def test_keep_alives_on_a_connection(network: Network, alice: Phone, peer: Peer, stream: Registration) -> None:
+    accept(peer, latest(network, peer), 3600)
+    network.run(1000)
+    assert all(95 <= later - earlier <= 120 for earlier, later in pairwise(keep_alives(network)))
+    assert len(keep_alives(network)) >= 8
+
+
+def test_a_broken_connection_is_made_anew(network: Network, alice: Phone, peer: Peer, stream: Registration) -> None:
+    accept(peer, latest(network, peer), 3600)
+    alice.do(lambda now: alice.endpoint.connection_lost(alice.flow(BOB, "tcp"), now))
+    assert len(peer.requests("REGISTER")) == 1
+    network.run(5.1)
+    assert len(peer.requests("REGISTER")) == 2
+    # If that fails too, patience counts, and not every loss that is reported.
+    alice.do(lambda now: alice.endpoint.connection_lost(alice.flow(BOB, "tcp"), now))
+    alice.do(lambda now: alice.endpoint.connection_lost(alice.flow(BOB, "tcp"), now))
+    network.run(10)
+    assert len(peer.requests("REGISTER")) == 2
+    network.run(25)
+    accept(peer, latest(network, peer), 3600)
+    assert len(peer.requests("REGISTER")) == 3
+    assert stream.registered
+    remove(network, alice, peer, stream)
