@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -19,6 +20,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
+
+_log = logging.getLogger(__name__)
 
 _LENGTH = struct.Struct("!I")
 MAX_FRAME = 64 * 1024 * 1024
@@ -129,8 +132,8 @@ def detach_from_terminal() -> None:
 class Child(Generic[Received]):
     """A process of ours, seen from the asyncio side.
 
-    ``on_message`` is called on the loop for each message; ``exited`` completes with the
-    exit status when the process is gone.
+    ``on_message`` is called on the loop for each message, and what it raises is logged; ``exited`` completes
+    with the exit status when the process is gone. A process that sends what cannot be read is killed.
     """
 
     def __init__(
@@ -181,10 +184,20 @@ class Child(Generic[Received]):
             self._writer.write(self._framing.encode(message))
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(262144):
-                for message in self._framing.feed(data):
-                    self._on_message(message)
+        try:
+            with contextlib.suppress(ConnectionError):
+                while data := await reader.read(262144):
+                    for message in self._framing.feed(data):
+                        self._deliver(message)
+        except (LinkClosed, msgspec.MsgspecError):
+            _log.exception("%s sends what cannot be read: it is killed", self.module)
+            self.kill()
+
+    def _deliver(self, message: Received) -> None:
+        try:
+            self._on_message(message)
+        except Exception:  # noqa: BLE001 - the messages after it are for others
+            _log.exception("%s from %s could not be handled", type(message).__name__, self.module)
 
     async def _wait(self) -> None:
         assert self._process is not None

@@ -30,6 +30,8 @@ class Servant(Generic[Request]):
         os.dup2(nowhere, 1)
         os.close(nowhere)
         self._link: Link[Request] = Link.from_fd(fd, request_type)
+        self._room = select.poll()
+        self._room.register(self._link.fileno(), select.POLLOUT)
         self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -44,7 +46,7 @@ class Servant(Generic[Request]):
             self._link.send(message)
             self._link.flush()
             while self._link.pending:
-                select.select([], [self._link.fileno()], [])
+                self._room.poll()
                 self._link.flush()
         except LinkClosed:
             os._exit(0)

@@ -1,7 +1,7 @@
 """A media worker: the process that runs a plane. ``python -m media.worker --fd N --ports LO-HI``.
 
 Between ticks it waits for the control process alone; commands act at once and are heard or sent with the next frame
-of their stream. It leaves when its link ends.
+of their stream. Also when every tick is late it goes on to obey, a few commands per tick. It leaves when its link ends.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from media.sockets import Sockets
 FILES_PER_STREAM = 2
 SPARE_FILES = 64
 LOAD_EVERY = 1.0
+OBEYED_WHEN_LATE = 16
+"""Commands that are done before a tick though it is due: an overloaded worker must still be told to stop."""
+
 MAX_PENDING = 64 * 1024 * 1024
 """Octets of reports that the control process may lie behind."""
 
@@ -61,21 +64,27 @@ class Worker:
             self._report(now)
 
     def _wait(self) -> None:
-        """Do what is asked until the next tick is due; without streams nothing is due."""
-        while True:
-            now = time.monotonic()
-            left = self._cadence.due - now
-            if left <= 0:
-                return
+        """Do what is asked until the next tick is due, and something if it is; without streams nothing is due."""
+        self._hear(0.0)
+        for _ in range(min(OBEYED_WHEN_LATE, len(self._commands))):
+            self._obey(time.monotonic())
+        while (left := self._cadence.due - (now := time.monotonic())) > 0:
             if self._commands:
-                self._plane.command(self._commands.popleft(), now)
+                self._obey(now)
                 continue
-            self._flush()
             idle = self._plane.idle
-            if select.select([self._wakers], [], [], LOAD_EVERY if idle else left)[0]:
-                self._commands.extend(self._link.receive())
+            self._hear(LOAD_EVERY if idle else left)
             if idle:
                 self._cadence.resume(time.monotonic())
+
+    def _hear(self, patience: float) -> None:
+        """Take what the control process says, waiting ``patience`` seconds for it."""
+        self._flush()
+        if select.select([self._wakers], [], [], patience)[0]:
+            self._commands.extend(self._link.receive())
+
+    def _obey(self, now: float) -> None:
+        self._plane.command(self._commands.popleft(), now)
 
     def _report(self, now: float) -> None:
         if now >= self._load_due:

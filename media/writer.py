@@ -223,9 +223,11 @@ def main() -> None:
     raise_file_limit()
     link: ipc.Link[ToWriter] = ipc.Link.from_fd(arguments.fd, ToWriter)
     writer = Writer(Ring(arguments.ring))
+    poll = select.poll()  # select() refuses descriptors from 1024 on, and a busy worker has no lower ones to give
+    poll.register(link.fileno(), select.POLLIN)
     with contextlib.suppress(ipc.LinkClosed):
         while True:
-            select.select([link], [], [], HEADER_EVERY)
+            poll.poll(HEADER_EVERY * 1000)
             for message in link.receive():
                 writer.handle(message)
             writer.state(time.monotonic())
