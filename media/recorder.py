@@ -189,5 +189,6 @@ class Recorder:
         self._link = ipc.Link(sock, writer.Finished)
         for recording in self._open.values():
             self._tell(writer.Begin(recording.number, recording.path, resume=True))
+        for recording in self._open.values():  # not before: the writer takes sound for files that it knows
             if recording.finish is not None:
                 self._tell(recording.finish)

@@ -198,6 +198,30 @@ def test_any_course_of_recordings_lands_in_the_right_places(tmp_path_factory: py
         assert numbered(folder / name) == [(v, -v) for v in values]
 
 
+def test_a_new_writer_keeps_the_sound_of_all_recordings(tmp_path: Path) -> None:
+    pump = InlineWriter()
+    recorder = Recorder(4, pump.connect)
+    for slot in range(3):
+        recorder.start(slot, slot, str(tmp_path / f"{slot}.wav"))
+    for n in range(1, 11):
+        sound = np.repeat(np.array([n, 20 + n, 40 + n], np.int16)[:, None], FRAME, axis=1)
+        recorder.feed(np.arange(3), sound, -sound)
+    for slot in range(2):
+        recorder.stop(slot)
+    assert pump.link is not None
+    pump.link.close()  # before it has read anything
+    recorder.poll(1.0)
+    recorder.poll(1.0 + RESTART_AFTER)
+    recorder.stop(2)
+    for now in (3.0, 4.0):
+        recorder.poll(now)
+        pump.pump(now)
+    recorder.poll(5.0)
+    assert len(recorder.done) == 3
+    for slot in range(3):
+        assert numbered(tmp_path / f"{slot}.wav") == [(20 * slot + n, -20 * slot - n) for n in range(1, 11)]
+
+
 def test_headers_say_the_size_every_second(tmp_path: Path) -> None:
     pump = InlineWriter()
     recorder = Recorder(4, pump.connect)
