@@ -37,7 +37,10 @@ CHUNK_FRAMES = 3
 
 @dataclass(slots=True)
 class Listener:
-    """The ear of one stream: what it listens for, and the utterance under way."""
+    """The ear of one stream: what it listens for, and the utterance under way.
+
+    ``answer_for`` is the end of the utterance whose answer is awaited; the answer bears it.
+    """
 
     stream: int
     ticket: int
@@ -47,6 +50,7 @@ class Listener:
     heard: bool = False
     chunk: list[bytes] = field(default_factory=list)
     answer_due: float | None = None
+    answer_for: float | None = None
     waiting: list[ToRecogniser] = field(default_factory=list)
 
 
@@ -113,7 +117,7 @@ class Utterances:
         listener.heard = False
         self._tell(listener, End(stream, listener.ticket, now))
         if listener.answer_due is None:
-            listener.answer_due = now + ANSWER_WITHIN
+            listener.answer_due, listener.answer_for = now + ANSWER_WITHIN, now
 
     def under_way(self, stream: int) -> bool:
         listener = self._listeners.get(stream)
@@ -127,7 +131,7 @@ class Utterances:
         if isinstance(message, WordSpotted):
             if listener.open_since is not None or listener.answer_due is not None:
                 self.reports.append(message)
-        elif listener.answer_due is not None:
+        elif listener.answer_due is not None and message.at == listener.answer_for:
             self.reports.append(message)
             self._next(listener, now)
 
@@ -171,6 +175,6 @@ class Utterances:
             message = waiting.pop(0)
             self.outgoing.append(message)
             if isinstance(message, End):
-                listener.answer_due = now + ANSWER_WITHIN
+                listener.answer_due, listener.answer_for = now + ANSWER_WITHIN, message.at
                 listener.waiting = waiting
                 return

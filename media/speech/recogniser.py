@@ -67,6 +67,7 @@ class Desk:
     def __init__(self, recogniser: Recogniser, max_listening: int) -> None:
         self.counters = Counters()
         self.waiting_bytes = 0
+        self._listening = 0  # utterances that were not refused
         self._recogniser = recogniser
         self._max_listening = max_listening
         self._open: dict[Key, _Waiting] = {}
@@ -121,6 +122,7 @@ class Desk:
         elif waiting.ends_at is not None:
             words = [] if waiting.refused else self._recogniser.end(key)
             del self._open[key]
+            self._listening -= not waiting.refused
             self.counters.decided += not waiting.refused
             answers.append((key.connection, protocol.UtteranceEnded(key.stream, key.ticket, words, waiting.ends_at)))
         return answers
@@ -128,11 +130,12 @@ class Desk:
     def _begin(self, key: Key, message: protocol.Begin) -> None:
         self._forget(key)
         waiting = self._open[key] = _Waiting()
-        full = len(self._open) > self._max_listening or self.waiting_bytes > MOST_WAITING * _BYTES_PER_SECOND
+        full = self._listening >= self._max_listening or self.waiting_bytes > MOST_WAITING * _BYTES_PER_SECOND
         if full or len(message.words) > MOST_WORDS:
             waiting.refused = True
             self.counters.refused += 1
             return
+        self._listening += 1
         self._recogniser.begin(key, message.words, message.language, message.at)
 
     def _audio(self, key: Key, pcm: bytes) -> None:
@@ -165,6 +168,7 @@ class Desk:
         with contextlib.suppress(ValueError):
             self._turns.remove(key)
         if not waiting.refused:
+            self._listening -= 1
             self._recogniser.cancel(key)
 
 

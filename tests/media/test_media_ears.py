@@ -109,7 +109,7 @@ def test_an_utterance_goes_out_and_its_answer_comes_back() -> None:
     audio = b"".join(m.pcm for m in utterances.outgoing if isinstance(m, Audio))
     assert audio == bytes(3200) + b"".join(bytes([n]) * 320 for n in range(4))
     spotted = WordSpotted(1, 7, "yes", 1.0, 10.2)
-    answer = UtteranceEnded(1, 7, [HeardWord("yes", 1.0, 0, 1)], 10.6)
+    answer = UtteranceEnded(1, 7, [HeardWord("yes", 1.0, 0, 1)], 10.5)
     utterances.answer(spotted, 10.6)
     utterances.answer(answer, 10.6)
     utterances.answer(answer, 10.7)
@@ -132,9 +132,9 @@ def test_the_next_utterance_waits_for_the_answer() -> None:
     utterances.end(1, 10.9)
     utterances.begin(1, 11.0, bytes(320), 11.0)
     assert kinds(utterances.outgoing) == [Begin, Audio, End]
-    utterances.answer(UtteranceEnded(1, 7, [], 11.1), 11.1)
+    utterances.answer(UtteranceEnded(1, 7, [], 10.5), 11.1)
     assert kinds(utterances.outgoing[3:]) == [Begin, Audio, End]
-    utterances.answer(UtteranceEnded(1, 7, [], 11.2), 11.2)
+    utterances.answer(UtteranceEnded(1, 7, [], 10.9), 11.2)
     assert kinds(utterances.outgoing[6:]) == [Begin, Audio]
 
 
@@ -148,6 +148,18 @@ def test_an_answer_that_does_not_come_is_given_up() -> None:
     assert kinds(utterances.outgoing) == [Begin, Audio, End, Cancel]
     utterances.answer(UtteranceEnded(1, 7, [HeardWord("yes", 1, 0, 1)], 14), 14)
     assert kinds(utterances.reports) == [UtteranceStarted, UtteranceEnded]
+
+
+def test_a_late_answer_is_not_taken_for_that_of_the_next_utterance() -> None:
+    utterances = begun()
+    utterances.end(1, 10.5)
+    utterances.check(10.5 + ANSWER_WITHIN)
+    utterances.begin(1, 14.0, bytes(320), 14.0)
+    utterances.end(1, 14.5)
+    utterances.answer(UtteranceEnded(1, 7, [HeardWord("yes", 1, 0, 1)], 10.5), 14.6)
+    ended = UtteranceEnded(1, 7, [HeardWord("no", 1, 0, 1)], 14.5)
+    utterances.answer(ended, 14.7)
+    assert [r for r in utterances.reports if isinstance(r, UtteranceEnded)][1:] == [ended]
 
 
 def test_nobody_listens_any_more() -> None:
@@ -196,7 +208,9 @@ class Course:
         self.utterances.end(1, self.now)
 
     def answer(self) -> None:
-        self.utterances.answer(UtteranceEnded(1, self.ticket, [], self.now), self.now)
+        ends = [message.at for message in self.sent if isinstance(message, End)]
+        if ends:
+            self.utterances.answer(UtteranceEnded(1, self.ticket, [], ends[-1]), self.now)
 
     def check(self) -> None:
         self.utterances.check(self.now)
@@ -292,7 +306,7 @@ def test_an_utterance_reaches_the_recogniser_whole(studio: Studio, phone: Phone,
     started = studio.last(UtteranceStarted)
     assert ear.messages[0].at == pytest.approx(started.at - 0.3, abs=0.07)
     ear.link.send(WordSpotted(1, 5, "yes", 3.0, 0.0))
-    ear.link.send(UtteranceEnded(1, 5, [HeardWord("yes", 3.0, 0.0, 0.4)], 0.0))
+    ear.link.send(UtteranceEnded(1, 5, [HeardWord("yes", 3.0, 0.0, 0.4)], ear.messages[-1].at))
     ear.link.flush()
     studio.run(0.02)
     assert studio.last(UtteranceEnded).words[0].word == "yes"

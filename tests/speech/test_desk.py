@@ -94,6 +94,25 @@ def test_over_the_limit_an_utterance_is_refused_counted_and_still_ended() -> Non
     assert desk.counters.refused == 2
 
 
+def test_refused_utterances_take_no_places() -> None:
+    notes = Notes()
+    desk = Desk(notes, 2)
+    for stream in (1, 2, 3, 4):
+        desk.take(1, begin(stream))
+    assert desk.counters.refused == 2
+    desk.take(1, protocol.Cancel(1, 1))  # the refused ones are still there
+    desk.take(1, begin(5))
+    desk.take(1, protocol.End(2, 1, 3.0))
+    drain(desk)
+    desk.take(1, begin(6))
+    assert desk.counters.refused == 2
+    assert sorted(key.stream for key in notes.heard) == [5, 6]
+    desk.take(1, begin(6))  # anew, in its own place
+    desk.take(1, begin(7))
+    assert desk.counters.refused == 3
+    assert sorted(key.stream for key in notes.heard) == [5, 6]
+
+
 def test_too_much_waiting_sound_refuses_new_utterances() -> None:
     desk = Desk(Notes(), 100)
     for stream in range(4):
