@@ -74,7 +74,7 @@ class MediaImporter:
         source = os.fsencode(path)
         try:
             async with self._slots:
-                digest = hashlib.sha256(await asyncio.to_thread(read_source, path)).hexdigest()
+                digest = await asyncio.to_thread(_digest, path)
                 key = content_key("media", _TREATMENT, digest)
                 if not self._store.has(key):
                     await self._decode(Decode(source, digest, key))
@@ -114,6 +114,10 @@ class MediaImporter:
 async def import_media(path: Path, store: PromptStore) -> Path:
     """The stored prompt with the sound of the file ``path``. Raises :class:`MediaError`."""
     return await MediaImporter(store).add(path)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(read_source(path)).hexdigest()
 
 
 def read_source(path: Path) -> bytes:

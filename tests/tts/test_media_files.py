@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import io
 import os
 import struct
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -215,6 +218,23 @@ async def test_the_same_content_is_decoded_once_whatever_its_name(store: PromptS
     (tmp_path / "d.ogg").write_bytes(WHOLE["ogg"])
     with pytest.raises(MediaError, match="ended with status 1"):
         await broken.add(tmp_path / "d.ogg")
+
+
+async def test_large_files_do_not_hold_up_the_loop(
+    store: PromptStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def sha256(content: bytes) -> hashlib._Hash:
+        threads.append(threading.current_thread())
+        return hashlib.sha256(content)
+
+    monkeypatch.setattr(files, "hashlib", SimpleNamespace(sha256=sha256))
+    source = tmp_path / "a.wav"
+    source.write_bytes(WHOLE["wav"])
+    await import_media(source, store)
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
 
 
 async def test_what_cannot_be_read_is_a_clear_error(store: PromptStore, tmp_path: Path) -> None:
