@@ -7,6 +7,8 @@ shift of it explains half of the power received, it is echo.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,6 +40,10 @@ HEARABLE = power(-50.0)
 SEARCH_EVERY = 3
 """Frames between two searches over all shifts; in between, the shift found last is tried."""
 
+MAX_TESTS = 20
+"""Frames that are compared in one tick at most, those first whose last verdict is the oldest: an attack on the
+processor, by many callers who sing along, costs a part of a tick and no more."""
+
 _NEIGHBOURS = 16
 _HISTORY = 32
 _BLOCK = BLOCK_FRAMES * FRAME
@@ -59,10 +65,12 @@ def correlate(received: NDArray[np.float32], sent: NDArray[np.float32]) -> NDArr
 def _explained(
     products: NDArray[np.float32], received: NDArray[np.float32], sent: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    sums = np.concatenate([[0.0], np.cumsum(sent.astype(np.float64) ** 2)])
-    energies = sums[_BLOCK:][: products.size] - sums[: products.size]
-    own = float(received @ received)
-    scale = np.maximum(energies * own, 1.0)
+    squares = sent * sent
+    energies = np.empty(products.size, np.float64)
+    energies[0] = squares[:_BLOCK].sum(dtype=np.float64)
+    np.cumsum(squares[_BLOCK:] - squares[: products.size - 1], dtype=np.float64, out=energies[1:])
+    energies[1:] += energies[0]
+    scale = np.maximum(energies * float(received @ received), 1.0)
     explained: NDArray[np.float32] = (products.astype(np.float64) ** 2 / scale).astype(np.float32)
     explained[energies < 0.01 * _BLOCK * HEARABLE] = 0
     return explained
@@ -77,6 +85,10 @@ class EchoGate:
         self._clock: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self._shift: dict[int, int] = {}
         self._searched: dict[int, int] = {}
+        # Of the last test of each slot: its time on the clock, the verdict, and whether the one before said the same.
+        self._tested: NDArray[np.int64] = np.full(capacity, -_HISTORY)
+        self._verdict: Flags = np.zeros(capacity, np.bool_)
+        self._steady: Flags = np.zeros(capacity, np.bool_)
 
     def open(self, slot: int) -> None:
         """Forget what an earlier stream left in ``slot``."""
@@ -84,6 +96,8 @@ class EchoGate:
         self._levels[slot] = 0
         self._shift.pop(slot, None)
         self._searched.pop(slot, None)
+        self._tested[slot] = self._clock[slot] - _HISTORY
+        self._verdict[slot] = self._steady[slot] = False
 
     def play(self, slots: Slots, frames: Samples, levels: Powers) -> None:
         """What is sent with this tick, for each of ``slots``, silence included."""
@@ -98,6 +112,22 @@ class EchoGate:
         playing = voiced & (loudest > np.float32(HEARABLE))
         faint = playing & (levels < loudest * np.float32(FAINTEST))
         return faint, playing & ~faint & (levels < loudest * np.float32(LOUDEST))
+
+    def judge(self, slots: Slots, received: Callable[[int, int], Samples]) -> Flags:
+        """Which of ``slots``, in whose last frame may be echo or caller, are echo. ``received(slot, frames)`` are the
+        last frames received. Blocks overlap so much that where two verdicts agree, every second frame has that of
+        the frame before; so have those beyond :data:`MAX_TESTS`.
+        """
+        age = self._clock[slots] - self._tested[slots]
+        due = np.flatnonzero((age > 1) | ~self._steady[slots])
+        if due.size > MAX_TESTS:
+            due = due[np.argsort(-age[due], kind="stable")[:MAX_TESTS]]
+        for slot, frames in zip(slots[due].tolist(), age[due].tolist(), strict=True):
+            verdict = self.is_echo(slot, received(slot, BLOCK_FRAMES))
+            self._steady[slot] = frames <= BLOCK_FRAMES and verdict == self._verdict[slot]
+            self._verdict[slot] = verdict
+            self._tested[slot] = self._clock[slot]
+        return self._verdict[slots]
 
     def is_echo(self, slot: int, received: Samples) -> bool:
         """Whether the last BLOCK_FRAMES frames received are mostly what was sent before."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media import ipc, protocol
-from media.echo import BLOCK_FRAMES, EchoGate
+from media.echo import EchoGate
 from media.frames import Flags, Powers, Samples, Slots, powers
 from media.jitter import JitterBuffers
 from media.rates import FRAME
@@ -122,9 +122,8 @@ class Listening:
     def _without_echo(self, slots: Slots, voiced: Flags, levels: Powers) -> Flags:
         faint, doubtful = self._gate.suspects(slots, voiced, levels)
         echo = faint
-        for index in np.flatnonzero(doubtful).tolist():
-            slot = int(slots[index])
-            echo[index] = self._gate.is_echo(slot, self._jitter.history(slot, BLOCK_FRAMES))
+        if doubtful.any():
+            echo[doubtful] = self._gate.judge(slots[doubtful], self._jitter.history)
         self._echo[slots[echo]] |= np.uint32(1)
         return voiced & ~echo
 
