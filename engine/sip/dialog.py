@@ -76,7 +76,7 @@ class Dialog:
     def of_server(cls, request: Request, local_tag: str, flow: Flow) -> Dialog:
         """The dialog that our response to ``request`` makes (12.1.1). ``request`` has a Contact."""
         contact = request.contacts[0].uri
-        direct = len(request.vias) == 1 and request.via.received is not None
+        direct = len(request.vias) == 1 and not request.record_routes
         return cls(
             call_id=request.call_id,
             local=request.to.with_tag(local_tag),
@@ -86,7 +86,7 @@ class Dialog:
             flow=flow,
             local_seq=0,
             remote_seq=request.cseq.number,
-            pinned=direct and behind_nat(contact, flow.remote[0]),
+            pinned=direct and behind_nat(contact, flow.remote[0], request.via.host),
         )
 
     @classmethod
@@ -171,9 +171,10 @@ class Dialog:
     def retarget(self, message: Request | Response) -> None:
         """Take the Contact of a target refresh (12.2.1.2, 12.2.2)."""
         contacts = message.contacts
-        if contacts:
+        if contacts and contacts[0].uri != self.remote_target:
             self.remote_target = contacts[0].uri
-            self.pinned = self.pinned and behind_nat(self.remote_target, self.flow.remote[0])
+            sent_by = message.via.host if isinstance(message, Request) else ""
+            self.pinned = self.pinned and behind_nat(self.remote_target, self.flow.remote[0], sent_by)
 
     def disconnected(self) -> None:
         """The connection of :attr:`flow` is gone: the next request makes a new one."""

@@ -145,7 +145,8 @@ class Registrar:
     def _bind(self, name: str, request: Request, contact: Uri, seconds: int, flow: Flow, now: float) -> None:
         before = self._bindings.get(name)
         self._drop(name)
-        pinned = behind_nat(contact, flow.remote[0]) or not contact.is_sip
+        direct = len(request.vias) == 1
+        pinned = behind_nat(contact, flow.remote[0], request.via.host if direct else "") or not contact.is_sip
         reach = flow if pinned else towards(contact, flow)
         bound = Binding(name, contact, reach, flow, now + seconds, request.call_id, request.cseq.number, pinned)
         self._bindings[name] = bound

@@ -11,6 +11,8 @@ from engine.sip.flow import Flow
 from engine.sip.headers import Via
 from engine.sip.uri import Uri
 
+TRANSPORTS = frozenset({"udp", "tcp"})
+"""What requests of ours can be sent over."""
 DEFAULT_PORTS = {"tls": 5061, "wss": 443, "ws": 80}
 
 
@@ -37,8 +39,12 @@ def towards(uri: Uri, flow: Flow) -> Flow:
 
     A URI without a transport parameter stays on the transport that is known to work. As long as a stream
     connection lasts, the peer's host decides: it is used again whatever port the Contact names (RFC 5923).
+    A transport that we lack (``sips``, ``transport=tls``) is the business of the proxy that took it off: what came
+    over UDP or TCP is answered there.
     """
     transport = "tls" if uri.scheme == "sips" else (uri.transport or flow.transport).lower()
+    if transport not in TRANSPORTS:
+        return flow
     host = (uri.param("maddr") or uri.host).strip("[]")
     port = uri.port or default_port(transport)
     if transport == flow.transport and same_host(host, flow.remote[0]) and (flow.connection or port == flow.remote[1]):
@@ -57,10 +63,20 @@ def response_flow(via: Via, flow: Flow) -> Flow:
     return flow._replace(remote=(flow.remote[0], via.port or default_port(flow.transport)))
 
 
-def behind_nat(contact: Uri, source: str) -> bool:
-    """Whether ``contact`` is an address that only the peer's own network can reach.
+def behind_nat(contact: Uri, source: str, sent_by: str = "") -> bool:
+    """Whether ``contact`` is an address that only the peer itself or its own network can reach.
 
-    True for a private address given by a peer whose messages come from a public one.
+    ``sent_by`` is the host in the peer's own Via, if it spoke to us directly. True for no address at all (unspecified,
+    or a name in ``.invalid``), for loopback given from elsewhere, for a private address given by a peer whose messages
+    come from a public one, and for an address that is not where its messages come from although its Via says so, too.
     """
+    if contact.host.lower().endswith(".invalid"):  # RFC 2606; browsers know no better (RFC 7118)
+        return True
     inner, outer = address(contact.host), address(source)
-    return inner is not None and outer is not None and inner.is_private and not outer.is_private
+    if inner is None:
+        return False
+    if inner.is_unspecified:
+        return True
+    if outer is None or inner == outer or outer.is_loopback:
+        return False
+    return inner.is_loopback or (inner.is_private and not outer.is_private) or inner == address(sent_by)

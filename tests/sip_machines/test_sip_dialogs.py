@@ -100,7 +100,13 @@ def test_saved_dialog_is_plain_and_whole() -> None:
         ("sip:bob@192.0.2.2:5070", FLOW, Flow("udp", ALICE, ("192.0.2.2", 5070))),
         ("sip:bob@other.example", FLOW, Flow("udp", ALICE, ("other.example", 5060))),
         ("sip:bob@192.0.2.2;transport=tcp", FLOW, Flow("tcp", (ALICE[0], 0), BOB)),
-        ("sip:bob@192.0.2.2;transport=TLS", FLOW, Flow("tls", (ALICE[0], 0), ("192.0.2.2", 5061))),
+        ("sip:bob@192.0.2.2;transport=TLS", FLOW, FLOW),  # no transport of ours: as it came
+        ("sips:bob@198.51.100.1:5061", FLOW, FLOW),
+        (
+            "sips:bob@192.0.2.2",
+            Flow("tcp", ALICE, ("192.0.2.2", 40000), 4),
+            Flow("tcp", ALICE, ("192.0.2.2", 40000), 4),
+        ),
         ("sip:bob@192.0.2.2;maddr=192.0.2.8", FLOW, Flow("udp", ALICE, ("192.0.2.8", 5060))),
         ("sip:bob@192.0.2.2", Flow("tcp", ALICE, ("192.0.2.2", 40000), 4), Flow("tcp", ALICE, ("192.0.2.2", 40000), 4)),
         ("sip:bob@192.0.2.2", Flow("tcp", ALICE, ("192.0.2.2", 40000), 0), Flow("tcp", ALICE, BOB)),
@@ -124,10 +130,62 @@ def test_next_hop(uri: str, flow: Flow, expected: Flow) -> None:
         ("sip:x@10.0.0.5", "10.0.0.9", False),
         ("sip:x@phone.example", "8.8.8.8", False),
         ("sip:x@[fd00::1]", "2600::1", True),
+        ("sip:x@127.0.0.1", "10.0.0.9", True),
+        ("sip:x@127.0.0.1", "127.0.0.1", False),
+        ("sip:x@127.0.0.1", "127.0.0.2", False),
+        ("sip:x@0.0.0.0", "10.0.0.9", True),
+        ("sip:x@[::]", "2600::1", True),
+        ("sip:x@Df7jal23ls0d.invalid", "10.0.0.9", True),
+        ("sip:x@invalid.example", "10.0.0.9", False),
     ],
 )
 def test_private_contact_of_a_public_peer(contact: str, source: str, nat: bool) -> None:
     assert behind_nat(Uri.parse(contact), source) is nat
+
+
+@pytest.mark.parametrize(
+    ("contact", "source", "sent_by", "nat"),
+    [
+        ("sip:x@192.168.1.5", "10.8.0.1", "192.168.1.5", True),  # through a tunnel
+        ("sip:x@100.64.1.2", "8.8.8.8", "100.64.1.2", True),  # carrier-grade NAT is not "private"
+        ("sip:x@[2600::2]", "2600::1", "[2600:0::2]", True),
+        ("sip:x@192.168.1.5", "10.8.0.1", "10.8.0.1", False),  # its own address, and another one for requests
+        ("sip:x@192.168.1.5", "192.168.1.5", "192.168.1.5", False),
+        ("sip:x@phone.example", "10.8.0.1", "phone.example", False),
+    ],
+)
+def test_contact_that_is_where_the_via_says_but_not_where_it_came_from(contact, source, sent_by, nat: bool) -> None:
+    assert behind_nat(Uri.parse(contact), source, sent_by) is nat
+
+
+def test_peer_in_another_network_is_reached_where_it_came_from() -> None:
+    flow = Flow("udp", ALICE, ("10.8.0.1", 40000))
+
+    def dialog(*vias: str, routes: tuple[str, ...] = ()) -> Dialog:
+        request = invite("<sip:bob@192.168.1.5>", vias=vias, routes=routes)
+        request.note_source(*flow.remote)
+        return Dialog.of_server(request, "a", flow)
+
+    via = "SIP/2.0/UDP 192.168.1.5;rport;branch=z9hG4bK1"
+    direct = dialog(via)
+    assert direct.next_hop() == flow
+    again = invite("<sip:bob@192.168.1.5>", vias=(via,))
+    direct.retarget(again)
+    assert direct.next_hop() == flow
+    again = invite("<sip:bob@192.168.1.6>", vias=("SIP/2.0/UDP 10.8.0.1;branch=z9hG4bK2",))
+    direct.retarget(again)
+    assert direct.next_hop().remote == ("192.168.1.6", 5060)
+    assert dialog("SIP/2.0/UDP 10.8.0.1;branch=z9hG4bK1", via).next_hop().remote == ("192.168.1.5", 5060)
+    assert dialog(via, routes=("<sip:10.8.0.9;lr>",)).next_hop().remote == ("10.8.0.9", 5060)
+
+
+def test_bye_to_a_contact_over_a_transport_that_we_lack(alice: Phone) -> None:
+    flow = Flow("tcp", ALICE, ("192.0.2.2", 40000), 9)
+    vias = ("SIP/2.0/TCP 192.0.2.2;branch=z9hG4bK1", "SIP/2.0/TLS 198.51.100.7;branch=z9hG4bK0")
+    dialog = Dialog.of_server(invite("<sips:bob@198.51.100.7>", vias=vias), "a", flow)
+    assert dialog.next_hop() == flow
+    routed = invite("<sips:bob@198.51.100.7>", vias=vias, routes=("<sip:192.0.2.2;transport=tls;lr>",))
+    assert Dialog.of_server(routed, "a", flow).next_hop() == flow
 
 
 def test_peer_behind_nat_is_reached_where_it_came_from() -> None:

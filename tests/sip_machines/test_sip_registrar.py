@@ -207,6 +207,14 @@ def test_contact_behind_nat_is_reached_by_its_flow(registrar: Phone) -> None:
     assert bound.flow == desk.flow
 
 
+def test_contact_in_another_network_is_reached_by_its_flow(registrar: Phone) -> None:
+    desk = Desk(registrar, ("10.8.0.1", 40000))
+    desk.register("<sip:desk@127.0.0.1:5060>")
+    bound = registrar.endpoint.registrar.binding("desk")
+    assert bound is not None
+    assert (bound.flow, bound.pinned) == (desk.flow, True)
+
+
 def tcp_desk(registrar: Phone, remote: tuple[str, int], contact: str) -> Desk:
     desk = Desk(registrar, remote)
     desk.flow = Flow("tcp", ALICE, remote, 5)
