@@ -24,9 +24,13 @@ FIRST_DELAY = 1
 """Frames that the first packet waits: little, as keys in the sound are looked for behind the buffer."""
 
 MAX_DELAY = 12
-"""Frames that packets may come to wait on a bad network."""
+"""Frames that packets may come to wait on a bad network; what is more is given back at the end of a window."""
 
 _WINDOW = 250
+_SHORT_WINDOW = 50
+_MUCH = 3
+"""Frames: while every packet waits longer than this, windows are short."""
+
 _LATE_IN_WINDOW = 3
 _CONCEALING = np.array([0.8, 0.5, 0.2, 0.0], np.float32)
 _UNUSED = np.iinfo(np.int64).min
@@ -71,8 +75,8 @@ class JitterBuffers:
         place = self.clock[slots] * FRAME + offset
         lead = offset // FRAME
         plain = (lead >= 0) & (lead < AHEAD) & (offset % FRAME == 0)
-        self._least[slots] = np.minimum(self._least[slots], lead)
-        self._arrived[slots] += 1
+        self._least[slots] = least = np.minimum(self._least[slots], lead)
+        self._arrived[slots] = arrived = self._arrived[slots] + 1
         if sounds.shape[1] != FRAME:
             plain[:] = False
         if plain.all():
@@ -82,7 +86,7 @@ class JitterBuffers:
                 self._put(slots[plain], place[plain] // FRAME, sounds[plain])
             for index in np.flatnonzero(~plain).tolist():
                 self._insert_odd(int(slots[index]), int(offset[index]), int(timestamps[index]), sounds[index])
-        for slot in slots[self._arrived[slots] >= _WINDOW].tolist():
+        for slot in slots[arrived >= np.where(least > _MUCH, _SHORT_WINDOW, _WINDOW)].tolist():
             self._adapt(slot)
 
     def play(self, slots: Slots) -> Samples:
@@ -101,9 +105,14 @@ class JitterBuffers:
         return frames
 
     def pause(self, slots: Slots, frames: int) -> None:
-        """``frames`` of time passed in which nothing was played, because the process did not run."""
+        """``frames`` of time passed in which nothing was played, because the process did not run.
+
+        As many packets lie in the sockets and are late through no fault of the network.
+        """
         self.clock[slots] += frames
         self._anchor[slots] -= frames * FRAME
+        self._least[slots], self._arrived[slots] = AHEAD, 0
+        self._late_lately[slots] = np.minimum(self._late_lately[slots], 0) - frames
 
     def history(self, slot: int, frames: int) -> Samples:
         """The last ``frames`` (at most DEPTH - AHEAD) that were played, as one array of samples."""
@@ -140,8 +149,12 @@ class JitterBuffers:
 
     def _insert_odd(self, slot: int, offset: int, timestamp: int, sound: Samples) -> None:
         """A packet that is late, early, long, short or off the grid of frames."""
+        if offset % FRAME and not len(sound) % FRAME and self._gap[slot] >= len(_CONCEALING):
+            # The sender's clock has another grid after a silence: take it over, where nobody hears the step.
+            self._anchor[slot] += -offset % FRAME
+            offset += -offset % FRAME
         lead = offset // FRAME
-        if lead < -AHEAD or lead + -(-len(sound) // FRAME) > AHEAD:
+        if lead < min(0, int(self._late_lately[slot])) - AHEAD or lead + -(-len(sound) // FRAME) > AHEAD:
             self.reset(slot)
             self._begin(slot, timestamp)
             offset = FIRST_DELAY * FRAME
@@ -164,6 +177,9 @@ class JitterBuffers:
     def _note_late(self, slot: int, timestamp: int, lead: int) -> None:
         self.late[slot] += 1
         self._late_lately[slot] += 1
+        if self._late_lately[slot] <= 0:  # we were late ourselves
+            self._least[slot] = AHEAD
+            return
         if self._late_lately[slot] >= _LATE_IN_WINDOW:
             # The network takes longer than before: wait as much longer as the worst of them needed.
             short = min(-int(min(lead, self._least[slot])), MAX_DELAY)
@@ -171,7 +187,9 @@ class JitterBuffers:
             self._least[slot], self._arrived[slot], self._late_lately[slot] = AHEAD, 0, 0
 
     def _adapt(self, slot: int) -> None:
-        """At the end of a window: when no packet needed the delay, take a frame of it back."""
-        if self._least[slot] > FIRST_DELAY:
-            self._anchor[slot] -= FRAME
+        """At the end of a window: of the delay that no packet needed take half back, or all if it is excessive."""
+        least = int(self._least[slot])
+        spare = least - FIRST_DELAY
+        if spare > 0:
+            self._anchor[slot] -= FRAME * (spare if least > MAX_DELAY else max(1, spare // 2))
         self._least[slot], self._arrived[slot], self._late_lately[slot] = AHEAD, 0, 0
