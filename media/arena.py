@@ -1,7 +1,8 @@
 """Prompts in memory: one large array of frames that all streams of a worker play from.
 
 The array is reserved at once and its pages are only used as prompts come in; clips that nobody plays
-make room for new ones, least recently used first. Files are read by a thread, never in a tick.
+make room for new ones, least recently used first. Files are read by a thread, never in a tick; the thread also
+copies long clips to the place that they are given.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ MAX_SECONDS = 3600
 
 ARENA_BYTES = 512 * 1024 * 1024
 """Address space for prompts: about nine hours of sound."""
+
+
+AT_ONCE = 500
+"""Frames that are copied in a tick: tens of microseconds."""
 
 
 class BadClip(Exception):
@@ -59,6 +64,14 @@ def read_clip(path: str) -> Samples:
     return padded
 
 
+@dataclass(slots=True, eq=False)
+class _Loading:
+    """A file on its way: while it is read ``clip`` is unknown, then it is copied to its place."""
+
+    future: Future[Samples] | Future[None]
+    clip: Clip | None = None
+
+
 class Arena:
     """Clips by path. ``frames`` has the shape (frames, FRAME); a clip is a range of its rows."""
 
@@ -69,20 +82,18 @@ class Arena:
         self.frames: Samples = np.frombuffer(memory, np.int16, size * FRAME).reshape(size, FRAME)
         self._clips: OrderedDict[str, Clip] = OrderedDict()
         self._gaps: list[tuple[int, int]] = [(0, size)]  # (start, count), sorted, never adjacent
-        self._loading: dict[str, Future[Samples]] = {}
+        self._loading: dict[str, _Loading] = {}
         self._reader = reader or ThreadPoolExecutor(1, thread_name_prefix="clips")
 
     def acquire(self, path: str) -> Clip | None:
-        """The clip, kept until :meth:`release`; ``None`` while it is still being read. Raises :class:`BadClip`."""
+        """The clip, kept until :meth:`release`; ``None`` while it is still being loaded. Raises :class:`BadClip`."""
         clip = self._clips.get(path)
         if clip is None:
-            future = self._loading.get(path)
-            if future is None:
-                future = self._loading[path] = self._reader.submit(read_clip, path)
-            if not future.done():
+            if path not in self._loading:
+                self._loading[path] = _Loading(self._reader.submit(read_clip, path))
+            clip = self._go_on(path)
+            if clip is None:
                 return None
-            del self._loading[path]
-            clip = self._insert(path, future.result())
         clip.users += 1
         self._clips.move_to_end(path)
         return clip
@@ -93,22 +104,36 @@ class Arena:
 
     def tidy(self) -> None:
         """Keep what was read for somebody who has left meanwhile. To be called now and then."""
-        for path in [path for path, future in self._loading.items() if future.done()]:
-            future = self._loading.pop(path)
-            if future.exception() is None:
-                with contextlib.suppress(BadClip):
-                    self._insert(path, future.result())
+        for path in list(self._loading):
+            with contextlib.suppress(BadClip):
+                self._go_on(path)
 
     def close(self) -> None:
         """Let the reading thread go."""
         self._reader.shutdown(wait=False, cancel_futures=True)
 
-    def _insert(self, path: str, samples: Samples) -> Clip:
-        count = len(samples) // FRAME
-        start = self._place(count)
-        self.frames[start : start + count] = samples.reshape(count, FRAME)
-        clip = self._clips[path] = Clip(path, start, count)
-        return clip
+    def _go_on(self, path: str) -> Clip | None:
+        """The next step with a file that is being loaded; the clip if that was the last. Raises :class:`BadClip`."""
+        loading = self._loading[path]
+        if not loading.future.done():
+            return None
+        del self._loading[path]
+        result = loading.future.result()
+        if result is not None:
+            count = len(result) // FRAME
+            loading.clip = clip = Clip(path, self._place(count), count)
+            if clip.count > AT_ONCE:
+                # From here on the thread alone holds the samples, and frees them.
+                loading.future = self._reader.submit(self._copy, clip, result)
+                self._loading[path] = loading
+                return None
+            self._copy(clip, result)
+        assert loading.clip is not None
+        self._clips[path] = loading.clip
+        return loading.clip
+
+    def _copy(self, clip: Clip, samples: Samples) -> None:
+        self.frames[clip.start : clip.start + clip.count] = samples.reshape(clip.count, FRAME)
 
     def _place(self, count: int) -> int:
         """First fit, after dropping unused clips as needed. Raises :class:`BadClip` when all is in use."""
