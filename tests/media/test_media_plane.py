@@ -413,6 +413,17 @@ def test_after_a_move_the_old_peer_is_left_behind(studio: Studio, phone: Phone) 
     new.close()
 
 
+def test_what_waits_from_the_old_peer_goes_with_it(studio: Studio, phone: Phone) -> None:
+    studio.connect(phone)
+    studio.talk(phone, np.zeros(5 * FRAME))
+    for _ in range(3):
+        phone.raw(phone.sound(SILENCE))
+    new = Phone()
+    studio.direct(new)
+    assert studio.sockets.receive() == 0
+    new.close()
+
+
 def test_a_kernel_that_will_not_let_go_of_a_peer_is_survived(
     studio: Studio, phone: Phone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
