@@ -104,6 +104,9 @@ class Switch:
 
     def _invited(self, session: IncomingSession) -> None:
         self.counters.offered += 1
+        source = self._source(session)  # first: refusals to strangers are sent once, those below until they arrive
+        if source is None:
+            return
         if self.draining:
             self._refuse(session, 503, "draining", retry_after=DRAIN_RETRY_AFTER)
             return
@@ -112,9 +115,6 @@ class Switch:
             return
         if not accepts_sdp(session.request):
             self._refuse(session, 406, "no session descriptions accepted")
-            return
-        source = self._source(session)
-        if source is None:
             return
         number = dialled(session, source.number_from)
         plan = self.plan.find(number) if source.delivers(number) else None
@@ -144,13 +144,13 @@ class Switch:
         """A device that is not where it registered, by digest. Who is not known is challenged like who is."""
         now = self._loop.time()
         known = self._devices.password(session.request.from_.uri.user or "") is not None
-        challenger = self._devices.challenger
-        verdict = challenger.verify(session.request, self._devices.password, now)
+        verdict = self._devices.authenticate(session.request, session.flow, now)
         if verdict.result == "ok":
             return Source(verdict.username, "device")
-        headers = [("WWW-Authenticate", each) for each in challenger.challenges(now, stale=verdict.result == "stale")]
+        challenges = self._devices.challenger.challenges(now, stale=verdict.result == "stale")
+        headers = [("WWW-Authenticate", each) for each in challenges]
         if known and verdict.result in ("missing", "stale"):  # the first round of every honest device
-            session.reject(401, now, headers=headers)
+            session.challenge(now, headers)
         else:
             log.warning("caller_not_authorised", host=session.flow.remote[0], verdict=verdict.result)
             self.counters.refused["not authorised"] += 1
@@ -170,6 +170,7 @@ class Switch:
         session.reject(status, self._loop.time(), headers=headers)
 
     def _begin(self, session: IncomingSession, source: Source, number: str, plan: CallPlan) -> None:
+        session.trying(self._loop.time())
         parties = Parties(
             caller=session.request.from_.uri.user or "",
             callee=number,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Iterable
 from itertools import count
 from random import Random
@@ -50,6 +51,7 @@ class Core:
         self, *, random: Random, user_agent: str, timing: Timers, contact_host: ContactHost, guard: Guard
     ) -> None:
         self.random = random
+        self._secret = random.getrandbits(256).to_bytes(32, "big")
         self.user_agent = user_agent
         self.timing = timing
         self.guard = guard
@@ -86,6 +88,11 @@ class Core:
     def token(self) -> str:
         """64 random bits: tags, branches, Call-IDs (RFC 3261 19.3 asks for at least 32)."""
         return f"{self.random.getrandbits(64):016x}"
+
+    def stateless_tag(self, request: Request) -> str:
+        """The To tag of a response that is not remembered: repeats of ``request`` get the same (RFC 3261 8.2.7)."""
+        what = f"{request.call_id}\0{request.from_.tag}\0{request.via.branch}"
+        return hmac.digest(self._secret, what.encode("utf-8", "surrogateescape"), "sha256")[:8].hex()
 
     def next_id(self) -> int:
         return next(self._ids)

@@ -18,7 +18,7 @@ EndedBy = Literal["remote", "local", "timeout", "transport"]
 
 @dataclass(frozen=True, slots=True)
 class Invited:
-    """A new INVITE. 100 Trying has been sent; its offer is ``session.offer``."""
+    """A new INVITE; its offer is ``session.offer``. Nothing has been sent: turn its caller away or say ``trying``."""
 
     session: IncomingSession
 

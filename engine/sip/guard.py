@@ -1,7 +1,8 @@
-"""Rate limits on what malformed or unauthorised traffic may cost, per source address.
+"""Rate limits on what malformed, unauthorised or unserved traffic may cost, per source.
 
-Good traffic is never counted. Once a source has used up its allowance, its bad messages are dropped in
-silence: a scanner learns nothing, and a forged source address is not flooded with our refusals.
+Calls, their requests and OPTIONS are never counted; a challenge is, until it is answered with good
+credentials. Once a source has used up its allowance, its bad messages are dropped in silence: a scanner
+learns nothing, and a forged source address is not flooded with our refusals.
 """
 
 from __future__ import annotations

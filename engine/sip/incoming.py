@@ -5,8 +5,8 @@ RFC 3261 8.2 (UAS behaviour outside of dialogs), 12.2.2, 17.1.3 and 17.2.3 (matc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
+from typing import NamedTuple
 
 from engine.sip.body import UnsupportedBody, session_description
 from engine.sip.core import ACCEPT, ALLOW, MAGIC_COOKIE, Core
@@ -23,7 +23,16 @@ MAX_TRANSACTIONS = 200_000
 
 SCHEMES = frozenset({"sip", "sips", "tel"})
 
-_MergeKey = tuple[str, str, int, str]
+MergeKey = tuple[str, str, int, str]
+HeaderFields = tuple[tuple[str, str], ...]
+
+
+class Refusal(NamedTuple):
+    """A status with what belongs to it."""
+
+    status: int
+    headers: HeaderFields = ()
+    reason: str | None = None
 
 
 class Reception:
@@ -33,7 +42,7 @@ class Reception:
         self.available = True
         self._registrar = registrar
         self._core = core
-        self._merging: set[_MergeKey] = set()
+        self._merging: set[MergeKey] = set()
 
     # --- what is no message, and responses --------------------------------------------------
 
@@ -97,124 +106,134 @@ class Reception:
     def _cancel(self, request: Request, key: ServerKey, flow: Flow, now: float) -> None:
         """9.2: the CANCEL itself is answered at once, whatever becomes of the INVITE."""
         core = self._core
-        transaction = NonInviteServer(core, key, request, response_flow(request.via, flow))
+        reply_to = response_flow(request.via, flow)
         invite = core.servers.get((*key[:-1], "INVITE"))
         if not isinstance(invite, InviteServer):
             core.counters.strays += 1
-            self._answer(transaction, 481, now)
+            self._refuse(request, reply_to, Refusal(481), now)
             return
-        transaction.to_tag = invite.to_tag
-        self._answer(transaction, 200, now)
+        transaction = NonInviteServer(core, key, request, reply_to)
+        transaction.respond(core.response(request, 200, to_tag=invite.to_tag), now)
         if invite.state == "proceeding" and invite.user is not None:
             invite.user.on_cancel(request, now)
 
     def _new(self, request: Request, key: ServerKey, flow: Flow, now: float) -> None:
         core = self._core
         reply_to = response_flow(request.via, flow)
-        if len(core.servers) >= MAX_TRANSACTIONS:
-            core.counters.dropped += 1
-            core.transmit(reply_to, core.response(request, 503, headers=[("Retry-After", "5")]).encode())
-            return
-        machine = InviteServer if request.method == "INVITE" else NonInviteServer
-        transaction = machine(core, key, request, reply_to)
         tag = request.to.tag
         if not tag:
-            if self._merge(request, transaction):
-                self._outside(request, transaction, flow, now)
-            else:
-                core.counters.merged += 1
-                self._answer(transaction, 482, now)  # 8.2.2.2: it came here over two paths
+            self._outside(request, key, flow, reply_to, now)
             return
         owner = core.dialogs.get((request.call_id, tag))
         if owner is None:
-            self._refuse(transaction, 481, now)
+            self._refuse(request, reply_to, Refusal(481), now)
             return
-        if isinstance(transaction, InviteServer):
+        transaction: ServerTransaction  # however many there are: calls that are up go on
+        if request.method == "INVITE":
+            transaction = InviteServer(core, key, request, reply_to)
             transaction.to_tag = tag
             transaction.respond(core.response(request, 100), now)
+        else:
+            transaction = NonInviteServer(core, key, request, reply_to)
         owner.on_request(request, transaction, now)
 
-    def _merge(self, request: Request, transaction: ServerTransaction) -> bool:
-        """Whether no other path has brought ``request`` here already."""
-        cseq = request.cseq
-        key = (request.call_id, request.from_.tag, cseq.number, cseq.method)
-        if key in self._merging:
-            return False
-        self._merging.add(key)
-        transaction.on_gone = partial(self._merging.discard, key)
-        return True
+    # --- requests that belong to no dialog --------------------------------------------------
 
-    def _outside(self, request: Request, transaction: ServerTransaction, flow: Flow, now: float) -> None:
-        """A request that belongs to no dialog, in the order of 8.2."""
-        method = request.method
-        if method not in METHODS:
-            self._refuse(transaction, 501, now, (("Allow", ALLOW),))
-        elif method not in {"INVITE", "OPTIONS", "REGISTER"}:
-            # Methods that exist within dialogs only, and those that we do not serve at all.
-            status = 481 if method in {"BYE", "INFO", "NOTIFY", "UPDATE", "PRACK"} else 405
-            self._refuse(transaction, status, now, (("Allow", ALLOW),) if status == 405 else ())
-        elif request.ruri.scheme not in SCHEMES:
-            self._refuse(transaction, 416, now)
-        elif required := request.headers.tokens("Require"):
-            self._refuse(transaction, 420, now, (("Unsupported", ", ".join(required)),))
-        elif method == "OPTIONS":
-            self._options(transaction, now)
-        elif method == "REGISTER":
-            self._register(request, transaction, flow, now)
+    def _outside(self, request: Request, key: ServerKey, flow: Flow, reply_to: Flow, now: float) -> None:
+        core = self._core
+        refusal = check(request, serves_devices=self._registrar.has_devices)
+        if refusal is not None:
+            self._refuse(request, reply_to, refusal, now)
+        elif request.method == "OPTIONS":
+            self._options(request, reply_to)
+        elif merge_key(request) in self._merging:
+            core.counters.merged += 1
+            self._refuse(request, reply_to, Refusal(482), now)  # 8.2.2.2: it came here over two paths
+        elif len(core.servers) >= MAX_TRANSACTIONS:
+            core.counters.dropped += 1
+            self._reply(request, reply_to, 503, (("Retry-After", "5"),))
+        elif request.method == "REGISTER":
+            self._register(request, key, flow, reply_to, now)
         else:
-            assert isinstance(transaction, InviteServer)
-            self._invite(request, transaction, flow, now)
+            transaction = InviteServer(core, key, request, reply_to)
+            self._remember(request, transaction)
+            core.emit(Invited(IncomingSession(core, transaction, flow, now)))
 
-    def _options(self, transaction: ServerTransaction, now: float) -> None:
+    def _options(self, request: Request, reply_to: Flow) -> None:
         headers = (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", ""))
-        self._answer(transaction, 200 if self.available else 503, now, headers)
+        self._reply(request, reply_to, 200 if self.available else 503, headers)
 
-    def _register(self, request: Request, transaction: ServerTransaction, flow: Flow, now: float) -> None:
-        if not self._registrar.has_devices:
-            self._refuse(transaction, 405, now, (("Allow", ALLOW),))
-            return
+    def _register(self, request: Request, key: ServerKey, flow: Flow, reply_to: Flow, now: float) -> None:
         response = self._registrar.register(request, flow, now)
         if response is None:
-            transaction.abandon()
+            return
+        if response.status in {401, 403}:
+            self._core.transmit(reply_to, response.encode())  # 26.3.2.4: stateless towards who is not authenticated
+            return
+        transaction = NonInviteServer(self._core, key, request, reply_to)
+        self._remember(request, transaction)
+        transaction.respond(response, now)
+
+    def _remember(self, request: Request, transaction: ServerTransaction) -> None:
+        """Refuse ``request`` should it come over another path too, as long as ``transaction`` lives."""
+        merging = merge_key(request)
+        self._merging.add(merging)
+        transaction.on_gone = partial(self._merging.discard, merging)
+
+    # --- answers without a transaction ------------------------------------------------------
+
+    def _refuse(self, request: Request, reply_to: Flow, refusal: Refusal, now: float) -> None:
+        """Refuse once, whatever the method (8.2.7, 26.3.2.4): the source may be forged.
+
+        A repeat of the request gets the answer again, with the same tag, as long as its source may have one.
+        """
+        core = self._core
+        if core.guard.allow(reply_to.remote[0], now):
+            core.counters.refused += 1
+            self._reply(request, reply_to, refusal.status, refusal.headers, refusal.reason)
         else:
-            transaction.respond(response, now)
+            core.counters.rate_limited += 1
 
-    def _invite(self, request: Request, transaction: InviteServer, flow: Flow, now: float) -> None:
-        if not request.contacts:
-            self._refuse(transaction, 400, now, reason="Contact Is Missing")
-            return
-        try:
-            session_description(request)
-        except UnsupportedBody:
-            self._refuse(transaction, 415, now, (("Accept", ACCEPT),))
-            return
-        transaction.respond(self._core.response(request, 100), now)
-        self._core.emit(Invited(IncomingSession(self._core, transaction, flow, now)))
-
-    # --- answers of our own -----------------------------------------------------------------
-
-    def _refuse(
-        self,
-        transaction: ServerTransaction,
-        status: int,
-        now: float,
-        headers: Iterable[tuple[str, str]] = (),
-        reason: str | None = None,
-    ) -> None:
-        self._core.counters.refused += 1
-        self._answer(transaction, status, now, headers, reason)
-
-    def _answer(
-        self,
-        transaction: ServerTransaction,
-        status: int,
-        now: float,
-        headers: Iterable[tuple[str, str]] = (),
-        reason: str | None = None,
+    def _reply(
+        self, request: Request, reply_to: Flow, status: int, headers: HeaderFields = (), reason: str | None = None
     ) -> None:
         core = self._core
-        response = core.response(transaction.request, status, reason, to_tag=transaction.to_tag, headers=headers)
-        transaction.respond(response, now)
+        response = core.response(request, status, reason, to_tag=core.stateless_tag(request), headers=headers)
+        core.transmit(reply_to, response.encode())
+
+
+def check(request: Request, *, serves_devices: bool) -> Refusal | None:
+    """Why a request outside of dialogs is refused whoever sent it, in the order of 8.2."""
+    method = request.method
+    if method not in METHODS:
+        return Refusal(501, (("Allow", ALLOW),))
+    if method in {"BYE", "INFO", "NOTIFY", "UPDATE", "PRACK"}:
+        return Refusal(481)  # these exist within dialogs only
+    if method not in {"INVITE", "OPTIONS", "REGISTER"}:
+        return Refusal(405, (("Allow", ALLOW),))
+    if request.ruri.scheme not in SCHEMES:
+        return Refusal(416)
+    if required := request.headers.tokens("Require"):
+        return Refusal(420, (("Unsupported", ", ".join(required)),))
+    if method == "REGISTER" and not serves_devices:
+        return Refusal(405, (("Allow", ALLOW),))
+    return _check_invite(request) if method == "INVITE" else None
+
+
+def _check_invite(request: Request) -> Refusal | None:
+    if not request.contacts:
+        return Refusal(400, reason="Contact Is Missing")
+    try:
+        session_description(request)
+    except UnsupportedBody:
+        return Refusal(415, (("Accept", ACCEPT),))
+    return None
+
+
+def merge_key(request: Request) -> MergeKey:
+    """What the copies of one request have in common that came over different paths (8.2.2.2)."""
+    cseq = request.cseq
+    return request.call_id, request.from_.tag, cseq.number, cseq.method
 
 
 def server_key(request: Request) -> ServerKey:

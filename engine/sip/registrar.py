@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from engine.sip.core import Core
-from engine.sip.digest import Challenger
+from engine.sip.digest import Challenger, Verdict
 from engine.sip.events import DeviceChanged
 from engine.sip.flow import Flow
 from engine.sip.headers import read_seconds
@@ -89,20 +89,34 @@ class Registrar:
 
     def register(self, request: Request, flow: Flow, now: float) -> Response | None:
         """The response to a REGISTER; ``None`` drops it: its source has been refused too often."""
-        verdict = self.challenger.verify(request, self.password, now)
+        core = self._core
+        verdict = self.authenticate(request, flow, now)
         name = request.to.uri.user or ""
         if verdict.result == "ok" and verdict.username == name:
             return self._update(name, request, flow, now)
-        suspicious = verdict.result == "bad" or name not in self._devices or verdict.result == "ok"
-        if suspicious:
-            self._core.counters.unauthorised += 1
-            if not self._core.guard.allow(flow.remote[0], now):
-                self._core.counters.rate_limited += 1
-                return None
+        if verdict.result in {"bad", "ok"} or name not in self._devices:
+            core.counters.unauthorised += 1
+        refreshes = verdict.result != "bad" and self.bound_source(flow) == name  # nobody else hears the answer
+        if not refreshes and not core.guard.allow(flow.remote[0], now):
+            core.counters.rate_limited += 1
+            return None
+        tag = core.stateless_tag(request)
         if verdict.result in {"bad", "ok"}:
-            return self._core.response(request, 403)  # wrong password, or another's name
+            return core.response(request, 403, to_tag=tag)  # wrong password, or another's name
         challenges = self.challenger.challenges(now, stale=verdict.result == "stale")
-        return self._core.response(request, 401, headers=[("WWW-Authenticate", value) for value in challenges])
+        headers = [("WWW-Authenticate", value) for value in challenges]
+        return core.response(request, 401, to_tag=tag, headers=headers)
+
+    def authenticate(self, request: Request, flow: Flow, now: float) -> Verdict:
+        """Judge the credentials of ``request``.
+
+        Every refusal for want of them is to be charged to the guard, also the first round of an honest device:
+        silence would tell which names exist. Good credentials take the charge back.
+        """
+        verdict = self.challenger.verify(request, self.password, now)
+        if verdict.result == "ok":
+            self._core.guard.refund(flow.remote[0])
+        return verdict
 
     def _update(self, name: str, request: Request, flow: Flow, now: float) -> Response:
         """Steps 6 to 8 of 10.3, for an authenticated device."""

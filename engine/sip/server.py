@@ -49,6 +49,11 @@ class IncomingSession(Session):
         """Whether the INVITE has no final response yet."""
         return self.state in {"inviting", "early"}
 
+    def trying(self, now: float) -> None:
+        """Send 100: the caller is admitted, and the answer may take more than 200 ms (17.2.1)."""
+        if self.state == "inviting":
+            self._transaction.respond(self.core.response(self.request, 100), now)
+
     def ringing(self, now: float, status: int = 180, sdp: bytes | None = None) -> None:
         """Send a provisional response, 101 to 199; it is repeated every minute until the final one."""
         if not self._open:
@@ -82,15 +87,26 @@ class IncomingSession(Session):
         self._finish("local", status, reason or "", now)
         self._close()
 
+    def challenge(self, now: float, headers: Headers) -> None:
+        """Ask a caller for credentials with 401; like :meth:`refuse_unauthorised`, but no sign of abuse."""
+        if self._open:
+            self._turn_away(401, now, headers)
+
     def refuse_unauthorised(self, status: int, now: float, headers: Headers = ()) -> None:
         """Refuse a caller who may not call; one who keeps trying gets no answer any more."""
-        if not self._open:
-            return
-        self.core.counters.unauthorised += 1
-        if self.core.guard.allow(self.flow.remote[0], now):
-            self.reject(status, now, headers=headers)
-            return
-        self.core.counters.rate_limited += 1
+        if self._open:
+            self.core.counters.unauthorised += 1
+            self._turn_away(status, now, headers)
+
+    def _turn_away(self, status: int, now: float, headers: Headers) -> None:
+        """Refuse once and forget (26.3.2.4): a forged source must not be flooded with retransmissions."""
+        core = self.core
+        if core.guard.allow(self.flow.remote[0], now):
+            tag = core.stateless_tag(self.request) if self.state == "inviting" else self.local_tag
+            response = core.response(self.request, status, to_tag=tag, headers=headers)
+            core.transmit(self._transaction.flow, response.encode())
+        else:
+            core.counters.rate_limited += 1
         self._stop_timers()
         self._transaction.abandon()
         self._finish("local", status, "", now)

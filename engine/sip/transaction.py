@@ -86,6 +86,7 @@ class ServerTransaction:
         self._last: bytes | None = None
         self.key = key
         self.request = request
+        """Forgotten once a request other than INVITE has its final response: repeats are matched by key."""
         self.flow = flow
         """Where responses go (RFC 3261 18.2.2, RFC 3581 4)."""
         self.to_tag: str | None = None
@@ -152,6 +153,7 @@ class NonInviteServer(ServerTransaction):
         if self.flow.reliable:
             self._terminate()
         else:
+            del self.request
             self._timer_j = self._host.queue.at(now + self._host.timing.transaction, self._expire)
 
     def abandon(self) -> None:

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from engine.sip.endpoint import Endpoint
-from engine.sip.events import Event
+from engine.sip.events import Event, Invited
 from engine.sip.flow import Flow
 from engine.sip.guard import GuardLimits
 from engine.sip.message import Malformed, Request, Response
@@ -130,6 +130,8 @@ class Phone:
         self.host = host
         self.seen: list[Event] = []
         self.react: Callable[[Any], None] | None = None
+        self.admits = True
+        """Whether callers hear 100."""
         self.endpoint = Endpoint(
             random=Random(seed), contact_host=lambda flow: flow.local, user_agent="Ivrea test", guard=guard
         )
@@ -165,6 +167,8 @@ class Phone:
                 return
             for event in events:
                 self.seen.append(event)
+                if isinstance(event, Invited) and self.admits:
+                    event.session.trying(self.now)
                 if self.react is not None:
                     self.react(event)
 

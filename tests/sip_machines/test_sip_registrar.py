@@ -192,11 +192,55 @@ def test_not_allowed(registrar: Phone, name: str, password: str, to: str) -> Non
     assert registrar.endpoint.counters.unauthorised >= 1
 
 
-def test_guesses_are_rate_limited_and_good_devices_are_not(registrar: Phone, desk: Desk) -> None:
-    answers = [Desk(registrar, name="nobody", password="x").once([CONTACT]) for _ in range(60)]
+def test_guesses_are_rate_limited_and_registered_devices_are_not(registrar: Phone, desk: Desk) -> None:
+    assert desk.register(CONTACT).status == 200
+    scanner = (BOB[0], 40000)
+    answers = [Desk(registrar, scanner, name="nobody", password="x").once([CONTACT]) for _ in range(60)]
     assert sum(answer is not None for answer in answers) == 20
     assert registrar.endpoint.counters.rate_limited == 40
-    assert desk.register(CONTACT).status == 200  # from the very same address
+    desk.digest = DigestClient(Credentials("desk", "one"), Random(4))
+    assert desk.register(CONTACT).status == 200  # from the very same address, challenge and all
+
+
+def test_silence_does_not_tell_which_names_exist(registrar: Phone) -> None:
+    def answered(name: str, now: float) -> bool:
+        asking = Desk(registrar, name=name)
+        asking.now = now
+        return asking.once([CONTACT]) is not None
+
+    assert [answered("desk", 0.0) for _ in range(30)] == [True] * 20 + [False] * 10
+    assert [answered(name, 0.0) for name in ("nobody", "desk", "door")] == [False] * 3
+    assert [answered(name, 0.5) for name in ("nobody", "desk")] == [True, False]
+    assert [answered(name, 1.0) for name in ("desk", "nobody")] == [True, False]
+
+
+def test_devices_that_answer_their_challenges_are_never_limited(registrar: Phone) -> None:
+    for _ in range(100):  # an office behind one address, all at once
+        desk = Desk(registrar)
+        desk.call_id = f"call{next(branches)}"
+        assert desk.register(CONTACT).status == 200
+    assert registrar.endpoint.counters.rate_limited == 0
+
+
+def test_the_unauthenticated_are_not_remembered(registrar: Phone, desk: Desk) -> None:
+    first = desk.once([CONTACT])
+    registrar.endpoint.receive_message(desk.request, desk.flow, 0.1)  # once more: our answer was lost
+    ((_, data),) = registrar.endpoint.outgoing()
+    again = parse(data)
+    assert isinstance(again, Response)
+    assert first is not None
+    assert (first.status, again.status) == (401, 401)
+    assert first.to.tag == again.to.tag != ""  # RFC 3261 8.2.7
+    assert registrar.endpoint.idle
+
+
+def test_what_is_kept_of_an_answered_request_is_the_answer(registrar: Phone, desk: Desk) -> None:
+    assert desk.register(CONTACT, expires="60").status == 200
+    (transaction,) = registrar.endpoint._core.servers.values()
+    assert not hasattr(transaction, "request")
+    registrar.endpoint.receive_message(desk.request, desk.flow, 0.1)
+    ((_, data),) = registrar.endpoint.outgoing()
+    assert data.startswith(b"SIP/2.0 200")
 
 
 def test_contact_behind_nat_is_reached_by_its_flow(registrar: Phone) -> None:

@@ -256,6 +256,7 @@ def test_refusal_over_a_stream_is_sent_once(alice: Phone) -> None:
     flow = Flow("tcp", ALICE, BOB, 7)
     endpoint.receive_message(request("INVITE"), flow, 0.0)
     session = endpoint.events()[0].session
+    session.trying(0.0)
     session.reject(486, 0.0)
     assert [f.connection for f, _ in endpoint.outgoing()] == [7, 7]
     endpoint.handle_timers(20.0)
@@ -268,10 +269,16 @@ def test_refusal_over_a_stream_is_sent_once(alice: Phone) -> None:
 
 
 def test_timer_j_repeats_the_response(network: Network, alice: Phone, peer: Peer) -> None:
+    peer.send(ALICE, request("INVITE"))
+    network.run(0)
+    session = alice.last(Invited).session
+    alice.do(lambda now: session.accept(ANSWER, now))
+    peer.send(ALICE, request("ACK", branch="z9hG4bKack", to_tag=session.local_tag))
+    network.run(1)
     for _ in range(3):
-        peer.send(ALICE, request("OPTIONS"))
+        peer.send(ALICE, request("BYE", branch="z9hG4bKbye", to_tag=session.local_tag, cseq=2))
         network.run(10)
-    replies = peer.responses(200)
+    replies = peer.responses(200, "BYE")
     assert len(replies) == 3
     assert len({r.encode() for r in replies}) == 1
     network.run(1.9)

@@ -9,6 +9,7 @@ import pytest
 from torture_verdicts import VERDICTS
 
 from engine.sip.endpoint import Endpoint
+from engine.sip.events import Invited
 from engine.sip.flow import Flow
 from engine.sip.message import Malformed, Request, Response
 from engine.sip.parser import StreamParser, parse
@@ -68,6 +69,9 @@ def test_answer_of_the_endpoint(name: str) -> None:
     expected = VERDICTS[name].answer
     endpoint = Endpoint(random=Random(1), contact_host=lambda _: ("192.0.2.254", 5060))
     endpoint.receive(load(name), Flow("udp", ("192.0.2.254", 5060), ("192.0.2.1", 5060)), 0.0)
+    for event in endpoint.events():
+        assert isinstance(event, Invited)
+        event.session.trying(0.0)
     # Only the status is read: a refusal repeats headers as broken as they came.
     sent = [data.split(b" ", 2) for _, data in endpoint.outgoing()]
     assert all(version == b"SIP/2.0" for version, _, _ in sent)
