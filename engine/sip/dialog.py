@@ -129,7 +129,7 @@ class Dialog:
             local=Address.parse(saved.local),
             remote=Address.parse(saved.remote),
             route_set=tuple(Address.parse(route) for route in saved.route_set),
-            remote_target=Uri.parse(saved.remote_target),
+            remote_target=Address.parse(f"<{saved.remote_target}>").uri,  # as tolerantly as the Contact was read
             flow=Flow(saved.transport, _address(saved.local_address), _address(saved.remote_address)),
             local_seq=saved.cseq + RESUME_GAP,
             remote_seq=None,

@@ -20,7 +20,9 @@ QUOTED = r'"(?:[^"\\]++|\\.)*+"'
 # tags and branches (base64 with "=", "@", "/"); never a separator of an enclosing rule.
 _VALUE = r"[!#-+\--:=?-~]++"
 
-_PARAM = re.compile(rf"[ \t]*+;[ \t]*+({TOKEN})(?:[ \t]*+=[ \t]*+({QUOTED}|{_VALUE}))?", re.DOTALL)
+# SEMI may be doubled or stand at the end: what is between is no parameter.
+_PARAM = re.compile(rf"(?:[ \t]*+;)++[ \t]*+({TOKEN})(?:[ \t]*+=[ \t]*+({QUOTED}|{_VALUE}))?", re.DOTALL)
+_NO_PARAM = re.compile(r"(?:[ \t]*+;)++[ \t]*+")
 _TOKEN_ONLY = re.compile(TOKEN)
 _ITEM = re.compile(rf"(?:{QUOTED}|<[^<>]*+>|[^\",<]++)++", re.DOTALL)
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
@@ -36,7 +38,7 @@ def is_token(text: str) -> bool:
 
 
 def read_params(text: str, position: int) -> tuple[Params, int]:
-    """``*( SEMI generic-param )`` from ``position`` on: the parameters and where they end.
+    """``*( SEMI generic-param )`` from ``position`` on: the parameters and where they end. Empty ones are skipped.
 
     Stops at what is no parameter; the caller decides whether that is an error.
     """
@@ -48,7 +50,8 @@ def read_params(text: str, position: int) -> tuple[Params, int]:
             raise ValueError("too many parameters")
         position = match.end()
         match = _PARAM.match(text, position)
-    return tuple(params), position
+    match = _NO_PARAM.match(text, position)
+    return tuple(params), position if match is None else match.end()
 
 
 def skip_space(text: str, position: int) -> int:
@@ -79,19 +82,19 @@ def write_params(params: Params) -> str:
 def split_list(text: str) -> list[str]:
     """The elements of a comma-separated value; commas inside quotes and angle brackets do not count.
 
-    Raises ``ValueError`` on an empty element (``a,,b``) or an unfinished quote or bracket.
+    Empty elements (``a,,b``) are skipped. Raises ``ValueError`` on an unfinished quote or bracket.
     """
     if "," not in text:
-        return [text]
+        return [text] if text and not text.isspace() else []
     items: list[str] = []
     position = 0
     while True:
         match = _ITEM.match(text, position)
-        item = "" if match is None else match[0].strip(" \t")
-        if match is None or not item:
-            raise ValueError("empty or unfinished list element")
-        items.append(item)
-        position = match.end()
+        if match is not None:
+            position = match.end()
+            item = match[0].strip(" \t")
+            if item:
+                items.append(item)
         if position == len(text):
             return items
         if text[position] != ",":

@@ -247,8 +247,11 @@ class Via:
 
     @staticmethod
     def parse_many(text: str) -> tuple[Via, ...]:
-        """Read a comma-separated list. Raises ``ValueError``."""
-        return tuple([Via.parse(item) for item in split_list(text)])
+        """Read a comma-separated list of one or more. Raises ``ValueError``."""
+        vias = tuple([Via.parse(item) for item in split_list(text)])
+        if not vias:
+            raise ValueError("empty Via")
+        return vias
 
     def __str__(self) -> str:
         port = "" if self.port is None else f":{self.port}"

@@ -166,7 +166,7 @@ def _check(message: Request | Response) -> None:
         if name not in counts:
             raise _refuse(message, 400, f"{name} missing")
     for name, count in counts.items():
-        if count > 1 and name in _SINGLE:
+        if count > 1 and name in _SINGLE and not _harmless(message.headers, name):
             raise _refuse(message, 400, f"more than one {name}")
     try:
         _check_structure(message, counts)
@@ -177,6 +177,11 @@ def _check(message: Request | Response) -> None:
     elif len(message.vias) > 1:
         # Section 8.1.3.3: a response with more than one Via was not for us.
         raise Malformed(None, "response with more than one Via")
+
+
+def _harmless(headers: Headers, name: str) -> bool:
+    """Whether a field that may come once came twice without a doubt about what it says."""
+    return name == "Content-Type" and len(set(headers.all(name))) == 1
 
 
 def _check_structure(message: Message, counts: dict[str, int]) -> None:

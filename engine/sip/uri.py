@@ -39,6 +39,14 @@ _SIP = re.compile(
     rf"(sips?):(?:({_USER})(?::({_PASSWORD}))?@)?({_HOST})(?::([0-9]{{1,5}}))?((?:{_PARAM})*+)(?:\?({_HEADERS}))?",
     re.IGNORECASE,
 )
+# What phones and gateways send in addresses (From, To, Contact, …) beyond the grammar, with one meaning all the same:
+# an empty user, bare letters and "%" in it, port 0, empty parameters, "@" in the value of one.
+_LOOSE_PARAM = rf";(?:{_PARAMCHAR}++(?:=(?:{_PARAMCHAR}|[=@])*+)?)?"
+_LOOSE_SIP = re.compile(
+    r"(sips?):(?:([^\s@<>\":]*+)(?::([^\s@<>\"]*+))?@)?"
+    rf"({_HOST})(?::(?:0|([0-9]{{1,5}})))?((?:{_LOOSE_PARAM})*+)(?:\?({_HEADERS}))?",
+    re.IGNORECASE,
+)
 # RFC 3966: "tel:" subscriber, with visual separators, then parameters.
 _TEL = re.compile(rf"tel:(\+?[0-9A-Fa-f*#\-.()]++)((?:{_PARAM})*+)", re.IGNORECASE)
 # absoluteURI (RFC 2396): a scheme and what is visible ASCII but no delimiter of ours.
@@ -198,6 +206,17 @@ def _parse_uri(text: str) -> Uri:
     return Uri(match[1].lower(), opaque=match[2], _text=text)
 
 
+def _parse_loosely(text: str) -> Uri:
+    """The URI of an address: peers' mistakes that leave the meaning clear are let pass."""
+    try:
+        return _parse_uri(text)
+    except ValueError:
+        match = _LOOSE_SIP.fullmatch(text)
+        if match is None:
+            raise
+    return _sip_uri(text, match)
+
+
 def _sip_uri(text: str, match: re.Match[str]) -> Uri:
     scheme, user, password, host, port, params, headers = match.groups()
     if host[0] == "[":
@@ -217,7 +236,9 @@ def _sip_uri(text: str, match: re.Match[str]) -> Uri:
 
 def _uri_params(text: str) -> Params:
     params: list[tuple[str, str | None]] = []
-    for item in text.split(";")[1:]:
+    for item in text.split(";"):
+        if not item:
+            continue
         name, equals, value = item.partition("=")
         params.append((unescape(name), unescape(value) if equals else None))
     return tuple(params)
@@ -242,8 +263,8 @@ def check_ipv6(host: str) -> str:
 
 
 # name-addr = [ display-name ] LAQUOT addr-spec RAQUOT; a display name that should have been quoted is
-# tolerated as long as it holds no separator of an address. Neither bracket may have space inside.
-_NAME_ADDR = re.compile(rf'[ \t]*+(?:({QUOTED})|([^"<>,;\\]*+))[ \t]*+<([^<>"\s]++)>', re.DOTALL)
+# tolerated as long as it holds no separator of addresses. Neither bracket may have space inside.
+_NAME_ADDR = re.compile(rf'[ \t]*+(?:({QUOTED})|([^"<>,]*+))[ \t]*+<([^<>"\s]++)>', re.DOTALL)
 # addr-spec without brackets: "," ";" and "?" end it (section 20: they need brackets).
 _ADDR_SPEC = re.compile(r'[ \t]*+([^<>"\s,;?]++)')
 
@@ -299,4 +320,4 @@ def _parse_address(text: str) -> Address:
     params, end = read_params(text, match.end())
     if end != len(text) and skip_space(text, end) != len(text):
         raise ValueError("malformed address parameters")
-    return Address(_parse_uri(uri), display, params)
+    return Address(_parse_loosely(uri), display, params)

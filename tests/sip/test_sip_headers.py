@@ -84,6 +84,18 @@ def test_via() -> None:
     assert Via.parse(str(via)) == via
 
 
+@pytest.mark.parametrize("text", ["SIP/2.0/UDP host;branch=x;", "SIP/2.0/UDP host; ;;branch=x ;"])
+def test_via_with_empty_parameters(text: str) -> None:
+    assert Via.parse(text).params == (("branch", "x"),)
+
+
+def test_via_list_is_never_empty() -> None:
+    assert Via.parse_many("SIP/2.0/UDP a,,SIP/2.0/UDP b,") == (Via("UDP", "a"), Via("UDP", "b"))
+    for text in ("", " ", ",", "SIP/2.0/UDP a,;"):
+        with pytest.raises(ValueError, match="Via"):
+            Via.parse_many(text)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -94,8 +106,8 @@ def test_via() -> None:
         "HTTP/1.1/TCP host",
         "SIP/2.0/UDP host:0",
         "SIP/2.0/UDP host:99999",
-        "SIP/2.0/UDP host;",
-        "SIP/2.0/UDP host;;branch=x",
+        "SIP/2.0/UDP host;=",
+        "SIP/2.0/UDP host;;,branch=x",
         "SIP/2.0/UDP [::1;branch=x",
         "SIP/2.0/UDP [12345::1]",
         "SIP/2.0/UDP host extra",

@@ -186,8 +186,11 @@ def test_address(text: str, display: str, uri: str, params: tuple[object, ...]) 
         "< sip:a@b>",
         "<sip:a@b >",
         "Bell, A <sip:a@b>",
-        "<sip:a@b>;",
-        "<sip:a@b>;;x",
+        "<sip:a@b>;=",
+        "<sip:a@b;=x>",
+        "<sip:a@b@c>",
+        "<sip:a@b:00>",
+        "<sip:é@é>",
         "<sip:a@b> x",
         "<sip:a@b>;tag=",
         "sip:a@b?x=y",
@@ -203,9 +206,46 @@ def test_address_refused(text: str) -> None:
 def test_lists_split_only_outside_of_quotes_and_brackets() -> None:
     found = Address.parse_many('"Smith, J" <sip:j,s@h>;x="a,b" , sip:k@h,<sip:l@h>')
     assert [str(address.uri) for address in found] == ["sip:j,s@h", "sip:k@h", "sip:l@h"]
-    for text in ("sip:a@b,", ",sip:a@b", "sip:a@b,,sip:c@d", '<sip:a@b>,"x'):
+    for text in ('<sip:a@b>,"x', "<sip:a@b>,<", "<sip:a@b>,;"):
         with pytest.raises(ValueError, match=r".+"):
             Address.parse_many(text)
+
+
+@pytest.mark.parametrize("text", ["sip:a@b,", ",sip:a@b", " , sip:a@b,\t,"])
+def test_empty_elements_of_a_list_are_skipped(text: str) -> None:
+    assert Address.parse_many(text) == (Address(Uri.parse("sip:a@b")),)
+    assert Address.parse_many(text.replace("sip:a@b", "")) == Address.parse_many("") == Address.parse_many(" ") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "user", "host", "port", "params"),
+    [
+        ("<sip:@192.0.2.4>", "", "192.0.2.4", None, ()),
+        ("<sip:josé@h>", "josé", "h", None, ()),
+        ("sip:50%@h", "50%", "h", None, ()),
+        ("<sip:a|b^c%41:p|@h:5070>", "a|b^cA", "h", 5070, ()),
+        ("<sip:a@h:0>", "a", "h", None, ()),
+        ("<sip:a@h;>", "a", "h", None, ()),
+        ("<sip:a@h;;lr;>", "a", "h", None, (("lr", None),)),
+        ("<sip:a@h;x=y@z>", "a", "h", None, (("x", "y@z"),)),
+    ],
+)
+def test_mistakes_in_addresses_that_leave_the_meaning_clear(text, user, host, port, params) -> None:
+    uri = Address.parse(text).uri
+    assert (uri.user, uri.host, uri.port, uri.params) == (user, host, port, params)
+    assert str(uri) == text.strip("<>")  # repeated as it came
+    with pytest.raises(ValueError, match=r"malformed|out of range"):
+        Uri.parse(str(uri))  # nobody may send us a request to it
+
+
+@pytest.mark.parametrize(
+    ("text", "display"),
+    [("O'Neil; PhD <sip:a@b>;;tag=1;", "O'Neil; PhD"), ("Foo (x) \\ Bar <sip:a@b> ; ; tag=1 ; ", "Foo (x) \\ Bar")],
+)
+def test_names_that_should_have_been_quoted(text: str, display: str) -> None:
+    address = Address.parse(text)
+    assert (address.display, address.tag, address.params) == (display, "1", (("tag", "1"),))
+    assert Address.parse(str(address)) == address
 
 
 def test_tags() -> None:
