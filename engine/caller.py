@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import random
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from engine.callreport import CallReport
 from engine.calls.media import MediaError, MediaPool, Stream, StreamReport
 from engine.log import get_logger
 from engine.net import address_towards
@@ -50,53 +50,6 @@ class _CallOver(Exception):
 
 class CallerError(Exception):
     """The call cannot even be tried; the text says why."""
-
-
-@dataclasses.dataclass(slots=True)
-class CallReport:
-    """What the caller saw; times in seconds since the answer."""
-
-    status: int = 0
-    reason: str = ""
-    answered: bool = False
-    duration: float = 0.0
-    heard: list[dict[str, float]] = dataclasses.field(default_factory=list)
-    sent: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    end: dict[str, str] = dataclasses.field(default_factory=dict)
-    lost: int = 0
-    jitter_ms: float = 0.0
-    finished: bool = False
-    """Whether every statement of the script was made."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The form of ``dial --json``."""
-        return {
-            "status": self.status,
-            "answered": self.answered,
-            "duration": round(self.duration, 3),
-            "heard": self.heard,
-            "sent": self.sent,
-            "end": self.end,
-            "rtp": {"lost": self.lost, "jitter_ms": round(self.jitter_ms, 2)},
-        }
-
-    def in_words(self) -> list[str]:
-        """The report for people."""
-        if not self.answered:
-            return [f"not answered: {self.status or 'no answer'} {self.reason}".rstrip()]
-        happened: list[tuple[float, str]] = [
-            (each["from"], f"heard {each['to'] - each['from']:.1f} s of speech at {each['dbfs']:.0f} dBFS")
-            for each in self.heard
-        ]
-        verbs = {"key": "pressed", "words": "said", "hangup": "hung up"}
-        happened += [(each["at"], f"{verbs[each['kind']]} {each['value']}".rstrip()) for each in self.sent]
-        lines = ["   0.0 s  answered"]
-        lines += [f"{at:6.1f} s  {what}" for at, what in sorted(happened)]
-        lines.append(f"{self.duration:6.1f} s  ended by the {self.end.get('by', '?')}: {self.end.get('reason', '?')}")
-        lines.append(f"{self.lost} packets lost, jitter {self.jitter_ms:.1f} ms")
-        if not self.finished:
-            lines.append("the call ended before the script did")
-        return lines
 
 
 class TestCaller:
@@ -353,21 +306,7 @@ class TestCaller:
     def _direct(self, agreed: offer_answer.Agreed) -> None:
         assert self._stream is not None
         self._event_type = agreed.event_type
-        self._stream.send(
-            protocol.Direct(
-                self._stream.number,
-                agreed.host,
-                agreed.port,
-                agreed.rtcp_port,
-                agreed.payload_type,
-                agreed.event_type,
-                agreed.ptime,
-                agreed.send,
-                agreed.receive,
-                receive_event_type=agreed.receive_event_type,
-                other_payload_type=agreed.other_payload_type,
-            )
-        )
+        self._stream.direct(agreed)
 
     def _reoffered(self, session: Session, body: bytes | None) -> None:
         assert self._stream is not None

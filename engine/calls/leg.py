@@ -127,22 +127,7 @@ class Leg:
         if before is not None and before.held != agreed.held:
             self._log.info("held" if agreed.held else "resumed")
         if self._stream is not None:
-            self._stream.send(
-                protocol.Direct(
-                    self._stream.number,
-                    agreed.host,
-                    agreed.port,
-                    agreed.rtcp_port,
-                    agreed.payload_type,
-                    agreed.event_type,
-                    agreed.ptime,
-                    agreed.send,
-                    agreed.receive,
-                    moved,
-                    agreed.receive_event_type,
-                    agreed.other_payload_type,
-                )
-            )
+            self._stream.direct(agreed, relatch=moved)
             timeout = 0.0 if agreed.held else self._rtp_timeout
             self._stream.send(protocol.RtpTimeout(self._stream.number, timeout))
         self._on_agreed(agreed, before)

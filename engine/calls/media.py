@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from engine.log import get_logger
+from engine.sip.offer_answer import Agreed
 from media import protocol
 from media.ipc import Child
 
@@ -64,6 +65,25 @@ class Stream:
         number = next(self._plays)
         self.send(protocol.Play(self.number, number, [str(file) for file in files], start_at))
         return number
+
+    def direct(self, agreed: Agreed, *, relatch: bool = False) -> None:
+        """Send and receive as SDP agreed on; ``relatch`` lets symmetric RTP latch anew."""
+        self.send(
+            protocol.Direct(
+                self.number,
+                agreed.host,
+                agreed.port,
+                agreed.rtcp_port,
+                agreed.payload_type,
+                agreed.event_type,
+                agreed.ptime,
+                agreed.send,
+                agreed.receive,
+                relatch,
+                agreed.receive_event_type,
+                agreed.other_payload_type,
+            )
+        )
 
     def stop(self) -> None:
         self.send(protocol.Stop(self.number))
