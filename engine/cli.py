@@ -220,7 +220,8 @@ def dial(
     as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
 ) -> None:
     """Place a test call, follow a script on it, and report what was heard and sent."""
-    from engine.caller import CallerError, CallReport, TestCaller
+    from engine.caller import CallerError, TestCaller
+    from engine.callreport import CallReport
 
     log.setup(level="warning")
     statements = read_script(script)
