@@ -124,7 +124,7 @@ def test_check_simulate_and_help(tmp_path: Path) -> None:
 
 
 def test_dial_reports_what_it_heard_and_sent(house: Daemon) -> None:
-    done = ivrea("dial", house.uri("2000"), "--script", "wait 1; press! 1; wait 1; press! 2", "--json")
+    done = ivrea("dial", house.uri("2012"), "--script", "wait 1; press! 1; wait 1; press! 2", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
     assert report["status"] == 200

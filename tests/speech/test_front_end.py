@@ -26,11 +26,12 @@ def test_a_tone_fills_the_filters_around_it() -> None:
 
 
 def test_cosine_transform_is_that_of_the_liftered_orthonormal_dct() -> None:
-    from scipy.fft import dct
-
     energies = np.random.default_rng(1).standard_normal(25)
     lifter = 1 + 11 * np.sin(np.pi * np.arange(13) / 22)
-    expected = dct(energies, norm="ortho")[:13] * lifter
+    expected = [
+        sum(energies[n] * np.cos(np.pi * k * (2 * n + 1) / 50) for n in range(25)) * np.sqrt((1 if k else 0.5) * 2 / 25)
+        for k in range(13)
+    ] * lifter
     assert np.allclose(features.cosine_transform() @ energies, expected, atol=1e-4)
 
 

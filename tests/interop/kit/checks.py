@@ -16,7 +16,7 @@ def two_levels_were_told(hooks: HookServer, number: str, *, caller: str) -> None
     """The callbacks of a call that pressed 1 and 2 in :func:`kit.trees.two_levels`."""
     hooks.wait_for("close", f"/{number}")
     events = hooks.events(f"/{number}")
-    assert [event["e"] for event in events] == DOWN_TWO
+    assert [event["e"] for event in events] == DOWN_TWO, events
     assert [event["path"] for event in events] == ["", path("key:1"), path("key:1", "key:2"), path("key:1", "key:2")]
     assert [event["seq"] for event in events] == ["1", "2", "3", "4"]
     assert len({event["id"] for event in events}) == 1
