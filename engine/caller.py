@@ -207,8 +207,8 @@ class TestCaller:
                     await self._sleep(seconds)
                 case Hangup():
                     self._sent("hangup", "")
-                    self._hang_up("")
                     self._over("caller", "the script hung up")
+                    self._hang_up("")
                 case Say(text=text, now=now):
                     if not now:
                         await self._their_turn_is_over()

@@ -133,6 +133,9 @@ def test_dial_reports_what_it_heard_and_sent(house: Daemon) -> None:
     assert all(piece["to"] > piece["from"] for piece in report["heard"])
     assert len(report["sent"]) == 2
     assert report["rtp"]["lost"] == 0
+    brief = ivrea("dial", house.uri("2012"), "--script", "hangup", "--json")
+    assert brief.returncode == 0, brief.stdout + brief.stderr
+    assert json.loads(brief.stdout)["end"] == {"by": "caller", "reason": "the script hung up"}
     refused = ivrea("dial", house.uri("7777"), "--script", "press 1", "--json")
     assert refused.returncode == 1
     assert json.loads(refused.stdout)["status"] == 404
