@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
@@ -18,8 +19,7 @@ class Address(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.transport}:{host}:{self.port}"
+        return f"{self.transport}:{bracketed(self.host)}:{self.port}"
 
 
 def split_host(text: str, default_port: int | None) -> tuple[str, int]:
@@ -60,8 +60,16 @@ def plain_number(text: str) -> str:
     return _SEPARATORS.sub("", text)
 
 
+def bracketed(host: str) -> str:
+    """``host`` as it stands before a port: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
+@lru_cache(maxsize=1024)
 def is_wildcard(host: str) -> bool:
-    """Whether ``host`` stands for all local addresses (0.0.0.0 or ::)."""
+    """Whether ``host`` stands for all local addresses (0.0.0.0, :: or nothing at all)."""
+    if not host:
+        return True
     try:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from engine.addresses import bracketed
 from engine.callreport import CallReport
 from engine.calls.media import MediaError, MediaPool, Stream, StreamReport
 from engine.log import get_logger
@@ -151,7 +152,7 @@ class TestCaller:
             lambda contact: Endpoint(random=random.SystemRandom(), user_agent="Ivrea-dial", contact_host=contact),
             on_event=self._on_event,
         )
-        host = f"[{local}]" if ":" in local else local
+        host = bracketed(local)
         await transport.listen([f"udp:{host}:0"] if kind == "udp" else [f"udp:{host}:0", f"tcp:{host}:0"])
         self._transport = transport
         return transport
@@ -165,7 +166,7 @@ class TestCaller:
             event_type=101 if self._dtmf == "rfc4733" else -1,
         )
         self._offer = offer_answer.make_offer(media)
-        us = Address.parse(f"<sip:{self._caller}@{f'[{local}]' if ':' in local else local}>")
+        us = Address.parse(f"<sip:{self._caller}@{bracketed(local)}>")
         self._session = transport.endpoint.invite(
             str(self._uri),
             from_=us,

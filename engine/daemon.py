@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from engine.addresses import bracketed, is_wildcard
 from engine.api.ops import make_app
 from engine.api.server import WebServer, WebServerError
 from engine.callbacks.fetch import Fetcher
@@ -29,7 +30,6 @@ from engine.calls.supervisor import Limits
 from engine.calls.switch import Switch
 from engine.config import Config, ConfigError
 from engine.log import get_logger
-from engine.net import is_wildcard
 from engine.sip import events
 from engine.sip.endpoint import Endpoint
 from engine.sip.session import Session
@@ -286,7 +286,7 @@ class Daemon:
         number = next((each.number for each in self.config.numbers if not each.number.endswith("*")), None)
         if number is not None:
             host, port = self.transport.addresses[0].host, self.sip_port
-            host = "127.0.0.1" if is_wildcard(host) else f"[{host}]" if ":" in host else host
+            host = "127.0.0.1" if is_wildcard(host) else bracketed(host)
             where = f"sip:{number}@{host}" + (f":{port}" if port != 5060 else "")
             lines += [
                 f"Call  {where} with any softphone, or from another shell:",

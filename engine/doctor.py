@@ -22,11 +22,12 @@ from typing import Literal
 import numpy as np
 from aiohttp import web
 
+from engine.addresses import is_wildcard
 from engine.caller import CallerError, KeyMethod, TestCaller
 from engine.config import Address, Config
 from engine.daemon import Daemon, StartError
 from engine.flowcheck import knowledge
-from engine.net import address_towards, is_wildcard
+from engine.net import address_towards
 from flows.check import check_document
 from flows.findings import has_errors
 from flows.script import Press, Say, Statement

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-WILDCARDS = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, never bound
-
 
 def address_towards(host: str, port: int = 5060) -> str:
     """The local address that packets to ``host`` (an IP literal) leave from. Nothing is sent.
@@ -21,8 +19,3 @@ def address_towards(host: str, port: int = 5060) -> str:
         except OSError:
             return "::1" if address.version == 6 else "127.0.0.1"
         return str(probe.getsockname()[0])
-
-
-def is_wildcard(host: str) -> bool:
-    """Whether ``host`` stands for all addresses of the machine."""
-    return host in WILDCARDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from engine.addresses import bracketed
 from engine.config import TrunkConfig
 from engine.log import get_logger
 from engine.sip.digest import Credentials
@@ -69,7 +70,7 @@ class Registrations:
 
 def _configuration(trunk: TrunkConfig) -> RegistrationConfig:
     address = trunk.address
-    host = f"[{address.host}]" if ":" in address.host else address.host
+    host = bracketed(address.host)
     port = f":{address.port}" if address.port != 5060 else ""
     transport = ";transport=tcp" if address.transport == "tcp" else ""
     return RegistrationConfig(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import uvicorn
 from fastapi import FastAPI
 
+from engine.addresses import bracketed
 from engine.config import HttpConfig
 
 
@@ -63,9 +64,8 @@ class WebServer:
             raise WebServerError(f"http.tls_cert {self._config.tls_cert}: {error}") from error
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
         bound = listener.getsockname()
-        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         scheme = "https" if self._config.tls_cert else "http"
-        self.url = self._config.public_url or f"{scheme}://{shown}:{bound[1]}"
+        self.url = self._config.public_url or f"{scheme}://{bracketed(bound[0])}:{bound[1]}"
 
     async def close(self) -> None:
         if self._task is not None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.addresses import plain_number
+from engine.addresses import bracketed, plain_number
 from engine.log import get_logger
 
 log = get_logger(__name__)
@@ -52,7 +52,7 @@ class TrunkAddress:
 
     def source(self) -> Source:
         """The trunk as the source of calls."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = bracketed(self.host)
         numbers = frozenset(plain_number(number) for number in self.numbers)
         where = host if self.port == 5060 else f"{host}:{self.port}"
         return Source(self.name, "trunk", self.number_from, where, numbers)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from engine.config import Address, parse_address
-from engine.net import address_towards, is_wildcard
+from engine.addresses import Address, is_wildcard, parse_address
+from engine.net import address_towards
 from engine.sip.dialog import SavedDialog
 from engine.sip.flow import Flow
 from engine.sip.guard import subscriber

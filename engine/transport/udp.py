@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from engine.net import is_wildcard
+from engine.addresses import is_wildcard
 from engine.sip.parser import is_keep_alive
 
 log = structlog.get_logger(__name__)
