@@ -114,6 +114,35 @@ class StopRecord(Message, frozen=True):
     stream: int
 
 
+class Join(Message, frozen=True):
+    """Into the room ``room`` (again: with other rights): the stream sends the sum of the other members' sound, and what
+    it plays over that. ``muted``: nobody hears it; ``deaf``: it hears nobody. In a room that is ``gated``, only members
+    who talk are in the sum, and :class:`Talking` reports them.
+    """
+
+    stream: int
+    room: int
+    muted: bool = False
+    deaf: bool = False
+    gated: bool = True
+
+
+class Leave(Message, frozen=True):
+    """Out of the room that the stream is in, if it is in one."""
+
+    stream: int
+
+
+class Relay(Message, frozen=True):
+    """Bridge: packets that ``stream`` receives go out of ``to`` (both of this worker) as they are, under the numbering
+    of ``to``; in another codec they are transcoded. ``to`` 0: no longer. One direction; the other one is a command of
+    its own. While it is relayed to, ``to`` sends nothing else but what it is told to play.
+    """
+
+    stream: int
+    to: int
+
+
 class RtpTimeout(Message, frozen=True):
     """Report silence of the network: :class:`RtpLost` after ``seconds`` without a packet (0 = off)."""
 
@@ -199,6 +228,14 @@ class HeardWord(msgspec.Struct, array_like=True, frozen=True):
     end: float
 
 
+class Talking(Message, frozen=True):
+    """A member of a gated room began to talk, or ended."""
+
+    stream: int
+    on: bool
+    at: float
+
+
 class WordSpotted(Message, frozen=True):
     """A vocabulary word is in the running utterance with enough confidence to stop a prompt."""
 
@@ -259,6 +296,13 @@ class StreamStats(msgspec.Struct, array_like=True, frozen=True):
     remote_lost: int = 0
     remote_jitter_ms: float = -1.0
     round_trip_ms: float = -1.0
+    early: int = 0
+    concealed: int = 0
+    skew_ppm: float = 0.0
+    delay_ms: float = 0.0
+    """Mean time that sound waited in the jitter buffer."""
+    burst_ratio: float = 1.0
+    """Mean length of a run of lost packets over that of as many independent losses (ITU-T G.107)."""
 
 
 class Closed(Message, frozen=True):
@@ -267,7 +311,9 @@ class Closed(Message, frozen=True):
 
 
 class WorkerLoad(Message, frozen=True):
-    """Sent every second: streams open, lateness of the tick in ms (median, p99, worst), drops, words not heard."""
+    """Sent every second: streams open, lateness of the tick in ms (median, p99, worst), drops, words not heard, and
+    ``busy``, the share of the second in which the process computed (1.0 = all of one core).
+    """
 
     streams: int
     late_ms_p50: float
@@ -276,6 +322,7 @@ class WorkerLoad(Message, frozen=True):
     kernel_drops: int
     ring_drops: int
     not_listening: int
+    busy: float = 0.0
 
 
 class RecogniserLoad(Message, frozen=True):
@@ -292,7 +339,21 @@ class RecogniserLoad(Message, frozen=True):
 
 
 Command = (
-    Open | Direct | Play | Stop | Hear | Activity | SendDigits | Record | StopRecord | RtpTimeout | Drop | UseRecogniser
+    Open
+    | Direct
+    | Play
+    | Stop
+    | Hear
+    | Activity
+    | SendDigits
+    | Record
+    | StopRecord
+    | Join
+    | Leave
+    | Relay
+    | RtpTimeout
+    | Drop
+    | UseRecogniser
 )
 Report = (
     Ready
@@ -303,6 +364,7 @@ Report = (
     | DigitHeard
     | SpeechStarted
     | SpeechEnded
+    | Talking
     | WordSpotted
     | UtteranceStarted
     | UtteranceEnded

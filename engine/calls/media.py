@@ -28,6 +28,7 @@ StreamReport = (
     | protocol.DigitHeard
     | protocol.SpeechStarted
     | protocol.SpeechEnded
+    | protocol.Talking
     | protocol.WordSpotted
     | protocol.UtteranceStarted
     | protocol.UtteranceEnded
