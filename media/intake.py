@@ -20,6 +20,7 @@ from media.jitter import JitterBuffers
 from media.latch import Address, Verdict
 from media.protocol import DigitHeard, Report
 from media.reception import Reception
+from media.relay import Relays
 from media.sockets import OUT_ROW, ROW, Sockets
 from media.stream import Stream
 
@@ -44,6 +45,7 @@ class Intake:
         self,
         sockets: Sockets,
         jitter: JitterBuffers,
+        relays: Relays,
         by_slot: Sequence[Stream | None],
         latched: Callable[[Stream], None],
         reports: list[Report],
@@ -58,6 +60,7 @@ class Intake:
         self._kinds: NDArray[np.uint16] = sockets.rows[:, 0:2].view(np.uint16)[:, 0]
         self._sources: NDArray[np.uint32] = sockets.rows[:, 8:12].view(np.uint32)[:, 0]
         self._jitter = jitter
+        self._relays = relays
         self._by_slot = by_slot
         self._latched = latched
         self._payload_type: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
@@ -105,28 +108,31 @@ class Intake:
 
     def _take(self, now: float) -> None:
         """The packets of a round; the usual ones are told by their length and the first words of their headers."""
-        slots, places = self._sockets.slots, self._sockets.places
+        slots, places, arrivals = self._sockets.slots, self._sockets.places, self._sockets.arrivals
         usual = (
             (self._kinds[places] & _NO_MARKER == self._kind[slots])
             & (self._sources[places] == self._source[slots])
             & (self._sockets.lengths == OUT_ROW)
         )
         if usual.all():
-            self._take_usual(slots, places, now)
+            self._take_usual(slots, places, now if arrivals is None else arrivals, now)
             return
         if usual.any():
-            self._take_usual(slots[usual], places[usual], now)
-        for place in np.flatnonzero(~usual).tolist():
-            self._take_odd(int(slots[place]), int(places[place]), int(self._sockets.lengths[place]), now)
+            self._take_usual(slots[usual], places[usual], now if arrivals is None else arrivals[usual], now)
+        for index in np.flatnonzero(~usual).tolist():
+            arrived = now if arrivals is None else arrivals[index : index + 1]
+            self._take_odd(int(slots[index]), int(places[index]), int(self._sockets.lengths[index]), arrived, now)
 
-    def _take_usual(self, slots: Slots, rows: Slots, now: float) -> None:
+    def _take_usual(self, slots: Slots, rows: Slots, arrived: float | Floats, now: float) -> None:
         columns = self._columns
         timestamps = columns.timestamp[rows].astype(np.uint32)
-        fresh = self.reception.note(slots, columns.sequence[rows].astype(np.uint16), timestamps, now)
+        fresh = self.reception.note(slots, columns.sequence[rows].astype(np.uint16), timestamps, arrived)
         self.last_packet[slots] = now
         if not fresh.all():
             slots, rows, timestamps = slots[fresh], rows[fresh], timestamps[fresh]
         codes = self._sockets.rows[rows, rtp.HEADER_SIZE : OUT_ROW]
+        if self._relays.count:
+            self._relays.pass_on(slots, columns, rows, codes)
         types = self._payload_type[slots]
         for law in Law:
             chosen = types == law
@@ -140,7 +146,7 @@ class Intake:
         if slots.size:
             self._jitter.insert(slots, timestamps, sounds)
 
-    def _take_odd(self, slot: int, row: int, length: int, now: float) -> None:
+    def _take_odd(self, slot: int, row: int, length: int, arrived: float | Floats, now: float) -> None:
         sockets = self._sockets
         stream = self._by_slot[slot]
         if stream is None or not stream.live:
@@ -164,7 +170,7 @@ class Intake:
             stream.foreign += 1
             return
         self.last_packet[slot] = now
-        self._take_packet(stream, packet, now)
+        self._take_packet(stream, packet, arrived, now)
 
     def _is_from_peer(self, stream: Stream, source: Address | None, packet: rtp.Packet, now: float) -> bool:
         """Latch on the source of ``packet`` if it convinces. Latched sockets are filtered by the kernel."""
@@ -189,7 +195,7 @@ class Intake:
         self._make_ready(stream)
         return True
 
-    def _take_packet(self, stream: Stream, packet: rtp.Packet, now: float) -> None:
+    def _take_packet(self, stream: Stream, packet: rtp.Packet, arrived: float | Floats, now: float) -> None:
         is_event = packet.payload_type in stream.event_types
         if packet.ssrc != stream.ssrc:
             if is_event and stream.ssrc is not None:  # some gateways press keys from a source of their own
@@ -199,7 +205,10 @@ class Intake:
                 return
         slots = np.array([stream.slot])
         timestamps = np.array([packet.timestamp], np.uint32)
-        fresh = self.reception.note(slots, np.array([packet.sequence], np.uint16), timestamps, now, timed=not is_event)
+        sequences = np.array([packet.sequence], np.uint16)
+        fresh = self.reception.note(slots, sequences, timestamps, arrived, timed=not is_event)
+        if fresh[0] and stream.may_receive:
+            self._relays.pass_packet(stream.slot, packet, is_event=is_event)
         if is_event:
             self._take_event(stream, packet, now)
         elif packet.payload_type in stream.sound_types and fresh[0] and stream.may_receive and packet.payload:
@@ -225,6 +234,7 @@ class Intake:
         stream.ssrc, stream.candidate = packet.ssrc, None
         self._make_ready(stream)
         self.reception.begin(slot, packet.sequence)
+        self._relays.renumber(slot)
         self._jitter.reset(slot)
         return True
 
@@ -236,6 +246,7 @@ class Intake:
             return
         if digit is not None and stream.may_receive:
             self.reports.append(DigitHeard(stream.number, digit, "rfc4733", now))
+            self._relays.press(stream.slot, digit, apart=packet.ssrc != stream.ssrc)
 
     def _take_control(self, slot: int, data: bytes, source: Address | None, now: float) -> None:
         stream = self._by_slot[slot]

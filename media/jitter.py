@@ -114,6 +114,10 @@ class JitterBuffers:
         self._least[slots], self._arrived[slots] = AHEAD, 0
         self._late_lately[slots] = np.minimum(self._late_lately[slots], 0) - frames
 
+    def last(self, slots: Slots) -> Samples:
+        """The frame of each of ``slots`` that was played last."""
+        return self._ring.take(slots * DEPTH + (self.clock[slots] - 1) % DEPTH, axis=0)
+
     def history(self, slot: int, frames: int) -> Samples:
         """The last ``frames`` (at most DEPTH - AHEAD) that were played, as one array of samples."""
         last = int(self.clock[slot])

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from media import dtmf, protocol, rtcp
 from media.arena import Arena
+from media.bridging import Bridging
 from media.dtmf import ToneReceiver
-from media.frames import NO_SLOTS, Floats, Samples, Slots, powers
+from media.frames import NO_SLOTS, Floats, Powers, Samples, Slots, powers
 from media.g711 import Law
 from media.intake import Intake
 from media.jitter import JitterBuffers
@@ -61,7 +62,10 @@ class Plane:
         self._player = Player(capacity, arena)
         self._sender = Sender(sockets, random)
         self._jitter = JitterBuffers(capacity)
-        self._intake = Intake(sockets, self._jitter, self._by_slot, self._has_latched, self.reports)
+        self._bridging = Bridging(capacity, self._sender, self._by_slot, self.reports)
+        self._intake = Intake(
+            sockets, self._jitter, self._bridging.relays, self._by_slot, self._has_latched, self.reports
+        )
         self._tones = ToneReceiver(capacity)
         self._listening = Listening(capacity, self._jitter, self.reports)
         self._free = list(range(capacity - 1, -1, -1))
@@ -81,6 +85,9 @@ class Plane:
             protocol.SendDigits: self._send_digits,
             protocol.Record: self._record,
             protocol.StopRecord: self._stop_record,
+            protocol.Join: self._join,
+            protocol.Leave: self._leave,
+            protocol.Relay: self._relay,
             protocol.RtpTimeout: self._rtp_timeout,
             protocol.Drop: self._drop,
             protocol.UseRecogniser: self._use_recogniser,
@@ -95,8 +102,10 @@ class Plane:
         """Do what the control process asks. Commands for streams that are gone are ignored."""
         self._handlers[type(message)](message, now)
 
-    def load(self, late_ms: Floats) -> protocol.WorkerLoad:
-        """How the plane is doing, given how late its ticks began lately. To be called about once a second."""
+    def load(self, late_ms: Floats, busy: float) -> protocol.WorkerLoad:
+        """How the plane is doing, given how late its ticks began lately, and how busy the process was. To be called
+        about once a second.
+        """
         self._arena.tidy()
         median, high = np.percentile(late_ms, [50, 99])
         return protocol.WorkerLoad(
@@ -107,6 +116,7 @@ class Plane:
             kernel_drops=self._drops_before + int(self._drops.sum()),
             ring_drops=self._recorder.dropped,
             not_listening=self._listening.unheard,
+            busy=busy,
         )
 
     # --- ticks --------------------------------------------------------------------------
@@ -117,11 +127,14 @@ class Plane:
             self._skip(skipped)
         phase = number % PHASES
         members = self._members[phase]
-        self._intake.drain(members, now)
+        self._intake.drain(self._bridging.due(members), now)
         self._sender.send_later(number)
         if members.size:
+            received = self._jitter.play(members)
+            levels = powers(received)
+            self._bridging.hear(members, received, levels, number, now)
             sounding, frames = self._send(members, self._sending[phase], now, number)
-            self._look_at_sound(members, sounding, frames, now)
+            self._look_at_sound(members, received, levels, sounding, frames, now)
             self._look_at_times(members, now)
             self._look_at_drops(members, number // PHASES)
         self._recorder.poll(now)
@@ -139,18 +152,18 @@ class Plane:
         """A frame for each stream of the phase; returns what of it is not silence."""
         sounding, frames = self._player.gather(members, now)
         self._take_ended()
-        if sending.size == members.size:
-            self._sender.send_frame(sending, sounding, frames, number)
-            return sounding, frames
-        self._sender.silence(np.setdiff1d(members, sending, assume_unique=True))
-        sent = np.isin(sounding, sending)
-        sounding, frames = sounding[sent], frames[sent]
+        sending = self._bridging.sending(sending, sounding)
+        sounding, frames = self._bridging.mix(members, sounding, frames)
+        if sending.size != members.size:
+            self._sender.silence(np.setdiff1d(members, sending, assume_unique=True))
+            sent = np.isin(sounding, sending)
+            sounding, frames = sounding[sent], frames[sent]
         self._sender.send_frame(sending, sounding, frames, number)
         return sounding, frames
 
-    def _look_at_sound(self, members: Slots, sounding: Slots, frames: Samples, now: float) -> None:
-        received = self._jitter.play(members)
-        levels = powers(received)
+    def _look_at_sound(
+        self, members: Slots, received: Samples, levels: Powers, sounding: Slots, frames: Samples, now: float
+    ) -> None:
         for slot, digit in self._tones.feed(members, received, levels):
             stream = self._by_slot[slot]
             if stream is not None:
@@ -162,6 +175,7 @@ class Plane:
         sent = np.zeros((members.size, FRAME), np.int16)
         if sounding.size:
             sent[np.searchsorted(members, sounding)] = frames
+        self._bridging.fill_in(members, sent, self._jitter)
         if active.any():
             self._recorder.feed(members[active], received[active], sent[active])
         if armed.any():
@@ -259,6 +273,7 @@ class Plane:
             self._point_control(stream)
         self._intake.direct(stream)
         self._sender.direct(slot, stream.law, message.ptime, message.event_type)
+        self._bridging.direct(stream)
         self._report_due[slot] = stream.reporter.due
         self._deal(stream)
 
@@ -320,6 +335,21 @@ class Plane:
         if stream is not None:
             self._recorder.stop(stream.slot)
 
+    def _join(self, message: protocol.Join, now: float) -> None:
+        stream = self._streams.get(message.stream)
+        if stream is not None:
+            self._bridging.join(stream, message.room, muted=message.muted, deaf=message.deaf, gated=message.gated)
+
+    def _leave(self, message: protocol.Leave, now: float) -> None:
+        stream = self._streams.get(message.stream)
+        if stream is not None:
+            self._bridging.leave(stream)
+
+    def _relay(self, message: protocol.Relay, now: float) -> None:
+        stream = self._streams.get(message.stream)
+        if stream is not None:
+            self._bridging.relay(stream, self._streams.get(message.to))
+
     def _rtp_timeout(self, message: protocol.RtpTimeout, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
@@ -333,6 +363,7 @@ class Plane:
         if stream is None:
             return
         slot = stream.slot
+        self._bridging.drop(stream)
         self._player.drop(slot, now)
         self._take_ended()
         self._recorder.stop(slot)

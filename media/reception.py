@@ -90,29 +90,31 @@ class Reception:
         slots: Slots,
         sequences: NDArray[np.uint16],
         timestamps: NDArray[np.uint32],
-        now: float,
+        arrived: float | Floats,
         *,
         timed: bool = True,
     ) -> Flags:
-        """One packet for each of ``slots`` arrived at ``now``. Returns which of them are to be heard: no repetition,
-        and no stray from far outside the numbering. ``timed``: their timestamps tell when they were sent, which
-        those of key events do not.
+        """One packet for each of ``slots`` arrived, all at one time or each at its own, in seconds; NaN: nobody knows
+        when. Returns which of them are to be heard: no repetition, and no stray from far outside the numbering.
+        ``timed``: their timestamps tell when they were sent, which those of key events do not.
         """
         highest = self._highest[slots]
         step = (sequences - highest.astype(np.uint16)).view(np.int16)
         if ((step - _STEP).view(np.uint16) < _HISTORY - 1).all():  # 1 to 63: nearly always
             self._go_forward(slots, highest, step)
-            self._note_times(slots, timestamps, now, timed=timed)
+            self._note_times(slots, timestamps, arrived, timed=timed)
             return np.ones(slots.size, np.bool_)
         wild = (step > MAX_DROPOUT) | (step <= -_HISTORY)
         if not wild.any():
-            return self._count(slots, step.astype(np.int64), timestamps, now, timed=timed)
+            return self._count(slots, step.astype(np.int64), timestamps, arrived, timed=timed)
         fresh = ~wild
         for index in np.flatnonzero(wild).tolist():
             fresh[index] = self._is_restart(int(slots[index]), int(sequences[index]))
         known = slots[fresh]
         step = (sequences[fresh] - self._highest[known].astype(np.uint16)).view(np.int16)
-        fresh[fresh] = self._count(known, step.astype(np.int64), timestamps[fresh], now, timed=timed)
+        if isinstance(arrived, np.ndarray):
+            arrived = arrived[fresh]
+        fresh[fresh] = self._count(known, step.astype(np.int64), timestamps[fresh], arrived, timed=timed)
         return fresh
 
     def _go_forward(self, slots: Slots, highest: NDArray[np.int64], step: NDArray[np.int16]) -> None:
@@ -137,7 +139,13 @@ class Reception:
         return True
 
     def _count(
-        self, slots: Slots, step: NDArray[np.int64], timestamps: NDArray[np.uint32], now: float, *, timed: bool
+        self,
+        slots: Slots,
+        step: NDArray[np.int64],
+        timestamps: NDArray[np.uint32],
+        arrived: float | Floats,
+        *,
+        timed: bool,
     ) -> Flags:
         """Packets that are ``step`` after the highest number so far. Returns which of them are not repetitions."""
         highest = self._highest[slots]
@@ -160,7 +168,9 @@ class Reception:
             self.reordered[slots[late]] += 1
             self._fill_in(slots[late], -step[late], highest[late], seen[late])
             slots, timestamps = slots[forward], timestamps[forward]
-        self._note_times(slots, timestamps, now, timed=timed)
+            if isinstance(arrived, np.ndarray):
+                arrived = arrived[forward]
+        self._note_times(slots, timestamps, arrived, timed=timed)
         return fresh
 
     def _fill_in(
@@ -177,12 +187,19 @@ class Reception:
         self._missed[slots] -= 1
         self._runs[slots] += newer.astype(np.int64) + older - 1
 
-    def _note_times(self, slots: Slots, timestamps: NDArray[np.uint32], now: float, *, timed: bool) -> None:
-        """The jitter of RFC 3550 A.8, in floating point."""
+    def _note_times(
+        self, slots: Slots, timestamps: NDArray[np.uint32], arrived: float | Floats, *, timed: bool
+    ) -> None:
+        """The jitter of RFC 3550 A.8, in floating point, over the packets whose arrival is known."""
         if not timed:
             self._transit[slots] = np.nan
             return
-        transit = now * RATE - timestamps
+        if isinstance(arrived, np.ndarray):
+            known = np.flatnonzero(~np.isnan(arrived))
+            if not known.size:
+                return
+            slots, timestamps, arrived = slots[known], timestamps[known], arrived[known]
+        transit = arrived * RATE - timestamps
         change = transit - self._transit[slots]
         self._transit[slots] = transit
         np.abs(change, out=change)

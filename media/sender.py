@@ -17,7 +17,7 @@ from media.frames import Flags, Octets, Samples, Slots
 from media.g711 import Law
 from media.rates import FRAME, PHASES
 from media.rfc4733 import EventPacket, EventSender
-from media.rtp import HEADER, HEADER_SIZE, MARKER, PLAIN, Columns
+from media.rtp import HEADER, HEADER_SIZE, MARKER, PLAIN, Columns, Packet, sequence_delta
 from media.sockets import Sockets
 
 _STEP = FRAME // PHASES
@@ -156,6 +156,49 @@ class Sender:
         self.timestamp[slots] = timestamp + np.uint32(FRAME)
         self._marker[slots] = False
         self._send_rows(slots)
+
+    def pressing(self, slots: Slots) -> Flags:
+        """Which of ``slots`` press keys."""
+        keys = self._keys
+        return np.fromiter((slot in keys for slot in slots.tolist()), np.bool_, slots.size)
+
+    def next_numbers(self, slot: int) -> tuple[int, int]:
+        """The sequence number and timestamp of what is sent next."""
+        return int(self._sequence[slot]), int(self.timestamp[slot])
+
+    def forward(
+        self,
+        slots: Slots,
+        sequences: NDArray[np.uint16],
+        timestamps: NDArray[np.uint32],
+        markers: Octets,
+        payloads: Octets,
+    ) -> None:
+        """Send ready packets, one for each of ``slots``, in the codec that they send anyway."""
+        columns = self._columns
+        columns.sequence[slots] = sequences
+        columns.timestamp[slots] = timestamps
+        columns.second[slots] = self._law[slots] | markers
+        self._rows[slots, HEADER_SIZE:] = payloads
+        self._dirty[slots] = True
+        following = sequences + np.uint16(1)
+        ahead = (following - self._sequence[slots]).view(np.int16) > 0
+        self._sequence[slots[ahead]] = following[ahead]
+        self._send_rows(slots)
+
+    def forward_packet(self, slot: int, sequence: int, timestamp: int, packet: Packet, *, is_event: bool) -> None:
+        """The same for one packet of any length, and for events where those were agreed on."""
+        payload_type = packet.payload_type
+        if is_event:
+            if slot not in self._event_type:
+                return
+            payload_type = self._event_type[slot]
+        following = (sequence + 1) & 0xFFFF
+        if sequence_delta(following, int(self._sequence[slot])) > 0:
+            self._sequence[slot] = following
+        second = payload_type | (MARKER if packet.marker else 0)
+        head = HEADER.pack(PLAIN, second, sequence, timestamp, self.ssrc[slot])
+        self._send_one(slot, head + packet.payload)
 
     def _send_rows(self, slots: Slots) -> None:
         self.sent[slots] += 1

@@ -48,6 +48,7 @@ class Worker:
         self._commands: deque[protocol.Command] = deque()
         self._late: list[float] = []
         self._load_due = now + LOAD_EVERY
+        self._loaded_at, self._spent = now, time.process_time()
         # select() waits with microseconds, epoll_wait() only with milliseconds; the epoll set keeps its own
         # descriptor low, whatever the numbers of those in it.
         self._wakers = select.epoll()
@@ -92,7 +93,10 @@ class Worker:
             self._load_due = now + LOAD_EVERY
             late = np.array(self._late or [0.0]) * 1000
             self._late.clear()
-            self._plane.reports.append(self._plane.load(late))
+            spent = time.process_time()
+            busy = (spent - self._spent) / (now - self._loaded_at)
+            self._spent, self._loaded_at = spent, now
+            self._plane.reports.append(self._plane.load(late, busy))
         self._flush()
 
     def _flush(self) -> None:

@@ -141,8 +141,9 @@ class Studio:
         self.now = 1000.0
         self.number = -1
         self.written = InlineWriter()
-        kind = RingSockets if io == "io_uring" else Sockets
-        self.sockets = kind(capacity, PortPool(low, low + 198, Random(1)))
+        pool = PortPool(low, low + 198, Random(1))
+        # The kernel's times of arrival are not those of a virtual clock.
+        self.sockets = RingSockets(capacity, pool, timed=False) if io == "io_uring" else Sockets(capacity, pool)
         self.recorder = Recorder(capacity, self.written.connect)
         self.plane = Plane(self.sockets, self.recorder, Arena(reader=Inline()), Random(2), 1.7e9)
         self.heard: list[protocol.Report] = []
