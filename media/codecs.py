@@ -21,10 +21,7 @@ from G722 import G722 as LibG722  # noqa: N811 (a class)
 from media import g711
 from media.frames import Samples
 from media.g711 import Law
-from media.rates import FRAME_SECONDS, RATE
-
-WIDE_RATE = 16000
-"""Samples per second of wideband sound."""
+from media.rates import FRAME_SECONDS, RATE, WIDE_RATE
 
 MAX_FRAMES = 10
 """Most that one payload may hold, in frames: 200 ms (RFC 3551 section 4.2). What is beyond is not decoded."""

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.codecs import CODECS, G722, L16, MAX_FRAMES, PCMU, WIDE_RATE, Codec, codec_of
+from media.codecs import CODECS, G722, L16, MAX_FRAMES, PCMU, Codec, codec_of
 from media.g711 import Law
-from media.rates import RATE
+from media.rates import RATE, WIDE_RATE
 
 SPEECH = sorted((Path(__file__).parents[1] / "data" / "speech" / "read").glob("austen_*.wav"))
 
