@@ -190,12 +190,8 @@ def answer(store: PromptStore, request: Decode) -> FromDecoder:
     return Decoded(samples.size / rate)
 
 
-def main() -> None:
-    """Serve requests until the link ends."""
-    parser = argparse.ArgumentParser(prog="media.decoder", description="Decodes media files into a store.")
-    parser.add_argument("--fd", type=int, required=True)
-    parser.add_argument("--store", type=Path, required=True)
-    arguments = parser.parse_args()
+def limit_process() -> None:
+    """Bound what a hostile file can cost: processor time, memory, size of files."""
     for limit, value in (
         (resource.RLIMIT_CPU, _CPU_SECONDS),
         (resource.RLIMIT_AS, _MEMORY),
@@ -205,6 +201,15 @@ def main() -> None:
         _, hard = resource.getrlimit(limit)
         ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (ceiling, hard))
+
+
+def main() -> None:
+    """Serve requests until the link ends."""
+    parser = argparse.ArgumentParser(prog="media.decoder", description="Decodes media files into a store.")
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--store", type=Path, required=True)
+    arguments = parser.parse_args()
+    limit_process()
     servant: Servant[Decode] = Servant(arguments.fd, Decode)
     store = PromptStore(arguments.store)
     for request in servant.requests():

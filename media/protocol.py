@@ -60,7 +60,7 @@ class Direct(Message, frozen=True):
 
 
 class Play(Message, frozen=True):
-    """Play ``files`` (16-bit 8 kHz mono WAV from the prompt store) one after another.
+    """Play ``files`` (16-bit mono WAV of 8 or 16 kHz, from the prompt store) one after another.
 
     Replaces what is playing. ``start_at``: not before this time (0 = now). :class:`PlayEnded`
     with the same ``play`` follows exactly once, also when stopped or replaced.
