@@ -43,7 +43,7 @@ class Encoder(Protocol):
 class Decoder(Protocol):
     """One direction of one stream."""
 
-    def decode(self, payload: bytes) -> Samples:
+    def decode(self, payload: bytes | memoryview) -> Samples:
         """The sound of ``payload``, whatever it holds: what is no whole sample, or too long, is left out."""
 
 
@@ -57,6 +57,11 @@ class Codec:
     octets: int
     _encoder: Callable[[int], Encoder]
     _decoder: Callable[[int], Decoder]
+
+    @property
+    def is_g711(self) -> bool:
+        """Whether it is one of the two laws, which go by table in batches."""
+        return self.payload_type in _LAWS
 
     @property
     def frame(self) -> int:
@@ -87,7 +92,7 @@ class _G711:
     def silence(self) -> bytes:
         return self._silence
 
-    def decode(self, payload: bytes) -> Samples:
+    def decode(self, payload: bytes | memoryview) -> Samples:
         return g711.decode(np.frombuffer(payload[: MAX_FRAMES * _OCTETS], np.uint8), self._law)
 
 
@@ -100,7 +105,7 @@ class _L16:
     def silence(self) -> bytes:
         return bytes(2 * _OCTETS)
 
-    def decode(self, payload: bytes) -> Samples:
+    def decode(self, payload: bytes | memoryview) -> Samples:
         size = min(len(payload), MAX_FRAMES * 2 * _OCTETS)
         return np.frombuffer(payload[: size - size % 2], ">i2").astype(np.int16)
 
@@ -119,10 +124,11 @@ class _G722:
     def silence(self) -> bytes:
         return self.encode(self._nothing)
 
-    def decode(self, payload: bytes) -> Samples:
-        return np.frombuffer(self._codec.decode(payload[: MAX_FRAMES * _OCTETS]), np.int16)
+    def decode(self, payload: bytes | memoryview) -> Samples:
+        return np.frombuffer(self._codec.decode(bytes(payload[: MAX_FRAMES * _OCTETS])), np.int16)
 
 
+_LAWS = frozenset(Law)
 _OCTETS = round(RATE * FRAME_SECONDS)
 
 PCMU = Codec("PCMU", Law.PCMU, RATE, _OCTETS, lambda _: _G711(Law.PCMU), lambda _: _G711(Law.PCMU))
