@@ -213,7 +213,7 @@ class RtpConfig(Section):
     """Media worker processes. 0: one for each core but one, at least one."""
     timeout: Seconds = 60.0
     """Seconds without a packet after which a call is ended (not while it is held). 0: never."""
-    codecs: Codecs = ["PCMU", "PCMA"]
+    codecs: Codecs = ["PCMU", "PCMA", "G722", "L16"]
     """Codecs that calls may use, of PCMU, PCMA, G722 and L16, in the order in which we offer them."""
 
     @property

@@ -84,7 +84,7 @@ def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     assert (config.sip.advertise, config.sip.open, config.sip.advertised) == ("", False, None)
     assert (config.rtp.port_range, config.rtp.workers, config.rtp.timeout) == ((16384, 32767), 0, 60.0)
     assert config.rtp.worker_count >= 1
-    assert config.rtp.codecs == ["PCMU", "PCMA"]
+    assert config.rtp.codecs == ["PCMU", "PCMA", "G722", "L16"]
     assert config.http.address == ("127.0.0.1", 8080)
     assert config.store.url == f"sqlite+aiosqlite:///{tmp_path}/ivrea.db"
     assert config.store.recordings == str(tmp_path / "recordings")
