@@ -35,6 +35,7 @@ from pydantic_settings import (
 )
 
 from engine.addresses import Address, is_wildcard, parse_address, parse_peer, plain_number, split_host
+from engine.sip.offer_answer import CODECS
 
 __all__ = [
     "Address",
@@ -115,6 +116,12 @@ def _port_range(text: str) -> str:
     return f"{low}-{high}"
 
 
+def _codec(text: str) -> str:
+    if (name := text.upper()) not in CODECS:
+        raise ValueError(f"{text!r}: one of {', '.join(CODECS)}")
+    return name
+
+
 def _network(text: str) -> str:
     return str(ipaddress.ip_network(text, strict=False))
 
@@ -155,6 +162,9 @@ def _trunk_host(text: str) -> str:
 TextList = Annotated[list[str], NoDecode, BeforeValidator(_split_list)]
 ListenAddresses = Annotated[
     list[Annotated[str, AfterValidator(_listen_address)]], NoDecode, BeforeValidator(_split_list), Field(min_length=1)
+]
+Codecs = Annotated[
+    list[Annotated[str, AfterValidator(_codec)]], NoDecode, BeforeValidator(_split_list), Field(min_length=1)
 ]
 Networks = Annotated[list[Annotated[str, AfterValidator(_network)]], NoDecode, BeforeValidator(_split_list)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -203,6 +213,8 @@ class RtpConfig(Section):
     """Media worker processes. 0: one for each core but one, at least one."""
     timeout: Seconds = 60.0
     """Seconds without a packet after which a call is ended (not while it is held). 0: never."""
+    codecs: Codecs = ["PCMU", "PCMA", "G722", "L16"]
+    """Codecs that calls may use, of PCMU, PCMA, G722 and L16, in the order in which we offer them."""
 
     @property
     def port_range(self) -> tuple[int, int]:

@@ -257,7 +257,7 @@ class Daemon:
         return self.transport.resume_bye(history.dialog or {}, "the server was restarted")
 
     def _limits_for(self, session: Session) -> Limits:
-        """Limits of a call, and the addresses of its media: those that its signalling came over, or as configured."""
+        """Limits of a call, and what its media has: the addresses that its signalling came over, or as configured."""
         local = self.transport.local_host(session.flow)
         bind = local
         if self.config.rtp.advertise:
@@ -268,6 +268,7 @@ class Daemon:
             settle=self.config.calls.settle_ms / 1000,
             bind_host=bind,
             media_host=self.config.rtp.advertise or local,
+            codecs=tuple(self.config.rtp.codecs),
         )
 
     # --- what people ask ----------------------------------------------------------------

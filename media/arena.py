@@ -16,15 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soxr
 
 from media.frames import Samples
-from media.rates import FRAME, RATE
+from media.rates import FRAME_SECONDS, RATE, WIDE_RATE
 
 MAX_SECONDS = 3600
 """Longest prompt that is loaded."""
 
 ARENA_BYTES = 512 * 1024 * 1024
-"""Address space for prompts: about nine hours of sound."""
+"""Address space for prompts: about nine hours of sound at 8 kHz."""
+
+RESAMPLED_AT_ONCE = 10
+"""Seconds of sound that are held as floating-point numbers while a clip is resampled."""
 
 
 AT_ONCE = 500
@@ -45,23 +49,42 @@ class Clip:
     users: int = 0
 
 
-def read_clip(path: str) -> Samples:
-    """The samples of a 16-bit 8 kHz mono WAV file, padded to whole frames. Raises :class:`BadClip`."""
+def read_clip(path: str, rate: int = RATE) -> Samples:
+    """The samples of a 16-bit mono WAV file of 8 or 16 kHz at ``rate`` Hz (either of these), padded to whole frames.
+
+    Raises :class:`BadClip`.
+    """
     try:
         if not Path(path).is_file():
             raise BadClip(f"{path}: not a file")
         with wave.open(path, "rb") as file:
             form = (file.getframerate(), file.getsampwidth(), file.getnchannels())
-            if form != (RATE, 2, 1):
-                raise BadClip(f"{path}: {form[0]} Hz, {8 * form[1]} bit, {form[2]} channels instead of 8000, 16, 1")
-            if file.getnframes() > MAX_SECONDS * RATE:
+            if form[0] not in (RATE, WIDE_RATE) or form[1:] != (2, 1):
+                found = f"{form[0]} Hz, {8 * form[1]} bit, {form[2]} channels"
+                raise BadClip(f"{path}: {found} instead of 8000 or 16000, 16, 1")
+            if file.getnframes() > MAX_SECONDS * form[0]:
                 raise BadClip(f"{path}: longer than {MAX_SECONDS} s")
             sound = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     except (OSError, EOFError, wave.Error, ValueError, RuntimeError) as error:
         raise BadClip(f"{path}: {error}") from error
-    padded = np.zeros(-(-len(sound) // FRAME) * FRAME, np.int16)
+    if form[0] != rate:
+        sound = _resample(sound, form[0], rate)
+    frame = round(rate * FRAME_SECONDS)
+    padded = np.zeros(-(-len(sound) // frame) * frame, np.int16)
     padded[: len(sound)] = sound
     return padded
+
+
+def _resample(sound: Samples, have: int, want: int) -> Samples:
+    """``sound`` at another rate. In floating point, for soxr dithers integers, and silence is to stay silent."""
+    stream = soxr.ResampleStream(have, want, 1, dtype="float32")
+    step = RESAMPLED_AT_ONCE * have
+    blocks = [np.zeros(0, np.int16)]
+    for start in range(0, len(sound), step):
+        chunk = sound[start : start + step].astype(np.float32)
+        block = stream.resample_chunk(chunk, last=start + step >= len(sound))
+        blocks.append(np.rint(block).clip(-32768, 32767).astype(np.int16))
+    return np.concatenate(blocks)
 
 
 @dataclass(slots=True, eq=False)
@@ -73,13 +96,16 @@ class _Loading:
 
 
 class Arena:
-    """Clips by path. ``frames`` has the shape (frames, FRAME); a clip is a range of its rows."""
+    """Clips by path, at one rate. ``frames`` has the shape (frames, ``frame``); a clip is a range of its rows."""
 
-    def __init__(self, octets: int = ARENA_BYTES, reader: Executor | None = None) -> None:
-        """``reader`` runs the reading of files, by default in a thread of its own."""
+    def __init__(self, octets: int = ARENA_BYTES, reader: Executor | None = None, *, rate: int = RATE) -> None:
+        """``rate``: 8 or 16 kHz. ``reader`` runs the reading of files, by default in a thread of its own."""
+        self.rate = rate
+        self.frame = round(rate * FRAME_SECONDS)
+        """Samples in a frame."""
         memory = mmap.mmap(-1, octets - octets % mmap.PAGESIZE)
-        size = len(memory) // (2 * FRAME)
-        self.frames: Samples = np.frombuffer(memory, np.int16, size * FRAME).reshape(size, FRAME)
+        size = len(memory) // (2 * self.frame)
+        self.frames: Samples = np.frombuffer(memory, np.int16, size * self.frame).reshape(size, self.frame)
         self._clips: OrderedDict[str, Clip] = OrderedDict()
         self._gaps: list[tuple[int, int]] = [(0, size)]  # (start, count), sorted, never adjacent
         self._loading: dict[str, _Loading] = {}
@@ -90,7 +116,7 @@ class Arena:
         clip = self._clips.get(path)
         if clip is None:
             if path not in self._loading:
-                self._loading[path] = _Loading(self._reader.submit(read_clip, path))
+                self._loading[path] = _Loading(self._reader.submit(read_clip, path, self.rate))
             clip = self._go_on(path)
             if clip is None:
                 return None
@@ -120,7 +146,7 @@ class Arena:
         del self._loading[path]
         result = loading.future.result()
         if result is not None:
-            count = len(result) // FRAME
+            count = len(result) // self.frame
             loading.clip = clip = Clip(path, self._place(count), count)
             if clip.count > AT_ONCE:
                 # From here on the thread alone holds the samples, and frees them.
@@ -133,7 +159,7 @@ class Arena:
         return loading.clip
 
     def _copy(self, clip: Clip, samples: Samples) -> None:
-        self.frames[clip.start : clip.start + clip.count] = samples.reshape(clip.count, FRAME)
+        self.frames[clip.start : clip.start + clip.count] = samples.reshape(clip.count, self.frame)
 
     def _place(self, count: int) -> int:
         """First fit, after dropping unused clips as needed. Raises :class:`BadClip` when all is in use."""

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from media.frames import Powers, Samples, Slots
+from media.frames import NO_SOUND, Powers, Samples, Slots
 from media.jitter import JitterBuffers
 from media.mixer import Mixer
 from media.protocol import Report, Talking
-from media.rates import FRAME
 from media.relay import NOBODY, Relays
 from media.sender import Sender
 from media.stream import Stream
@@ -90,7 +89,10 @@ class Bridging:
     def _alike(self, one: int, other: int) -> bool:
         """Whether what ``one`` receives can be sent by ``other`` as it is."""
         first, second = self._by_slot[one], self._by_slot[other]
-        return first is not None and second is not None and first.law == second.law
+        if first is None or second is None or first.codec is not second.codec:
+            return False
+        # Some send the other G.711 law than they were told.
+        return not first.codec.is_g711 or first.heard_type == second.codec.payload_type
 
     # --- sound --------------------------------------------------------------------------
 
@@ -105,19 +107,10 @@ class Bridging:
                     self.reports.append(Talking(stream.number, on, now))
             self._mixer.talking.clear()
 
-    def mix(self, members: Slots, sounding: Slots, frames: Samples) -> tuple[Slots, Samples]:
-        """What ``members`` send: ``frames``, which those in ``sounding`` play, over what they hear in their rooms."""
+    def mixed(self, members: Slots) -> tuple[Slots, Samples]:
+        """(those of ``members`` that are in rooms, what they hear there)."""
         inside = members[self._mixer.member[members]]
-        if not inside.size:
-            return sounding, frames
-        mixed = self._mixer.output(inside)
-        if not sounding.size:
-            return inside, mixed
-        slots = np.union1d(inside, sounding)
-        both = np.zeros((slots.size, FRAME), np.int32)
-        both[np.searchsorted(slots, inside)] = mixed
-        both[np.searchsorted(slots, sounding)] += frames
-        return slots, both.clip(-32768, 32767).astype(np.int16)
+        return inside, self._mixer.output(inside) if inside.size else NO_SOUND
 
     def sending(self, sending: Slots, sounding: Slots) -> Slots:
         """Those of ``sending`` that send a frame of their own: who is fed by a relay does only while it plays something

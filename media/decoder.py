@@ -2,7 +2,8 @@
 
 FFmpeg (through PyAV) is given the bytes of the file, never its name, and a demuxer that we chose by
 looking at them: formats that can refer to other files or to the network (playlists, concatenations)
-are thus out of reach. Processor time and memory are limited.
+are thus out of reach. Of its decoders it may use the few that sound files need. Processor time and memory
+are limited.
 """
 
 from __future__ import annotations
@@ -14,20 +15,31 @@ import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
 from media.files import MAX_SECONDS, Decode, Decoded, DecodeRefused, FromDecoder, MediaError, read_source
-from media.levels import Samples, normalise, to_int16
+from media.levels import Samples, fade, normalise, to_int16
+from media.rates import RATE, WIDE_RATE
 from media.servant import Servant
-from media.tts.store import RATE, PromptStore
+from media.tts.store import PromptStore
 
 if TYPE_CHECKING:
     import av
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
+
+_DECODERS = frozenset(
+    {
+        *("pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "pcm_alaw", "pcm_mulaw"),
+        *("pcm_s16be", "pcm_s24be", "pcm_s32be", "adpcm_ms", "adpcm_ima_wav", "gsm_ms"),
+        *("mp1float", "mp2float", "mp3float", "mp3", "vorbis", "opus", "libopus", "speex", "flac"),
+    }
+)
+"""FFmpeg's names of the decoders that are used."""
 
 _CPU_SECONDS = 50
 _MEMORY = 2 * 1024**3
@@ -58,26 +70,52 @@ def demuxer_for(content: bytes) -> str:
     raise MediaError("not a WAV, MP3, Ogg or FLAC file")
 
 
-def decode(content: bytes, *, max_seconds: float = MAX_SECONDS) -> NDArray[np.int16]:
-    """The sound in ``content``: 8 kHz mono, at its level. Raises :class:`MediaError`."""
+class Sound(NamedTuple):
+    """Mono sound, ``rate`` samples a second."""
+
+    samples: NDArray[np.int16]
+    rate: int
+
+
+def decode(content: bytes, *, max_seconds: float = MAX_SECONDS) -> Sound:
+    """The sound in ``content``, at its level, at 16 kHz if it has that rate or more, else at 8 kHz.
+
+    Raises :class:`MediaError`.
+    """
     import av
 
     try:
-        with av.open(io.BytesIO(content), "r", format=demuxer_for(content), metadata_errors="replace") as container:
-            sound = _collect(_resampled(_blocks(container)), int(max_seconds * RATE))
+        with av.open(
+            io.BytesIO(content),
+            "r",
+            format=demuxer_for(content),
+            metadata_errors="replace",
+            options={"codec_whitelist": ",".join(sorted(_DECODERS))},  # while it finds out what there is
+        ) as container:
+            stream = _sound_of(container)
+            rate = WIDE_RATE if stream.codec_context.sample_rate >= WIDE_RATE else RATE
+            sound = _collect(_resampled(_blocks(container, stream), rate), rate, max_seconds)
     except (av.FFmpegError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise MediaError(f"cannot be decoded: {reason}") from error
-    return to_int16(normalise(sound, RATE, tolerance=LEVEL_TOLERANCE, boost=MOST_BOOST))
+    return Sound(to_int16(fade(normalise(sound, rate, tolerance=LEVEL_TOLERANCE, boost=MOST_BOOST), rate)), rate)
 
 
-def _blocks(container: InputContainer) -> Iterator[tuple[int, Samples]]:
-    """Mono sound as it is decoded, with its sampling rate. Bad packets are skipped unless they prevail."""
-    import av
-
+def _sound_of(container: InputContainer) -> AudioStream:
+    """The first audio stream, if it is in a codec that we take."""
     if not container.streams.audio:
         raise MediaError("there is no sound in the file")
     stream = container.streams.audio[0]
+    context: av.AudioCodecContext | None = stream.codec_context  # none for a codec that FFmpeg does not know
+    if context is None or context.name not in _DECODERS:
+        raise MediaError(f"its codec is not taken: {context.name if context else 'unknown'}")
+    return stream
+
+
+def _blocks(container: InputContainer, stream: AudioStream) -> Iterator[tuple[int, Samples]]:
+    """Mono sound as it is decoded, with its sampling rate. Bad packets are skipped unless they prevail."""
+    import av
+
     good = bad = 0
     for packet in container.demux(stream):
         try:
@@ -106,8 +144,8 @@ def _mono(frame: av.AudioFrame) -> Samples:
     return np.nan_to_num(mixed).clip(-4.0, 4.0).astype(np.float32)
 
 
-def _resampled(blocks: Iterator[tuple[int, Samples]]) -> Iterator[Samples]:
-    """The same sound at 8 kHz. A chained file may change its rate on the way."""
+def _resampled(blocks: Iterator[tuple[int, Samples]], wanted: int) -> Iterator[Samples]:
+    """The same sound at ``wanted`` Hz. A chained file may change its rate on the way."""
     rate = 0
     stream: soxr.ResampleStream | None = None
     nothing = np.zeros(0, np.float32)
@@ -118,19 +156,19 @@ def _resampled(blocks: Iterator[tuple[int, Samples]]) -> Iterator[Samples]:
             if not 1000 <= block_rate <= 384_000:
                 raise MediaError(f"a sampling rate of {block_rate} Hz")
             rate = block_rate
-            stream = soxr.ResampleStream(rate, RATE, 1, dtype="float32") if rate != RATE else None
+            stream = soxr.ResampleStream(rate, wanted, 1, dtype="float32") if rate != wanted else None
         yield samples if stream is None else stream.resample_chunk(samples)
     if stream is not None:
         yield stream.resample_chunk(nothing, last=True)
 
 
-def _collect(blocks: Iterator[Samples], most: int) -> Samples:
+def _collect(blocks: Iterator[Samples], rate: int, max_seconds: float) -> Samples:
     kept: list[Samples] = []
     count = 0
     for block in blocks:
         count += block.size
-        if count > most:
-            raise MediaError(f"longer than {most / RATE:.0f} s")
+        if count > max_seconds * rate:
+            raise MediaError(f"longer than {max_seconds:.0f} s")
         kept.append(block)
     if not count:
         raise MediaError("there is no sound in the file")
@@ -143,21 +181,17 @@ def answer(store: PromptStore, request: Decode) -> FromDecoder:
         content = read_source(Path(os.fsdecode(request.source)))
         if hashlib.sha256(content).hexdigest() != request.digest:
             raise MediaError("the file changed while it was read")
-        samples = decode(content)
-        store.put(request.key, samples)
+        samples, rate = decode(content)
+        store.put(request.key, samples, rate)
     except MediaError as error:
         return DecodeRefused(str(error))
     except OSError as error:
         return DecodeRefused(f"cannot be stored: {error}")
-    return Decoded(samples.size / RATE)
+    return Decoded(samples.size / rate)
 
 
-def main() -> None:
-    """Serve requests until the link ends."""
-    parser = argparse.ArgumentParser(prog="media.decoder", description="Decodes media files into a store.")
-    parser.add_argument("--fd", type=int, required=True)
-    parser.add_argument("--store", type=Path, required=True)
-    arguments = parser.parse_args()
+def limit_process() -> None:
+    """Bound what a hostile file can cost: processor time, memory, size of files."""
     for limit, value in (
         (resource.RLIMIT_CPU, _CPU_SECONDS),
         (resource.RLIMIT_AS, _MEMORY),
@@ -167,6 +201,15 @@ def main() -> None:
         _, hard = resource.getrlimit(limit)
         ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (ceiling, hard))
+
+
+def main() -> None:
+    """Serve requests until the link ends."""
+    parser = argparse.ArgumentParser(prog="media.decoder", description="Decodes media files into a store.")
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--store", type=Path, required=True)
+    arguments = parser.parse_args()
+    limit_process()
     servant: Servant[Decode] = Servant(arguments.fd, Decode)
     store = PromptStore(arguments.store)
     for request in servant.requests():

@@ -1,4 +1,5 @@
-"""Media files from anywhere into the prompt store: any WAV, MP3, Ogg or FLAC becomes 8 kHz 16-bit mono.
+"""Media files from anywhere into the prompt store: any WAV, MP3, Ogg or FLAC becomes 16-bit mono, at 16 kHz
+if it has that much, else at 8 kHz.
 
 Decoding is done by :mod:`media.decoder`, one short-lived process for each file, so that a hostile file
 can at worst end that process. A file that is known already, by its content, is not decoded again.
@@ -23,7 +24,7 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_SECONDS = 1800
 """Longest sound that is taken: half an hour."""
 
-_TREATMENT = 1
+_TREATMENT = 2
 """Raised whenever decoded sound is treated differently: files are then taken in anew."""
 
 _MODULE = "media.decoder"

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media import g711, rtp
-from media.frames import Floats, Samples, Slots
+from media.bridging import Bridging
+from media.frames import Floats, Octets, Samples, Slots
 from media.g711 import Law
 from media.jitter import JitterBuffers
 from media.latch import Address, Verdict
 from media.protocol import DigitHeard, Report
 from media.reception import Reception
-from media.relay import Relays
 from media.sockets import OUT_ROW, ROW, Sockets
 from media.stream import Stream
 
@@ -28,6 +28,7 @@ ROUNDS = 8
 """Packets taken from one socket in a tick, at most: a flood on one port costs its own stream alone."""
 
 _NONE = np.uint16(0)
+_NO_LAW = np.uint8(255)
 
 
 def _raw(octets: bytes) -> int:
@@ -45,7 +46,7 @@ class Intake:
         self,
         sockets: Sockets,
         jitter: JitterBuffers,
-        relays: Relays,
+        bridging: Bridging,
         by_slot: Sequence[Stream | None],
         latched: Callable[[Stream], None],
         reports: list[Report],
@@ -60,10 +61,12 @@ class Intake:
         self._kinds: NDArray[np.uint16] = sockets.rows[:, 0:2].view(np.uint16)[:, 0]
         self._sources: NDArray[np.uint32] = sockets.rows[:, 8:12].view(np.uint32)[:, 0]
         self._jitter = jitter
-        self._relays = relays
+        self._bridging = bridging
+        self._relays = bridging.relays
         self._by_slot = by_slot
         self._latched = latched
         self._payload_type: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
+        self._law: NDArray[np.uint8] = np.full(capacity, _NO_LAW)
         # How a packet must begin to be taken with the others, by slot; no packet begins with _NONE.
         self._kind: NDArray[np.uint16] = np.full(capacity, _NONE)
         self._source: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
@@ -81,13 +84,20 @@ class Intake:
         """SDP changed: what the stream expects, and whether it has latched, may be new."""
         if stream.latch.source is None:
             stream.ssrc = stream.candidate = None
-        self._payload_type[stream.slot] = stream.law
+        self._expect(stream, stream.sound_type)
+
+    def _expect(self, stream: Stream, payload_type: int) -> None:
+        """Take packets of this type with the others from now on."""
+        stream.heard_type = payload_type
+        self._payload_type[stream.slot] = payload_type
+        self._law[stream.slot] = payload_type if stream.codec.is_g711 else _NO_LAW
         self._make_ready(stream)
 
     def _make_ready(self, stream: Stream) -> None:
         """Batches do not look at where packets come from: they are for sockets that the kernel filters."""
         slot = stream.slot
-        if stream.may_receive and stream.ssrc is not None and stream.latch.certain:
+        usual = stream.codec.octets == OUT_ROW - rtp.HEADER_SIZE
+        if usual and stream.may_receive and stream.ssrc is not None and stream.latch.certain:
             self._kind[slot] = _raw(bytes([rtp.PLAIN, self._payload_type[slot]]))
             self._source[slot] = _raw(stream.ssrc.to_bytes(4, "big"))
         else:
@@ -133,14 +143,26 @@ class Intake:
         codes = self._sockets.rows[rows, rtp.HEADER_SIZE : OUT_ROW]
         if self._relays.count:
             self._relays.pass_on(slots, columns, rows, codes)
-        types = self._payload_type[slots]
+        laws = self._law[slots]
         for law in Law:
-            chosen = types == law
+            chosen = laws == law
             if chosen.all():
                 self._insert(slots, timestamps, g711.decode(codes, law))
                 return
             if chosen.any():
                 self._insert(slots[chosen], timestamps[chosen], g711.decode(codes[chosen], law))
+        coded = laws == _NO_LAW
+        if coded.any():
+            slots = slots[coded]
+            sounds = map(self._decode, slots.tolist(), codes[coded])
+            self._insert(slots, timestamps[coded], np.stack([*sounds]))
+
+    def _decode(self, slot: int, payload: Octets) -> Samples:
+        """A usual payload in a codec with a memory."""
+        stream = self._by_slot[slot]
+        assert stream is not None
+        assert stream.decoder is not None
+        return stream.decoder.decode(payload.data)
 
     def _insert(self, slots: Slots, timestamps: NDArray[np.uint32], sounds: Samples) -> None:
         if slots.size:
@@ -212,12 +234,15 @@ class Intake:
         if is_event:
             self._take_event(stream, packet, now)
         elif packet.payload_type in stream.sound_types and fresh[0] and stream.may_receive and packet.payload:
-            law = Law(packet.payload_type)
-            if law != self._payload_type[stream.slot]:  # the packets after it will mostly be in the same
-                self._payload_type[stream.slot] = law
-                self._make_ready(stream)
-            sound = g711.decode(np.frombuffer(packet.payload, np.uint8), law)
-            self._jitter.insert(slots, timestamps, sound[None, :])
+            if packet.payload_type != self._payload_type[stream.slot]:  # those after it will mostly be in the same
+                self._expect(stream, packet.payload_type)
+                self._bridging.direct(stream)
+            if stream.decoder is not None:
+                sound = stream.decoder.decode(packet.payload)
+            else:
+                sound = g711.decode(np.frombuffer(packet.payload, np.uint8), Law(packet.payload_type))
+            if sound.size:
+                self._jitter.insert(slots, timestamps, sound[None, :])
 
     def _is_new_source(self, stream: Stream, packet: rtp.Packet) -> bool:
         """Another SSRC than before: believed at once if it is the first, else with its second packet in sequence, with
@@ -232,6 +257,8 @@ class Intake:
             if rtp.sequence_delta(packet.sequence, candidate[1]) != 1:
                 return False
         stream.ssrc, stream.candidate = packet.ssrc, None
+        if stream.decoder is not None:
+            stream.decoder = stream.codec.decoder()
         self._make_ready(stream)
         self.reception.begin(slot, packet.sequence)
         self._relays.renumber(slot)

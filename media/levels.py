@@ -46,7 +46,8 @@ def active_level(samples: Samples, rate: int) -> float:
 def trim(samples: Samples, rate: int, *, lead: float = 0.010, tail: float = 0.100) -> Samples:
     """Cut silence at both ends, but for ``lead`` and ``tail`` seconds; empty if all is silence.
 
-    Silence is what stays 40 dB below the active level. The cut ends are faded over 5 ms.
+    Silence is what stays 40 dB below the active level. The ends are faded over 5 ms, within the lead, which
+    is made up of silence where the sound has none.
     """
     level = active_level(samples, rate)
     if level == -math.inf:
@@ -56,15 +57,21 @@ def trim(samples: Samples, rate: int, *, lead: float = 0.010, tail: float = 0.10
     loud = np.flatnonzero(peaks > 10 ** ((level - 40) / 10))
     if not loud.size:
         return np.zeros(0, np.float32)
-    start = max(0, int(loud[0]) * hop - int(lead * rate))
+    start = int(loud[0]) * hop - int(lead * rate)
     stop = min(samples.size, (int(loud[-1]) + 1) * hop + int(tail * rate))
-    cut = samples[start:stop].copy()
-    ramp = np.linspace(0.0, 1.0, min(hop, cut.size // 2), dtype=np.float32)
-    if start > 0:
-        cut[: ramp.size] *= ramp
-    if stop < samples.size and ramp.size:
-        cut[-ramp.size :] *= ramp[::-1]
-    return cut
+    return fade(np.concatenate([np.zeros(max(0, -start), np.float32), samples[max(0, start) : stop]]), rate)
+
+
+def fade(samples: Samples, rate: int, *, seconds: float = 0.005) -> Samples:
+    """A copy that rises from silence in its first ``seconds`` and sinks into it in its last: it begins and ends
+    without a click.
+    """
+    faded = samples.copy()
+    ramp = np.linspace(0.0, 1.0, min(int(seconds * rate), samples.size // 2), endpoint=False, dtype=np.float32)
+    if ramp.size:
+        faded[: ramp.size] *= ramp
+        faded[-ramp.size :] *= ramp[::-1]
+    return faded
 
 
 def limit(samples: Samples, rate: int, *, ceiling: float = CEILING_DBFS) -> Samples:

@@ -17,19 +17,21 @@ from numpy.typing import NDArray
 from media import dtmf, protocol, rtcp
 from media.arena import Arena
 from media.bridging import Bridging
+from media.codecs import PCMU, codec_of
 from media.dtmf import ToneReceiver
-from media.frames import NO_SLOTS, Floats, Powers, Samples, Slots, powers
+from media.frames import NO_SLOTS, Floats, Powers, Samples, Slots, added, powers
 from media.g711 import Law
 from media.intake import Intake
 from media.jitter import JitterBuffers
 from media.listening import Listening
 from media.player import Player
-from media.rates import FRAME, PHASES, RATE
+from media.rates import FRAME, PHASES, RATE, WIDE_RATE
 from media.recorder import Recorder
 from media.reporting import Reporter
 from media.sender import Sender
 from media.sockets import NoPort, Sockets, literal
 from media.stream import Stream
+from media.wideband import Sounds, Wideband
 
 FRAMES_PER_LOOK = 50
 """Frames of a stream from one look at what the kernel dropped to the next."""
@@ -49,23 +51,32 @@ def _listed(slots: Slots, slot: int, *, present: bool) -> Slots:
 class Plane:
     """All streams of a worker. Times are monotonic seconds, passed in; ``wall`` is the wall clock minus those."""
 
-    def __init__(self, sockets: Sockets, recorder: Recorder, arena: Arena, random: Random, wall: float) -> None:
+    def __init__(
+        self,
+        sockets: Sockets,
+        recorder: Recorder,
+        arena: Arena,
+        random: Random,
+        wall: float,
+        wide_arena: Arena | None = None,
+    ) -> None:
+        """``arena`` and ``wide_arena`` keep prompts of 8 and 16 kHz."""
         capacity = sockets.capacity
         self.reports: list[protocol.Report] = []
         self._sockets = sockets
         self._recorder = recorder
         self._arena = arena
+        self._wide_arena = wide_arena or Arena(rate=WIDE_RATE)
         self._random = random
         self._wall = wall
         self._streams: dict[int, Stream] = {}
         self._by_slot: list[Stream | None] = [None] * capacity
         self._player = Player(capacity, arena)
+        self._wideband = Wideband(capacity, self._wide_arena)
         self._sender = Sender(sockets, random)
         self._jitter = JitterBuffers(capacity)
         self._bridging = Bridging(capacity, self._sender, self._by_slot, self.reports)
-        self._intake = Intake(
-            sockets, self._jitter, self._bridging.relays, self._by_slot, self._has_latched, self.reports
-        )
+        self._intake = Intake(sockets, self._jitter, self._bridging, self._by_slot, self._has_latched, self.reports)
         self._tones = ToneReceiver(capacity)
         self._listening = Listening(capacity, self._jitter, self.reports)
         self._free = list(range(capacity - 1, -1, -1))
@@ -107,6 +118,7 @@ class Plane:
         about once a second.
         """
         self._arena.tidy()
+        self._wide_arena.tidy()
         median, high = np.percentile(late_ms, [50, 99])
         return protocol.WorkerLoad(
             streams=len(self._streams),
@@ -151,14 +163,20 @@ class Plane:
     def _send(self, members: Slots, sending: Slots, now: float, number: int) -> tuple[Slots, Samples]:
         """A frame for each stream of the phase; returns what of it is not silence."""
         sounding, frames = self._player.gather(members, now)
+        wide: Sounds = {}
+        if not self._wideband.idle:
+            sounding, frames, wide = self._wideband.gather(members, sounding, frames, now)
         self._take_ended()
         sending = self._bridging.sending(sending, sounding)
-        sounding, frames = self._bridging.mix(members, sounding, frames)
+        inside, mixed = self._bridging.mixed(members)
+        if inside.size:
+            self._wideband.add(inside, mixed, wide)
+            sounding, frames = added(sounding, frames, inside, mixed)
         if sending.size != members.size:
             self._sender.silence(np.setdiff1d(members, sending, assume_unique=True))
             sent = np.isin(sounding, sending)
             sounding, frames = sounding[sent], frames[sent]
-        self._sender.send_frame(sending, sounding, frames, number)
+        self._sender.send_frame(sending, sounding, frames, number, wide)
         return sounding, frames
 
     def _look_at_sound(
@@ -215,9 +233,10 @@ class Plane:
             self._sockets.send_control(slot, packet + (rtcp.bye(sender.ssrc[slot]) if leaving else b""), stream.control)
 
     def _take_ended(self) -> None:
-        if self._player.ended:
-            self.reports += self._player.ended
-            self._player.ended.clear()
+        for player in (self._player, self._wideband.player):
+            if player.ended:
+                self.reports += player.ended
+                player.ended.clear()
 
     def _has_latched(self, stream: Stream) -> None:
         """The peer is not where SDP said, or SDP said nothing of use: RTCP and packets go there from now on."""
@@ -263,8 +282,7 @@ class Plane:
         if moved:
             self._sockets.direct(slot, remote)
         stream.live = True
-        stream.law = Law.PCMA if message.payload_type == Law.PCMA else Law.PCMU
-        stream.sound_types = frozenset({int(stream.law), message.other_payload_type} & set(Law))
+        self._agree_on_sound(stream, message)
         stream.event_types = frozenset({message.event_type, message.receive_event_type} - {-1})
         stream.may_send, stream.may_receive = message.send, message.receive
         stream.timeout_since, stream.lost_reported = now, False
@@ -272,10 +290,30 @@ class Plane:
             stream.control_port = message.rtcp_port
             self._point_control(stream)
         self._intake.direct(stream)
-        self._sender.direct(slot, stream.law, message.ptime, message.event_type)
+        self._sender.direct(slot, stream.codec, message.payload_type, message.ptime, message.event_type)
+        self._wideband.direct(slot, wide=stream.codec.rate == WIDE_RATE)
         self._bridging.direct(stream)
         self._report_due[slot] = stream.reporter.due
         self._deal(stream)
+
+    @staticmethod
+    def _agree_on_sound(stream: Stream, message: protocol.Direct) -> None:
+        """The codec, and the payload types that it may come in; a codec that is not known counts as PCMU."""
+        try:
+            codec = codec_of(message.codec, message.payload_type)
+        except ValueError:
+            codec = PCMU
+        if codec.is_g711:
+            stream.decoder = None
+            stream.sound_type = codec.payload_type
+            stream.sound_types = frozenset({codec.payload_type, message.other_payload_type} & set(Law))
+        else:
+            if stream.decoder is None or codec is not stream.codec:
+                stream.decoder = codec.decoder()
+            other = message.receive_payload_type
+            stream.sound_type = message.payload_type if other < 0 else other
+            stream.sound_types = frozenset({stream.sound_type})
+        stream.codec = codec
 
     @staticmethod
     def _point_control(stream: Stream) -> None:
@@ -293,15 +331,17 @@ class Plane:
         if stream is None:
             self.reports.append(protocol.PlayEnded(message.stream, message.play, now, False, "no such stream"))
             return
-        self._player.play(
-            stream.slot, message.stream, message.play, message.files, message.start_at, now, loop=message.loop
-        )
+        wide = self._wideband.is_wide[stream.slot]
+        player, other = (self._wideband.player, self._player) if wide else (self._player, self._wideband.player)
+        other.stop(stream.slot, now, "replaced")
+        player.play(stream.slot, message.stream, message.play, message.files, message.start_at, now, loop=message.loop)
         self._take_ended()
 
     def _stop(self, message: protocol.Stop, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
             self._player.stop(stream.slot, now)
+            self._wideband.player.stop(stream.slot, now)
             self._take_ended()
 
     def _hear(self, message: protocol.Hear, now: float) -> None:
@@ -365,6 +405,8 @@ class Plane:
         slot = stream.slot
         self._bridging.drop(stream)
         self._player.drop(slot, now)
+        self._wideband.player.drop(slot, now)
+        self._wideband.direct(slot, wide=False)
         self._take_ended()
         self._recorder.stop(slot)
         self._listening.close(slot, stream.number)

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from media.arena import Arena, BadClip, Clip
 from media.frames import NO_SLOTS, Floats, Samples, Slots
 from media.protocol import PlayEnded
-from media.rates import FRAME, FRAME_SECONDS, RATE
+from media.rates import FRAME_SECONDS
 
-FADE = 5 * RATE // 1000
-"""Samples in which a stopped prompt dies away."""
+FADE_SECONDS = 0.005
+"""In which a stopped prompt dies away."""
 
-_FADE_OUT = np.concatenate([np.cos(np.linspace(0, np.pi / 2, FADE)), np.zeros(FRAME - FADE)]).astype(np.float32)
 _NEVER = np.inf
 _NOW = -np.inf
-_EMPTY: Samples = np.zeros((0, FRAME), np.int16)
 
 
 @dataclass(slots=True)
@@ -36,7 +34,8 @@ class _Playback:
 
 
 class Player:
-    """The source of what is sent. ``ended`` collects a :class:`PlayEnded` for each play, exactly one.
+    """The source of what is sent, at the rate of its arena. ``ended`` collects a :class:`PlayEnded` for each play,
+    exactly one.
 
     Playing stream ``slot`` has ``left[slot]`` frames to go from row ``cursor[slot]`` of the arena;
     ``wake[slot]`` is when its list needs attention: its start, the end of a clip, or never.
@@ -45,6 +44,9 @@ class Player:
     def __init__(self, capacity: int, arena: Arena) -> None:
         self.ended: list[PlayEnded] = []
         self._arena = arena
+        self._silent: Samples = np.zeros((0, arena.frame), np.int16)
+        fade = np.cos(np.linspace(0, np.pi / 2, round(FADE_SECONDS * arena.rate)))
+        self._fade_out = np.concatenate([fade, np.zeros(arena.frame - fade.size)]).astype(np.float32)
         self._cursor: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self._left: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self._wake: Floats = np.full(capacity, _NEVER)
@@ -81,7 +83,7 @@ class Player:
 
     def tone(self, slot: int, samples: Samples) -> None:
         """Play ``samples`` (whole frames) over everything else, after the tones that wait already."""
-        self._tones.setdefault(slot, deque()).extend(samples.reshape(-1, FRAME))
+        self._tones.setdefault(slot, deque()).extend(samples.reshape(-1, self._arena.frame))
 
     def drop(self, slot: int, now: float, reason: str = "closed") -> None:
         """The stream is going: end all at once."""
@@ -89,6 +91,11 @@ class Player:
         self._faded(slot, now)
         if slot in self._playing:
             self._finish(slot, now, reason)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing plays, dies away or waits for its time."""
+        return not (self._playing or self._fading or self._tones)
 
     def gather(self, slots: Slots, now: float) -> tuple[Slots, Samples]:
         """The next frame of those of ``slots`` that are not silent: (their slots, frames)."""
@@ -106,7 +113,7 @@ class Player:
             if ran_out.size:
                 self._wake[ran_out] = _NOW
         else:
-            playing, frames = NO_SLOTS, _EMPTY
+            playing, frames = NO_SLOTS, self._silent
         if self._fading:
             self._fade(playing, frames, now)
         if self._tones:
@@ -144,7 +151,7 @@ class Player:
     def _fade(self, playing: Slots, frames: Samples, now: float) -> None:
         for index, slot in enumerate(playing.tolist()):
             if slot in self._fading:
-                frames[index] = frames[index] * _FADE_OUT
+                frames[index] = frames[index] * self._fade_out
                 self._faded(slot, now)
 
     def _faded(self, slot: int, now: float) -> None:
@@ -162,7 +169,7 @@ class Player:
         toned = [slot for slot in slots.tolist() if slot in self._tones]
         if not toned:
             return playing, frames
-        tones = np.empty((len(toned), FRAME), np.int16)
+        tones = np.empty((len(toned), self._arena.frame), np.int16)
         for index, slot in enumerate(toned):
             waiting = self._tones[slot]
             tones[index] = waiting.popleft()

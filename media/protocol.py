@@ -34,10 +34,12 @@ class Open(Message, frozen=True):
 class Direct(Message, frozen=True):
     """What SDP agreed on: where to send, in which codec. Sent again after each offer/answer.
 
-    ``payload_type`` 0 = PCMU, 8 = PCMA; ``event_type`` is the telephone-event payload type to
-    send and expect, -1 when there is none; ``relatch`` lets symmetric RTP latch anew.
-    Also expected, when not -1: ``receive_event_type`` for telephone-events, and
-    ``other_payload_type`` for sound (0 or 8), between which the peer may change at will.
+    ``codec`` is "PCMU", "PCMA", "G722" or "L16", empty: what ``payload_type`` stands for statically
+    (RFC 3551 section 6); ``payload_type`` is the number to send; ``event_type`` is the telephone-event
+    payload type to send, -1 when there is none; ``relatch`` lets symmetric RTP latch anew.
+    The same numbers are expected, but when not -1 ``receive_payload_type`` in place of ``payload_type``,
+    and beside them ``receive_event_type``, and for the G.711 laws ``other_payload_type`` (0 or 8), between
+    which the peer may change at will.
     The stream sends (silence when nothing plays) from this message on while ``send`` is true.
     """
 
@@ -53,10 +55,12 @@ class Direct(Message, frozen=True):
     relatch: bool = False
     receive_event_type: int = -1
     other_payload_type: int = -1
+    codec: str = ""
+    receive_payload_type: int = -1
 
 
 class Play(Message, frozen=True):
-    """Play ``files`` (16-bit 8 kHz mono WAV from the prompt store) one after another.
+    """Play ``files`` (16-bit mono WAV of 8 or 16 kHz, from the prompt store) one after another.
 
     Replaces what is playing. ``start_at``: not before this time (0 = now). :class:`PlayEnded`
     with the same ``play`` follows exactly once, also when stopped or replaced.

@@ -1,35 +1,44 @@
 """RTP out: headers and G.711 payloads of all streams built in one matrix, then sent row by row.
 
-A stream's timestamp runs on with its frames, sent or not; its sequence number counts packets. Streams with
-another packet time than 20 ms and streams that press keys leave the matrix and are built one at a time.
+A stream's timestamp runs on with its frames, sent or not; its sequence number counts packets. Streams with another
+codec or another packet time than 20 ms, and streams that press keys, leave the matrix and are built one at a time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from media import g711
+from media.codecs import Codec, Encoder
 from media.frames import Flags, Octets, Samples, Slots
 from media.g711 import Law
-from media.rates import FRAME, PHASES
+from media.rates import FRAME, PHASES, RATE
 from media.rfc4733 import EventPacket, EventSender
-from media.rtp import HEADER, HEADER_SIZE, MARKER, PLAIN, Columns, Packet, sequence_delta
+from media.rtp import COMFORT_NOISE, HEADER, HEADER_SIZE, MARKER, PLAIN, Columns, Packet, sequence_delta
 from media.sockets import Sockets
 
 _STEP = FRAME // PHASES
 """Samples per phase: the granularity at which packets between two frames leave."""
 
+_NOTHING: Mapping[int, Samples] = MappingProxyType({})
+
 
 @dataclass(slots=True)
 class _Packing:
-    """A packet time other than 20 ms: frames of 160 samples in, packets of ``samples`` out."""
+    """A packet time other than 20 ms: frames of FRAME timestamp units in, packets of ``samples`` of these units out.
+
+    ``width`` is how many octets a unit takes.
+    """
 
     samples: int
     timestamp: int
+    width: int = 1
     waiting: bytearray = field(default_factory=bytearray)
     frames: int = 0
     packets: int = 0
@@ -40,14 +49,24 @@ class _Packing:
         # The first packet leaves as soon as it is complete, and sets the pace for those after it.
         first = -(-self.samples // FRAME) - 1
         complete: list[tuple[int, int, bytes]] = []
-        while len(self.waiting) >= self.samples:
+        size = self.samples * self.width
+        while len(self.waiting) >= size:
             ahead = FRAME * (first - self.frames) + self.packets * self.samples
             timestamp = (self.timestamp + self.packets * self.samples) & 0xFFFFFFFF
-            complete.append((ahead // _STEP, timestamp, bytes(self.waiting[: self.samples])))
-            del self.waiting[: self.samples]
+            complete.append((ahead // _STEP, timestamp, bytes(self.waiting[:size])))
+            del self.waiting[:size]
             self.packets += 1
         self.frames += 1
         return complete
+
+
+@dataclass(slots=True)
+class _Coding:
+    """A codec other than G.711: its encoder, which lives as long as the stream uses it, and its payload type."""
+
+    codec: Codec
+    encoder: Encoder
+    payload_type: int
 
 
 class Sender:
@@ -65,9 +84,11 @@ class Sender:
         self._random = random
         self._sequence: NDArray[np.uint16] = np.zeros(capacity, np.uint16)
         self._law: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
+        self._type: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
         self._marker: Flags = np.zeros(capacity, np.bool_)
         self._dirty: Flags = np.zeros(capacity, np.bool_)
         self._special: Flags = np.zeros(capacity, np.bool_)
+        self._codings: dict[int, _Coding] = {}
         self._packing: dict[int, _Packing] = {}
         self._keys: dict[int, EventSender] = {}
         self._event_type: dict[int, int] = {}
@@ -86,34 +107,49 @@ class Sender:
         self._rows[slot, 0] = PLAIN
         self._columns.ssrc[slot] = self.ssrc[slot]
 
-    def direct(self, slot: int, law: Law, ptime: int, event_type: int) -> None:
-        """Send in ``law``, ``ptime`` ms per packet, keys as ``event_type`` (negative: not agreed on)."""
-        self._law[slot] = law
+    def direct(self, slot: int, codec: Codec, payload_type: int, ptime: int, event_type: int) -> None:
+        """Send in ``codec`` as ``payload_type``, ``ptime`` ms per packet, keys as ``event_type`` (negative: not agreed
+        on). G.711 goes by its static payload types.
+        """
+        coding = self._codings.get(slot)
+        if codec.is_g711:
+            self._codings.pop(slot, None)
+            self._law[slot] = codec.payload_type
+        elif coding is None or coding.codec is not codec:
+            self._codings[slot] = _Coding(codec, codec.encoder(), payload_type)
+        else:
+            coding.payload_type = payload_type
+        self._type[slot] = codec.payload_type if codec.is_g711 else payload_type
         self._dirty[slot] = True
+        width = codec.octets // FRAME
         samples = 8 * min(max(ptime, 10), 60)
         samples -= samples % _STEP
         packing = self._packing.get(slot)
         if samples == FRAME:
             self._packing.pop(slot, None)
-        elif packing is None or packing.samples != samples:
-            self._packing[slot] = _Packing(samples, int(self.timestamp[slot]))
+        elif packing is None or (packing.samples, packing.width) != (samples, width):
+            self._packing[slot] = _Packing(samples, int(self.timestamp[slot]), width)
         if event_type < 0:
             self._event_type.pop(slot, None)
             self._keys.pop(slot, None)
         else:
             self._event_type[slot] = event_type
-        self._special[slot] = slot in self._packing or slot in self._keys
+        self._settle(slot)
+
+    def _settle(self, slot: int) -> None:
+        """Whether ``slot`` is in the matrix or not."""
+        self._special[slot] = slot in self._codings or slot in self._packing or slot in self._keys
 
     def press(self, slot: int, digits: str, on_ms: int, off_ms: int) -> bool:
         """Press ``digits`` as events; false when telephone-event was not agreed on."""
         if slot not in self._event_type:
             return False
         self._keys.setdefault(slot, EventSender()).press(digits, on_ms, off_ms)
-        self._special[slot] = True
+        self._settle(slot)
         return True
 
     def close(self, slot: int) -> None:
-        for table in (self._packing, self._keys, self._event_type):
+        for table in (self._codings, self._packing, self._keys, self._event_type):
             table.pop(slot, None)
         self._special[slot] = False
         for packets in self._later.values():
@@ -132,15 +168,25 @@ class Sender:
         self._marker[slots] = True
         if self._packing:
             for slot in self._packing.keys() & slots.tolist():
-                self._packing[slot] = _Packing(self._packing[slot].samples, int(self.timestamp[slot]))
+                packing = self._packing[slot]
+                self._packing[slot] = _Packing(packing.samples, int(self.timestamp[slot]), packing.width)
 
-    def send_frame(self, slots: Slots, sounding: Slots, frames: Samples, tick: int) -> None:
-        """One frame for each of ``slots``: ``frames`` for those of them in ``sounding``, silence for the others."""
+    def send_frame(
+        self,
+        slots: Slots,
+        sounding: Slots,
+        frames: Samples,
+        tick: int,
+        wide: Mapping[int, Samples] = _NOTHING,
+    ) -> None:
+        """One frame for each of ``slots``: ``frames`` for those of them in ``sounding``, silence for the others. For
+        those whose codec is wideband the same sound is in ``wide``.
+        """
         self._write_payloads(slots, sounding, frames)
         special = self._special[slots]
         if special.any():
             for slot in slots[special].tolist():
-                self._send_special(slot, tick)
+                self._send_special(slot, sounding, frames, wide, tick)
             slots = slots[~special]
         columns = self._columns
         sequence, timestamp, law, marker = (
@@ -178,7 +224,7 @@ class Sender:
         columns = self._columns
         columns.sequence[slots] = sequences
         columns.timestamp[slots] = timestamps
-        columns.second[slots] = self._law[slots] | markers
+        columns.second[slots] = self._type[slots] | markers
         self._rows[slots, HEADER_SIZE:] = payloads
         self._dirty[slots] = True
         following = sequences + np.uint16(1)
@@ -188,11 +234,14 @@ class Sender:
 
     def forward_packet(self, slot: int, sequence: int, timestamp: int, packet: Packet, *, is_event: bool) -> None:
         """The same for one packet of any length, and for events where those were agreed on."""
-        payload_type = packet.payload_type
-        if is_event:
-            if slot not in self._event_type:
-                return
+        if packet.payload_type == COMFORT_NOISE:
+            payload_type = COMFORT_NOISE
+        elif not is_event:
+            payload_type = int(self._type[slot])
+        elif slot in self._event_type:
             payload_type = self._event_type[slot]
+        else:
+            return
         following = (sequence + 1) & 0xFFFF
         if sequence_delta(following, int(self._sequence[slot])) > 0:
             self._sequence[slot] = following
@@ -232,26 +281,35 @@ class Sender:
                 self._rows[silent[self._law[silent] == law], HEADER_SIZE:] = g711.SILENCE[law]
             self._dirty[silent] = False
 
-    def _send_special(self, slot: int, tick: int) -> None:
+    def _send_special(
+        self, slot: int, sounding: Slots, frames: Samples, wide: Mapping[int, Samples], tick: int
+    ) -> None:
         timestamp = int(self.timestamp[slot])
         self.timestamp[slot] = (timestamp + FRAME) & 0xFFFFFFFF
-        packing = self._packing.get(slot)
-        payload = self._rows[slot, HEADER_SIZE:].tobytes()
-        packets = [(0, timestamp, payload)] if packing is None else packing.push(payload)
         keys = self._keys.get(slot)
+        event = None
         if keys is not None:
             event = keys.next(timestamp)
-            if event is not None:
-                self._send_event(slot, event, tick)
-                return
-            if keys.idle:
+            if event is None and keys.idle:
                 del self._keys[slot]
-                self._special[slot] = packing is not None
+                self._settle(slot)
+        packing = self._packing.get(slot)
+        coding = self._codings.get(slot)
+        packets: list[tuple[int, int, bytes]] = []
+        if event is None or packing is not None:
+            if coding is None:
+                payload = self._rows[slot, HEADER_SIZE:].tobytes()
+            else:
+                payload = _encoded(coding, slot, sounding, frames, wide)
+            packets = [(0, timestamp, payload)] if packing is None else packing.push(payload)
+        if event is not None:
+            self._send_event(slot, event, tick)
+            return
+        payload_type = int(self._law[slot]) if coding is None else coding.payload_type
         for phases, begin, sound in packets:
             marker = bool(self._marker[slot])
             self._marker[slot] = False
-            packet = self._packet(slot, int(self._law[slot]), begin, sound, marker=marker)
-            self._send_at(slot, packet, tick, phases)
+            self._send_at(slot, self._packet(slot, payload_type, begin, sound, marker=marker), tick, phases)
 
     def _send_event(self, slot: int, event: EventPacket, tick: int) -> None:
         for repeat in range(1 + event.repeats):
@@ -280,3 +338,12 @@ class Sender:
         else:
             self.sent[slot] += 1
             self.octets[slot] += len(packet) - HEADER_SIZE
+
+
+def _encoded(coding: _Coding, slot: int, sounding: Slots, frames: Samples, wide: Mapping[int, Samples]) -> bytes:
+    """The next 20 ms of a stream that is not in the matrix."""
+    if coding.codec.rate == RATE:
+        place = np.flatnonzero(sounding == slot)
+        return coding.encoder.encode(frames[place[0]]) if place.size else coding.encoder.silence()
+    sound = wide.get(slot)
+    return coding.encoder.silence() if sound is None else coding.encoder.encode(sound)

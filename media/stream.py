@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from media.g711 import Law
+from media.codecs import PCMU, Codec, Decoder
 from media.latch import Address, Latch
 from media.reporting import Reporter
 from media.rfc4733 import EventReceiver
@@ -21,9 +21,15 @@ class Stream:
     cname: str
     latch: Latch = field(default_factory=Latch)
     events: EventReceiver = field(default_factory=EventReceiver)
-    law: Law = Law.PCMU
+    codec: Codec = PCMU
+    sound_type: int = PCMU.payload_type
+    """Payload type that sound is expected in."""
     sound_types: frozenset[int] = frozenset()
-    """Payload types that sound may come in: one G.711 law, or both."""
+    """Payload types that sound may come in: that one, or both G.711 laws."""
+    heard_type: int = PCMU.payload_type
+    """The one of them that packets usually have."""
+    decoder: Decoder | None = None
+    """For sound in a codec other than G.711, which is decoded by table."""
     event_types: frozenset[int] = frozenset()
     """Payload types that telephone-events may come in."""
     live: bool = False

@@ -24,6 +24,7 @@ from media.cadence import Cadence
 from media.plane import Plane
 from media.ports import PortPool, parse_range
 from media.process import raise_file_limit, raise_priority
+from media.rates import WIDE_RATE
 from media.recorder import Recorder
 from media.ringsockets import RingSockets
 from media.sockets import Sockets
@@ -145,7 +146,7 @@ def main() -> None:
         link.send(protocol.Failed(f"no io_uring: {error.strerror}"))
         link.flush()
         sys.exit(1)
-    plane = Plane(sockets, Recorder(capacity), Arena(), SystemRandom(), wall)
+    plane = Plane(sockets, Recorder(capacity), Arena(), SystemRandom(), wall, Arena(rate=WIDE_RATE))
     about = f"{sockets.about}, {capacity} streams at most, niceness {raise_priority()}"
     link.send(protocol.Ready(os.getpid(), about))
     # What was made until now lives as long as the process: the collector need not look at it again.

@@ -36,12 +36,14 @@ class Leg:
         session: IncomingSession,
         *,
         host: str,
+        codecs: tuple[str, ...],
         rtp_timeout: float,
         on_agreed: Callable[[Agreed, Agreed | None], None],
         on_changed: Callable[[], None],
         log: Logger,
     ) -> None:
-        """``host``: where we tell the peer to send. ``on_agreed`` gets what is agreed and what was before;
+        """``host``: where we tell the peer to send. ``codecs``: those that we take, in the order in which we offer
+        them. ``on_agreed`` gets what is agreed and what was before;
         ``on_changed`` is called before anything that depends on the changed dialog is sent.
         """
         self.agreed: Agreed | None = None
@@ -49,7 +51,7 @@ class Leg:
         """Done with the first agreement."""
         self._session = session
         self._stream: Stream | None = None
-        self._media = LocalMedia(host=host, port=0, session_id=time.time_ns() // 1000)
+        self._media = LocalMedia(host=host, port=0, session_id=time.time_ns() // 1000, codecs=codecs)
         self._offer: SessionDescription | None = None
         """Our offer that waits for its answer in an ACK."""
         self._described: SessionDescription | None = None

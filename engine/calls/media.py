@@ -83,6 +83,8 @@ class Stream:
                 relatch,
                 agreed.receive_event_type,
                 agreed.other_payload_type,
+                agreed.codec,
+                agreed.receive_payload_type,
             )
         )
 

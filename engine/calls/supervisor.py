@@ -53,13 +53,14 @@ class CallPlan:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Limits:
-    """Hard limits and addresses of a call; seconds."""
+    """Hard limits of a call, in seconds, and the addresses and codecs of its media."""
 
     max_duration: float
     rtp_timeout: float
     settle: float
     bind_host: str
     media_host: str
+    codecs: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ class CallSupervisor:
         self._leg = Leg(
             session,
             host=limits.media_host,
+            codecs=limits.codecs,
             rtp_timeout=limits.rtp_timeout,
             on_agreed=self._on_agreed,
             on_changed=self._dialog_changed,

@@ -1,16 +1,22 @@
-"""Offer and answer (RFC 3264) for one stream of G.711 audio with telephone-events (RFC 4733)."""
+"""Offer and answer (RFC 3264) for one stream of audio with telephone-events (RFC 4733)."""
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from engine.sip.sdp import Attributes, Connection, MediaDescription, RtpMap, SdpError, SessionDescription
 
-PCMU, PCMA = 0, 8
+CODECS = ("PCMU", "PCMA", "G722", "L16")
+"""All that we have, by their encoding names, mono; the RTP clock of each is 8 kHz, also that of G.722."""
 
-_ENCODINGS = {PCMU: RtpMap("pcmu", 8000), PCMA: RtpMap("pcma", 8000)}
-_NAMES = {PCMU: "PCMU/8000", PCMA: "PCMA/8000"}
+_G711 = {"PCMU": 0, "PCMA": 8}
+_STATIC = {**_G711, "G722": 9}
+"""Payload types that need no rtpmap (RFC 3551 section 6)."""
+
+_MEANINGS = {RtpMap(name.lower(), 8000): name for name in CODECS}
+_DYNAMIC = range(96, 128)
 _EVENTS = RtpMap("telephone-event", 8000)
 _PROTOCOLS = frozenset({"RTP/AVP", "RTP/AVPF"})  # early feedback (RFC 4585) may be sent; we have none to send
 _SENDS = frozenset({"sendrecv", "sendonly"})
@@ -27,14 +33,15 @@ class NotAcceptable(ValueError):
 @dataclass(frozen=True, slots=True)
 class LocalMedia:
     """What our end offers. ``host`` and ``port`` are where RTP shall be sent; ``version`` grows with every
-    description that differs from the one before (RFC 3264 section 8). ``event_type`` -1: no telephone-event.
+    description that differs from the one before (RFC 3264 section 8). ``codecs`` are names of :data:`CODECS`, the
+    one that we like best first. ``event_type`` -1: no telephone-event.
     """
 
     host: str
     port: int
     session_id: int
     version: int = 1
-    codecs: tuple[int, ...] = (PCMU, PCMA)
+    codecs: tuple[str, ...] = tuple(_G711)
     event_type: int = 101
     ptime: int = 20
     direction: str = "sendrecv"
@@ -45,12 +52,13 @@ class LocalMedia:
 class Agreed:
     """What both ends settled on. ``host``, ``port``, ``rtcp_port`` are the remote end's (``rtcp_port`` 0: none).
 
-    ``payload_type`` is 0 or 8; ``event_type`` -1 when there are no telephone-events; ``ptime`` is what to send,
-    in ms; ``send`` and ``receive`` are seen from here; ``held``: the remote end takes no media from us.
+    ``codec`` is one of :data:`CODECS`; ``event_type`` -1 when there are no telephone-events; ``ptime`` is what to
+    send, in ms; ``send`` and ``receive`` are seen from here; ``held``: the remote end takes no media from us.
 
     ``payload_type`` and ``event_type`` are what to send. What else comes (RFC 3264 sections 5.1, 6.1: each end
-    sends by the numbers in the other's description, in any format that both list): ``other_payload_type``
-    is the other G.711 law, -1 when there is none; ``receive_event_type`` is -1 when it is the same.
+    sends by the numbers in the other's description, in any format that both list): ``receive_payload_type`` and
+    ``receive_event_type`` in place of them, -1 when they are the same; ``other_payload_type`` is the other G.711
+    law beside the one in ``codec``, -1 when there is none.
     """
 
     payload_type: int
@@ -64,16 +72,21 @@ class Agreed:
     held: bool
     receive_event_type: int = -1
     other_payload_type: int = -1
+    codec: str = "PCMU"
+    receive_payload_type: int = -1
 
 
 def make_offer(local: LocalMedia, previous: SessionDescription | None = None) -> SessionDescription:
     """A full offer of ``local``. ``previous`` is our last description in this session, if there was one:
     its sections keep their places (RFC 3264 section 8), refused ones stay refused, and neither its profile
-    nor its payload type for telephone-events is changed (section 8.3.2).
+    nor the meaning of its payload types is changed (section 8.3.2).
     """
+    maps: dict[str, RtpMap] = {}
     if previous is not None:
-        local = replace(local, event_type=_event_type_of(previous, local.event_type), protocol=_protocol_of(previous))
-    ours = _audio(local, local.codecs, local.event_type, local.ptime, local.direction)
+        local = replace(local, protocol=_protocol_of(previous))
+        maps = _rtpmaps_of(previous)
+    numbers, event_type = _numbers(local, maps)
+    ours = _audio(local, numbers, event_type, local.ptime, local.direction)
     place = 0 if previous is None else _live_section(previous)
     media = [ours] if previous is None or place < 0 else [_refused(section) for section in previous.media]
     if previous is not None and place >= 0:
@@ -92,16 +105,17 @@ def make_answer(offer: SessionDescription, local: LocalMedia) -> tuple[SessionDe
         if section.kind != "audio" or section.port == 0:
             continue
         try:
-            agreed = _agree(offer, section, local)
+            agreed = _agree(offer, section, local, _STATIC)
         except NotAcceptable as error:
             reason = str(error)
             continue
         # One law is answered, so the other does not come either.
         agreed = replace(agreed, other_payload_type=-1)
+        numbers = {agreed.codec: agreed.payload_type}
         media = [_refused(other) for other in offer.media]
         direction = _direction(agreed.send, agreed.receive)
         ours = replace(local, protocol=section.protocol)
-        media[place] = _audio(ours, (agreed.payload_type,), agreed.event_type, agreed.ptime, direction)
+        media[place] = _audio(ours, numbers, agreed.event_type, agreed.ptime, direction)
         # Section 6: "the 't=' line in the answer MUST be exactly the same as the one in the offer".
         return _description(local, tuple(media), offer.time), agreed
     raise NotAcceptable(reason)
@@ -118,31 +132,40 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> Agreed
     if theirs.port == 0 or theirs.kind != "audio":
         raise NotAcceptable("audio was refused")
     connection = offer.connection_of(ours)
+    maps = ours.rtpmaps()
+    numbers = dict(_codecs(ours, maps, CODECS, _STATIC))
     local = LocalMedia(
         connection.address if connection else "",
         ours.port,
         0,
         0,
-        tuple([int(item) for item in ours.formats if item.isdigit() and int(item) in _ENCODINGS]),
-        _event_type_of(offer, -1),
+        tuple(numbers),
+        _events(ours, maps),
         direction=offer.direction_of(ours),
     )
-    agreed = _agree(answer, theirs, local)
+    # What they took in under our numbers, forgetting the rtpmap, means what it meant in the offer.
+    agreed = _agree(answer, theirs, local, numbers)
     if agreed.event_type < 0 <= local.event_type and str(local.event_type) in theirs.formats:
-        # Taken in under our number, its rtpmap forgotten.
-        return replace(agreed, event_type=local.event_type)
+        agreed = replace(agreed, event_type=local.event_type)
+    # Section 6.1: they send by the numbers of our offer, we by those of their answer.
     if agreed.event_type not in (-1, local.event_type):
-        # Section 6.1: they send by the number of our offer, we by that of their answer.
-        return replace(agreed, receive_event_type=local.event_type)
+        agreed = replace(agreed, receive_event_type=local.event_type)
+    if agreed.payload_type != numbers[agreed.codec]:
+        agreed = replace(agreed, receive_payload_type=numbers[agreed.codec])
     return agreed
 
 
-def _agree(description: SessionDescription, section: MediaDescription, local: LocalMedia) -> Agreed:
-    """What we can do of a remote section. Raises :class:`NotAcceptable`."""
+def _agree(
+    description: SessionDescription, section: MediaDescription, local: LocalMedia, known: Mapping[str, int]
+) -> Agreed:
+    """What we can do of a remote section; ``known`` are numbers that need no rtpmap. Raises :class:`NotAcceptable`."""
     if section.protocol.upper() not in _PROTOCOLS:
         raise NotAcceptable(f"media over {section.protocol}")
     maps = section.rtpmaps()
-    codecs = _codecs(section, maps, local.codecs)
+    codecs = _codecs(section, maps, local.codecs, known)
+    if not codecs:
+        raise NotAcceptable(f"no common codec (we have {', '.join(local.codecs)})")
+    (codec, payload_type), *others = codecs
     connection = description.connection_of(section)
     if connection is None:
         raise NotAcceptable("no c= line")
@@ -151,7 +174,7 @@ def _agree(description: SessionDescription, section: MediaDescription, local: Lo
     # c=0.0.0.0 is how RFC 2543 put on hold: no media to them (RFC 3264 section 8.4).
     they_receive = theirs in _RECEIVES and address_known
     return Agreed(
-        payload_type=codecs[0],
+        payload_type=payload_type,
         event_type=_events(section, maps) if local.event_type >= 0 else -1,
         ptime=_ptime(section, local.ptime),
         host=connection.address,
@@ -160,39 +183,64 @@ def _agree(description: SessionDescription, section: MediaDescription, local: Lo
         send=they_receive and local.direction in _SENDS,
         receive=theirs in _SENDS and local.direction in _RECEIVES,
         held=not they_receive,
-        other_payload_type=codecs[1] if len(codecs) > 1 else -1,
+        other_payload_type=next((number for name, number in others if {codec, name} == set(_G711)), -1),
+        codec=codec,
     )
 
 
-def _codecs(section: MediaDescription, maps: dict[str, RtpMap], ours: tuple[int, ...]) -> list[int]:
-    """Our codecs in the order of the section, one or two. Static payload types need no rtpmap (RFC 3551)."""
-    found: list[int] = []
+def _codecs(
+    section: MediaDescription, maps: Mapping[str, RtpMap], ours: Collection[str], known: Mapping[str, int]
+) -> list[tuple[str, int]]:
+    """Those of ``ours`` that are in the section, in its order, each with its first payload type.
+
+    An rtpmap says what a number means; without one, ``known`` does. G.711 goes by its static numbers alone.
+    """
+    unmapped = {str(number): name for name, number in known.items()}
+    found: dict[str, int] = {}
     for item in section.formats:
-        if not (item.isascii() and item.isdigit() and len(item) <= 3 and int(item) in ours):
-            continue
         meaning = maps.get(item)
-        if int(item) not in found and (meaning is None or meaning == _ENCODINGS[int(item)]):
-            found.append(int(item))
-    if not found:
-        raise NotAcceptable("no common codec (we have PCMU and PCMA)")
-    return found
+        name = unmapped.get(item) if meaning is None else _MEANINGS.get(meaning)
+        number = _payload_type(item)
+        if name is None or name in found or name not in ours:
+            continue
+        if number >= 0 and _G711.get(name, number) == number:
+            found[name] = number
+    return list(found.items())
+
+
+def _payload_type(item: str) -> int:
+    """The number of a format, -1 when it is none."""
+    number = int(item) if item.isascii() and item.isdigit() and len(item) <= 3 else -1
+    return number if number <= 127 else -1
+
+
+def _numbers(local: LocalMedia, maps: Mapping[str, RtpMap]) -> tuple[dict[str, int], int]:
+    """Payload types for our codecs and for telephone-events; those of ``maps`` keep their meaning."""
+    meant = {_MEANINGS[meaning]: int(item) for item, meaning in maps.items() if meaning in _MEANINGS}
+    taken = {int(item) for item in maps}
+    event_type = next((int(item) for item, meaning in maps.items() if meaning == _EVENTS), local.event_type)
+    if event_type >= 0 and maps.get(str(event_type), _EVENTS) != _EVENTS:
+        event_type = next(number for number in _DYNAMIC if number not in taken)
+    free = (number for number in _DYNAMIC if number not in {*taken, event_type})
+    numbers: dict[str, int] = {}
+    for name in local.codecs:
+        number = meant.get(name, _STATIC.get(name, -1))
+        numbers[name] = number if number >= 0 else next(free)
+    return numbers, event_type
 
 
 def _events(section: MediaDescription, maps: dict[str, RtpMap]) -> int:
     """The payload type of 8 kHz telephone-events, -1 when there is none (RFC 4733 section 2.4)."""
     for item in section.formats:
-        if item.isascii() and item.isdigit() and len(item) <= 3 and int(item) <= 127 and maps.get(item) == _EVENTS:
-            return int(item)
+        if maps.get(item) == _EVENTS and _payload_type(item) >= 0:
+            return _payload_type(item)
     return -1
 
 
-def _event_type_of(description: SessionDescription, default: int) -> int:
+def _rtpmaps_of(description: SessionDescription) -> dict[str, RtpMap]:
+    """What the payload types of the section in use mean."""
     place = _live_section(description)
-    if place < 0:
-        return default
-    section = description.media[place]
-    found = _events(section, section.rtpmaps())
-    return found if found >= 0 else default
+    return description.media[place].rtpmaps() if place >= 0 else {}
 
 
 def _protocol_of(description: SessionDescription) -> str:
@@ -254,9 +302,11 @@ def _refused(section: MediaDescription) -> MediaDescription:
     return MediaDescription(section.kind, 0, section.protocol, section.formats)
 
 
-def _audio(local: LocalMedia, codecs: tuple[int, ...], event_type: int, ptime: int, direction: str) -> MediaDescription:
-    formats = [str(codec) for codec in codecs]
-    attributes: list[tuple[str, str | None]] = [("rtpmap", f"{codec} {_NAMES[codec]}") for codec in codecs]
+def _audio(
+    local: LocalMedia, numbers: Mapping[str, int], event_type: int, ptime: int, direction: str
+) -> MediaDescription:
+    formats = [str(number) for number in numbers.values()]
+    attributes: list[tuple[str, str | None]] = [("rtpmap", f"{number} {name}/8000") for name, number in numbers.items()]
     if event_type >= 0:
         formats.append(str(event_type))
         # Events 0-15 are the sixteen keys (RFC 4733 section 3.2).
@@ -277,8 +327,7 @@ def _description(local: LocalMedia, media: tuple[MediaDescription, ...], time: t
 
 
 __all__ = [
-    "PCMA",
-    "PCMU",
+    "CODECS",
     "Agreed",
     "Attributes",
     "LocalMedia",

@@ -1,7 +1,7 @@
 """The process that speaks: ``python -m media.tts.espeak --fd N --store FOLDER``.
 
 pyttsx3 over the espeak-ng library of the ``espeakng-loader`` wheel, one prompt at a time. The
-finished prompt (8 kHz, trimmed, at its level) is put into the store by this process, so that no
+finished prompt (16 kHz, trimmed, at its level) is put into the store by this process, so that no
 sound passes through the control process. Both libraries are imported here and nowhere else.
 
 What pyttsx3 needs: the library loaded globally by its full path, with the data path set, *before*
@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 
 from media.levels import Samples, active_level, normalise, to_int16, trim
 from media.protocol import Failed, Ready
+from media.rates import WIDE_RATE
 from media.servant import Servant
 from media.tts import text as texts
 from media.tts.messages import Render, Rendered, RenderFailed, ToSpeaker
-from media.tts.store import RATE, PromptStore
+from media.tts.store import PromptStore
 
-_SILENCE = np.zeros(RATE // 5, np.int16)
+_SILENCE = np.zeros(WIDE_RATE // 5, np.int16)
 """What a text without anything to say lasts: 200 ms."""
 
 
@@ -101,31 +102,31 @@ class Speaker:
 
 
 def make_prompt(speaker: Speaker, request: Render) -> NDArray[np.int16]:
-    """One finished prompt, 8 kHz. Raises :class:`SpeakingFailed`."""
+    """One finished prompt, 16 kHz. Raises :class:`SpeakingFailed`."""
     if not request.text:
         return _SILENCE
     sound, rate = speaker.speak(request.text, request.voice, request.rate)
-    sound = trim(soxr.resample(sound, rate, RATE) if sound.size else sound, RATE)
-    if not sound.size or active_level(sound, RATE) < -60:
+    sound = trim(soxr.resample(sound, rate, WIDE_RATE) if sound.size else sound, WIDE_RATE)
+    if not sound.size or active_level(sound, WIDE_RATE) < -60:
         if texts.must_sound(request.text):
             raise SpeakingFailed(f"voice {request.voice!r} says nothing for this text", final=False)
         return _SILENCE
-    seconds = sound.size / RATE
+    seconds = sound.size / WIDE_RATE
     if not texts.plausible(request.text, request.rate, seconds):
         raise SpeakingFailed(f"{seconds:.1f} s is no plausible length for this text", final=False)
-    return to_int16(normalise(sound, RATE))
+    return to_int16(normalise(sound, WIDE_RATE))
 
 
 def answer(speaker: Speaker, store: PromptStore, request: Render) -> Rendered | RenderFailed:
     """Make and store one prompt."""
     try:
         samples = make_prompt(speaker, request)
-        store.put(request.key, samples)
+        store.put(request.key, samples, WIDE_RATE)
     except SpeakingFailed as error:
         return RenderFailed(request.job, str(error), error.final)
     except OSError as error:
         return RenderFailed(request.job, f"the prompt cannot be stored: {error}", final=True)
-    return Rendered(request.job, samples.size / RATE)
+    return Rendered(request.job, samples.size / WIDE_RATE)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The content-addressed store of prompts: 8 kHz 16-bit mono WAV files named by what they say.
+"""The content-addressed store of prompts: 16-bit mono WAV files of 8 or 16 kHz, named by what they say.
 
 A file is complete or absent: it is written beside its place and renamed. Any number of
 processes may read and write one store at a time; two that make the same prompt make the same file.
@@ -20,7 +20,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-RATE = 8000
+from media.rates import RATE, WIDE_RATE
+
 _KEY = re.compile(r"[0-9a-f]{64}\Z")
 _HEADER = 44
 _ABANDONED = 3600.0
@@ -58,10 +59,16 @@ class PromptStore:
 
     def seconds(self, key: str) -> float:
         """How long a prompt lasts. Raises :class:`OSError` when it is not there."""
-        return max(0, self.path(key).stat().st_size - _HEADER) / 2 / RATE
+        with self.path(key).open("rb") as opened, wave.open(opened, "rb") as file:
+            return file.getnframes() / file.getframerate()
 
-    def put(self, key: str, samples: NDArray[np.int16]) -> Path:
-        """Write a prompt, durably, at once or not at all. Raises :class:`OSError`, :class:`ValueError` if empty."""
+    def put(self, key: str, samples: NDArray[np.int16], rate: int = RATE) -> Path:
+        """Write a prompt of ``rate`` Hz (8000 or 16000), durably, at once or not at all.
+
+        Raises :class:`OSError`, :class:`ValueError` if empty.
+        """
+        if rate not in (RATE, WIDE_RATE):
+            raise ValueError(f"a prompt of {rate} Hz")
         if samples.dtype != np.int16 or samples.ndim != 1 or not samples.size:
             raise ValueError("a prompt is a non-empty row of 16-bit samples")
         target = self.path(key)
@@ -69,7 +76,7 @@ class PromptStore:
         handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=target.parent)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(wav(samples))
+                file.write(wav(samples, rate))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(name, target)  # noqa: PTH105 (a name from mkstemp)
@@ -90,12 +97,12 @@ class PromptStore:
         return removed
 
 
-def wav(samples: NDArray[np.int16]) -> bytes:
-    """A whole WAV file, 8 kHz 16-bit mono."""
+def wav(samples: NDArray[np.int16], rate: int) -> bytes:
+    """A whole WAV file, 16-bit mono."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(RATE)
+        file.setframerate(rate)
         file.writeframes(samples.astype("<i2", copy=False).tobytes())
     return buffer.getvalue()

@@ -33,8 +33,8 @@ DEFAULT_RATE = 160
 """Words a minute: a little slower than the engine's own 175, for narrow-band ears."""
 SLOWEST, FASTEST = 80, 450
 
-_TREATMENT = 1
-"""Raised whenever the sound of a prompt is treated differently (levels, trimming): old prompts are then made anew."""
+_TREATMENT = 2
+"""Raised whenever a prompt is treated differently (its rate, level, ends): old prompts are then made anew."""
 
 _MODULE = "media.tts.espeak"
 _ATTEMPTS = 2

@@ -12,13 +12,14 @@ from engine.sip import sdp
 from media import protocol
 
 
-async def test_both_numbers_of_an_answer_reach_the_stream() -> None:
-    """We offered 101 and both laws in the 200; the answer in the ACK has 96 and both laws."""
+def leg_and_stream(codecs: tuple[str, ...], offer: bytes | None = None) -> tuple[Leg, list[Any]]:
+    """A leg whose stream keeps what it is told."""
     sent: list[Any] = []
-    session = SimpleNamespace(offer=None, accept=lambda body, now: sdp.parse(body).media[0].port == 4000)
+    session = SimpleNamespace(offer=offer, accept=lambda body, now: sdp.parse(body).media[0].port == 4000)
     leg = Leg(
         cast("Any", session),
         host="192.0.2.254",
+        codecs=codecs,
         rtp_timeout=20.0,
         on_agreed=lambda agreed, before: None,
         on_changed=lambda: None,
@@ -27,10 +28,42 @@ async def test_both_numbers_of_an_answer_reach_the_stream() -> None:
     stream = Stream(cast("Any", SimpleNamespace(send=sent.append)), 1, lambda report: None, lambda reason: None)
     stream.port = 4000
     leg.attach(stream)
+    return leg, sent
+
+
+def direct_of(sent: list[Any]) -> protocol.Direct:
+    (direct,) = [message for message in sent if isinstance(message, protocol.Direct)]
+    return direct
+
+
+async def test_both_numbers_of_an_answer_reach_the_stream() -> None:
+    """We offered 101 and both laws in the 200; the answer in the ACK has 96 and both laws."""
+    leg, sent = leg_and_stream(("PCMU", "PCMA"))
     leg.answer(0.0)
     leg.acknowledged(
         b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 5004 RTP/AVP 8 0 96\r\na=rtpmap:96 telephone-event/8000\r\n"
     )
-    (direct,) = [message for message in sent if isinstance(message, protocol.Direct)]
-    assert (direct.payload_type, direct.other_payload_type) == (8, 0)
+    direct = direct_of(sent)
+    assert (direct.codec, direct.payload_type, direct.other_payload_type) == ("PCMA", 8, 0)
     assert (direct.event_type, direct.receive_event_type, direct.relatch) == (96, 101, False)
+
+
+async def test_the_codec_of_an_offer_reaches_the_stream() -> None:
+    offer = b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 5004 RTP/AVP 97 9 0\r\na=rtpmap:97 L16/8000\r\n"
+    for codecs, expected in (
+        (("PCMU", "PCMA", "G722", "L16"), ("L16", 97)),
+        (("PCMU", "G722"), ("G722", 9)),
+        (("PCMU", "PCMA"), ("PCMU", 0)),
+    ):
+        leg, sent = leg_and_stream(codecs, offer)
+        leg.answer(0.0)
+        direct = direct_of(sent)
+        assert (direct.codec, direct.payload_type, direct.receive_payload_type) == (*expected, -1)
+
+
+async def test_both_numbers_of_a_dynamic_codec_reach_the_stream() -> None:
+    leg, sent = leg_and_stream(("L16", "PCMU"))
+    leg.answer(0.0)
+    leg.acknowledged(b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 5004 RTP/AVP 100\r\na=rtpmap:100 L16/8000/1\r\n")
+    direct = direct_of(sent)
+    assert (direct.codec, direct.payload_type, direct.receive_payload_type) == ("L16", 100, 96)

@@ -19,6 +19,7 @@ ports = "20000-20999"
 advertise = "203.0.113.5"
 workers = 3
 timeout = 30
+codecs = ["g722", "PCMA"]
 [http]
 listen = "[::1]:8081"
 public_url = "https://ivr.example.net/"
@@ -83,6 +84,7 @@ def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     assert (config.sip.advertise, config.sip.open, config.sip.advertised) == ("", False, None)
     assert (config.rtp.port_range, config.rtp.workers, config.rtp.timeout) == ((16384, 32767), 0, 60.0)
     assert config.rtp.worker_count >= 1
+    assert config.rtp.codecs == ["PCMU", "PCMA", "G722", "L16"]
     assert config.http.address == ("127.0.0.1", 8080)
     assert config.store.url == f"sqlite+aiosqlite:///{tmp_path}/ivrea.db"
     assert config.store.recordings == str(tmp_path / "recordings")
@@ -100,6 +102,7 @@ def test_every_key_of_a_file(tmp_path: Path) -> None:
     assert [tuple(each) for each in config.sip.addresses] == [("udp", "0.0.0.0", 5060), ("tcp", "::1", 5061)]
     assert config.sip.advertised == ("sip.example.net", 5062)
     assert config.rtp.worker_count == 3
+    assert config.rtp.codecs == ["G722", "PCMA"]
     assert config.http.public_url == "https://ivr.example.net"
     assert config.http.trusted_proxies == ["10.0.0.0/8", "::1/128"]
     assert config.store.url == f"sqlite+aiosqlite:///{folder}/data/calls.db"
@@ -129,6 +132,7 @@ def test_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("IVREA_SIP__LISTEN", "udp:127.0.0.1:7000, tcp:[::1]:7000")
     monkeypatch.setenv("IVREA_CALLBACKS__ALLOW_PRIVATE", "false")
     monkeypatch.setenv("IVREA_CALLBACKS__TIMEOUT", "1.5")
+    monkeypatch.setenv("IVREA_RTP__CODECS", "L16,PCMU")
     monkeypatch.setenv("IVREA_HTTP__TRUSTED_PROXIES", '["192.0.2.1"]')
     monkeypatch.setenv("IVREA_REQUIRE_PEERS", "1")  # not a key: has no section
     config = load(write(tmp_path, FULL))
@@ -136,6 +140,7 @@ def test_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert config.sip.open, "other keys of the section stay as the file has them"
     assert (config.callbacks.allow_private, config.callbacks.timeout, config.callbacks.keep) == (False, 1.5, 60)
     assert config.http.trusted_proxies == ["192.0.2.1/32"]
+    assert config.rtp.codecs == ["L16", "PCMU"]
 
 
 @pytest.mark.parametrize(
@@ -155,6 +160,8 @@ def test_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         ('[rtp]\nports = "10001-10002"', "at least one even port"),
         ('[rtp]\nports = "60000-70000"', "rtp.ports"),
         ("[rtp]\nworkers = -1", "rtp.workers"),
+        ('[rtp]\ncodecs = ["PCMU", "opus"]', "rtp.codecs[1]: 'opus': one of PCMU, PCMA, G722, L16"),
+        ("[rtp]\ncodecs = []", "rtp.codecs"),
         ("[rtp]\ntimeout = nan", "rtp.timeout"),
         ('[http]\ntls_cert = "x.pem"', "http: tls_cert and tls_key belong together"),
         ('[http]\ntls_cert = "x.pem"\ntls_key = "x.key"', "http.tls_cert: there is no file"),

@@ -18,7 +18,7 @@ from media.arena import Arena, BadClip
 from media.g711 import Law
 from media.plane import Plane
 from media.ports import PortPool
-from media.rates import FRAME, PHASE_SECONDS, RATE
+from media.rates import FRAME, PHASE_SECONDS, RATE, WIDE_RATE
 from media.recorder import Recorder
 from media.ring import Ring
 from media.ringsockets import RingSockets
@@ -145,7 +145,8 @@ class Studio:
         # The kernel's times of arrival are not those of a virtual clock.
         self.sockets = RingSockets(capacity, pool, timed=False) if io == "io_uring" else Sockets(capacity, pool)
         self.recorder = Recorder(capacity, self.written.connect)
-        self.plane = Plane(self.sockets, self.recorder, Arena(reader=Inline()), Random(2), 1.7e9)
+        wide = Arena(reader=Inline(), rate=WIDE_RATE)
+        self.plane = Plane(self.sockets, self.recorder, Arena(reader=Inline()), Random(2), 1.7e9, wide)
         self.heard: list[protocol.Report] = []
         self.open: set[int] = set()
         self.each_tick: Callable[[], None] = lambda: None

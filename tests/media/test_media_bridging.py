@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from media_studio import Phone, Studio, Tone, read_wav, rms, samples_of, sine, tone_power
 
-from media import protocol, rtp
+from media import codecs, protocol, rtp
 from media.g711 import Law
 from media.rates import FRAME
 
@@ -299,3 +299,59 @@ def test_a_member_that_is_relayed_stays_in_its_room(studio: Studio, phones: list
     _, second, third = talk(studio, phones[:3], [sine(500, 0.6), sine(700, 0.6), sine(1100, 0.6)])
     assert tone_power(sound_of(second)[8 * FRAME :], 500) > 7000
     assert tone_power(sound_of(third)[5 * FRAME :], 500) > 7000
+
+
+# --- other codecs -----------------------------------------------------------------------
+
+
+def test_wideband_passes_a_bridge_untouched(studio: Studio, phones: list[Phone]) -> None:
+    for stream, each in zip(PAIR, phones, strict=False):
+        studio.connect(each, stream, payload_type=9, codec="G722")
+    encoders = [codecs.G722.encoder(), codecs.G722.encoder()]
+    time = np.arange(32000) / 16000
+    sounds = [8000 * np.sin(2 * np.pi * hertz * time) for hertz in (5000, 6000)]
+    studio.do(protocol.Relay(1, 2), protocol.Relay(2, 1))
+    sent: list[list[bytes]] = [[], []]
+    got: list[list[bytes]] = [[], []]
+    for start in range(0, 32000, 320):
+        for side, each in enumerate(phones[:2]):
+            payload = encoders[side].encode(sounds[side][start : start + 320].astype(np.int16))
+            each.raw(each.packet(payload, 9))
+            each.timestamp += FRAME
+            sent[side].append(payload)
+        studio.run(0.02)
+        for side, each in enumerate(phones[:2]):
+            got[side] += [packet[12:] for packet in each.take() if packet[1] & 0x7F == 9]
+    for side in (0, 1):
+        assert got[side][-60:] == sent[1 - side][-61:-1] or got[side][-60:] == sent[1 - side][-60:]
+
+
+def test_wideband_and_narrowband_in_one_room(studio: Studio, phones: list[Phone]) -> None:
+    studio.connect(phones[0], 1, payload_type=9, codec="G722")
+    studio.connect(phones[1], 2)
+    encoder, decoder = codecs.G722.encoder(), codecs.G722.decoder(16000)
+    wide = (8000 * np.sin(2 * np.pi * 500 * np.arange(16000) / 16000)).astype(np.int16)
+    narrow = sine(900, 1)
+    studio.do(protocol.Join(1, 7), protocol.Join(2, 7))
+    got: list[list[bytes]] = [[], []]
+    for frame in range(50):
+        phones[0].raw(phones[0].packet(encoder.encode(wide[frame * 320 : (frame + 1) * 320]), 9))
+        phones[0].timestamp += FRAME
+        phones[1].raw(phones[1].sound(narrow[frame * FRAME : (frame + 1) * FRAME]))
+        studio.run(0.02)
+        for side in (0, 1):
+            got[side] += phones[side].take()
+    heard = np.concatenate([decoder.decode(packet[12:]) for packet in got[0]]).astype(float)[20 * 320 :]
+    tone = 2 * abs(np.mean(heard * np.exp(-2j * np.pi * 900 * np.arange(len(heard)) / 16000)))
+    assert tone == pytest.approx(8000, rel=0.1)
+    assert tone_power(sound_of(got[1])[20 * FRAME :], 500) == pytest.approx(8000, rel=0.1)
+
+
+def test_a_peer_that_sends_the_other_law_is_transcoded(studio: Studio, phones: list[Phone]) -> None:
+    """Both laws were agreed on, and the peer changes at will: what goes on must be what it says it is."""
+    bridge(studio, phones, other_payload_type=int(Law.PCMA))
+    phones[0].law = Law.PCMA
+    first, second = talk(studio, phones[:2], [sine(500, 1), sine(900, 1)])
+    assert {packet[1] & 0x7F for packet in second} == {Law.PCMU}
+    assert tone_power(sound_of(second)[15 * FRAME :], 500) == pytest.approx(8000, rel=0.05)
+    assert tone_power(sound_of(first)[15 * FRAME :], 900) == pytest.approx(8000, rel=0.05)

@@ -108,13 +108,13 @@ def test_every_play_ends_exactly_once(studio: Studio, phone: Phone, tone: Tone, 
     text = tmp_path / "not-a.wav"
     text.write_text("hello")
     stereo = write_wav(tmp_path / "stereo.wav", np.zeros(100), channels=2)
-    wide = write_wav(tmp_path / "wide.wav", np.zeros(100), rate=16000)
+    other = write_wav(tmp_path / "other.wav", np.zeros(100), rate=22050)
     empty = write_wav(tmp_path / "empty.wav", np.zeros(0))
     studio.connect(phone)
     plays = [
         [str(text)],
         [stereo],
-        [wide],
+        [other],
         [str(tmp_path)],
         [str(tmp_path / "none.wav")],
         [],
@@ -133,7 +133,7 @@ def test_every_play_ends_exactly_once(studio: Studio, phone: Phone, tone: Tone, 
     ended = {e.play: (e.complete, e.reason) for e in studio.reports(protocol.PlayEnded)}
     assert len(studio.reports(protocol.PlayEnded)) == len(ended) == len(plays) + 3
     assert all(not ended[n][0] and ended[n][1] for n in range(5))
-    assert "16000 Hz" in ended[2][1]
+    assert "22050 Hz" in ended[2][1]
     assert [ended[n] for n in (5, 6, 7, 100)] == [(True, "")] * 4
     assert [ended[n] for n in (101, 102)] == [(False, "closed"), (False, "no such stream")]
 

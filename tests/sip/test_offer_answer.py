@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+import media.codecs
 from engine.sip import sdp
-from engine.sip.offer_answer import Agreed, LocalMedia, NotAcceptable, make_answer, make_offer, read_answer
+from engine.sip.offer_answer import CODECS, Agreed, LocalMedia, NotAcceptable, make_answer, make_offer, read_answer
 
 US = LocalMedia(host="192.0.2.254", port=16384, session_id=7, version=3)
 
@@ -49,6 +50,61 @@ def test_the_offer_decides_the_codec() -> None:
 def test_no_common_ground(media: str) -> None:
     with pytest.raises(NotAcceptable):
         agree(media=media)
+
+
+ALL = replace(US, codecs=CODECS)
+
+
+@pytest.mark.parametrize(
+    ("lines", "formats", "codec", "number"),
+    [
+        ((), "9 0 8", "G722", 9),
+        ((), "8 9", "PCMA", 8),
+        (("a=rtpmap:9 G722/8000",), "9 0", "G722", 9),
+        (("a=rtpmap:9 g722/8000/1",), "9 0", "G722", 9),
+        (("a=rtpmap:9 G722/16000",), "9 0", "PCMU", 0),
+        (("a=rtpmap:110 G722/8000",), "110 0", "G722", 110),
+        (("a=rtpmap:96 L16/8000",), "96 0", "L16", 96),
+        (("a=rtpmap:127 L16/8000/1",), "127 0", "L16", 127),
+        (("a=rtpmap:128 L16/8000/1",), "128 0", "PCMU", 0),
+        (("a=rtpmap:96 L16/16000",), "96 8", "PCMA", 8),
+        (("a=rtpmap:96 L16/8000/2",), "96 8", "PCMA", 8),
+        (("a=rtpmap:96 L16/16000", "a=rtpmap:97 L16/8000"), "96 97 8", "L16", 97),
+        ((), "11 10 8", "PCMA", 8),  # static, at 44.1 kHz
+        ((), "96 8", "PCMA", 8),  # no rtpmap, no meaning
+        (("a=rtpmap:96 PCMU/8000",), "96 8", "PCMA", 8),
+    ],
+)
+def test_each_codec_in_the_order_of_the_offer(lines: tuple[str, ...], formats: str, codec: str, number: int) -> None:
+    answer, agreed = make_answer(offer(*lines, media=f"audio 5004 RTP/AVP {formats}"), ALL)
+    assert (agreed.codec, agreed.payload_type, agreed.receive_payload_type) == (codec, number, -1)
+    assert answer.media[0].formats == (str(number),)
+    assert answer.media[0].attribute("rtpmap") == f"{number} {codec}/8000"
+
+
+def test_only_allowed_codecs_are_taken() -> None:
+    media = "audio 5004 RTP/AVP 9 96 0 8"
+    lines = "a=rtpmap:96 L16/8000"
+    assert agree(lines, media=media).codec == "PCMU"
+    assert make_answer(offer(lines, media=media), replace(US, codecs=("PCMA", "L16")))[1].codec == "L16"
+    with pytest.raises(NotAcceptable, match=r"no common codec \(we have G722\)"):
+        make_answer(offer(media="audio 5004 RTP/AVP 0 8"), replace(US, codecs=("G722",)))
+
+
+def test_our_own_table_of_codecs_is_that_of_the_media_plane() -> None:
+    assert tuple(media.codecs.CODECS) == CODECS
+    for name, codec in media.codecs.CODECS.items():
+        if codec.payload_type >= 0:
+            taken = make_answer(offer(media=f"audio 5004 RTP/AVP {codec.payload_type}"), ALL)[1]
+            assert (taken.codec, taken.payload_type) == (name, codec.payload_type)
+
+
+@pytest.mark.parametrize(("ptime", "agreed"), [("10", 10), ("30", 30), ("60", 60), ("100", 60)])
+def test_packet_times_hold_for_every_codec(ptime: str, agreed: int) -> None:
+    for formats, codec in (("9", "G722"), ("96", "L16")):
+        described = offer("a=rtpmap:96 L16/8000", f"a=ptime:{ptime}", media=f"audio 5004 RTP/AVP {formats}")
+        taken = make_answer(described, ALL)[1]
+        assert (taken.codec, taken.ptime) == (codec, agreed)
 
 
 def test_a_static_number_that_means_something_else() -> None:
@@ -213,7 +269,8 @@ def test_offer() -> None:
 def test_read_answer() -> None:
     answer = offer("a=rtpmap:101 telephone-event/8000", "a=ptime:40", "a=recvonly", media="audio 5004 RTP/AVP 8 101")
     agreed = read_answer(make_offer(US), answer)
-    assert agreed == Agreed(8, 101, 40, "192.0.2.1", 5004, 5005, send=True, receive=False, held=False)
+    expected = Agreed(8, 101, 40, "192.0.2.1", 5004, 5005, send=True, receive=False, held=False, codec="PCMA")
+    assert agreed == expected
 
 
 def test_answer_that_forgets_the_name_of_our_events() -> None:
@@ -254,7 +311,7 @@ def test_both_laws_may_come_if_both_descriptions_list_them() -> None:
 
 
 def test_both_ends_agree() -> None:
-    them = LocalMedia("192.0.2.1", 5004, 1, codecs=(8, 0), event_type=96, ptime=30)
+    them = LocalMedia("192.0.2.1", 5004, 1, codecs=("PCMA", "PCMU"), event_type=96, ptime=30)
     ours = make_offer(US)
     answer, theirs = make_answer(ours, them)
     agreed = read_answer(ours, answer)
@@ -272,3 +329,64 @@ def test_a_later_offer_keeps_the_places_of_the_session() -> None:
     assert again.media[1].formats == ("0", "8", "96")
     agreed = read_answer(again, offer(media="video 0 RTP/AVP 31\r\nm=audio 7000 RTP/AVP 8"))
     assert (agreed.port, agreed.payload_type) == (7000, 8)
+
+
+# --- numbers of our own -----------------------------------------------------------------
+
+
+def test_an_offer_of_all_codecs_in_our_order() -> None:
+    section = make_offer(ALL).media[0]
+    assert section.formats == ("0", "8", "9", "96", "101")
+    assert [value for name, value in section.attributes if name == "rtpmap"] == [
+        "0 PCMU/8000",
+        "8 PCMA/8000",
+        "9 G722/8000",
+        "96 L16/8000",
+        "101 telephone-event/8000",
+    ]
+    wide_first = make_offer(replace(US, codecs=("G722", "L16", "PCMA"), event_type=96)).media[0]
+    assert wide_first.formats == ("9", "97", "8", "96")
+
+
+@pytest.mark.parametrize(
+    ("lines", "formats", "expected"),
+    [
+        ((), "9", ("G722", 9, -1)),
+        (("a=rtpmap:96 L16/8000",), "96", ("L16", 96, -1)),
+        ((), "96 0", ("L16", 96, -1)),  # taken in under our number, its rtpmap forgotten
+        (("a=rtpmap:100 L16/8000/1",), "100", ("L16", 100, 96)),  # RFC 3264 section 6.1
+        (("a=rtpmap:100 G722/8000",), "100", ("G722", 100, 9)),
+        (("a=rtpmap:96 L16/16000",), "96 8", ("PCMA", 8, -1)),
+    ],
+)
+def test_answers_to_all_codecs(lines: tuple[str, ...], formats: str, expected: tuple[str, int, int]) -> None:
+    agreed = read_answer(make_offer(ALL), offer(*lines, media=f"audio 5004 RTP/AVP {formats}"))
+    assert (agreed.codec, agreed.payload_type, agreed.receive_payload_type) == expected
+    assert agreed.other_payload_type == -1
+
+
+def test_what_we_did_not_offer_is_not_taken() -> None:
+    with pytest.raises(NotAcceptable, match="PCMU, PCMA"):
+        read_answer(make_offer(US), offer("a=rtpmap:96 L16/8000", media="audio 5004 RTP/AVP 9 96"))
+
+
+def test_beside_a_g711_law_only_the_other_law_may_come() -> None:
+    def other(media: str) -> int:
+        return read_answer(make_offer(ALL), offer(media=media)).other_payload_type
+
+    assert other("audio 5004 RTP/AVP 0 9 8") == 8
+    assert other("audio 5004 RTP/AVP 9 0 8") == -1
+    assert other("audio 5004 RTP/AVP 0 9") == -1
+
+
+def test_numbers_keep_their_meaning_through_a_session() -> None:
+    """We answered with their numbers; a later offer of ours must not give them another meaning (section 8.3.2)."""
+    lines = ("a=rtpmap:96 telephone-event/8000", "a=rtpmap:101 L16/8000")
+    answer, _ = make_answer(offer(*lines, media="audio 5004 RTP/AVP 101 96"), ALL)
+    assert make_offer(replace(ALL, version=4), answer).media[0].formats == ("0", "8", "9", "101", "96")
+    without_events, _ = make_answer(offer("a=rtpmap:101 L16/8000", media="audio 5004 RTP/AVP 101"), ALL)
+    assert make_offer(replace(ALL, version=4), without_events).media[0].formats == ("0", "8", "9", "101", "96")
+    events_at_96, _ = make_answer(offer(lines[0], media="audio 5004 RTP/AVP 0 96"), ALL)
+    assert make_offer(replace(ALL, version=4), events_at_96).media[0].formats == ("0", "8", "9", "97", "96")
+    dynamic, _ = make_answer(offer("a=rtpmap:98 G722/8000", media="audio 5004 RTP/AVP 98"), ALL)
+    assert make_offer(replace(ALL, version=4), dynamic).media[0].formats == ("0", "8", "98", "96", "101")

@@ -14,7 +14,7 @@ from engine.sip import sdp
 from engine.sip.digest import Challenge, Challenger
 from engine.sip.headers import CSeq, Headers, Via
 from engine.sip.message import Malformed, Message, Request, Response
-from engine.sip.offer_answer import LocalMedia, NotAcceptable, make_answer, make_offer, read_answer
+from engine.sip.offer_answer import CODECS, LocalMedia, NotAcceptable, make_answer, make_offer, read_answer
 from engine.sip.parser import StreamParser, parse
 from engine.sip.uri import Address, Uri
 
@@ -199,7 +199,7 @@ SDP_LINES = st.sampled_from(
         b"a=rtcp:6000", b"a=maxptime:5", b"a=rtpmap:8 X/1", b"\xff", b"m=", b"a=", b"a=:", b"c=",
     ]
 )  # fmt: skip
-US = LocalMedia("192.0.2.254", 16384, 1)
+US = LocalMedia("192.0.2.254", 16384, 1, codecs=CODECS)
 
 
 @settings(max_examples=500, deadline=None)

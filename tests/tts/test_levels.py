@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.levels import active_level, limit, normalise, to_int16, trim
+from media.levels import active_level, fade, limit, normalise, to_int16, trim
 
 RATE = 8000
 
@@ -88,6 +88,23 @@ def test_trim_cuts_both_ends_and_keeps_the_pause_within() -> None:
     sound = np.concatenate([silence(0.5), tone(0.3, 0.1), silence(0.4), tone(0.3, 0.1), silence(0.7)])
     kept = trim(sound, RATE, lead=0.01, tail=0.1)
     assert kept.size / RATE == pytest.approx(1.0 + 0.11, abs=0.012)
+
+
+def test_trim_makes_up_a_lead_that_the_sound_lacks() -> None:
+    sound = tone(0.3, 0.1)
+    kept = trim(sound, RATE, lead=0.01, tail=0.1)
+    assert np.array_equal(kept[80:-40], sound[:-40])
+    assert not kept[:80].any()
+
+
+def test_faded_ends_touch_silence_and_nothing_else_changes() -> None:
+    steady = np.ones(RATE, np.float32)
+    faded = fade(steady, RATE)
+    assert faded[0] == faded[-1] == 0
+    assert np.array_equal(faded[40:-40], steady[40:-40])
+    assert np.abs(np.diff(faded)).max() < 0.026
+    assert fade(np.ones(3, np.float32), RATE).tolist() == [0.0, 1.0, 0.0]
+    assert fade(np.ones(0, np.float32), RATE).size == 0
 
 
 def test_trim_of_silence_is_nothing() -> None:

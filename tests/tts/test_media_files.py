@@ -7,6 +7,7 @@ import io
 import os
 import struct
 import threading
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,10 +52,10 @@ def encoded(
     return buffer.getvalue()
 
 
-def power_at(sound: NDArray[np.floating], frequency: float) -> float:
+def power_at(sound: NDArray[np.floating], frequency: float, rate: int = 8000) -> float:
     """Share of the power that lies within 20 Hz of ``frequency``."""
     spectrum = np.abs(np.fft.rfft(sound * np.hanning(sound.size))) ** 2
-    frequencies = np.fft.rfftfreq(sound.size, 1 / 8000)
+    frequencies = np.fft.rfftfreq(sound.size, 1 / rate)
     return float(spectrum[np.abs(frequencies - frequency) < 20].sum() / spectrum.sum())
 
 
@@ -78,37 +79,66 @@ FORMATS = {
 def test_each_format_keeps_its_tone_its_length_and_its_level(name: str) -> None:
     container, codec, rate, layout = FORMATS[name]
     tones = (1000.0,) * (2 if layout == "stereo" else 1)
-    sound = decode(encoded(container, codec, rate, layout=layout, frequencies=tones)) / 32768
-    assert sound.size / 8000 == pytest.approx(1.0, abs=0.06)
-    middle = sound[800:-800]
-    assert power_at(middle, 1000) > 0.98
+    samples, kept = decode(encoded(container, codec, rate, layout=layout, frequencies=tones))
+    assert kept == (16000 if rate >= 16000 else 8000)
+    assert samples.size / kept == pytest.approx(1.0, abs=0.06)
+    middle = samples[kept // 10 : -kept // 10] / 32768
+    assert power_at(middle, 1000, kept) > 0.98
     assert np.sqrt(2) * middle.std() == pytest.approx(0.14, rel=0.08)
 
 
 def test_both_channels_are_heard() -> None:
-    sound = decode(encoded("wav", "pcm_s16le", 16000, layout="stereo", frequencies=(500.0, 1500.0)))
-    assert power_at(sound, 500) == pytest.approx(0.5, abs=0.02)
-    assert power_at(sound, 1500) == pytest.approx(0.5, abs=0.02)
+    sound, rate = decode(encoded("wav", "pcm_s16le", 16000, layout="stereo", frequencies=(500.0, 1500.0)))
+    assert power_at(sound, 500, rate) == pytest.approx(0.5, abs=0.02)
+    assert power_at(sound, 1500, rate) == pytest.approx(0.5, abs=0.02)
 
 
 def test_what_is_above_the_band_does_not_fold_into_it() -> None:
-    loud = decode(encoded("wav", "pcm_s16le", 48000, layout="stereo", frequencies=(1000.0, 6000.0)))
-    assert power_at(loud, 1000) > 0.999
+    wide, rate = decode(encoded("wav", "pcm_s16le", 48000, layout="stereo", frequencies=(1000.0, 9000.0)))
+    assert rate == 16000
+    assert power_at(wide, 1000, rate) > 0.999
+    narrow, rate = decode(encoded("wav", "pcm_s16le", 11025, layout="stereo", frequencies=(1000.0, 5000.0)))
+    assert rate == 8000
+    assert power_at(narrow, 1000, rate) > 0.999
+
+
+@pytest.mark.parametrize("name", ["pcm 44.1 kHz stereo", "mp3", "ogg opus", "flac"])
+def test_what_a_wideband_caller_can_hear_is_kept(name: str) -> None:
+    container, codec, rate, layout = FORMATS[name]
+    tones = (5000.0,) * (2 if layout == "stereo" else 1)
+    sound, kept = decode(encoded(container, codec, rate, layout=layout, frequencies=tones))
+    middle = sound[1600:-1600]
+    assert power_at(middle, 5000, kept) > 0.98
+    assert np.sqrt(2) * middle.std() / 32768 == pytest.approx(0.14, rel=0.1)
+
+
+@pytest.mark.parametrize("rate", [8000, 48000])
+def test_both_ends_are_without_a_click(rate: int) -> None:
+    time = np.arange(rate) / rate
+    cut = np.rint(4000 * np.cos(2 * np.pi * 200 * time)).astype(np.int16)  # begins and ends at its peak
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes(cut.tobytes())
+    sound, kept = decode(buffer.getvalue())
+    steps = np.abs(np.diff(np.concatenate([[0], sound, [0]]).astype(float)))
+    assert steps.max() < 1.2 * 4000 * 2 * np.pi * 200 / kept
+    assert np.abs(sound).max() > 3800
 
 
 @pytest.mark.parametrize(("amplitude", "level"), [(0.9, -20), (0.02, -20), (0.14, -20.1), (0.08, -24.9)])
 def test_only_levels_far_off_are_corrected(amplitude: float, level: float) -> None:
-    sound = decode(encoded("wav", "pcm_s16le", 8000, amplitude=amplitude)) / 32768
+    sound = decode(encoded("wav", "pcm_s16le", 8000, amplitude=amplitude)).samples / 32768
     assert 20 * np.log10(sound.std()) == pytest.approx(level, abs=0.7)
 
 
 def test_silence_is_a_prompt_too() -> None:
-    assert decode(encoded("wav", "pcm_s16le", 8000, amplitude=0.0)).tolist() == [0] * 8000
+    assert decode(encoded("wav", "pcm_s16le", 8000, amplitude=0.0)).samples.tolist() == [0] * 8000
 
 
 def test_a_truncated_file_gives_what_is_there() -> None:
     whole = encoded("wav", "pcm_s16le", 8000)
-    assert decode(whole[: len(whole) // 2]).size == pytest.approx(4000, abs=60)
+    assert decode(whole[: len(whole) // 2]).samples.size == pytest.approx(4000, abs=60)
 
 
 def test_a_stream_of_unknown_length_is_read_to_its_end() -> None:
@@ -116,13 +146,13 @@ def test_a_stream_of_unknown_length_is_read_to_its_end() -> None:
     whole = bytearray(encoded("wav", "pcm_s16le", 8000))
     at = whole.index(b"data")
     whole[4:8] = whole[at + 4 : at + 8] = b"\xff" * 4
-    assert decode(bytes(whole)).size == 8000
+    assert decode(bytes(whole)).samples.size == 8000
 
 
 def test_a_hole_in_an_mp3_is_skipped() -> None:
     whole = encoded("mp3", "libmp3lame", 44100, seconds=3.0)
     holed = whole[:9000] + bytes(2000) + whole[11000:]
-    assert decode(holed).size > 2 * 8000
+    assert decode(holed).samples.size > 2 * 16000
 
 
 def wave_header(**changes: int) -> bytes:
@@ -153,7 +183,9 @@ def wave_header(**changes: int) -> bytes:
         (wave_header(rate=1), "1 Hz"),
         (wave_header(rate=4_000_000_000), "."),
         (wave_header(channels=0), "."),
-        (wave_header(format=0x9999), "."),
+        (wave_header(format=0x9999), "codec is not taken: unknown"),
+        (wave_header(format=0x2000), "codec is not taken: ac3"),
+        (wave_header(format=0x0161), "codec is not taken: wmav2"),
     ],
 )
 def test_what_is_no_sound_is_refused(content: bytes, reason: str) -> None:
@@ -177,7 +209,7 @@ def test_damaged_files_are_decoded_or_refused(kind: str, damage: list[tuple[int,
     for place, garbage in damage:
         content[place : place + len(garbage)] = garbage
     with contextlib.suppress(MediaError):
-        assert decode(bytes(content[:length]), max_seconds=60).size
+        assert decode(bytes(content[:length]), max_seconds=60).samples.size
 
 
 WHOLE = {

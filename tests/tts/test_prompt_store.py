@@ -25,6 +25,14 @@ def test_what_is_put_is_there(store: PromptStore) -> None:
         assert file.readframes(1600) == SAMPLES.tobytes()
 
 
+def test_wideband_is_kept_as_such(store: PromptStore) -> None:
+    with wave.open(str(store.put(KEY, SAMPLES, 16000))) as file:
+        assert file.getframerate() == 16000
+    assert store.seconds(KEY) == 0.1
+    with pytest.raises(ValueError, match="22050 Hz"):
+        store.put(KEY, SAMPLES, 22050)
+
+
 def test_every_part_makes_another_key() -> None:
     base = ("espeak-ng", "1.52", "en", "en", 160, "hello")
     keys = {key_for_text(*base)}

@@ -23,10 +23,16 @@ MODULE_FOLDERS = (
 
 
 class Baresip:
-    """One baresip process. ``audio`` is played to the far end from the answer on, once."""
+    """One baresip process. ``audio`` is played to the far end from the answer on, once, from 8 kHz, or 16 kHz if it is
+    ``wide``: it speaks G.722 then, and nothing else, and keeps what it :meth:`heard`.
+    """
 
-    def __init__(self, folder: Path, *, user: str = "baresip", audio: Samples | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, user: str = "baresip", audio: Samples | None = None, wide: bool = False
+    ) -> None:
         self.folder = folder
+        self._rate = 16000 if wide else sound.RATE
+        self._codecs = "G722/16000/1" if wide else "PCMU/8000/1,PCMA/8000/1"
         folder.mkdir(parents=True, exist_ok=True)
         self.user = user
         self.control_port = free_port(socket.SOCK_STREAM)
@@ -34,7 +40,7 @@ class Baresip:
         self._low, self._high = free_range(20)
         self.events: list[dict[str, Any]] = []
         self._buffer = b""
-        self._write_configuration(audio if audio is not None else sound.silence(30.0))
+        self._write_configuration(audio if audio is not None else sound.silence(30.0), wide=wide)
         self._log = (folder / "baresip.log").open("wb")
         self.process = subprocess.Popen(
             [shutil.which("baresip") or "baresip", "-f", str(folder), "-s"],
@@ -53,22 +59,24 @@ class Baresip:
         except OSError:
             return None
 
-    def _write_configuration(self, audio: Samples) -> None:
+    def _write_configuration(self, audio: Samples, *, wide: bool) -> None:
         modules = next((Path(folder) for folder in MODULE_FOLDERS if Path(folder).is_dir()), None)
         assert modules is not None, "baresip's modules were not found"
-        sound.write_wav(self.folder / "caller.wav", audio)
+        sound.write_wav(self.folder / "caller.wav", audio, rate=self._rate)
         lines = [
             f"sip_listen 127.0.0.1:{self.sip_port}",
             f"rtp_ports {self._low}-{self._high}",
             f"audio_source aufile,{self.folder / 'caller.wav'}",
             "audio_player aufile,/dev/null",
             "audio_alert aufile,/dev/null",
-            "audio_srate 8000-8000",
+            f"audio_srate {self._rate}-{self._rate}",
             "audio_channels 1-1",
             "audio_buffer 20-160",
             f"module_path {modules}",
             "module g711.so",
+            "module g722.so",
             "module aufile.so",
+            *(["module sndfile.so", f"snd_path {self.folder}"] if wide else []),
             "module_tmp uuid.so",
             "module_tmp account.so",
             "module_app menu.so",
@@ -77,7 +85,7 @@ class Baresip:
         ]
         (self.folder / "config").write_text("\n".join(lines) + "\n")
         (self.folder / "accounts").write_text(
-            f"<sip:{self.user}@127.0.0.1:{self.sip_port}>;regint=0;audio_codecs=PCMU/8000/1,PCMA/8000/1\n"
+            f"<sip:{self.user}@127.0.0.1:{self.sip_port}>;regint=0;audio_codecs={self._codecs}\n"
         )
         (self.folder / "contacts").write_text("")
 
@@ -101,6 +109,12 @@ class Baresip:
                 self.process.kill()
                 self.process.wait()
         self._log.close()
+
+    def heard(self) -> tuple[int, Samples]:
+        """Rate and sound of what was decoded; to be asked when the call is over."""
+        (dump,) = self.folder.glob("dump-*-dec.wav")
+        rate, channels = sound.read_wav(dump)
+        return rate, channels[0]
 
     def log(self) -> str:
         return (self.folder / "baresip.log").read_text(errors="replace")

@@ -129,6 +129,11 @@ class RtpEndpoint:
         for start in range(0, len(payload), FRAME):
             self._queue.append((name if start == 0 else "", [(kind, False, 0, payload[start : start + FRAME])]))
 
+    def send_payloads(self, payload_type: int, payloads: Iterable[bytes]) -> None:
+        """Queue frames of 20 ms that were encoded elsewhere."""
+        for payload in payloads:
+            self._queue.append(("", [(payload_type, False, 0, payload)]))
+
     def press(
         self,
         key: str,
