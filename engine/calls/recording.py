@@ -17,6 +17,9 @@ from media import protocol
 PATIENCE = 3.0
 """Seconds to wait for the writer to complete a recording."""
 
+WHOLE_CALL = 0
+"""The number of a call's own recording on its stream; those that a flow makes count from 1."""
+
 
 class Recording:
     """``YYYY/MM/DD/<call id>.wav`` below a folder (UTC): received left, sent right."""
@@ -37,7 +40,7 @@ class Recording:
             self._log.error("recording_failed", path=str(self.path), reason=error.strerror)
             return
         self._append(records.RecordingStarted(time.time(), call=self._call_id, path=str(self.path)))
-        stream.send(protocol.Record(stream.number, str(self.path)))
+        stream.send(protocol.Record(stream.number, WHOLE_CALL, str(self.path)))
         self._started = True
 
     def done(self, report: protocol.Recorded) -> None:
@@ -51,7 +54,7 @@ class Recording:
             return
         report: protocol.Recorded | None = None
         if stream is not None:
-            stream.send(protocol.StopRecord(stream.number))
+            stream.send(protocol.StopRecord(stream.number, WHOLE_CALL))
             try:
                 report = await asyncio.wait_for(asyncio.shield(self._recorded), PATIENCE)
             except TimeoutError:
