@@ -150,53 +150,94 @@ def test_a_full_ring_loses_sound_but_not_time(tmp_path: Path) -> None:
     assert numbered(tmp_path / "a.wav") == [(v, -v) for v in values]
 
 
-@settings(max_examples=40, deadline=None)
+class Course:
+    """Recordings of four slots, and what must be in their files in the end: a value for each frame."""
+
+    def __init__(self, folder: Path, cells: int) -> None:
+        self.pump = InlineWriter()
+        self.recorder = Recorder(4, self.pump.connect, cells=cells)
+        self.folder = folder
+        self.expected: dict[str, list[int]] = {}
+        self.running: dict[tuple[int, int], str] = {}
+        self.paused: set[str] = set()
+        self.at_edge: set[str] = set()
+        self.value, self.now = 0, 0.0
+
+    def start(self, slot: int, number: int) -> None:
+        name = f"{len(self.expected)}.wav"
+        self.recorder.start(slot, protocol.Record(slot, number, str(self.folder / name)))
+        self.running[slot, number], self.expected[name] = name, []
+
+    def stop(self, slot: int, number: int) -> None:
+        self.recorder.stop(slot, number)
+        self.running.pop((slot, number), None)
+
+    def feed(self, slot: int, number: int) -> None:
+        slots = np.unique([slot for slot, _ in self.running]).astype(int)
+        if not slots.size:
+            return
+        self.value += 1
+        sound = np.repeat((self.value + 100 * slots).astype(np.int16)[:, None], FRAME, axis=1)
+        self.recorder.feed(slots, sound, -sound)
+        for (slot, _), name in self.running.items():
+            if name not in self.paused:
+                self.expected[name].append(self.value + 100 * slot)
+            elif name in self.at_edge:
+                self.expected[name].append(0)  # gone by the middle of the frame, where it is looked at
+        self.at_edge.clear()
+
+    def skip(self, slot: int, number: int) -> None:
+        self.recorder.skip(np.array([slot]), 2)
+        for (other, _), name in self.running.items():
+            if other == slot and (name not in self.paused or name in self.at_edge):
+                self.expected[name] += [0, 0]
+
+    def pause(self, slot: int, number: int) -> None:
+        name = self.running.get((slot, number), "")
+        self.recorder.pause(slot, number, on=name not in self.paused)
+        if name:
+            self.paused ^= {name}
+            self.at_edge ^= {name}
+
+    def write(self, slot: int, number: int) -> None:
+        self.now += 1
+        self.recorder.poll(self.now)
+        self.pump.pump(self.now)
+
+
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_course_of_recordings_lands_in_the_right_places(tmp_path_factory: pytest.TempPathFactory, data) -> None:
-    folder = tmp_path_factory.mktemp("rec")
-    pump = InlineWriter()
-    recorder = Recorder(4, pump.connect, cells=data.draw(st.integers(8, 40)))
-    expected: dict[str, list[int]] = {}
-    active: dict[int, str] = {}
-    value, now = 0, 0.0
-    for _ in range(data.draw(st.integers(1, 60))):
-        now += 0.1
-        action = data.draw(st.sampled_from(["start", "stop", "feed", "feed", "feed", "pump", "skip"]))
-        slot = data.draw(st.integers(0, 3))
-        if action == "start":
-            name = f"{len(expected)}.wav"
-            recorder.start(slot, protocol.Record(slot, 1, str(folder / name)))
-            active[slot], expected[name] = name, []
-        elif action == "stop":
-            recorder.stop(slot, 1)
-            active.pop(slot, None)
-        elif action == "feed" and active:
-            slots = np.array(sorted(active))
-            values = [value + n for n in range(1, len(slots) + 1)]
-            value = values[-1]
-            sound = np.repeat(np.array(values, np.int16)[:, None], FRAME, axis=1)
-            before = recorder.dropped
-            recorder.feed(slots, sound, -sound)
-            kept = len(slots) - (recorder.dropped - before)
-            for index, s in enumerate(slots.tolist()):
-                expected[active[s]].append(values[index] if index < kept else 0)
-        elif action == "skip":
-            recorder.skip(np.array([slot]), 2)
-            if slot in active:
-                expected[active[slot]] += [0, 0]
-        elif action == "pump":
-            recorder.poll(now)
-            pump.pump(now)
+    course = Course(tmp_path_factory.mktemp("rec"), data.draw(st.integers(8, 40)))
+    actions = [
+        course.start,
+        course.stop,
+        course.feed,
+        course.feed,
+        course.feed,
+        course.write,
+        course.skip,
+        course.pause,
+    ]
+    for action in data.draw(st.lists(st.sampled_from(actions), min_size=1, max_size=60)):
+        action(data.draw(st.integers(0, 3)), data.draw(st.integers(1, 2)))
+    recorder = course.recorder
     for slot in range(4):
-        recorder.stop(slot, 1)
-    for _ in range(2):
-        now += 1
-        recorder.poll(now)
-        pump.pump(now)
-    recorder.poll(now + 1)
-    assert len(recorder.done) == len(expected)
-    for name, values in expected.items():
-        assert numbered(folder / name) == [(v, -v) for v in values]
+        recorder.drop(slot)
+    for _ in range(3):
+        course.write(0, 0)
+    assert recorder.idle
+    assert not recorder.active.any()
+    assert len(recorder.done) == len(course.expected)
+    for recorded in recorder.done:
+        values = course.expected[Path(recorded.path).name]
+        assert recorded.seconds == pytest.approx(len(values) * 0.02)
+        found = numbered(Path(recorded.path))
+        assert len(found) == len(values)
+        lost = sum(sides == (0, 0) and value != 0 for value, sides in zip(values, found, strict=True))
+        assert all(sides in ((value, -value), (0, 0)) for value, sides in zip(values, found, strict=True))
+        assert lost <= recorded.lost / FRAME  # a lost frame may have been silent
+    assert sum(recorded.lost for recorded in recorder.done) == recorder.dropped * FRAME
 
 
 def test_a_new_writer_keeps_the_sound_of_all_recordings(tmp_path: Path) -> None:
