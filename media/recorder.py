@@ -328,6 +328,7 @@ class Recorder:
         for recording in self._open.values():  # not before: the writer takes sound for files that it knows
             if recording.finish is not None:
                 self._scribe.send(recording.finish)
+        self._scribe.send(writer.Written(self._head))
 
     def _give_up(self) -> None:
         """Nobody writes any more: all recordings end with what has left the ring."""

@@ -64,7 +64,7 @@ class Scribe:
         self._process: subprocess.Popen[bytes] | None = None
         self._start()
 
-    def send(self, message: writer.Begin | writer.Finish) -> None:
+    def send(self, message: writer.ToWriter) -> None:
         """Queue a message; lost while there is no writer."""
         if self._link is not None:
             self._link.send(message)
