@@ -7,26 +7,34 @@ and whatever strangers send, is looked at one by one.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from media import g711, rtp
-from media.frames import Flags, Floats, Samples, Slots
+from media.frames import Floats, Samples, Slots
 from media.g711 import Law
 from media.jitter import JitterBuffers
 from media.latch import Address, Verdict
 from media.protocol import DigitHeard, Report
-from media.rates import FRAME
 from media.reception import Reception
-from media.sockets import ROW, Sockets
+from media.sockets import OUT_ROW, ROW, Sockets
 from media.stream import Stream
 
 ROUNDS = 8
 """Packets taken from one socket in a tick, at most: a flood on one port costs its own stream alone."""
 
-_USUAL = rtp.HEADER_SIZE + FRAME
+_NONE = np.uint16(0)
+
+
+def _raw(octets: bytes) -> int:
+    """Octets of a header as the machine reads them."""
+    return int.from_bytes(octets, sys.byteorder)
+
+
+_NO_MARKER = np.uint16(_raw(bytes([0xFF, 0x7F])))
 
 
 class Intake:
@@ -46,22 +54,25 @@ class Intake:
         self.last_packet: Floats = np.zeros(capacity)
         self._sockets = sockets
         self._columns = rtp.Columns(sockets.rows)
+        # The same as the machine reads them: they are only compared.
+        self._kinds: NDArray[np.uint16] = sockets.rows[:, 0:2].view(np.uint16)[:, 0]
+        self._sources: NDArray[np.uint32] = sockets.rows[:, 8:12].view(np.uint32)[:, 0]
         self._jitter = jitter
         self._by_slot = by_slot
         self._latched = latched
-        # What a packet must look like to be taken with the others, by slot.
-        self._ready: Flags = np.zeros(capacity, np.bool_)
         self._payload_type: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
-        self._ssrc: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
+        # How a packet must begin to be taken with the others, by slot; no packet begins with _NONE.
+        self._kind: NDArray[np.uint16] = np.full(capacity, _NONE)
+        self._source: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
 
     def open(self, slot: int, now: float) -> None:
         """Forget what an earlier stream left in ``slot``."""
         self.reception.open(slot)
-        self._ready[slot] = False
+        self._kind[slot] = _NONE
         self.last_packet[slot] = now
 
     def close(self, slot: int) -> None:
-        self._ready[slot] = False
+        self._kind[slot] = _NONE
 
     def direct(self, stream: Stream) -> None:
         """SDP changed: what the stream expects, and whether it has latched, may be new."""
@@ -72,37 +83,41 @@ class Intake:
 
     def _make_ready(self, stream: Stream) -> None:
         """Batches do not look at where packets come from: they are for sockets that the kernel filters."""
-        self._ready[stream.slot] = stream.may_receive and stream.ssrc is not None and stream.latch.certain
+        slot = stream.slot
+        if stream.may_receive and stream.ssrc is not None and stream.latch.certain:
+            self._kind[slot] = _raw(bytes([rtp.PLAIN, self._payload_type[slot]]))
+            self._source[slot] = _raw(stream.ssrc.to_bytes(4, "big"))
+        else:
+            self._kind[slot] = _NONE
 
-    def drain(self, now: float) -> None:
-        """Take what lies in all sockets."""
+    def drain(self, due: Slots, now: float) -> None:
+        """Take what lies in the sockets, at least of the streams that are ``due`` to play what they received."""
         sockets = self._sockets
-        for _ in range(ROUNDS):
-            count = sockets.receive()
+        for number in range(ROUNDS):
+            count = sockets.receive(due, anew=number == 0)
             for slot, data, source in sockets.control:
                 self._take_control(slot, data, source, now)
             if count:
-                self._take(count, now)
-            elif not sockets.control:
+                self._take(now)
+            due = sockets.again(due)
+            if not due.size:
                 return
 
-    def _take(self, count: int, now: float) -> None:
-        slots, columns = self._sockets.slots, self._columns
+    def _take(self, now: float) -> None:
+        """The packets of a round; the usual ones are told by their length and the first words of their headers."""
+        slots, places = self._sockets.slots, self._sockets.places
         usual = (
-            self._ready[slots]
-            & (self._sockets.lengths == _USUAL)
-            & (columns.first[:count] == rtp.PLAIN)
-            & (columns.second[:count] & 0x7F == self._payload_type[slots])
-            & (columns.ssrc[:count] == self._ssrc[slots])
+            (self._kinds[places] & _NO_MARKER == self._kind[slots])
+            & (self._sources[places] == self._source[slots])
+            & (self._sockets.lengths == OUT_ROW)
         )
         if usual.all():
-            self._take_usual(slots, np.arange(count), now)
+            self._take_usual(slots, places, now)
             return
-        rows = np.flatnonzero(usual)
-        if rows.size:
-            self._take_usual(slots[rows], rows, now)
-        for row in np.flatnonzero(~usual).tolist():
-            self._take_odd(row, now)
+        if usual.any():
+            self._take_usual(slots[usual], places[usual], now)
+        for place in np.flatnonzero(~usual).tolist():
+            self._take_odd(int(slots[place]), int(places[place]), int(self._sockets.lengths[place]), now)
 
     def _take_usual(self, slots: Slots, rows: Slots, now: float) -> None:
         columns = self._columns
@@ -111,7 +126,7 @@ class Intake:
         self.last_packet[slots] = now
         if not fresh.all():
             slots, rows, timestamps = slots[fresh], rows[fresh], timestamps[fresh]
-        codes = self._sockets.rows[rows, rtp.HEADER_SIZE : _USUAL]
+        codes = self._sockets.rows[rows, rtp.HEADER_SIZE : OUT_ROW]
         types = self._payload_type[slots]
         for law in Law:
             chosen = types == law
@@ -125,13 +140,11 @@ class Intake:
         if slots.size:
             self._jitter.insert(slots, timestamps, sounds)
 
-    def _take_odd(self, row: int, now: float) -> None:
+    def _take_odd(self, slot: int, row: int, length: int, now: float) -> None:
         sockets = self._sockets
-        slot = int(sockets.slots[row])
         stream = self._by_slot[slot]
         if stream is None or not stream.live:
             return
-        length = int(sockets.lengths[row])
         data = memoryview(sockets.rows[row])[:length]
         source = sockets.sources.get(row)
         if rtp.is_rtcp(data):
@@ -191,7 +204,9 @@ class Intake:
             self._take_event(stream, packet, now)
         elif packet.payload_type in stream.sound_types and fresh[0] and stream.may_receive and packet.payload:
             law = Law(packet.payload_type)
-            self._payload_type[stream.slot] = law  # the packets after it will mostly be in the same
+            if law != self._payload_type[stream.slot]:  # the packets after it will mostly be in the same
+                self._payload_type[stream.slot] = law
+                self._make_ready(stream)
             sound = g711.decode(np.frombuffer(packet.payload, np.uint8), law)
             self._jitter.insert(slots, timestamps, sound[None, :])
 
@@ -208,7 +223,6 @@ class Intake:
             if rtp.sequence_delta(packet.sequence, candidate[1]) != 1:
                 return False
         stream.ssrc, stream.candidate = packet.ssrc, None
-        self._ssrc[slot] = packet.ssrc
         self._make_ready(stream)
         self.reception.begin(slot, packet.sequence)
         self._jitter.reset(slot)

@@ -59,7 +59,7 @@ class Plane:
         self._streams: dict[int, Stream] = {}
         self._by_slot: list[Stream | None] = [None] * capacity
         self._player = Player(capacity, arena)
-        self._sender = Sender(capacity, sockets.send, random)
+        self._sender = Sender(sockets, random)
         self._jitter = JitterBuffers(capacity)
         self._intake = Intake(sockets, self._jitter, self._by_slot, self._has_latched, self.reports)
         self._tones = ToneReceiver(capacity)
@@ -116,10 +116,10 @@ class Plane:
         """Tick ``number``, after ``skipped`` frames in which the process did not run."""
         if skipped:
             self._skip(skipped)
-        self._intake.drain(now)
-        self._sender.send_later(number)
         phase = number % PHASES
         members = self._members[phase]
+        self._intake.drain(members, now)
+        self._sender.send_later(number)
         if members.size:
             sounding, frames = self._send(members, self._sending[phase], now, number)
             self._look_at_sound(members, sounding, frames, now)

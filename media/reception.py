@@ -1,8 +1,11 @@
-"""What came in, per stream: sequence numbers, loss, order, jitter (RFC 3550 A.1, A.3, A.8), many streams at once."""
+"""What came in, per stream: sequence numbers, loss and its bursts, order, jitter (RFC 3550 A.1, A.3, A.8), many streams
+at once.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +18,9 @@ MAX_DROPOUT = 3000
 
 _HISTORY = 64
 """Packets before the newest whose repetition is recognised."""
+
+_ONE = np.uint64(1)
+_STEP = np.int16(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,9 @@ class Reception:
         self._bad: NDArray[np.int64] = np.full(capacity, -1, np.int64)  # the number that would confirm a restart
         self._transit: Floats = np.full(capacity, np.nan)
         self._reported: NDArray[np.int64] = np.zeros((capacity, 2), np.int64)
+        # Packets left out of the numbering, and the runs that they make:
+        self._missed: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self._runs: NDArray[np.int64] = np.zeros(capacity, np.int64)
 
     def open(self, slot: int) -> None:
         """Forget what an earlier stream left in ``slot``."""
@@ -57,6 +66,8 @@ class Reception:
             self._reported,
             self._base,
             self._seen,
+            self._missed,
+            self._runs,
         ):
             counts[slot] = 0
         self._highest[slot] = self._bad[slot] = -1
@@ -87,7 +98,12 @@ class Reception:
         and no stray from far outside the numbering. ``timed``: their timestamps tell when they were sent, which
         those of key events do not.
         """
-        step = (sequences - self._highest[slots].astype(np.uint16)).view(np.int16)
+        highest = self._highest[slots]
+        step = (sequences - highest.astype(np.uint16)).view(np.int16)
+        if ((step - _STEP).view(np.uint16) < _HISTORY - 1).all():  # 1 to 63: nearly always
+            self._go_forward(slots, highest, step)
+            self._note_times(slots, timestamps, now, timed=timed)
+            return np.ones(slots.size, np.bool_)
         wild = (step > MAX_DROPOUT) | (step <= -_HISTORY)
         if not wild.any():
             return self._count(slots, step.astype(np.int64), timestamps, now, timed=timed)
@@ -98,6 +114,19 @@ class Reception:
         step = (sequences[fresh] - self._highest[known].astype(np.uint16)).view(np.int16)
         fresh[fresh] = self._count(known, step.astype(np.int64), timestamps[fresh], now, timed=timed)
         return fresh
+
+    def _go_forward(self, slots: Slots, highest: NDArray[np.int64], step: NDArray[np.int16]) -> None:
+        """Packets 1 to 63 after the ``highest`` number so far."""
+        self._highest[slots] = highest + step
+        self._seen[slots] = self._seen[slots] << step.astype(np.uint64) | _ONE
+        self.received[slots] += 1
+        if (step != 1).any():
+            self._note_gaps(slots, step)
+
+    def _note_gaps(self, slots: Slots, step: NDArray[np.integer[Any]]) -> None:
+        gap = step > 1
+        self._missed[slots[gap]] += step[gap] - 1
+        self._runs[slots[gap]] += 1
 
     def _is_restart(self, slot: int, sequence: int) -> bool:
         """RFC 3550 A.1: two packets in sequence, far from the numbering until then, mean that it begins anew."""
@@ -115,33 +144,65 @@ class Reception:
         seen = self._seen[slots]
         forward = step > 0
         # Bit n: the packet n before the highest was seen.
-        shifted = np.where(step < _HISTORY, seen << np.clip(step, 0, _HISTORY - 1).astype(np.uint64), 0) | np.uint64(1)
-        bit = np.uint64(1) << np.clip(-step, 0, _HISTORY - 1).astype(np.uint64)
+        shifted = np.where(step < _HISTORY, seen << np.clip(step, 0, _HISTORY - 1).astype(np.uint64), 0) | _ONE
+        bit = _ONE << np.clip(-step, 0, _HISTORY - 1).astype(np.uint64)
         old = ~forward
         self._seen[slots] = np.where(forward, shifted, seen | bit)
         self._highest[slots] = np.where(forward, highest + step, highest)
         self.received[slots] += 1
+        self._note_gaps(slots, step)
         fresh = np.ones(slots.size, np.bool_)
         if old.any():
             fresh = ~(old & (seen & bit != 0))
             self.duplicated[slots[~fresh]] += 1
             self.received[slots[~fresh]] -= 1
-            self.reordered[slots[old & fresh]] += 1
+            late = old & fresh
+            self.reordered[slots[late]] += 1
+            self._fill_in(slots[late], -step[late], highest[late], seen[late])
             slots, timestamps = slots[forward], timestamps[forward]
-        if timed:
-            self._note_jitter(slots, timestamps, now)
-        else:
-            self._transit[slots] = np.nan
+        self._note_times(slots, timestamps, now, timed=timed)
         return fresh
 
-    def _note_jitter(self, slots: Slots, timestamps: NDArray[np.uint32], now: float) -> None:
-        """RFC 3550 A.8, in floating point."""
+    def _fill_in(
+        self, slots: Slots, back: NDArray[np.int64], highest: NDArray[np.int64], seen: NDArray[np.uint64]
+    ) -> None:
+        """Packets that come after all, ``back`` before the highest: a run of missing ones shrinks, goes or is split."""
+        from_start = highest - back - self._base[slots]
+        counted = from_start >= 0
+        slots, back, seen, from_start = slots[counted], back[counted], seen[counted], from_start[counted]
+        shift = back.astype(np.uint64)
+        newer = seen >> (shift - _ONE) & _ONE == 0
+        older = (seen >> np.minimum(shift + _ONE, np.uint64(_HISTORY - 1)) & _ONE == 0) & (back < _HISTORY - 1)
+        older &= from_start > 0
+        self._missed[slots] -= 1
+        self._runs[slots] += newer.astype(np.int64) + older - 1
+
+    def _note_times(self, slots: Slots, timestamps: NDArray[np.uint32], now: float, *, timed: bool) -> None:
+        """The jitter of RFC 3550 A.8, in floating point."""
+        if not timed:
+            self._transit[slots] = np.nan
+            return
         transit = now * RATE - timestamps
-        change = np.abs(transit - self._transit[slots])
+        change = transit - self._transit[slots]
         self._transit[slots] = transit
+        np.abs(change, out=change)
         jitter = self.jitter[slots]
-        # Nothing is learnt from the first packet, nor when the timestamp wrapped or jumped.
-        self.jitter[slots] = np.where(change < RATE, jitter + (change - jitter) / 16, jitter)
+        usual = change < RATE  # nothing is learnt from the first packet, nor when the timestamp wrapped or jumped
+        change -= jitter
+        change *= 1 / 16
+        if not usual.all():
+            change[~usual] = 0
+        change += jitter
+        self.jitter[slots] = change
+
+    def burst_ratio(self, slot: int) -> float:
+        """BurstR of ITU-T G.107: the mean run of missing packets over that of as many, independently lost ones.
+        1 when none is missing.
+        """
+        missed, runs = int(self._missed[slot]), int(self._runs[slot])
+        if missed <= 0 or runs <= 0:
+            return 1.0
+        return missed / runs * (1 - missed / max(missed + 1, self.expected(slot)))
 
     def expected(self, slot: int) -> int:
         """Packets that the sequence numbers say were sent, by all sources."""

@@ -6,7 +6,6 @@ another packet time than 20 ms and streams that press keys leave the matrix and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -19,11 +18,10 @@ from media.g711 import Law
 from media.rates import FRAME, PHASES
 from media.rfc4733 import EventPacket, EventSender
 from media.rtp import HEADER, HEADER_SIZE, MARKER, PLAIN, Columns
+from media.sockets import Sockets
 
 _STEP = FRAME // PHASES
 """Samples per phase: the granularity at which packets between two frames leave."""
-
-Send = Callable[[memoryview | bytes], object]
 
 
 @dataclass(slots=True)
@@ -55,13 +53,15 @@ class _Packing:
 class Sender:
     """Packets of all streams of a worker. ``sent`` and ``octets`` count per slot, for RTCP."""
 
-    def __init__(self, capacity: int, send: list[Send], random: Random) -> None:
+    def __init__(self, sockets: Sockets, random: Random) -> None:
+        capacity = sockets.capacity
         self.sent: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.octets: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.timestamp: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
         self.ssrc: list[int] = [0] * capacity
         self.refused = 0
-        self._send = send
+        self._sockets = sockets
+        self._send = sockets.send
         self._random = random
         self._sequence: NDArray[np.uint16] = np.zeros(capacity, np.uint16)
         self._law: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
@@ -72,9 +72,8 @@ class Sender:
         self._keys: dict[int, EventSender] = {}
         self._event_type: dict[int, int] = {}
         self._later: dict[int, list[tuple[int, int, bytes]]] = {}
-        self._rows: Octets = np.zeros((capacity, HEADER_SIZE + FRAME), np.uint8)
+        self._rows: Octets = sockets.out
         self._columns = Columns(self._rows)
-        self._views: list[memoryview] = [row.data for row in self._rows]
 
     def open(self, slot: int) -> None:
         """A new stream: random SSRC, sequence number and timestamp (RFC 3550 5.1)."""
@@ -159,19 +158,13 @@ class Sender:
         self._send_rows(slots)
 
     def _send_rows(self, slots: Slots) -> None:
-        send, views = self._send, self._views
-        for slot in slots.tolist():
-            try:
-                send[slot](views[slot])
-            except OSError:  # a full buffer, or an ICMP error of an earlier packet: this one counts as lost
-                self._not_sent(slot)
         self.sent[slots] += 1
         self.octets[slots] += FRAME
-
-    def _not_sent(self, slot: int) -> None:
-        self.refused += 1
-        self.sent[slot] -= 1
-        self.octets[slot] -= FRAME
+        lost = self._sockets.transmit(slots)
+        if lost:
+            self.refused += len(lost)
+            self.sent[lost] -= 1
+            self.octets[lost] -= FRAME
 
     def send_later(self, tick: int) -> None:
         """Packets that were due between the frames of their stream, up to ``tick``."""

@@ -1,7 +1,7 @@
 """The portable way in and out: epoll, ``recv_into`` and ``send`` on preallocated rows.
 
-Everything that knows about sockets is in here, behind a seam: the plane sees rows of a matrix, their slots and
-lengths. All RTP sockets of a worker are polled together once per tick and never wake the worker.
+Everything that knows about sockets is in here and in :mod:`media.ringsockets`, behind a seam: the plane sees rows of
+matrices, their slots and lengths. No RTP socket wakes the worker: what lies in them is taken with the ticks.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import numpy as np
 from media.frames import NO_SLOTS, Slots
 from media.latch import Address
 from media.ports import PortPool
+from media.rates import FRAME
+from media.rtp import HEADER_SIZE
 
 ROW = 1600
 """Octets of a received row. A datagram that fills it was longer than any RTP packet may be here."""
@@ -28,11 +30,18 @@ ROW = 1600
 ROWS = 1024
 """Packets taken in one round; what is left waits in the kernel for the next."""
 
+BACKLOG = 2
+"""A round that brings more than this many times what a phase sends is followed by another."""
+
+OUT_ROW = HEADER_SIZE + FRAME
+"""Octets of a row that is sent: a frame of G.711."""
+
 MAX_CONTROL = 64
 """RTCP packets taken in one round."""
 
 _log = logging.getLogger(__name__)
 
+_IN_ORDER = np.arange(ROWS)
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _UNSPECIFIED = struct.pack("=H26x", socket.AF_UNSPEC)
 _SO_MEMINFO = 55
@@ -90,14 +99,19 @@ def _bind(family: int, local: str, port: int) -> _Pair:
 class Sockets:
     """The RTP and RTCP sockets of all streams of a worker.
 
-    After :meth:`receive`, packet ``i`` of a round lies in ``rows[i]``, ``lengths[i]`` octets long, for
-    ``slots[i]``; ``sources`` has the origin of those rows whose stream has not latched yet, and
-    ``control`` the RTCP packets of the round.
+    After :meth:`receive`, packet ``i`` of a round lies in ``rows[places[i]]``, ``lengths[i]`` octets long, for
+    ``slots[i]``; ``sources`` has the origin, by row, of those whose stream has not latched yet, and ``control`` the
+    RTCP packets of the round. Row ``slot`` of ``out`` is what :meth:`transmit` sends for it; ``send`` sends other ones.
+    ``about`` says in words how packets move.
     """
 
-    def __init__(self, capacity: int, ports: PortPool) -> None:
+    def __init__(self, capacity: int, ports: PortPool, *, why: str = "") -> None:
+        """``why`` nothing better is used, to be told in ``about``."""
         self.capacity = capacity
+        self.about = f"portable I/O (epoll; {why})" if why else "portable I/O (epoll)"
         self.rows = np.zeros((ROWS, ROW), np.uint8)
+        self.out = np.zeros((capacity, OUT_ROW), np.uint8)
+        self.places: Slots = NO_SLOTS
         self.slots: Slots = NO_SLOTS
         self.lengths: Slots = NO_SLOTS
         self.sources: dict[int, Address] = {}
@@ -105,6 +119,7 @@ class Sockets:
         self.refused = 0
         self.send: list[Callable[[memoryview | bytes], object]] = [_nowhere] * capacity
         self._views = [row.data for row in self.rows]
+        self._out_views = [row.data for row in self.out]
         self._ports = ports
         self._pairs: list[_Pair | None] = [None] * capacity
         self._epoll = select.epoll()
@@ -157,6 +172,14 @@ class Sockets:
             self._discard(pair.rtp)  # what came from the old peer
         self.point(slot, remote)
 
+    def _watch(self, slot: int, *, on: bool) -> None:
+        """Have the RTP socket of ``slot`` in the epoll set, or not."""
+        rtp = self._take(slot).rtp
+        if on:
+            self._epoll.register(rtp, select.EPOLLIN)
+        else:
+            self._epoll.unregister(rtp)
+
     def point(self, slot: int, remote: Address | None) -> None:
         """Send to ``remote`` (``None``: nowhere); packets are taken from where they were before."""
         self.send[slot] = _nowhere if remote is None else partial(_send_to, self._take(slot).rtp, remote)
@@ -186,24 +209,49 @@ class Sockets:
         except OSError:
             self.refused += 1
 
-    def receive(self) -> int:
-        """Take at most one packet from every socket; returns how many lie in ``rows``."""
-        count = 0
-        slots: list[int] = []
-        lengths: list[int] = []
+    def receive(self, due: Slots, *, anew: bool) -> int:
+        """Take at most one packet from every socket; returns how many lie in ``rows``. ``due`` are the streams whose
+        turn it is, or those of :meth:`again`: then it is not ``anew``. Here all others are taken from as well.
+        """
         self.sources.clear()
         self.control.clear()
-        for fd, _ in self._epoll.poll(0, ROWS - 1):
+        slots, lengths = self._poll(0)
+        self.slots = np.array(slots, np.intp)
+        self.lengths = np.array(lengths, np.intp)
+        self.places = _IN_ORDER[: len(slots)]
+        return len(slots)
+
+    def again(self, due: Slots) -> Slots:
+        """Of which streams sockets may hold more than the last round brought."""
+        return self.slots if self.slots.size > BACKLOG * (due.size + 1) else NO_SLOTS
+
+    def transmit(self, slots: Slots) -> list[int]:
+        """Send their rows; returns the slots whose packet the kernel refused: a full buffer, or an ICMP error that an
+        earlier one came back with.
+        """
+        send, views, lost = self.send, self._out_views, []
+        for slot in slots.tolist():
+            try:
+                send[slot](views[slot])
+            except OSError:
+                lost.append(slot)
+        return lost
+
+    def _poll(self, row: int) -> tuple[list[int], list[int]]:
+        """(slots, lengths) of what lies in the sockets of the epoll set, put into the rows from ``row`` on."""
+        slots: list[int] = []
+        lengths: list[int] = []
+        for fd, _ in self._epoll.poll(0, ROWS - 1 - row):
             slot, receiver = self._receivers[fd]
             try:
                 if receiver is not None:
-                    length = receiver(self._views[count])
+                    length = receiver(self._views[row])
                 elif slot < 0:
                     self._receive_control(-1 - slot)
                     continue
                 else:
-                    length, source = self._take(slot).rtp.recvfrom_into(self._views[count])
-                    self.sources[count] = source[:2]
+                    length, source = self._take(slot).rtp.recvfrom_into(self._views[row])
+                    self.sources[row] = source[:2]
             except BlockingIOError:
                 continue
             except OSError:  # an ICMP error that an earlier packet of ours came back with
@@ -211,10 +259,8 @@ class Sockets:
                 continue
             slots.append(slot)
             lengths.append(length)
-            count += 1
-        self.slots = np.array(slots, np.intp)
-        self.lengths = np.array(lengths, np.intp)
-        return count
+            row += 1
+        return slots, lengths
 
     def _receive_control(self, slot: int) -> None:
         if len(self.control) < MAX_CONTROL:

@@ -25,6 +25,7 @@ from media.plane import Plane
 from media.ports import PortPool, parse_range
 from media.process import raise_file_limit, raise_priority
 from media.recorder import Recorder
+from media.ringsockets import RingSockets
 from media.sockets import Sockets
 
 FILES_PER_STREAM = 2
@@ -103,10 +104,25 @@ class Worker:
             raise ipc.LinkClosed("the control process does not listen")
 
 
+def _sockets(io: str, capacity: int, pool: PortPool) -> Sockets:
+    """``io`` as asked for; "auto" is io_uring where it is allowed. Raises :class:`OSError` when it was asked for and
+    is not.
+    """
+    if io == "portable":
+        return Sockets(capacity, pool)
+    try:
+        return RingSockets(capacity, pool)
+    except OSError as error:
+        if io == "uring":
+            raise
+        return Sockets(capacity, pool, why=f"io_uring: {error.strerror}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m media.worker", description="A media worker of Ivrea.")
     parser.add_argument("--fd", type=int, required=True, help="descriptor of the link to the control process")
     parser.add_argument("--ports", required=True, help="UDP ports for RTP and RTCP, LO-HI")
+    parser.add_argument("--io", choices=("auto", "uring", "portable"), default="auto", help="how packets move")
     arguments = parser.parse_args()
     ipc.detach_from_terminal()
     link: ipc.Link[protocol.Command] = ipc.Link.from_fd(arguments.fd, protocol.Command)
@@ -119,8 +135,14 @@ def main() -> None:
     files = raise_file_limit()
     capacity = max(1, min(protocol.MAX_STREAMS, pool.size, (files - SPARE_FILES) // FILES_PER_STREAM))
     wall = time.time() - time.monotonic()
-    plane = Plane(Sockets(capacity, pool), Recorder(capacity), Arena(), SystemRandom(), wall)
-    about = f"portable I/O (epoll), {capacity} streams at most, niceness {raise_priority()}"
+    try:
+        sockets = _sockets(arguments.io, capacity, pool)
+    except OSError as error:
+        link.send(protocol.Failed(f"no io_uring: {error.strerror}"))
+        link.flush()
+        sys.exit(1)
+    plane = Plane(sockets, Recorder(capacity), Arena(), SystemRandom(), wall)
+    about = f"{sockets.about}, {capacity} streams at most, niceness {raise_priority()}"
     link.send(protocol.Ready(os.getpid(), about))
     # What was made until now lives as long as the process: the collector need not look at it again.
     gc.collect()

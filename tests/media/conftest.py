@@ -5,9 +5,13 @@ import pytest
 from media_studio import Phone, Studio, Tone, sine, write_wav
 
 
-@pytest.fixture
-def studio() -> Iterator[Studio]:
-    made = Studio()
+@pytest.fixture(params=["portable", "io_uring"])
+def studio(request: pytest.FixtureRequest) -> Iterator[Studio]:
+    """A plane on each way in and out."""
+    try:
+        made = Studio(request.param)
+    except OSError as error:
+        pytest.skip(f"no io_uring here: {error}")
     yield made
     made.close()
 

@@ -420,7 +420,7 @@ def test_what_waits_from_the_old_peer_goes_with_it(studio: Studio, phone: Phone)
         phone.raw(phone.sound(SILENCE))
     new = Phone()
     studio.direct(new)
-    assert studio.sockets.receive() == 0
+    assert studio.sockets.receive(np.array([0]), anew=True) == 0
     new.close()
 
 
