@@ -1,34 +1,23 @@
-"""MP3 files that grow: MPEG-2.5 layer III at 8 kHz, 16 kbit/s for each channel, no bit reservoir.
+"""MP3 files that grow: no bit reservoir, so that every frame can be decoded by itself.
 
-Every MP3 frame has the same size and can be decoded by itself, so the file is playable wherever it is cut, and its
-size says how much sound is in it. The first frame is the "Info" frame of Xing and LAME, silence to decoders that do
-not know it; it says how many samples the encoder's delay put before the sound and, in the end, what to leave out after.
+A file is playable wherever it is cut, and its size says how much sound is in it. LAME leaves half a decibel of room:
+the sound is that much softer than in a WAV file.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 
 import av
 import numpy as np
 
 from media.frames import Samples
+from media.mp3info import BITRATE, DELAY, ENCODER_DELAY, SAMPLES, info, octets
 from media.rates import FRAME, RATE
 from media.soundfile import SoundFile, put
 
-SAMPLES = 576
-"""Samples of each channel in an MP3 frame (ISO/IEC 13818-3, half of those in MPEG-1)."""
-
-ENCODER_DELAY = 576
-DELAY = ENCODER_DELAY + 529
-"""Samples by which sound comes later out of a decoder: the encoder's delay, and the decoder's own 528 + 1."""
-
 LONGEST_GAP = 60 * RATE
 """Samples of missing sound that are encoded as silence, at some 2 ms of CPU a second."""
-
-_BITRATE = 16000
-_INFO = struct.Struct(">4sIII9sBB8xBB3s12x")
 
 
 class Mp3File(SoundFile):
@@ -37,7 +26,7 @@ class Mp3File(SoundFile):
     def __init__(self, fd: int, channels: int, *, resume: bool) -> None:
         super().__init__(fd, channels)
         self._layout = "stereo" if channels == 2 else "mono"
-        self._octets = SAMPLES // 8 * _BITRATE * channels // RATE
+        self._octets = octets(channels)
         # No frame of sound is kept that the encoder before has not completed.
         self._count = max(0, os.fstat(fd).st_size // self._octets - 1) if resume else 0
         os.ftruncate(fd, self._count and (1 + self._count) * self._octets)
@@ -45,7 +34,7 @@ class Mp3File(SoundFile):
         self.frames = self._position // FRAME
         self._encoder = self._new_encoder()
         if not self._count:
-            put(fd, self._info(0, 0), 0)
+            put(fd, info(channels), 0)
 
     def write(self, index: int, sound: Samples) -> None:
         start = index * FRAME
@@ -65,7 +54,8 @@ class Mp3File(SoundFile):
         if count < self._count:
             os.ftruncate(self.fd, (1 + count) * self._octets)
             self._count = count
-        put(self.fd, self._info(self._count, self._count * SAMPLES - ENCODER_DELAY - samples), 0)
+        padding = self._count * SAMPLES - ENCODER_DELAY - samples
+        put(self.fd, info(self.channels, self._count, padding), 0)
         self.frames = frames
 
     def _silence(self, samples: int) -> None:
@@ -100,7 +90,7 @@ class Mp3File(SoundFile):
         encoder.sample_rate = RATE
         encoder.layout = self._layout
         encoder.format = "s16p"
-        encoder.bit_rate = _BITRATE * self.channels
+        encoder.bit_rate = BITRATE * self.channels
         # The sides have nothing in common; the fastest of the encoder's ways is also the truest at this rate.
         encoder.options = {"reservoir": "0", "joint_stereo": "0", "compression_level": "9"}
         try:
@@ -108,16 +98,3 @@ class Mp3File(SoundFile):
         except av.FFmpegError as error:
             raise OSError(f"the MP3 encoder: {error}") from error
         return encoder
-
-    def _info(self, count: int, padding: int) -> bytes:
-        """The Info frame: ``count`` frames follow; ``padding`` samples at the end are none of the sound."""
-        stereo = self.channels == 2
-        head = bytes([0xFF, 0xE3, 0x48 if stereo else 0x28, 0x04 if stereo else 0xC4])
-        side_information = bytes(17 if stereo else 9)
-        trims = (ENCODER_DELAY << 12 | max(0, padding)).to_bytes(3, "big")
-        flags, lowpass, constant_rate = 3, RATE // 200, 1
-        tag = _INFO.pack(
-            b"Info", flags, count, count and (1 + count) * self._octets, b"LAME3.100", constant_rate, lowpass, 0,
-            _BITRATE * self.channels // 1000, trims,
-        )  # fmt: skip
-        return (head + side_information + tag).ljust(self._octets, b"\0")

@@ -156,7 +156,7 @@ class Writer:
     def _begin(self, message: Begin) -> None:
         try:
             self._tracks[message.recording] = self._open(message)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a path that is none
             self._break(message.recording, str(error))
 
     def _open(self, message: Begin) -> _Track:

@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.callbacks import records
 from engine.calls.media import Stream
 from engine.log import Logger
-from media import protocol
+from media import mp3info, protocol
 
 PATIENCE = 3.0
 """Seconds to wait for the writer to complete a recording."""
@@ -74,8 +74,11 @@ class Recording:
 def finished_by_file(call_id: str, path: str) -> records.RecordingFinished:
     """The end of a recording whose writer is not there to tell it: what its header says, 0 if there is none."""
     try:
-        with wave.open(path, "rb") as file:
-            seconds = file.getnframes() / file.getframerate()
-    except (OSError, EOFError, wave.Error, ZeroDivisionError):
+        if path.endswith(".mp3"):
+            seconds = mp3info.seconds(Path(path))
+        else:
+            with wave.open(path, "rb") as file:
+                seconds = file.getnframes() / file.getframerate()
+    except (OSError, EOFError, ValueError, wave.Error, ZeroDivisionError):
         seconds = 0.0
     return records.RecordingFinished(time.time(), call=call_id, path=path, seconds=seconds)

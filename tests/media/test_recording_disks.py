@@ -200,6 +200,13 @@ class Call:
             time.sleep(0.01)
 
 
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """Let it stand still, and wait until it does."""
+    os.kill(process.pid, signal.SIGSTOP)
+    while Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "T":
+        os.sched_yield()
+
+
 def test_a_writer_that_stands_still_for_seconds_costs_counted_sound(tmp_path: Path) -> None:
     recorder = Recorder(1, cells=100)
     call = Call(recorder)
@@ -207,7 +214,7 @@ def test_a_writer_that_stands_still_for_seconds_costs_counted_sound(tmp_path: Pa
     process = recorder._scribe._process
     assert process is not None
     call.until((tmp_path / "a.wav").exists)
-    os.kill(process.pid, signal.SIGSTOP)
+    stop(process)
     call.run(250)
     assert call.longest < 0.1
     assert recorder.dropped == 150
@@ -230,7 +237,7 @@ def test_a_writer_that_never_comes_back_is_replaced(tmp_path: Path) -> None:
     first = recorder._scribe._process
     assert first is not None
     call.until((tmp_path / "a.wav").exists)
-    os.kill(first.pid, signal.SIGSTOP)
+    stop(first)
     frames = round((STUCK_AFTER + 0.5) / 0.02)
     call.run(frames)
     assert recorder._scribe._link is None

@@ -269,3 +269,11 @@ def test_every_record_is_answered_once(studio: Studio, phone: Phone, tmp_path: P
     assert sorted(ends(studio)[3:]) == closed
     assert studio.plane.idle
     assert not studio.recorder.active.any()
+
+
+@pytest.mark.parametrize("name", ["a\0.wav", "b" * 300 + ".wav", "", "."])
+def test_a_path_that_is_none(studio: Studio, phone: Phone, tmp_path: Path, name: str) -> None:
+    studio.connect(phone)
+    studio.do(protocol.Record(1, 1, f"{tmp_path}/{name}"), protocol.Record(1, 2, str(tmp_path / "good.wav")))
+    studio.run(0.1)
+    assert ends(studio) == [(1, "failed", 0.0)]

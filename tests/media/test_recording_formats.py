@@ -24,7 +24,7 @@ from media_studio import (
     write_wav,
 )
 
-from media import protocol, writer
+from media import mp3info, protocol, writer
 from media.mp3 import LONGEST_GAP, Mp3File
 from media.rates import FRAME, RATE
 from media.recorder import Recorder
@@ -137,7 +137,10 @@ def test_any_mp3_has_the_length_it_should_and_its_sound_in_place(
         index += count
     last_from = index - count
     frames = data.draw(st.integers(max(1, index - 40), index + 20))
+    cut = mp3info.seconds(path)
+    assert 0 <= index * 0.02 - cut < 0.3
     file.close(frames)
+    assert mp3info.seconds(path) == pytest.approx(frames * 0.02)
     sound = read_mp3(path, channels)
     assert len(sound) == frames * FRAME
     whole = sound[last_from * FRAME : index * FRAME]
@@ -145,6 +148,13 @@ def test_any_mp3_has_the_length_it_should_and_its_sound_in_place(
         reference = np.sin(2 * np.pi * 600 * (last_from * FRAME + np.arange(len(whole))) / RATE)
         in_phase = 2 * np.mean(whole * reference[:, None], axis=0)
         assert in_phase == pytest.approx(np.full(channels, 8000), rel=0.1)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xe3\x48\x04", b"\xff\xe3\x48\x04" + bytes(400), b"RIFF" * 100])
+def test_what_is_not_an_mp3_of_ours_has_no_length(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.mp3").write_bytes(content)
+    with pytest.raises(ValueError, match="not one of our"):
+        mp3info.seconds(tmp_path / "a.mp3")
 
 
 def test_an_mp3_without_any_sound_can_be_opened(tmp_path: Path) -> None:
