@@ -25,7 +25,7 @@ def test_an_mp3_that_was_never_completed_says_it_by_its_size(tmp_path: Path, cha
     path = tmp_path / "a.mp3"
     file = Mp3File(open_regular(path), channels, resume=False)
     file.write(0, np.zeros((100, channels, 160), np.int16))
-    assert finished_by_file("c1", str(path)).seconds == pytest.approx(2.0, abs=0.25)
+    assert 1.7 < finished_by_file("c1", str(path)).seconds < 2.0  # the encoder holds the rest
     file.close()
     assert finished_by_file("c1", str(path)).seconds == pytest.approx(2.0)
 
