@@ -110,7 +110,7 @@ async def measure(streams: int, seconds: float, folder: Path, *, record: bool) -
         child.send(protocol.Direct(stream, "127.0.0.1", far_port, 0, 0, 101))
         child.send(protocol.Play(stream, 1, [str(prompt)], loop=True))
         if record:
-            child.send(protocol.Record(stream, str(folder / f"{stream}.wav")))
+            child.send(protocol.Record(stream, 0, str(folder / f"{stream}.wav")))
     pid = child.pid
     assert pid is not None
     writer = child_of(pid)

@@ -26,7 +26,7 @@ from media.jitter import JitterBuffers
 from media.listening import Listening
 from media.player import Player
 from media.rates import FRAME, PHASES, RATE, WIDE_RATE
-from media.recorder import Recorder
+from media.recorder import BEEP, Recorder
 from media.reporting import Reporter
 from media.sender import Sender
 from media.sockets import NoPort, Sockets, literal
@@ -95,6 +95,7 @@ class Plane:
             protocol.Activity: self._activity,
             protocol.SendDigits: self._send_digits,
             protocol.Record: self._record,
+            protocol.PauseRecord: self._pause_record,
             protocol.StopRecord: self._stop_record,
             protocol.Join: self._join,
             protocol.Leave: self._leave,
@@ -366,14 +367,23 @@ class Plane:
     def _record(self, message: protocol.Record, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is None:
-            self.reports.append(protocol.Recorded(message.stream, message.path, 0.0, 0, "no such stream"))
+            reason = "no such stream"
+            self.reports.append(
+                protocol.Recorded(message.stream, message.recording, message.path, 0.0, 0, reason, "failed")
+            )
         else:
-            self._recorder.start(stream.slot, message.stream, message.path)
+            beep = self._player.tone(stream.slot, BEEP) if message.beep else 0
+            self._recorder.start(stream.slot, message, wait=beep)
+
+    def _pause_record(self, message: protocol.PauseRecord, now: float) -> None:
+        stream = self._streams.get(message.stream)
+        if stream is not None:
+            self._recorder.pause(stream.slot, message.recording, on=message.on)
 
     def _stop_record(self, message: protocol.StopRecord, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
-            self._recorder.stop(stream.slot)
+            self._recorder.stop(stream.slot, message.recording)
 
     def _join(self, message: protocol.Join, now: float) -> None:
         stream = self._streams.get(message.stream)
@@ -408,7 +418,7 @@ class Plane:
         self._wideband.player.drop(slot, now)
         self._wideband.direct(slot, wide=False)
         self._take_ended()
-        self._recorder.stop(slot)
+        self._recorder.drop(slot)
         self._listening.close(slot, stream.number)
         if stream.live:
             self._send_report(stream, now, leaving=True)

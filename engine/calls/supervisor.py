@@ -21,7 +21,7 @@ from engine.callbacks import records
 from engine.calls.leg import CallerGone, Leg, NoCommonMedia
 from engine.calls.live import LiveCall
 from engine.calls.media import MediaError, MediaPool, Stream, StreamReport
-from engine.calls.recording import Recording
+from engine.calls.recording import WHOLE_CALL, Recording
 from engine.log import get_logger
 from engine.sip.events import Ended
 from engine.sip.offer_answer import Agreed
@@ -302,7 +302,7 @@ class CallSupervisor:
         match report:
             case protocol.RtpLost(seconds=seconds):
                 self.call.end("limit", f"no sound came from the caller for {seconds:.0f} s")
-            case protocol.Recorded():
+            case protocol.Recorded(recording=number) if number == WHOLE_CALL:
                 if self._recording is not None:
                     self._recording.done(report)
             case _:

@@ -216,9 +216,9 @@ def test_who_leaves_a_bridge_leaves_the_other_one_in_peace(studio: Studio, phone
 
 def test_a_recorded_bridge_has_both_sides(studio: Studio, phones: list[Phone], tmp_path: Path) -> None:
     bridge(studio, phones)
-    studio.do(protocol.Record(1, str(tmp_path / "leg.wav")))
+    studio.do(protocol.Record(1, 1, str(tmp_path / "leg.wav")))
     talk(studio, phones[:2], [sine(500, 1), sine(900, 1)])
-    studio.do(protocol.StopRecord(1))
+    studio.do(protocol.StopRecord(1, 1))
     studio.run(0.02)
     sound = read_wav(tmp_path / "leg.wav")[10 * FRAME : 45 * FRAME]
     for side, hertz, other in ((0, 500, 900), (1, 900, 500)):
