@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -277,7 +278,8 @@ class CallSupervisor:
 
     def put_down(self, note: Note) -> None:
         self._append(records.Noted(time.time(), call=self.id, note=records.note_to_data(note)))
-        self._log.debug("note", **{type(note).__name__.lower(): dataclasses.asdict(note)})
+        if self._log.isEnabledFor(logging.DEBUG):
+            self._log.debug("note", **{type(note).__name__.lower(): dataclasses.asdict(note)})
 
     # --- media --------------------------------------------------------------------------
 
