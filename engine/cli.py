@@ -162,6 +162,7 @@ def serve(
         for line in daemon.welcome():
             out.print(line)
         sys.stdout.flush()
+        loop.settle_garbage()
         await daemon.run()
 
     loop.run(run())

@@ -1,8 +1,12 @@
-"""The event loop of the control process: uvloop where it is installed (extra ``fast``), else the standard one."""
+"""The event loop of the control process: uvloop where it is installed (extra ``fast``), else the standard one.
+
+And what could hold it up that is no callback: the garbage collector.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.metadata
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -33,3 +37,12 @@ def about_loop() -> str:
     if fast_loop() is None:
         return "asyncio's own (uvloop is not installed)"
     return "asyncio's own"
+
+
+def settle_garbage() -> None:
+    """To be called when the process is up: what lives by then lives as long as the process, and is not looked at again.
+
+    A full collection that goes through all modules and tables stops the loop for 50 to 100 ms.
+    """
+    gc.collect()
+    gc.freeze()
