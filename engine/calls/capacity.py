@@ -7,7 +7,7 @@ a burst between two reports does not overshoot.
 
 from __future__ import annotations
 
-from media.protocol import WorkerLoad
+from media.protocol import MAX_STREAMS, WorkerLoad
 
 SILENCE = 3.0
 """Seconds without a report after which a worker gets no new streams."""
@@ -50,12 +50,12 @@ class WorkerGauge:
     """How busy one media worker is now, as a share of a core, and whether it may take another stream.
 
     It may not when that would bring it over ``busy_limit``, while the p99 of its ticks' lateness is over
-    ``late_limit_ms``, or when it says nothing.
+    ``late_limit_ms``, when it has as many streams as there is ``room`` for, or when it says nothing.
     """
 
-    def __init__(self, busy_limit: float, late_limit_ms: float) -> None:
+    def __init__(self, busy_limit: float, late_limit_ms: float, room: int = MAX_STREAMS) -> None:
         self.streams = 0
-        self._busy_limit, self._late_limit = busy_limit, late_limit_ms
+        self._busy_limit, self._late_limit, self._room = busy_limit, late_limit_ms, room
         self.started(0.0)
 
     def started(self, now: float) -> None:
@@ -118,6 +118,8 @@ class WorkerGauge:
         """Why the worker takes no stream now; empty when it does."""
         if now - self._heard > SILENCE:
             return "media silent"
+        if self.streams + self._promised >= self._room:
+            return "media full"
         if self.lateness.high:
             return "media late"
         return "media busy" if self.busy + self._cost > self._busy_limit else ""

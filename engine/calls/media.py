@@ -299,7 +299,7 @@ class MediaPool:
                 str(index),
                 ("--ports", f"{low}-{high}", *arguments),
                 numbers,
-                WorkerGauge(busy_limit, late_limit_ms),
+                WorkerGauge(busy_limit, late_limit_ms, min((high + 1 - low) // 2, protocol.MAX_STREAMS)),
             )
             for index, (low, high) in enumerate(split_ports(ports, count))
         ]

@@ -129,6 +129,19 @@ def test_a_silent_worker_gets_nothing_until_it_speaks_again():
     assert gauge.refusal(104.0) == ""
 
 
+def test_a_worker_without_ports_gets_nothing():
+    gauge = WorkerGauge(LIMIT, 10.0, room=3)
+    gauge.started(0.0)
+    gauge.opened(0.1)
+    gauge.opened(0.2)
+    assert gauge.refusal(0.2) == ""
+    gauge.promise()
+    assert gauge.refusal(0.2) == "media full"
+    gauge.opened(0.3)
+    gauge.closed(0.4)
+    assert gauge.refusal(0.4) == ""
+
+
 def test_a_new_process_begins_with_nothing():
     gauge = WorkerGauge(LIMIT, 10.0)
     gauge.report(load(busy=0.9, streams=1000, late=50), 1.0)
@@ -168,7 +181,7 @@ def test_an_overload_is_told_at_its_begin_and_its_end():
 
 
 def pool_of(*loads: WorkerLoad, clock: list[float]) -> MediaPool:
-    pool = MediaPool((40_000, 40_099), len(loads), busy_limit=LIMIT, late_limit_ms=10.0)
+    pool = MediaPool((40_000, 49_999), len(loads), busy_limit=LIMIT, late_limit_ms=10.0)
     for worker, each in zip(pool.workers, loads, strict=True):
         worker.ready.set()
         worker.gauge.started(clock[0] - 6)
