@@ -116,6 +116,7 @@ class Writer:
             self._finish(message.recording, message.frames)
         else:
             self.consume(message.head)
+            self._stated = 0.0  # what was written counts once the file says so
 
     def consume(self, head: int) -> None:
         """Write all cells before ``head``: those of a recording at once."""
