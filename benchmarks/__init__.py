@@ -1,0 +1,1 @@
+"""The benchmark suite: ``python -m benchmarks``; :mod:`benchmarks.__main__` has its options."""
