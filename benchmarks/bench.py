@@ -38,10 +38,13 @@ class Goal:
 
 @dataclass(slots=True)
 class Section:
-    """A chapter of the report. ``text``: paragraphs; ``plots``: (file name, what it shows)."""
+    """A chapter of the report. ``text``: paragraphs before the tables, ``notes``: after them; ``plots``: (file name, what
+    it shows). ``failures`` make the whole run fail.
+    """
 
     title: str
     text: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     plots: list[tuple[str, str]] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)

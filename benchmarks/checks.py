@@ -88,11 +88,13 @@ class Reception:
         """Streams that kept 20 ms ± 3 ms at p99."""
         return int((self.p99_off_ms <= TOLERANCE_MS).sum())
 
-    def problems(self) -> list[str]:
-        """What is wrong with the content; pacing is a matter of figures, not of right and wrong."""
+    def problems(self, kernel_drops: int = 0) -> list[str]:
+        """What is wrong with the content; pacing is a matter of figures, not of right and wrong. Of the packets that
+        are missing, ``kernel_drops`` were thrown away on our side.
+        """
         counts = {
             "streams heard nothing": self.silent_streams,
-            "packets lost": self.lost,
+            "packets lost": max(0, self.lost - kernel_drops),
             "packets twice": self.duplicated,
             "packets out of order": self.reordered,
             "timestamps that do not go on by 160": self.wrong_timestamps,

@@ -80,7 +80,7 @@ def measure(bench: Bench, work: Work, *, calls: int, io: str, warm: float = 2.0,
     if io != "portable" and not offers_io_paths():
         raise LeftOut(f"the media worker cannot be told to use {io}")
     if bench.quick:
-        warm, seconds = 1.0, min(seconds, 1.5)
+        warm, seconds = min(warm, 1.0), min(seconds, 1.5)
     with scratch() as folder:
         return asyncio.run(_measure(bench, work, folder, calls, io, warm, seconds))
 
@@ -123,7 +123,7 @@ async def _measure(
             heard = await asyncio.to_thread(generator.stop)
             loads = list(house.loads)
             stats = await house.drop_all()
-        problems = heard.reception.problems() + check_recordings(folder, bank, schedule, prompt)
+        problems = heard.reception.problems(heard.kernel_drops) + check_recordings(folder, bank, schedule, prompt)
         problems += house.not_recorded[:1]
     return Sample(
         calls=calls,
