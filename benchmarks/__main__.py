@@ -77,9 +77,13 @@ def run_all(cases: Sequence[Case], bench: Bench, progress: Progress) -> Iterator
 def main(arguments: Sequence[str] | None = None) -> int:
     cases = {case.name: case for case in all_cases()}
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes, within three minutes: whether the suite works")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes, within three minutes: whether the suite works"
+    )
     parser.add_argument("--only", action="append", choices=cases, help="this benchmark; may be given several times")
-    parser.add_argument("--output", type=Path, help=f"the report (default: {REPORT.name} here; --quick: a temporary folder)")
+    parser.add_argument(
+        "--output", type=Path, help=f"the report (default: {REPORT.name} here; --quick: a temporary folder)"
+    )
     given = parser.parse_args(arguments)
     output = given.output or (Path(tempfile.mkdtemp(prefix="ivrea-bench-")) / REPORT.name if given.quick else REPORT)
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class EngineProcess:
         except EOFError:
             raise RuntimeError("the engine died when it started") from None
 
-    def __enter__(self) -> EngineProcess:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -109,7 +109,9 @@ class _NaiveCall(asyncio.DatagramProtocol):
         self._frame = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.DatagramTransport", transport)  # that of the standard library is not one by type
+        self._transport = cast(
+            "asyncio.DatagramTransport", transport
+        )  # that of the standard library is not one by type
         self._loop = asyncio.get_running_loop()
 
     def begin(self, at: float) -> None:

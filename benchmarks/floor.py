@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from typing import Self
 
 from benchmarks.mmsg import Batch, datagram_socket
 
@@ -29,7 +30,7 @@ class Floor:
         self._out.ports[:] = [sock.getsockname()[1] for sock in self._targets]
         self._fill.ports[:] = self._sink.getsockname()[1]
 
-    def __enter__(self) -> Floor:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

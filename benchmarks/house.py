@@ -164,7 +164,7 @@ class MediaHouse:
         """Process ids by what they do."""
         assert self._worker.pid is not None
         found = {"worker": self._worker.pid}
-        found |= {processes.module(pid): pid for pid in processes.below(self._worker.pid)}
+        found |= {processes.module(pid).rpartition(".")[2]: pid for pid in processes.below(self._worker.pid)}
         if self._words and self._recogniser.pid is not None:
             found["recogniser"] = self._recogniser.pid
         return found
@@ -216,4 +216,3 @@ def scratch() -> Iterator[Path]:
     """A folder for one house."""
     with tempfile.TemporaryDirectory(prefix="ivrea-bench-") as name:
         yield Path(name)
-

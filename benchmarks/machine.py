@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import importlib.metadata
 import os
 import platform
@@ -45,7 +45,7 @@ def _sipp() -> str:
 
 def rows() -> Iterator[tuple[str, str]]:
     revision = _git("rev-parse", "--short", "HEAD") or "unknown"
-    yield "date", datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    yield "date", dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     yield "processor", f"{_first_line('/proc/cpuinfo', 'model name')}, {os.cpu_count()} CPUs"
     yield "memory", _first_line("/proc/meminfo", "MemTotal")
     yield "kernel", f"{platform.system()} {platform.release()} {platform.machine()}"

@@ -85,9 +85,7 @@ def measure(bench: Bench, work: Work, *, calls: int, io: str, warm: float = 2.0,
         return asyncio.run(_measure(bench, work, folder, calls, io, warm, seconds))
 
 
-async def _measure(
-    bench: Bench, work: Work, folder: Path, calls: int, io: str, warm: float, seconds: float
-) -> Sample:
+async def _measure(bench: Bench, work: Work, folder: Path, calls: int, io: str, warm: float, seconds: float) -> Sample:
     bank = make_bank()
     schedule = work.schedule(bank, calls)
     prompt = write_prompt(folder / "prompt.wav")

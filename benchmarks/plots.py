@@ -10,22 +10,22 @@ SIZE = (7.5, 4.2)
 
 
 def _axes(title: str, across: str, up: str) -> tuple[Any, Any]:
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
 
-    figure, axes = pyplot.subplots(figsize=SIZE, layout="constrained")
+    figure, axes = plt.subplots(figsize=SIZE, layout="constrained")
     axes.set(title=title, xlabel=across, ylabel=up)
     axes.grid(alpha=0.3)
     return figure, axes
 
 
 def _save(figure: Any, path: Path) -> None:
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
 
     figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    plt.close(figure)
 
 
 def curves(

@@ -36,11 +36,9 @@ def below(pid: int) -> list[int]:
 
 
 def module(pid: int) -> str:
-    """The last part of what ``python -m`` runs in a process: ``worker``, ``writer``, …; else ``control``."""
+    """What ``python -m`` runs in a process; empty if it is something else."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
-        return "gone"
-    after = words[words.index(b"-m") + 1] if b"-m" in words else b"control"
-    name = after.decode().rpartition(".")[2]
-    return "control" if name == "cli" else name
+        return ""
+    return words[words.index(b"-m") + 1].decode() if b"-m" in words else ""

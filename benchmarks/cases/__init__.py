@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from benchmarks.bench import Case
 from benchmarks.cases.baselines import Baselines
+from benchmarks.cases.lag import Lag
+from benchmarks.cases.latency import Latency
 from benchmarks.cases.pacing import Pacing
 from benchmarks.cases.plane import Bridge, ConferenceRoom, Play, Record, Scaling, Words
+from benchmarks.cases.profile import TickProfile
+from benchmarks.cases.setup import SetUp
 
 
 def all_cases() -> list[Case]:
-    return [Play(), Record(), Words(), Bridge(), ConferenceRoom(), Scaling(), Pacing(), Baselines()]
+    media = [Play(), Record(), Words(), Bridge(), ConferenceRoom(), Scaling(), Pacing(), TickProfile(), Baselines()]
+    return [*media, SetUp(), Latency(), Lag()]

@@ -101,7 +101,9 @@ class Baselines:
         text = []
         for name, cost in costs.items():
             kind, _, calls = name.rpartition(", ")
-            own = costs.get(f"Ivrea, {calls}") or min((c for n, c in costs.items() if n.startswith("Ivrea")), default=0.0)
+            own = costs.get(f"Ivrea, {calls}") or min(
+                (c for n, c in costs.items() if n.startswith("Ivrea")), default=0.0
+            )
             if kind != "Ivrea" and own:
                 text.append(f"{kind}, {calls} calls: {number(cost / own, 1)} times the CPU of Ivrea.")
         return text

@@ -123,10 +123,16 @@ class Pacing:
             f"{reception.streams - reception.paced:,} of {reception.streams:,} streams miss"
         )  # fmt: skip
         return [
-            f"{NAMES[io]}: {paced} 20 ms ± 3 ms at p99 (bare sender: {bare.paced:,} of {bare.streams:,} keep it); "
-            f"{reception.long_gaps:,} gaps over 40 ms, {bare.long_gaps:,} with the bare sender.",
-            f"Packets lost inside: {max(0, reception.lost - sample.heard.kernel_drops)} on the way out; on the way in "
-            f"{lost_in} missing and {late_in} too late by the worker's statistics of all streams; drops counted: {drops}.",
-            f"Memory: {number(sample.memory_kib, 0)} KiB a call over the idle processes; the goal is {MEMORY_LIMIT:g}: "
-            f"{verdict(sample.memory_kib, MEMORY_LIMIT)}. CPU: {number(sample.ratio)} times the floor.",
+            (
+                f"{NAMES[io]}: {paced} 20 ms ± 3 ms at p99 (bare sender: {bare.paced:,} of {bare.streams:,} keep it); "
+                f"{reception.long_gaps:,} gaps over 40 ms, {bare.long_gaps:,} with the bare sender."
+            ),
+            (
+                f"Packets lost inside: {max(0, reception.lost - sample.heard.kernel_drops)} on the way out; on the way in "
+                f"{lost_in} missing and {late_in} too late by the worker's statistics of all streams; drops counted: {drops}."
+            ),
+            (
+                f"Memory: {number(sample.memory_kib, 0)} KiB a call over the idle processes; the goal is {MEMORY_LIMIT:g}: "
+                f"{verdict(sample.memory_kib, MEMORY_LIMIT)}. CPU: {number(sample.ratio)} times the floor."
+            ),
         ]
