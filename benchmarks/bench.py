@@ -38,8 +38,8 @@ class Goal:
 
 @dataclass(slots=True)
 class Section:
-    """A chapter of the report. ``text``: paragraphs before the tables, ``notes``: after them; ``plots``: (file name, what
-    it shows). ``failures`` make the whole run fail.
+    """A chapter of the report. ``text``: paragraphs before the tables, ``notes``: after them; ``plots``: (file name,
+    what it shows). ``failures`` make the whole run fail.
     """
 
     title: str

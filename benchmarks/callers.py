@@ -1,7 +1,7 @@
 """What the callers say: rows of payloads, and for each stream which row leaves in which frame.
 
-Speech is that of tests/data/speech/read, at 8 kHz and -20 dBFS while it lasts; between it, faint noise. Keys are RFC 4733
-events of 100 ms, their end packet three times, one packet in a frame.
+Speech is that of tests/data/speech/read, at 8 kHz and -20 dBFS while it lasts; between it, faint noise. Keys are RFC
+4733 events of 100 ms, their end packet three times, one packet in a frame.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def half_talking(bank: Bank, streams: int, *, keys: bool) -> Schedule:
 
 
 def in_rooms(bank: Bank, streams: int, *, size: int = 10, talkers: int = 2, turn: int = 125) -> Schedule:
-    """Members of rooms of ``size``, in the order of the streams: ``talkers`` of each talk, others after ``turn`` frames."""
+    """Rooms of ``size``, in the order of the streams: ``talkers`` of each talk, others after ``turn`` frames."""
     schedule, speech = silent(bank, streams), talking(bank, streams)
     turns = np.arange(PERIOD) // turn
     for stream in range(streams):

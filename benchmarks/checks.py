@@ -22,6 +22,7 @@ _LOUD = 300.0
 """Root of the mean square from which a piece is worth comparing: -37 dBFS."""
 
 _SOUND_TYPES = (0, 8)
+_LONGEST_SKIP = 5 * RATE
 
 Floats = NDArray[np.float64]
 
@@ -53,13 +54,21 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class SoundVerdict:
-    """A stream whose sound was compared: of ``pieces`` loud seconds ``right`` are what they should be."""
+    """A stream whose sound was compared: ``whole`` seconds came without a gap, of ``loud`` ones among them ``right``
+    are what they should be.
+    """
 
     stream: int
-    pieces: int
+    whole: int
+    loud: int
     right: int
     lowest: float
-    """The least correlation of a piece."""
+    """The least correlation of a loud second."""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether it sounds like something else, or like nothing at all."""
+        return self.right < self.loud or bool(self.whole and not self.loud)
 
 
 @dataclass(slots=True)
@@ -73,6 +82,8 @@ class Reception:
     duplicated: int = 0
     reordered: int = 0
     wrong_timestamps: int = 0
+    skipped: int = 0
+    """Frames that the timestamps leave out though no packet is missing: the sender had no time for them."""
     changed_ssrc: int = 0
     malformed: int = 0
     long_gaps: int = 0
@@ -97,12 +108,12 @@ class Reception:
             "packets lost": max(0, self.lost - kernel_drops),
             "packets twice": self.duplicated,
             "packets out of order": self.reordered,
-            "timestamps that do not go on by 160": self.wrong_timestamps,
+            "timestamps that do not go on by frames": self.wrong_timestamps,
             "changes of SSRC": self.changed_ssrc,
             "packets of another form": self.malformed,
         }
         found = [f"{count} {what}" for what, count in counts.items() if count]
-        wrong = [verdict for verdict in self.sounds if not verdict.pieces or verdict.right < verdict.pieces]
+        wrong = [verdict for verdict in self.sounds if verdict.wrong]
         if wrong:
             found.append(f"{len(wrong)} of {len(self.sounds)} compared streams do not sound as they should")
         return found
@@ -127,7 +138,10 @@ def examine(log: Log, streams: int) -> Reception:
     follows = same & (step == 1)
     both_sound = is_sound[order][1:] & is_sound[order][:-1]
     elapsed = (np.diff(log.timestamp[order].astype(np.int64))) & 0xFFFFFFFF
-    heard.wrong_timestamps = int((follows & both_sound & (elapsed != FRAME)).sum())
+    elapsed = elapsed[follows & both_sound]
+    left_out = (elapsed > FRAME) & (elapsed % FRAME == 0) & (elapsed <= _LONGEST_SKIP)
+    heard.wrong_timestamps = int(((elapsed != FRAME) & ~left_out).sum())
+    heard.skipped = int((elapsed[left_out] // FRAME - 1).sum())
     heard.changed_ssrc = int((same & (log.ssrc[order][1:] != log.ssrc[order][:-1])).sum())
     _time(heard, stream[1:][follows], np.diff(log.arrival[order])[follows] / 1e6)
     return heard
@@ -176,12 +190,25 @@ def correlation(piece: Floats, looped: Floats) -> float:
 
 
 def compare(
-    stream: int, heard: NDArray[np.int16], sources: Sequence[NDArray[np.int16]], threshold: float
+    stream: int,
+    heard: NDArray[np.int16],
+    sources: Sequence[NDArray[np.int16]],
+    threshold: float,
+    present: NDArray[np.bool_] | None = None,
 ) -> SoundVerdict:
-    """Whether each loud second of ``heard`` has one of ``sources`` (each looped) in it, by correlation."""
+    """Whether each loud second of ``heard`` has one of ``sources`` (each looped) in it, by correlation.
+
+    ``present`` says of each frame whether it came (default: all of them); seconds with gaps are not compared.
+    """
+    frames = _PIECE // FRAME
     found: list[float] = []
-    for at in range(0, len(heard) - _PIECE + 1, _PIECE):
-        piece = heard[at : at + _PIECE].astype(np.float64)
+    whole = 0
+    for at in range(0, len(heard) // FRAME - frames + 1, frames):
+        if present is not None and not present[at : at + frames].all():
+            continue
+        whole += 1
+        piece = heard[at * FRAME : (at + frames) * FRAME].astype(np.float64)
         if np.sqrt(np.mean(piece**2)) >= _LOUD:
             found.append(max(correlation(piece, source.astype(np.float64)) for source in sources))
-    return SoundVerdict(stream, len(found), sum(each >= threshold for each in found), min(found, default=0.0))
+    right = sum(each >= threshold for each in found)
+    return SoundVerdict(stream, whole, len(found), right, min(found, default=0.0))

@@ -1,7 +1,7 @@
 """Other ways to play a prompt to many calls, each in a process of its own: what the media plane is compared with.
 
-A function here sends the port of each call down ``pipe``, then plays ``prompt`` (µ-law, whole frames) to 127.0.0.1 and the
-ports ``far``, one for each call, without end, and takes what comes in.
+A function here sends the port of each call down ``pipe``, then plays ``prompt`` (µ-law, whole frames) to 127.0.0.1
+and the ports ``far``, one for each call, without end, and takes what comes in.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from benchmarks import processes
 from benchmarks.mmsg import Batch, datagram_socket
 from media import g711
 from media.g711 import Law
+from media.process import raise_priority
 from media.rates import FRAME, FRAME_SECONDS, PHASE_SECONDS, PHASES
 
 _HEADER = struct.Struct("!BBHII")
@@ -36,7 +37,7 @@ class EngineProcess:
     def __init__(self, engine: Engine, far: Sequence[int], prompt: bytes) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, far_end = context.Pipe()
-        self._process = context.Process(target=engine, args=(far_end, far, prompt), daemon=True)
+        self._process = context.Process(target=_run, args=(engine, far_end, far, prompt), daemon=True)
         self._process.start()
         far_end.close()
         if not self._pipe.poll(30):
@@ -61,6 +62,11 @@ class EngineProcess:
         return processes.cpu(self._process.pid)
 
 
+def _run(engine: Engine, pipe: Connection, far: Sequence[int], prompt: bytes) -> None:
+    raise_priority()  # as media workers do
+    engine(pipe, far, prompt)
+
+
 def _frames(prompt: bytes) -> list[bytes]:
     return [prompt[at : at + FRAME] for at in range(0, len(prompt), FRAME)]
 
@@ -69,7 +75,7 @@ def _frames(prompt: bytes) -> list[bytes]:
 
 
 def bare(pipe: Connection, far: Sequence[int], prompt: bytes) -> None:
-    """One socket, ``sendmmsg`` on the phases of the media plane, ``recvmmsg`` of all that comes. The SSRC tells calls apart."""
+    """One socket, ``sendmmsg`` on the phases of the media plane, ``recvmmsg``. The SSRC tells calls apart."""
     sock = datagram_socket(buffer=64 * 1024 * 1024)
     pipe.send([sock.getsockname()[1]] * len(far))
     payloads = np.frombuffer(prompt, np.uint8).reshape(-1, FRAME)

@@ -1,7 +1,8 @@
 """The unit of the figures: what the kernel alone takes for a packet out and a packet in.
 
 ``sendmmsg`` of 172-octet packets from one unconnected socket to 500 different ones, and ``recvmmsg`` of 500 such
-packets on one socket, loopback; CPU of the thread, user and system. Emptying the one and filling the other is not counted.
+packets on one socket, loopback; CPU of the thread, user and system. Emptying the one and filling the other is not
+counted.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The far ends of all streams: one process that sends what callers say, and keeps what comes back.
 
-Packets leave on eight phases of the 20 ms, one socket and one ``sendmmsg`` for each; the socket of the opposite phase is
-emptied at the same time. Nothing is judged while it runs: headers, times and the payloads of some streams are put down, and
-:mod:`benchmarks.checks` looks at them afterwards.
+Packets leave on eight phases of the 20 ms, one socket and one ``sendmmsg`` for each; the socket of the opposite
+phase is emptied at the same time. Nothing is judged while it runs: headers, times and the payloads of some streams
+are put down, and :mod:`benchmarks.checks` looks at them afterwards.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from benchmarks.callers import PERIOD, Schedule, make_bank
 from benchmarks.mmsg import Batch, datagram_socket, kernel_drops
 from media import g711
 from media.g711 import Law
+from media.process import raise_priority
 from media.rates import FRAME, FRAME_SECONDS
 
 PHASES = 8
@@ -115,23 +116,30 @@ class Generator:
     def stop(self) -> Heard:
         """Send no more; what was heard since :meth:`mark`."""
         self._pipe.send("stop")
-        return self._answer()  # type: ignore[no-any-return]
+        return self._answer()
 
     def cpu(self) -> float:
         assert self._process.pid is not None
         return processes.cpu(self._process.pid)
 
-    def _answer(self):  # type: ignore[no-untyped-def]
+    def _answer(self) -> Any:
         if not self._pipe.poll(_PATIENCE):
             raise RuntimeError("the load generator does not answer")
         try:
-            return self._pipe.recv()
+            answer = self._pipe.recv()
         except EOFError:
             raise RuntimeError("the load generator died") from None
+        if isinstance(answer, RuntimeError):
+            raise answer
+        return answer
 
 
 def _run(pipe: Connection, plan: Plan) -> None:
-    _FarEnds(pipe, plan).run()
+    raise_priority()  # as media workers do
+    try:
+        _FarEnds(pipe, plan).run()
+    except Exception as error:  # noqa: BLE001 - whoever waits for an answer gets this one
+        pipe.send(RuntimeError(f"the load generator died: {type(error).__name__}: {error}"))
 
 
 class _Phase:
@@ -313,12 +321,14 @@ class _FarEnds:
             chosen = streams == expected.stream
             stamps.append(timestamps[chosen])
             payloads.append(rows[chosen])
-        if not stamps:
-            return checks.SoundVerdict(expected.stream, 0, 0, 0.0)
-        times = np.concatenate(stamps)
+        times = np.concatenate([*stamps, np.zeros(0, np.uint32)])
+        if not times.size:
+            return checks.SoundVerdict(expected.stream, 0, 0, 0, 0.0)
         frames = (times - times[0]).astype(np.int32) // FRAME
         inside = (frames >= 0) & (frames < round((self._plan.seconds + 2) * 60))
-        codes = np.full((int(frames[inside].max(initial=0)) + 1, FRAME), 0xFF, np.uint8)
+        codes = np.full((int(frames[inside].max()) + 1, FRAME), 0xFF, np.uint8)
         codes[frames[inside]] = np.concatenate(payloads)[inside]
+        present = np.zeros(len(codes), np.bool_)
+        present[frames[inside]] = True
         heard = g711.decode(codes, Law.PCMU).reshape(-1)
-        return checks.compare(expected.stream, heard, expected.sources, expected.threshold)
+        return checks.compare(expected.stream, heard, expected.sources, expected.threshold, present)

@@ -180,7 +180,7 @@ class MediaHouse:
         """KiB of all processes."""
         return sum(processes.memory(pid) for pid in self.pids().values())
 
-    async def _until(self, done) -> None:  # type: ignore[no-untyped-def]
+    async def _until(self, done) -> None:
         async def changes() -> None:
             while not done():
                 self._changed.clear()
@@ -190,7 +190,7 @@ class MediaHouse:
 
         await self._or_death(changes(), 60.0)
 
-    async def _or_death(self, work, patience: float) -> None:  # type: ignore[no-untyped-def]
+    async def _or_death(self, work, patience: float) -> None:
         """Await ``work``; raises :class:`HouseError` when the worker fails or dies first, or patience ends."""
         task = asyncio.ensure_future(work)
         deaths = [self._worker.exited] + ([self._recogniser.exited] if self._words else [])

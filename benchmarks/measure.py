@@ -62,8 +62,14 @@ class Sample:
         return sum(self.floors) / 2
 
     @property
+    def delivered(self) -> float:
+        """The share of the packets due that came, 1 at most; an engine that is overloaded sends fewer."""
+        return min(1.0, self.heard.reception.packets / max(1, self.heard.sent))
+
+    @property
     def cost(self) -> float:
-        return sum(self.cpu.values())
+        """ms of CPU per call-second that was delivered, of all processes."""
+        return sum(self.cpu.values()) / max(self.delivered, 0.01)
 
     @property
     def ratio(self) -> float:
@@ -121,8 +127,9 @@ async def _measure(bench: Bench, work: Work, folder: Path, calls: int, io: str, 
             heard = await asyncio.to_thread(generator.stop)
             loads = list(house.loads)
             stats = await house.drop_all()
-        problems = heard.reception.problems(heard.kernel_drops) + check_recordings(folder, bank, schedule, prompt)
-        problems += house.not_recorded[:1]
+        problems = heard.reception.problems(heard.kernel_drops) + house.not_recorded[:1]
+        if not heard.reception.skipped:
+            problems += check_recordings(folder, bank, schedule, prompt)
     return Sample(
         calls=calls,
         about=house.about,
@@ -152,5 +159,5 @@ def check_recordings(folder: Path, bank: Bank, schedule: Schedule, prompt: Sound
             checks.compare(stream, np.ascontiguousarray(frames[50 * FRAME :, side]), [source], 0.9)
             for side, source in sides
         ]
-        wrong += any(verdict.right < verdict.pieces for verdict in verdicts) or not verdicts[1].pieces
+        wrong += verdicts[0].right < verdicts[0].loud or verdicts[1].wrong
     return [f"{wrong} of {len(chosen)} compared recordings are not what was said"] if wrong else []

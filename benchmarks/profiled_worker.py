@@ -1,8 +1,8 @@
 """A media worker that measures itself: ``python -m benchmarks.profiled_worker``, with the options of ``media.worker``.
 
-The time of every method of the media plane is taken by wrapping the classes of ``media.*`` before the plane is made, so it
-needs to know none of them. What a method takes does not include the methods that it calls. Once a second, with the load,
-the table is written to the file that :data:`TABLE` names.
+The time of every method of the media plane is taken by wrapping the classes of ``media.*`` before the plane is made,
+so it needs to know none of them. What a method takes does not include the methods that it calls. Once a second, with
+the load, the table is written to the file that :data:`TABLE` names.
 """
 
 from __future__ import annotations

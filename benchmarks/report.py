@@ -48,8 +48,10 @@ def write(outcomes: Sequence[Outcome], machine: Table, floors: Sequence[float], 
     if goals:
         lines += [
             (
-                "CPU of all processes of the media plane, user and system, per call-second, in multiples of the **kernel floor** of "
-                "the same run: `sendmmsg` and `recvmmsg` of one 172-octet packet each, 50 times a second. Medians, in brackets "
+                "CPU of all processes of the media plane, user and system, per call-second, in multiples of the "
+                "**kernel floor** of "
+                "the same run: `sendmmsg` and `recvmmsg` of one 172-octet packet each, 50 times a second. Medians, "
+                "in brackets "
                 "the least and the greatest. The C softswitch was measured earlier, on a machine of the same kind."
             ),
             "",
@@ -64,7 +66,8 @@ def write(outcomes: Sequence[Outcome], machine: Table, floors: Sequence[float], 
         lines += [
             "",
             (
-                f"The floor, taken {len(floors)} times between the measurements: {min(floors):.3f} to {max(floors):.3f} ms per "
+                f"The floor, taken {len(floors)} times between the measurements: {min(floors):.3f} to "
+                f"{max(floors):.3f} ms per "
                 f"call-second, {sum(floors) / len(floors):.3f} on average."
             ),
         ]

@@ -191,12 +191,19 @@ class Callers:
         to = call.to.decode() or f"<sip:{self._number}@{self._server}>"
         # RFC 3261 17.1.1.3: the ACK of a failure has the branch of its INVITE, that of a success one of its own.
         branch = f"{index}-{self._run}{method if call.answered or method != 'ACK' else 'INVITE'}"
-        return (
-            f"{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {self._own};branch=z9hG4bK{branch}\r\nMax-Forwards: 70\r\n"
-            f"From: <sip:caller@{self._own}>;tag={index}{self._run}\r\nTo: {to}\r\nCall-ID: {index}-{self._run}@bench\r\n"
-            f"CSeq: {cseq} {method}\r\nContact: <sip:caller@{self._own}>\r\n"
-            f"{'Content-Type: application/sdp' + chr(13) + chr(10) if body else ''}Content-Length: {len(body)}\r\n\r\n{body}"
-        ).encode()
+        head = [
+            f"{method} {target} SIP/2.0",
+            f"Via: SIP/2.0/UDP {self._own};branch=z9hG4bK{branch}",
+            "Max-Forwards: 70",
+            f"From: <sip:caller@{self._own}>;tag={index}{self._run}",
+            f"To: {to}",
+            f"Call-ID: {index}-{self._run}@bench",
+            f"CSeq: {cseq} {method}",
+            f"Contact: <sip:caller@{self._own}>",
+            *(["Content-Type: application/sdp"] if body else []),
+            f"Content-Length: {len(body)}",
+        ]
+        return "\r\n".join([*head, "", body]).encode()
 
 
 def _ok(request: bytes) -> bytes:
@@ -221,8 +228,8 @@ class SipGenerator:
         context = multiprocessing.get_context("spawn")
         self._pipe, far_end = context.Pipe()
         self._patience = calls / rate + GIVE_UP + 30
-        arguments = (far_end, server, number, calls, rate, list(media), hold)
-        self._process = context.Process(target=_run, args=arguments, daemon=True)
+        arguments = (far_end, server, number, calls, rate, list(media))
+        self._process = context.Process(target=_run, args=arguments, kwargs={"hold": hold}, daemon=True)
         self._process.start()
         far_end.close()
         self._answer()
@@ -253,13 +260,13 @@ class SipGenerator:
         if not self._pipe.poll(self._patience):
             raise RuntimeError("the SIP generator does not come to an end")
         try:
-            return self._pipe.recv()  # type: ignore[no-any-return]
+            return self._pipe.recv()
         except EOFError:
             raise RuntimeError("the SIP generator died") from None
 
 
 def _run(
-    pipe: Connection, server: tuple[str, int], number: str, calls: int, rate: float, media: list[int], hold: bool
+    pipe: Connection, server: tuple[str, int], number: str, calls: int, rate: float, media: list[int], *, hold: bool
 ) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)

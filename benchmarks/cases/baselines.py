@@ -68,7 +68,7 @@ class Baselines:
                 continue
             reception = heard.reception
             costs[f"{name.partition(',')[0].partition('(')[0].strip()}, {calls}"] = own / floor
-            wrong = [verdict for verdict in reception.sounds if not verdict.pieces or verdict.right < verdict.pieces]
+            wrong = [verdict for verdict in reception.sounds if verdict.wrong]
             rows.append(
                 [
                     name,
@@ -91,7 +91,8 @@ class Baselines:
             plots.bars(bench.plots / "baselines.png", "CPU per call", "times the kernel floor", costs)
             section.plots.append(("baselines.png", "CPU per call of several engines"))
         section.notes.append(
-            "All get the same callers and play the same prompt. Only Ivrea looks for keys and keeps jitter buffers; the others "
+            "All get the same callers and play the same prompt. Only Ivrea looks for keys and keeps jitter "
+            "buffers; the others "
             "parse the header of what comes and forget it."
         )
         return section

@@ -95,7 +95,8 @@ class Lag:
         worst = [max(each.get(label, 0.0) for each in seen) for label in labels if "99" in label]
         if worst:
             section.text.append(
-                f"With {calls:,} calls playing and receiving, the loop is at most {number(max(worst))} ms late at p99 in any second "
+                f"With {calls:,} calls playing and receiving, the loop is at most {number(max(worst))} ms late at "
+                "p99 in any second "
                 f"looked at; the goal is {LIMIT:g}: {verdict(max(worst), LIMIT)}."
             )
         wrong = heard.reception.problems(heard.kernel_drops)

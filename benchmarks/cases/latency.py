@@ -120,7 +120,9 @@ class Latency:
         )
         section.text.append(f"In the median a prompt ends {barge_in}.")
         section.notes.append(
-            f"{AT_A_TIME} calls at a time over SIP and RTP; packets are timed by the kernel when they come in, keys when their "
-            "first packet leaves. The prompt begins 100 ms after the answer by configuration (`calls.settle_ms`). An in-band "
+            f"{AT_A_TIME} calls at a time over SIP and RTP; packets are timed by the kernel when they come in, "
+            "keys when their "
+            "first packet leaves. The prompt begins 100 ms after the answer by configuration (`calls.settle_ms`). "
+            "An in-band "
             "key has to sound for 40 ms before it is one (ITU-T Q.24)."
         )

@@ -1,7 +1,8 @@
-"""1,500 calls with prompt, keys and recording on one worker: when packets arrive, what is lost, what memory it takes."""
+"""1,500 calls with prompt, keys and recording on one worker: pace, loss and memory."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import numpy as np
@@ -25,7 +26,7 @@ def run_engine(
     bench: Bench, engine: Engine, *, calls: int, seconds: float, by_ssrc: bool = False
 ) -> tuple[Heard, float, float, float]:
     """An engine of :mod:`benchmarks.engines` under the callers of the case ``play``: what was heard, CPU in ms per
-    call-second of it and of the generator, and the floor.
+    call-second that was delivered of it and of the generator, and the floor.
     """
     bank = callers.make_bank()
     schedule = callers.half_talking(bank, calls, keys=True)
@@ -34,16 +35,20 @@ def run_engine(
     codes = g711.encode(prompt, Law.PCMU).tobytes()
     expected = [Expected(stream, [prompt]) for stream in spread_out(calls)]
     before = bench.floor_now()
-    with Generator(Plan(schedule, seconds, expected, "ssrc" if by_ssrc else "port")) as generator:
-        with EngineProcess(engine, [generator.port(stream) for stream in range(calls)], codes) as running:
-            generator.start(running.ports)
-            time.sleep(bench.seconds(2.0, 1.0))
-            generator.mark()
-            begun, own, others = time.monotonic(), running.cpu(), generator.cpu()
-            time.sleep(seconds)
-            took = (time.monotonic() - begun) * calls / 1000
-            used, generated = (running.cpu() - own) / took, (generator.cpu() - others) / took
-            heard = generator.stop()
+    plan = Plan(schedule, seconds, expected, "ssrc" if by_ssrc else "port")
+    with contextlib.ExitStack() as stack:
+        generator = stack.enter_context(Generator(plan))
+        far = [generator.port(stream) for stream in range(calls)]
+        running = stack.enter_context(EngineProcess(engine, far, codes))
+        generator.start(running.ports)
+        time.sleep(bench.seconds(2.0, 1.0))
+        generator.mark()
+        begun, own, others = time.monotonic(), running.cpu(), generator.cpu()
+        time.sleep(seconds)
+        took = (time.monotonic() - begun) * calls / 1000
+        used, generated = (running.cpu() - own) / took, (generator.cpu() - others) / took
+        heard = generator.stop()
+    used /= max(0.01, min(1.0, heard.reception.packets / max(1, heard.sent)))
     return heard, used, generated, (before + bench.floor_now()) / 2
 
 
@@ -107,7 +112,8 @@ class Pacing:
         )
         section.plots.append(("pacing.png", "time between packets of a stream"))
         section.notes.append(
-            "The times are those at which the kernel took each packet in (`SO_TIMESTAMPNS`), all streams. The bare sender is a "
+            "The times are those at which the kernel took each packet in (`SO_TIMESTAMPNS`), all streams. The bare "
+            "sender is a "
             "loop of `sendmmsg` on the same four phases, one socket, no engine, with the same packets coming in."
         )
         return section
@@ -128,11 +134,14 @@ class Pacing:
                 f"{reception.long_gaps:,} gaps over 40 ms, {bare.long_gaps:,} with the bare sender."
             ),
             (
-                f"Packets lost inside: {max(0, reception.lost - sample.heard.kernel_drops)} on the way out; on the way in "
-                f"{lost_in} missing and {late_in} too late by the worker's statistics of all streams; drops counted: {drops}."
+                f"Packets lost inside: {max(0, reception.lost - sample.heard.kernel_drops)} on the way out; on the "
+                "way in "
+                f"{lost_in} missing and {late_in} too late by the worker's statistics of all streams; drops "
+                f"counted: {drops}."
             ),
             (
-                f"Memory: {number(sample.memory_kib, 0)} KiB a call over the idle processes; the goal is {MEMORY_LIMIT:g}: "
+                f"Memory: {number(sample.memory_kib, 0)} KiB a call over the idle processes; the goal is "
+                f"{MEMORY_LIMIT:g}: "
                 f"{verdict(sample.memory_kib, MEMORY_LIMIT)}. CPU: {number(sample.ratio)} times the floor."
             ),
         ]

@@ -61,12 +61,15 @@ class TickProfile:
         for io, profile in found.items():
             first, second, *_ = sorted(profile.times.items(), key=lambda each: -each[1])
             section.text.append(
-                f"{NAMES[io]}: {number(profile.whole)} µs per packet pair in ticks, {number(profile.whole / profile.floor, 1)} "
-                f"times the floor of {number(profile.floor)} µs; most of it in {first[0]} ({number(first[1])}) and {second[0]} "
+                f"{NAMES[io]}: {number(profile.whole)} µs per packet pair in ticks, "
+                f"{number(profile.whole / profile.floor, 1)} "
+                f"times the floor of {number(profile.floor)} µs; most of it in {first[0]} ({number(first[1])}) and "
+                f"{second[0]} "
                 f"({number(second[1])})."
             )
         section.notes.append(
-            f"{calls:,} calls with prompt and keys. Each row is a method of the media plane without what it calls, in µs of wall "
+            f"{calls:,} calls with prompt and keys. Each row is a method of the media plane without what it calls, "
+            "in µs of wall "
             "clock; taking the time is part of it and makes the whole a few percent longer. Rows under one percent are "
             "summed up."
         )

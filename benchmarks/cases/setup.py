@@ -93,8 +93,10 @@ class SetUp:
         head += ["INVITE to 200, ms: median, p90, greatest", "again", "faults"]
         section.tables.append(Table(head, rows))
         section.notes.append(
-            "Each call: INVITE, 200, ACK, BYE, 200; the flow plays 20 ms and hangs up. SIPp counts a call as good when all of "
-            "this came; our generator checks status, CSeq, tag, Contact and SDP of each, and lets no message pass that it "
+            "Each call: INVITE, 200, ACK, BYE, 200; the flow plays 20 ms and hangs up. SIPp counts a call as good "
+            "when all of "
+            "this came; our generator checks status, CSeq, tag, Contact and SDP of each, and lets no message pass "
+            "that it "
             "does not expect. The bare responder answers with fixed bytes on one socket."
         )
         return section
@@ -108,7 +110,7 @@ class SetUp:
             section.failures.append(str(error))
 
     @staticmethod
-    def _callers(port, calls, rate, section):  # type: ignore[no-untyped-def]
+    def _callers(port, calls, rate, section):
         """Who calls, and how: (name, what makes the calls)."""
         if shutil.which("sipp") is not None:
             yield "SIPp", lambda: run_sipp(port, calls, rate)
@@ -118,7 +120,7 @@ class SetUp:
             yield "own generator", generator.call
 
     @staticmethod
-    def _spent(daemon, calls, run) -> tuple[Counter[str], Outcome | None]:  # type: ignore[no-untyped-def]
+    def _spent(daemon, calls, run) -> tuple[Counter[str], Outcome | None]:
         """ms of CPU per call by process while ``run`` makes the calls."""
         before = house_of_calls.cpu(daemon)
         outcome = run()
@@ -141,8 +143,10 @@ class SetUp:
         total = sum(spent.values())
         times = f", {number(total / bare, 0)} times the bare responder" if bare else ""
         return (
-            f"Called by {'SIPp' if who == 'SIPp' else 'our own generator'} at {rate:g} a second, a call costs {number(total)} ms of "
-            f"CPU in all processes{times}; the busiest process takes {number(max(spent.values()))} ms of it, which bounds the "
+            f"Called by {'SIPp' if who == 'SIPp' else 'our own generator'} at {rate:g} a second, a call costs "
+            f"{number(total)} ms of "
+            f"CPU in all processes{times}; the busiest process takes {number(max(spent.values()))} ms of it, which "
+            "bounds the "
             f"rate at {1000 / max(spent.values()):.0f} calls a second."
         )
 

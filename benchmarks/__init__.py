@@ -1,1 +1,0 @@
-"""The benchmark suite: ``python -m benchmarks``; :mod:`benchmarks.__main__` has its options."""
