@@ -1,5 +1,5 @@
-"""What came in, per stream: sequence numbers, loss and its bursts, order, jitter (RFC 3550 A.1, A.3, A.8), many streams
-at once.
+"""What came in, per stream: sequence numbers, loss and its bursts, order, jitter (RFC 3550 A.1, A.3, A.8) and the
+skew of clocks, many streams at once.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from media.rates import RATE
 
 MAX_DROPOUT = 3000
 """RFC 3550 A.1: a larger step forward is a restart of the sender."""
+
+LEARNING = 30.0
+"""Seconds of reports before the skew of a clock is told."""
 
 _HISTORY = 64
 """Packets before the newest whose repetition is recognised."""
@@ -33,6 +36,40 @@ class Block:
     jitter: int
 
 
+@dataclass(slots=True)
+class _Drift:
+    """A line through (time, transit): least squares, relative to the first point."""
+
+    points: int = 0
+    first: float = 0.0
+    transit: float = 0.0
+    last: float = 0.0
+    last_transit: float = 0.0
+    t: float = 0.0
+    x: float = 0.0
+    tt: float = 0.0
+    tx: float = 0.0
+
+    def note(self, now: float, transit: float) -> None:
+        """``transit`` in timestamp units; a jump of a second and more is another clock, which begins a new line."""
+        if not self.points or abs(transit - self.last_transit) > RATE:
+            self.points, self.first, self.transit = 0, now, transit
+            self.t = self.x = self.tt = self.tx = 0.0
+        t, x = now - self.first, transit - self.transit
+        self.points += 1
+        self.last, self.last_transit = now, transit
+        self.t += t
+        self.x += x
+        self.tt += t * t
+        self.tx += t * x
+
+    def skew_ppm(self) -> float:
+        spread = self.points * self.tt - self.t * self.t
+        if self.last - self.first < LEARNING or spread <= 0:
+            return 0.0
+        return -(self.points * self.tx - self.t * self.x) / spread / RATE * 1e6
+
+
 class Reception:
     """Counts of all streams of a worker, by slot."""
 
@@ -49,6 +86,10 @@ class Reception:
         self._seen: NDArray[np.uint64] = np.zeros(capacity, np.uint64)
         self._bad: NDArray[np.int64] = np.full(capacity, -1, np.int64)  # the number that would confirm a restart
         self._transit: Floats = np.full(capacity, np.nan)
+        # The clock of the source against ours: the quickest transit since the last report, and a regression over those:
+        self._quickest: Floats = np.full(capacity, np.inf)
+        self._drift: list[_Drift] = [_Drift() for _ in range(capacity)]
+        self._now = 0.0
         self._reported: NDArray[np.int64] = np.zeros((capacity, 2), np.int64)
         # Packets left out of the numbering, and the runs that they make:
         self._missed: NDArray[np.int64] = np.zeros(capacity, np.int64)
@@ -71,7 +112,7 @@ class Reception:
         ):
             counts[slot] = 0
         self._highest[slot] = self._bad[slot] = -1
-        self._transit[slot] = np.nan
+        self._forget_times(slot)
 
     def begin(self, slot: int, sequence: int) -> None:
         """A source (or its numbering) begins with ``sequence``; :meth:`note` is still to be told of that packet."""
@@ -83,7 +124,12 @@ class Reception:
         self._seen[slot] = 0
         self._bad[slot] = -1
         self.jitter[slot] = 0
+        self._forget_times(slot)
+
+    def _forget_times(self, slot: int) -> None:
         self._transit[slot] = np.nan
+        self._quickest[slot] = np.inf
+        self._drift[slot] = _Drift()
 
     def note(
         self,
@@ -202,6 +248,9 @@ class Reception:
         transit = arrived * RATE - timestamps
         change = transit - self._transit[slots]
         self._transit[slots] = transit
+        self._now = now
+        quickest = self._quickest[slots]
+        self._quickest[slots] = np.minimum(quickest, transit, out=quickest)
         np.abs(change, out=change)
         jitter = self.jitter[slots]
         usual = change < RATE  # nothing is learnt from the first packet, nor when the timestamp wrapped or jumped
@@ -229,8 +278,17 @@ class Reception:
         """Packets of all sources that did not come."""
         return max(0, self.expected(slot) - int(self.received[slot]))
 
+    def skew_ppm(self, slot: int) -> float:
+        """By how many millionths the clock of the source there is now is faster than ours. 0 while that cannot be told:
+        it takes reports (:meth:`report`) over at least LEARNING seconds.
+        """
+        return self._drift[slot].skew_ppm()
+
     def report(self, slot: int) -> Block:
         """The report block about the source there is now, since the last call of this (RFC 3550 A.3)."""
+        if self._quickest[slot] < np.inf:
+            self._drift[slot].note(self._now, float(self._quickest[slot]))
+            self._quickest[slot] = np.inf
         expected = int(self._highest[slot] - self._base[slot] + 1)
         received = int(self.received[slot] - self._received_before[slot])
         expected_then, received_then = self._reported[slot].tolist()
