@@ -107,10 +107,21 @@ class JitterBuffers:
             plain = np.flatnonzero(~odd)
             if plain.size:
                 self._put(slots[plain], clock[plain], lead[plain], sounds[plain])
+            odd &= ~self._excuse(slots, ahead)
             for index in np.flatnonzero(odd).tolist():
                 self._insert_odd(int(slots[index]), int(ahead[index]), int(timestamps[index]), sounds[index])
         for row, before in splices:
             self._ring[row, :_SPLICE] = before + (self._ring[row, :_SPLICE] - before) * _RISE
+
+    def _excuse(self, slots: Slots, ahead: NDArray[np.int32]) -> Flags:
+        """Count the packets that are late because we did not run: after a stall those of all streams at once. Returns
+        which they are.
+        """
+        excused: Flags = (ahead < 0) & (ahead % FRAME == 0) & self._delays.are_excused(slots, ahead // FRAME)
+        if excused.any():
+            self.late[slots[excused]] += 1
+            self._delays.excuse(slots[excused])
+        return excused
 
     def _put(self, slots: Slots, clock: NDArray[np.int64], lead: NDArray[np.int32], sounds: Samples) -> None:
         """Frames that lie on the grid, ``lead`` frames before their turn."""
