@@ -286,15 +286,15 @@ class JitterBuffers:
         """Make up frames that are not ``here``, join those after a gap to it, and keep the outcome as history."""
         self._gap[slots] = np.where(here, 0, gap + 1)
         lost = ~here
-        silent = np.flatnonzero(lost & (gap >= conceal.LONGEST))
+        (silent,) = (lost & (gap >= conceal.LONGEST)).nonzero()
         if silent.size:
             frames[silent] = 0
             self._ring[rows[silent]] = 0
         lost &= gap < conceal.LONGEST
-        made = np.flatnonzero(lost)
+        (made,) = lost.nonzero()
         if made.size:
             self._make_up(slots[made], rows[made], clock[made], frames, made, gap[made])
-        ends = np.flatnonzero(here & (gap > 0) & (gap <= conceal.LONGEST))
+        (ends,) = (here & (gap > 0) & (gap <= conceal.LONGEST)).nonzero()
         if ends.size:
             begin = conceal.take_over(frames[ends, : conceal.CROSS_FADE], self._next[slots[ends]])
             frames[ends, : conceal.CROSS_FADE] = begin
@@ -305,7 +305,7 @@ class JitterBuffers:
     ) -> None:
         back = (clock - gap)[:, None] + _BACK
         history = self._ring.take(slots[:, None] * DEPTH + back % DEPTH, axis=0).reshape(slots.size, -1)
-        begun = np.flatnonzero(gap == 0)
+        (begun,) = (gap == 0).nonzero()
         if begun.size:
             self._period[slots[begun]] = conceal.periods(history[begun])
         sound = conceal.continuation(history, self._period[slots], gap)
