@@ -68,7 +68,7 @@ def test_two_of_ten_talk_in_a_room_and_everybody_has_a_turn() -> None:
 
 def test_a_batch_leaves_and_comes_in_with_sizes_sources_and_times() -> None:
     with datagram_socket() as source, datagram_socket(timestamps=True) as sink:
-        out, incoming = Batch(5, 100), Batch(8, 100)
+        out, incoming = Batch(5, 100), Batch(8, 100, timed=True)
         out.ports[:] = sink.getsockname()[1]
         out.packets[:] = np.arange(5)[:, None]
         out.lengths[:] = [10, 20, 30, 40, 50]
@@ -83,6 +83,10 @@ def test_a_batch_leaves_and_comes_in_with_sizes_sources_and_times() -> None:
         assert (before <= incoming.arrivals(5)).all()
         assert (incoming.arrivals(5) <= after).all()
         assert incoming.receive(sink) == 0
+        assert out.send(source, 2) == 2
+        assert select.select([sink], [], [], 5)[0]
+        assert incoming.receive(sink) == 2
+        assert (incoming.arrivals(2) >= after).all()
 
 
 def test_the_floor_is_measured() -> None:
