@@ -5,7 +5,8 @@
 #   make peers    installs those peers from Debian's packages; as root, make test does it by itself
 #   make lint     ruff and mypy
 #   make check    lint and test, then the wheel in an empty environment: what CI runs
-#   make bench    the benchmarks, each with the machine it ran on
+#   make bench    the benchmarks, about 25 minutes: benchmarks/REPORT.md; BENCH_ARGS="--only play" for one of them
+#   make bench-quick  the same with small sizes, within three minutes: whether the suite works
 #   make soak     calls for SOAK_MINUTES (60) at SOAK_RATE (5) calls a second; fails on anything that grows
 #   make clean    remove what the above made, .venv included
 
@@ -18,11 +19,11 @@ SOAK_RATE    ?= 5
 PYTEST_ARGS  ?=
 # Programs that we did not write, to test against; none of them is needed to run the daemon.
 PEERS := sip-tester baresip-core chromium kamailio postgresql redis-server
-BENCHMARKS   ?= benchmarks/media_plane.py benchmarks/call_setup.py
+BENCH_ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test peers lint format check wheel bench soak clean
+.PHONY: help serve test peers lint format check wheel bench bench-quick soak clean
 
 help:
 	@sed -n 's/^#   \(make .*\)/\1/p' $(MAKEFILE_LIST)
@@ -42,6 +43,10 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml
 
 $(VENV)/.tested: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group test --group interop
+	@touch $@
+
+$(VENV)/.benched: $(VENV)/.tested
+	$(BIN)/python -m pip install --quiet --group bench
 	@touch $@
 
 # --- what people type ----------------------------------------------------------------------------
@@ -77,9 +82,11 @@ wheel: $(VENV)/.created
 	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
-bench: $(VENV)/.tested
-	@$(BIN)/python -c 'import os, platform; print(platform.platform(), "| Python", platform.python_version(), "|", os.cpu_count(), "CPUs")'
-	@set -e; for program in $(BENCHMARKS); do echo; echo "== $$program"; $(BIN)/python $$program; done
+bench: $(VENV)/.benched
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+bench-quick: $(VENV)/.benched
+	$(BIN)/python -m benchmarks --quick $(BENCH_ARGS)
 
 soak: $(VENV)/.tested
 	$(BIN)/python benchmarks/soak.py --minutes $(SOAK_MINUTES) --rate $(SOAK_RATE)

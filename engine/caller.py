@@ -260,7 +260,7 @@ class TestCaller:
 
     async def _finish_recording(self) -> None:
         if self._record is not None and self._stream is not None and self._answered_at is not None:
-            self._stream.send(protocol.StopRecord(self._stream.number))
+            self._stream.send(protocol.StopRecord(self._stream.number, 0))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._recorded.wait(), 3.0)
 
@@ -302,7 +302,7 @@ class TestCaller:
         self._stream.send(protocol.Activity(self._stream.number, on=True))
         if self._record is not None:
             self._record.parent.mkdir(parents=True, exist_ok=True)
-            self._stream.send(protocol.Record(self._stream.number, str(self._record.absolute())))
+            self._stream.send(protocol.Record(self._stream.number, 0, str(self._record.absolute())))
 
     def _direct(self, agreed: offer_answer.Agreed) -> None:
         assert self._stream is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import importlib.metadata
 import json
@@ -17,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from engine import log
+from engine import log, loop
 from engine.config import Config, ConfigError, load
 from engine.flowcheck import knowledge
 from flows.brombler import Compiled
@@ -163,9 +162,10 @@ def serve(
         for line in daemon.welcome():
             out.print(line)
         sys.stdout.flush()
+        loop.settle_garbage()
         await daemon.run()
 
-    asyncio.run(run())
+    loop.run(run())
 
 
 @app.command()
@@ -234,7 +234,7 @@ def dial(
         return await caller.run()
 
     try:
-        report = asyncio.run(call())
+        report = loop.run(call())
     except CallerError as error:
         fail(str(error), status=1)
     except KeyboardInterrupt:
@@ -263,7 +263,7 @@ def doctor(config: ConfigFile = None) -> None:
     async def examine() -> bool:
         return await Doctor(loaded, show).run()
 
-    if not asyncio.run(examine()):
+    if not loop.run(examine()):
         raise typer.Exit(1)
 
 

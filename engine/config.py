@@ -215,6 +215,12 @@ class RtpConfig(Section):
     """Seconds without a packet after which a call is ended (not while it is held). 0: never."""
     codecs: Codecs = ["PCMU", "PCMA", "G722", "L16"]
     """Codecs that calls may use, of PCMU, PCMA, G722 and L16, in the order in which we offer them."""
+    max_busy: Annotated[float, Field(gt=0, le=1)] = 0.85
+    """Share of a core that a worker may be busy; new calls that would bring all workers over it get 503."""
+    max_late_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    """Milliseconds that a worker's ticks may be late (p99) for seconds; while all are later, new calls get 503."""
+    realtime: bool = False
+    """Run the workers with real-time priority (SCHED_FIFO) where the system allows it."""
 
     @property
     def port_range(self) -> tuple[int, int]:
@@ -296,6 +302,8 @@ class CallConfig(Section):
     """Milliseconds from the answer to the first prompt."""
     listen: PositiveSeconds = 5.0
     """Seconds to wait for the caller after a prompt."""
+    max_lag_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 50.0
+    """Milliseconds that the control process may lie behind for seconds; while it is later, new calls get 503."""
     repeats: Annotated[int, Field(ge=0, le=100)] = 2
     """How often a prompt is repeated after silence or no match."""
 

@@ -9,7 +9,7 @@ import random
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ from engine.calls.recovery import Recovery
 from engine.calls.supervisor import Limits
 from engine.calls.switch import Switch
 from engine.config import Config, ConfigError
+from engine.lag import LagMonitor
 from engine.log import get_logger
+from engine.loop import about_loop
 from engine.sip import events
 from engine.sip.endpoint import Endpoint
 from engine.sip.session import Session
@@ -92,7 +94,7 @@ class Daemon:
     async def _start(self) -> None:
         config = self.config
         state = Path(config.store.state)
-        max_calls = _capacity(config)
+        self.max_calls = _capacity(config)
 
         self.journal = Journal.open(state / "journal")
         self._stack.callback(self.journal.close)
@@ -109,7 +111,13 @@ class Daemon:
         self.flows = FlowBook(PromptMaker(prompts, self.synth, fetcher).for_flow)
         plan = await self.flows.load(config)
 
-        self.pool = MediaPool(config.rtp.port_range, _workers(config))
+        self.pool = MediaPool(
+            config.rtp.port_range,
+            _workers(config),
+            busy_limit=config.rtp.max_busy,
+            late_limit_ms=config.rtp.max_late_ms,
+            arguments=("--realtime",) if config.rtp.realtime else (),
+        )
         self._stack.push_async_callback(self.pool.close)
         await self.pool.start()
         self.recogniser = RecogniserProcess(
@@ -141,13 +149,16 @@ class Daemon:
             trunks=trunks,
             devices=self.transport.endpoint.registrar,
             is_open=config.sip.open,
-            max_calls=max_calls,
+            max_calls=self.max_calls,
+            max_lag_ms=config.calls.max_lag_ms,
             pool=self.pool,
             limits_for=self._limits_for,
             append=self.journal.append,
             backlog=lambda: self.journal.backlog,
             pump=self.transport.pump,
         )
+        self._monitor = LagMonitor(self._each_second)
+        self._stack.callback(self._monitor.close)
         self._background(trunks.keep_resolving())
         self._background(self._heartbeat())
 
@@ -159,12 +170,14 @@ class Daemon:
         self.recovery.begin(self.journal.unfinished_calls())
         self.registrations = Registrations(self.transport, config.trunks)
         self.registrations.start()
+        for what, choice in self.choices():
+            log.info("chosen", what=what, choice=choice)
         log.info(
             "ivrea is up",
             sip=[str(address) for address in self.transport.addresses],
             web=self.web.url,
             numbers=len(config.numbers),
-            max_calls=max_calls,
+            max_calls=self.max_calls,
         )
 
     def _background(self, work: Any) -> None:
@@ -175,6 +188,9 @@ class Daemon:
             await asyncio.gather(task, return_exceptions=True)
 
         self._stack.push_async_callback(end)
+
+    def _each_second(self) -> None:
+        self.switch.each_second(self._monitor.lags.last_second())
 
     async def _heartbeat(self) -> None:
         while True:
@@ -295,19 +311,32 @@ class Daemon:
             ]
         return lines
 
+    def choices(self) -> Iterator[tuple[str, str]]:
+        """What was chosen at the start, and what the choice is: a line each."""
+        rtp = self.config.rtp
+        yield "loop", about_loop()
+        yield "speech", self.synth.unavailable_reason or self.synth.about
+        yield "words", self.recogniser.about
+        for worker in self.pool.workers:
+            yield f"media worker {worker.name}", worker.about
+        of_worker = f"{rtp.max_busy:.0%} of a core and {rtp.max_late_ms:g} ms late"
+        of_this = f"{self.config.calls.max_lag_ms:g} ms late"
+        yield "limits", f"{self.max_calls} calls; each media worker {of_worker}; control process {of_this}"
+
     def about(self) -> str:
         """What was chosen at the start, in a line."""
-        speech = self.synth.unavailable_reason or self.synth.about
-        return f"speech: {speech}; words: {self.recogniser.about}; {len(self.pool.workers)} media workers"
+        return "; ".join(f"{what}: {choice}" for what, choice in self.choices())
 
     def health(self) -> dict[str, Any]:
         """For ``/healthz``."""
         workers = sum(worker.ready.is_set() for worker in self.pool.workers)
         whole = workers == len(self.pool.workers) and not self.journal.backlog
         status = "draining" if self.switch.draining else "ok" if whole else "degraded"
+        p50, p99, worst = self._monitor.lags.percentiles()
         return {
             "status": status,
             "calls": len(self.switch.calls),
+            "loop_lag_ms": {"p50": round(p50, 2), "p99": round(p99, 2), "max": round(worst, 2)},
             "workers": workers,
             "journal_backlog": self.journal.backlog,
             **self.callbacks.health(),
@@ -317,15 +346,24 @@ class Daemon:
         """For ``/metrics``: what goes up and down."""
         yield "ivrea_calls", "Calls on this process now.", {}, len(self.switch.calls)
         yield "ivrea_journal_backlog", "Records that the disk has not taken.", {}, self.journal.backlog
+        for quantile, value in _quantiles(*self._monitor.lags.percentiles()):
+            yield (
+                "ivrea_loop_lag_ms",
+                "Lateness of the control process's loop over the last minute; quantile 1 is the worst.",
+                {"quantile": quantile},
+                value,
+            )
         for worker in self.pool.workers:
             labels = {"worker": worker.name}
             yield "ivrea_media_worker_up", "1 when the worker is ready.", labels, float(worker.ready.is_set())
             if worker.load is not None:
-                yield "ivrea_media_streams", "Streams open.", labels, worker.load.streams
-                for quantile, value in (("0.5", worker.load.late_ms_p50), ("0.99", worker.load.late_ms_p99)):
+                load = worker.load
+                yield "ivrea_media_streams", "Streams open.", labels, load.streams
+                yield "ivrea_media_busy", "Share of a core that the worker used in the last second.", labels, load.busy
+                for quantile, value in _quantiles(load.late_ms_p50, load.late_ms_p99, load.late_ms_max):
                     yield (
                         "ivrea_media_lateness_ms",
-                        "Lateness of the tick over the last second.",
+                        "Lateness of the tick over the last second; quantile 1 is the worst.",
                         {**labels, "quantile": quantile},
                         value,
                     )
@@ -349,6 +387,11 @@ class Daemon:
                 yield "ivrea_media_ring_drops", "Recording blocks lost.", labels, worker.load.ring_drops
                 yield "ivrea_words_not_heard", "Utterances nobody had time for.", labels, worker.load.not_listening
         yield from self.callbacks.counts()
+
+
+def _quantiles(median: float, high: float, worst: float) -> tuple[tuple[str, float], ...]:
+    """Values with the labels that Prometheus gives to quantiles."""
+    return ("0.5", median), ("0.99", high), ("1", worst)
 
 
 def _command() -> str:

@@ -12,6 +12,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from media.rates import FRAME
+
 Samples: TypeAlias = NDArray[np.int16]
 """Linear sound, one sample per element; a batch of frames has the shape (streams, FRAME)."""
 
@@ -26,6 +28,7 @@ FULL_SCALE = 32768.0**2 / 2
 """Power of a sine whose peak is at full scale: 0 dBFS."""
 
 NO_SLOTS: Slots = np.zeros(0, np.intp)
+NO_SOUND: Samples = np.zeros((0, FRAME), np.int16)
 
 
 def power(dbfs: float) -> float:
@@ -43,3 +46,14 @@ def powers(frames: Samples) -> Powers:
     loud = frames.astype(np.float32)
     sums: Powers = np.einsum("ij,ij->i", loud, loud)
     return sums / np.float32(frames.shape[1])
+
+
+def added(slots: Slots, frames: Samples, others: Slots, sounds: Samples) -> tuple[Slots, Samples]:
+    """``frames`` of ``slots`` and ``sounds`` of ``others``, added up where both have one, saturated."""
+    if not slots.size:
+        return others, sounds
+    both = np.union1d(slots, others)
+    total = np.zeros((both.size, frames.shape[1]), np.int32)
+    total[np.searchsorted(both, slots)] = frames
+    total[np.searchsorted(both, others)] += sounds
+    return both, total.clip(-32768, 32767).astype(np.int16)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media import g711, rtp
+from media.bridging import Bridging
 from media.codecs import L16
 from media.frames import Floats, Octets, Samples, Slots
 from media.g711 import Law
@@ -21,6 +22,7 @@ from media.jitter import JitterBuffers
 from media.latch import Address, Verdict
 from media.protocol import DigitHeard, Report
 from media.reception import Reception
+from media.relay import NOBODY
 from media.sockets import OUT_ROW, ROW, Sockets
 from media.stream import Stream
 
@@ -47,6 +49,7 @@ class Intake:
         self,
         sockets: Sockets,
         jitter: JitterBuffers,
+        bridging: Bridging,
         by_slot: Sequence[Stream | None],
         latched: Callable[[Stream], None],
         reports: list[Report],
@@ -61,6 +64,8 @@ class Intake:
         self._kinds: NDArray[np.uint16] = sockets.rows[:, 0:2].view(np.uint16)[:, 0]
         self._sources: NDArray[np.uint32] = sockets.rows[:, 8:12].view(np.uint32)[:, 0]
         self._jitter = jitter
+        self._bridging = bridging
+        self._relays = bridging.relays
         self._by_slot = by_slot
         self._latched = latched
         self._payload_type: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
@@ -88,6 +93,7 @@ class Intake:
 
     def _expect(self, stream: Stream, payload_type: int) -> None:
         """Take packets of this type with the others from now on."""
+        stream.heard_type = payload_type
         self._payload_type[stream.slot] = payload_type
         self._law[stream.slot] = payload_type if stream.codec.is_g711 else _NO_LAW
         (self._linear.add if stream.codec is L16 else self._linear.discard)(stream.slot)
@@ -117,30 +123,36 @@ class Intake:
 
     def _take(self, now: float) -> None:
         """The packets of a round; the usual ones are told by their length and the first words of their headers."""
-        slots, places = self._sockets.slots, self._sockets.places
+        slots, places, arrivals = self._sockets.slots, self._sockets.places, self._sockets.arrivals
         known = (self._kinds[places] & _NO_MARKER == self._kind[slots]) & (self._sources[places] == self._source[slots])
         usual = known & (self._sockets.lengths == OUT_ROW)
         if usual.all():
-            self._take_usual(slots, places, OUT_ROW, now)
+            self._take_usual(slots, places, OUT_ROW, now if arrivals is None else arrivals, now)
             return
         if usual.any():
-            self._take_usual(slots[usual], places[usual], OUT_ROW, now)
+            arrived = now if arrivals is None else arrivals[usual]
+            self._take_usual(slots[usual], places[usual], OUT_ROW, arrived, now)
         if self._linear:
             linear = known & (self._sockets.lengths == _LINEAR_ROW) & (self._law[slots] == _NO_LAW)
+            linear &= self._relays.to[slots] == NOBODY  # those go on one by one
             if linear.any():
-                self._take_usual(slots[linear], places[linear], _LINEAR_ROW, now)
+                arrived = now if arrivals is None else arrivals[linear]
+                self._take_usual(slots[linear], places[linear], _LINEAR_ROW, arrived, now)
                 usual |= linear
-        for place in np.flatnonzero(~usual).tolist():
-            self._take_odd(int(slots[place]), int(places[place]), int(self._sockets.lengths[place]), now)
+        for index in np.flatnonzero(~usual).tolist():
+            arrived = now if arrivals is None else arrivals[index : index + 1]
+            self._take_odd(int(slots[index]), int(places[index]), int(self._sockets.lengths[index]), arrived, now)
 
-    def _take_usual(self, slots: Slots, rows: Slots, length: int, now: float) -> None:
+    def _take_usual(self, slots: Slots, rows: Slots, length: int, arrived: float | Floats, now: float) -> None:
         columns = self._columns
         timestamps = columns.timestamp[rows].astype(np.uint32)
-        fresh = self.reception.note(slots, columns.sequence[rows].astype(np.uint16), timestamps, now)
+        fresh = self.reception.note(slots, columns.sequence[rows].astype(np.uint16), timestamps, arrived)
         self.last_packet[slots] = now
         if not fresh.all():
             slots, rows, timestamps = slots[fresh], rows[fresh], timestamps[fresh]
         codes = self._sockets.rows[rows, rtp.HEADER_SIZE : length]
+        if self._relays.count and length == OUT_ROW:
+            self._relays.pass_on(slots, columns, rows, codes)
         laws = self._law[slots]
         for law in Law:
             chosen = laws == law
@@ -171,7 +183,7 @@ class Intake:
         if slots.size:
             self._jitter.insert(slots, timestamps, sounds)
 
-    def _take_odd(self, slot: int, row: int, length: int, now: float) -> None:
+    def _take_odd(self, slot: int, row: int, length: int, arrived: float | Floats, now: float) -> None:
         sockets = self._sockets
         stream = self._by_slot[slot]
         if stream is None or not stream.live:
@@ -195,7 +207,7 @@ class Intake:
             stream.foreign += 1
             return
         self.last_packet[slot] = now
-        self._take_packet(stream, packet, now)
+        self._take_packet(stream, packet, arrived, now)
 
     def _is_from_peer(self, stream: Stream, source: Address | None, packet: rtp.Packet, now: float) -> bool:
         """Latch on the source of ``packet`` if it convinces. Latched sockets are filtered by the kernel."""
@@ -220,7 +232,7 @@ class Intake:
         self._make_ready(stream)
         return True
 
-    def _take_packet(self, stream: Stream, packet: rtp.Packet, now: float) -> None:
+    def _take_packet(self, stream: Stream, packet: rtp.Packet, arrived: float | Floats, now: float) -> None:
         is_event = packet.payload_type in stream.event_types
         if packet.ssrc != stream.ssrc:
             if is_event and stream.ssrc is not None:  # some gateways press keys from a source of their own
@@ -230,12 +242,16 @@ class Intake:
                 return
         slots = np.array([stream.slot])
         timestamps = np.array([packet.timestamp], np.uint32)
-        fresh = self.reception.note(slots, np.array([packet.sequence], np.uint16), timestamps, now, timed=not is_event)
+        sequences = np.array([packet.sequence], np.uint16)
+        fresh = self.reception.note(slots, sequences, timestamps, arrived, timed=not is_event)
+        if fresh[0] and stream.may_receive:
+            self._relays.pass_packet(stream.slot, packet, is_event=is_event)
         if is_event:
             self._take_event(stream, packet, now)
         elif packet.payload_type in stream.sound_types and fresh[0] and stream.may_receive and packet.payload:
             if packet.payload_type != self._payload_type[stream.slot]:  # those after it will mostly be in the same
                 self._expect(stream, packet.payload_type)
+                self._bridging.direct(stream)
             if stream.decoder is not None:
                 sound = stream.decoder.decode(packet.payload)
             else:
@@ -260,6 +276,7 @@ class Intake:
             stream.decoder = stream.codec.decoder()
         self._make_ready(stream)
         self.reception.begin(slot, packet.sequence)
+        self._relays.renumber(slot)
         self._jitter.reset(slot)
         return True
 
@@ -271,6 +288,7 @@ class Intake:
             return
         if digit is not None and stream.may_receive:
             self.reports.append(DigitHeard(stream.number, digit, "rfc4733", now))
+            self._relays.press(stream.slot, digit, apart=packet.ssrc != stream.ssrc)
 
     def _take_control(self, slot: int, data: bytes, source: Address | None, now: float) -> None:
         stream = self._by_slot[slot]

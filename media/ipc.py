@@ -152,6 +152,7 @@ class Child(Generic[Received]):
         self._framing: Framing[Received] = Framing(received_type)
         self._on_message = on_message
         self._writer: asyncio.StreamWriter | None = None
+        self._queued: list[bytes] = []
         self._process: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -179,9 +180,20 @@ class Child(Generic[Received]):
         self._tasks = [asyncio.create_task(self._read(reader)), asyncio.create_task(self._wait())]
 
     def send(self, message: msgspec.Struct) -> None:
-        """Queue a message; silently dropped when the process is gone (``exited`` tells)."""
+        """Queue a message; silently dropped when the process is gone (``exited`` tells).
+
+        What is queued in one turn of the loop leaves in one write at its end.
+        """
+        if self._writer is None or self._writer.is_closing():
+            return
+        if not self._queued:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._queued.append(self._framing.encode(message))
+
+    def _flush(self) -> None:
+        queued, self._queued = self._queued, []
         if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(self._framing.encode(message))
+            self._writer.writelines(queued)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:
@@ -213,6 +225,7 @@ class Child(Generic[Received]):
 
     async def close(self, patience: float = 1.0) -> None:
         """End the socket, wait for the process to leave, kill it after ``patience`` seconds."""
+        self._flush()
         if self._writer is not None:
             self._writer.close()
         if self._process is not None:

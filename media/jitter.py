@@ -1,9 +1,10 @@
 """Jitter buffers: packets in as they come, one frame per stream and tick out.
 
-Each stream has a ring of frames on its own clock, which counts the ticks of the stream. A packet's place in
-the ring follows from its timestamp and an anchor; lost frames are concealed when their turn comes. When packets come
-too late or sit too long, the anchor moves by whole frames, so the output never runs ahead or falls
-behind. What has been played stays in the ring for a while, as the history that speech detection looks back on.
+Each stream has a ring of frames on its own clock, which counts the ticks of the stream. A packet's place in the ring
+follows from its timestamp and the stream's origin; lost frames are made up when their turn comes. When the delay has to
+change, the origin moves by whole frames, so the output never runs ahead or falls behind: at once when packets are
+late, else when nobody is talking. What has been played stays in the ring for a while, as the history that speech
+detection looks back on.
 """
 
 from __future__ import annotations
@@ -11,98 +12,220 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from media.frames import Samples, Slots
+from media import conceal
+from media.delay import AHEAD, FIRST_DELAY, MAX_DELAY, SHORT_WINDOW, Delays
+from media.frames import Flags, Samples, Slots, power, powers
 from media.rates import FRAME
+
+__all__ = ["AHEAD", "DEPTH", "FIRST_DELAY", "MAX_DELAY", "JitterBuffers"]
 
 DEPTH = 50
 """Frames in a ring: up to half of it waits, the rest is history."""
 
-AHEAD = 24
-"""A frame further ahead than this means that the sender's clock jumped."""
+QUIET = power(-50.0)
+"""Where the sound of a stream is this weak, or 13 dB below what it lately was, a frame more or less is not heard."""
 
-FIRST_DELAY = 1
-"""Frames that the first packet waits: little, as keys in the sound are looked for behind the buffer."""
+_BELOW = 10 ** (-13.0 / 10)
+_LATELY = 20
+_SPLICE = 40
+"""Samples over which a frame that is left out gives way to the next one: 5 ms."""
 
-MAX_DELAY = 12
-"""Frames that packets may come to wait on a bad network; what is more is given back at the end of a window."""
-
-_WINDOW = 250
-_SHORT_WINDOW = 50
-_MUCH = 3
-"""Frames: while every packet waits longer than this, windows are short."""
-
-_LATE_IN_WINDOW = 3
-_CONCEALING = np.array([0.8, 0.5, 0.2, 0.0], np.float32)
+_RISE: NDArray[np.float32] = ((np.arange(_SPLICE) + 0.5) / _SPLICE).astype(np.float32)
+_BACK = np.arange(-conceal.HISTORY // FRAME, 0)
 _UNUSED = np.iinfo(np.int64).min
 
 
 class JitterBuffers:
-    """The rings of all streams of a worker. ``late`` counts packets whose turn had passed, per slot."""
+    """The rings of all streams of a worker. By slot: ``late`` counts packets whose turn had passed, ``early`` those too
+    far ahead of it for the ring, ``concealed`` frames that were made up, ``moved`` changes of the delay.
+    """
 
     def __init__(self, capacity: int) -> None:
         self.clock: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.late: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self.early: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.concealed: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self.moved: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self._delays = Delays(capacity)
         self._ring: Samples = np.zeros((capacity * DEPTH, FRAME), np.int16)
+        self._whole = self._ring.view(f"V{2 * FRAME}")[:, 0]  # a frame per element: copied twice as fast
         self._tag: NDArray[np.int64] = np.full(capacity * DEPTH, _UNUSED)
-        self._anchor: NDArray[np.int64] = np.zeros(capacity, np.int64)  # clock * FRAME - timestamp, of a packet on time
-        self._anchored = np.zeros(capacity, np.bool_)
-        self._gap: NDArray[np.int64] = np.zeros(capacity, np.int64)
-        self._least: NDArray[np.int64] = np.zeros(capacity, np.int64)
-        self._arrived: NDArray[np.int64] = np.zeros(capacity, np.int64)
-        self._late_lately: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self._origin: NDArray[np.uint32] = np.zeros(capacity, np.uint32)  # timestamp whose turn is at clock 0
+        self._gap: NDArray[np.int64] = np.zeros(capacity, np.int64)  # frames that were missing up to now
+        self._period: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self._next: Samples = np.zeros((capacity, conceal.CROSS_FADE), np.int16)  # what would be made up next
+        self._anchored: Flags = np.zeros(capacity, np.bool_)
+        self._review_at: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        # A change of the delay that waits for a quiet moment: frames, until when, and what is quiet.
+        self._change: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self._change_by: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self._quiet: NDArray[np.float32] = np.zeros(capacity, np.float32)
+        self._settled: Flags = np.zeros(capacity, np.bool_)  # anchored, and nothing is to change
 
     def open(self, slot: int) -> None:
         """Forget what an earlier stream left in ``slot``."""
-        self.late[slot] = self.concealed[slot] = 0
-        self.clock[slot] = 0
+        for counts in (self.late, self.early, self.concealed, self.moved, self.clock, self._review_at):
+            counts[slot] = 0
         self._ring[slot * DEPTH : (slot + 1) * DEPTH] = 0
         self._tag[slot * DEPTH : (slot + 1) * DEPTH] = _UNUSED
+        self._delays.open(slot)
         self.reset(slot)
+        self._gap[slot] = conceal.LONGEST + 1
 
     def reset(self, slot: int) -> None:
         """The next packet begins anew: another sender, or the same one after a pause."""
-        self._anchored[slot] = False
-        self._gap[slot] = len(_CONCEALING)
+        self._anchored[slot] = self._settled[slot] = False
+        self._change[slot] = 0
         tags = self._tag[slot * DEPTH : (slot + 1) * DEPTH]
         tags[tags >= self.clock[slot]] = _UNUSED
 
+    def delay(self, slot: int) -> float:
+        """Mean time in seconds that the packets of ``slot`` waited."""
+        return self._delays.mean(slot)
+
+    # --- packets in ---------------------------------------------------------------------
+
     def insert(self, slots: Slots, timestamps: NDArray[np.uint32], sounds: Samples) -> None:
         """One packet for each of ``slots``, all of the same length: ``sounds`` has a row of samples per packet."""
-        for slot in slots[~self._anchored[slots]].tolist():
-            self._begin(slot, int(timestamps[slots == slot][0]))
-        offset = (timestamps + self._anchor[slots].astype(np.uint32)).view(np.int32)  # modulo 2 ** 32
-        place = self.clock[slots] * FRAME + offset
-        lead = offset // FRAME
-        plain = (lead >= 0) & (lead < AHEAD) & (offset % FRAME == 0)
-        self._least[slots] = least = np.minimum(self._least[slots], lead)
-        self._arrived[slots] = arrived = self._arrived[slots] + 1
-        if sounds.shape[1] != FRAME:
-            plain[:] = False
-        if plain.all():
-            self._put(slots, place // FRAME, sounds)
-        else:
-            if plain.any():
-                self._put(slots[plain], place[plain] // FRAME, sounds[plain])
-            for index in np.flatnonzero(~plain).tolist():
-                self._insert_odd(int(slots[index]), int(offset[index]), int(timestamps[index]), sounds[index])
-        for slot in slots[arrived >= np.where(least > _MUCH, _SHORT_WINDOW, _WINDOW)].tolist():
-            self._adapt(slot)
-
-    def play(self, slots: Slots) -> Samples:
-        """The next frame of each of ``slots``; their clocks go on by one."""
+        splices: list[tuple[int, Samples]] = []
+        settled = self._settled[slots]
+        if not settled.all():
+            for index in np.flatnonzero(~settled).tolist():
+                self._settle(int(slots[index]), int(timestamps[index]), sounds[index], splices)
         clock = self.clock[slots]
-        rows = slots * DEPTH + clock % DEPTH
-        frames = self._ring.take(rows, axis=0)
-        missing = np.flatnonzero(self._tag[rows] != clock)
-        self._gap[slots] += 1
-        if missing.size != slots.size:
-            self._gap[slots[self._tag[rows] == clock]] = 0
-        if missing.size:
-            self._conceal(slots[missing], rows[missing], clock[missing], frames, missing)
-        self.clock[slots] = clock + 1
-        self._anchor[slots] -= FRAME
-        return frames
+        offset = timestamps - self._origin[slots]
+        offset -= (clock * FRAME).astype(np.uint32)
+        ahead = offset.view(np.int32)  # modulo 2 ** 32
+        lead = ahead // FRAME
+        odd = lead.view(np.uint32) >= AHEAD
+        odd |= lead * FRAME != ahead
+        if sounds.shape[1] != FRAME:
+            odd[:] = True
+        if not odd.any():
+            self._put(slots, clock, lead, sounds)
+        else:
+            plain = np.flatnonzero(~odd)
+            if plain.size:
+                self._put(slots[plain], clock[plain], lead[plain], sounds[plain])
+            for index in np.flatnonzero(odd).tolist():
+                self._insert_odd(int(slots[index]), int(ahead[index]), int(timestamps[index]), sounds[index])
+        for row, before in splices:
+            self._ring[row, :_SPLICE] = before + (self._ring[row, :_SPLICE] - before) * _RISE
+
+    def _put(self, slots: Slots, clock: NDArray[np.int64], lead: NDArray[np.int32], sounds: Samples) -> None:
+        """Frames that lie on the grid, ``lead`` frames before their turn."""
+        self._delays.note(slots, lead)
+        place = clock + lead
+        rows = slots * DEPTH + place % DEPTH
+        self._whole[rows] = np.ascontiguousarray(sounds).view(self._whole.dtype)[:, 0]
+        self._tag[rows] = place
+
+    def _begin(self, slot: int, timestamp: int) -> None:
+        """The sound at ``timestamp`` is due FIRST_DELAY frames from now."""
+        due = int(self.clock[slot]) + FIRST_DELAY
+        self._origin[slot] = (timestamp - due * FRAME) & 0xFFFFFFFF
+        self._anchored[slot] = self._settled[slot] = True
+        self._delays.begin(slot)
+
+    def _insert_odd(self, slot: int, offset: int, timestamp: int, sound: Samples) -> None:
+        """A packet that is late, early, long, short or off the grid of frames."""
+        if offset % FRAME and not len(sound) % FRAME and self._gap[slot] >= conceal.LONGEST:
+            # The sender's clock has another grid after a silence: take it over, where nobody hears the step.
+            shift = -offset % FRAME
+            self._shift(slot, shift)
+            offset += shift
+        lead = offset // FRAME
+        is_early = lead + -(-len(sound) // FRAME) > AHEAD
+        if is_early or lead < -self._delays.excused(slot) - AHEAD:
+            self.early[slot] += is_early
+            self.reset(slot)
+            self._begin(slot, timestamp)
+            lead, offset = FIRST_DELAY, FIRST_DELAY * FRAME
+        elif lead < 0:
+            self.late[slot] += 1
+            self._move(slot, self._delays.too_late(slot, -lead))
+            return
+        self._delays.note(np.array([slot]), np.array([lead], np.int32))
+        self._write(slot, offset, sound)
+
+    def _write(self, slot: int, offset: int, sound: Samples) -> None:
+        """``sound``, ``offset`` samples from now."""
+        clock = int(self.clock[slot])
+        position = 0
+        while position < len(sound):
+            frame, start = divmod(offset + position, FRAME)
+            count = min(FRAME - start, len(sound) - position)
+            row = slot * DEPTH + (clock + frame) % DEPTH
+            if self._tag[row] != clock + frame:
+                self._tag[row] = clock + frame
+                self._ring[row] = 0
+            self._ring[row, start : start + count] = sound[position : position + count]
+            position += count
+
+    # --- the delay ----------------------------------------------------------------------
+
+    def _shift(self, slot: int, samples: int) -> None:
+        """What comes from now on waits ``samples`` longer."""
+        self._origin[slot] = (int(self._origin[slot]) - samples) & 0xFFFFFFFF
+
+    def _move(self, slot: int, frames: int) -> None:
+        """What comes from now on waits ``frames`` longer (or less long, if negative)."""
+        if frames:
+            self._shift(slot, frames * FRAME)
+            self.moved[slot] += 1
+            self._review_at[slot] = self.clock[slot] + SHORT_WINDOW
+            self._change[slot] = 0
+            self._settled[slot] = True
+
+    def _review(self, slot: int) -> None:
+        """Have the delay changed, if it should be: an excessive one with the next packet, else in a quiet moment."""
+        clock = int(self.clock[slot])
+        self._review_at[slot] = clock + SHORT_WINDOW
+        if not self._settled[slot]:
+            return
+        review = self._delays.review(slot)
+        self._review_at[slot] = clock + review.again
+        if not review.change:
+            return
+        lately = powers(self.history(slot, _LATELY).reshape(_LATELY, FRAME))
+        self._quiet[slot] = max(QUIET, _BELOW * float(lately.mean()))
+        self._change[slot] = review.change
+        self._change_by[slot] = clock + review.patience
+        self._settled[slot] = False
+
+    def _settle(self, slot: int, timestamp: int, sound: Samples, splices: list[tuple[int, Samples]]) -> None:
+        """Before a packet is put: anchor its stream, or change the delay if the moment is good."""
+        if not self._anchored[slot]:
+            self._begin(slot, timestamp)
+            return
+        clock, change = int(self.clock[slot]), int(self._change[slot])
+        now = ((timestamp - int(self._origin[slot]) - clock * FRAME + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+        in_time = clock < self._change_by[slot]
+        if change > 0:
+            if not in_time or self._gap[slot] >= conceal.LONGEST or self._is_quiet(slot, sound):
+                self._move(slot, change)
+            return
+        lead = now // FRAME
+        if not -change <= lead < AHEAD or (now % FRAME and in_time):
+            return  # not the packet to do it with
+        if in_time and not self._gap[slot]:
+            change = -1
+        place = clock + lead + change
+        row = slot * DEPTH + place % DEPTH
+        dropped = self._ring[row] if self._tag[row] == place else None
+        if in_time and not (self._is_quiet(slot, sound) and (dropped is None or self._is_quiet(slot, dropped))):
+            return
+        rest = int(self._change[slot]) - change
+        self._move(slot, change)
+        self._change[slot], self._settled[slot] = rest, rest == 0
+        if dropped is not None and len(sound) >= _SPLICE and not now % FRAME:
+            splices.append((row, dropped[:_SPLICE].copy()))
+        tags = self._tag[slot * DEPTH : (slot + 1) * DEPTH]
+        tags[tags > place] = _UNUSED  # of what was there, nothing comes after what comes now
+
+    def _is_quiet(self, slot: int, sound: Samples) -> bool:
+        loud = sound.astype(np.float32)
+        return float(loud @ loud) <= float(self._quiet[slot]) * len(sound)
 
     def pause(self, slots: Slots, frames: int) -> None:
         """``frames`` of time passed in which nothing was played, because the process did not run.
@@ -110,9 +233,29 @@ class JitterBuffers:
         As many packets lie in the sockets and are late through no fault of the network.
         """
         self.clock[slots] += frames
-        self._anchor[slots] -= frames * FRAME
-        self._least[slots], self._arrived[slots] = AHEAD, 0
-        self._late_lately[slots] = np.minimum(self._late_lately[slots], 0) - frames
+        self._delays.stall(slots, frames)
+
+    # --- frames out ---------------------------------------------------------------------
+
+    def play(self, slots: Slots) -> Samples:
+        """The next frame of each of ``slots``; their clocks go on by one."""
+        clock = self.clock[slots]
+        rows = slots * DEPTH + clock % DEPTH
+        frames: Samples = self._ring.take(rows, axis=0)
+        here = self._tag[rows] == clock
+        self.clock[slots] = clock + 1
+        gap = self._gap[slots]
+        if not here.all() or gap.any():
+            self._mend(slots, rows, clock, frames, here, gap)
+        due = self._review_at[slots] <= clock
+        if due.any():
+            for slot in slots[due].tolist():
+                self._review(slot)
+        return frames
+
+    def last(self, slots: Slots) -> Samples:
+        """The frame of each of ``slots`` that was played last."""
+        return self._ring.take(slots * DEPTH + (self.clock[slots] - 1) % DEPTH, axis=0)
 
     def history(self, slot: int, frames: int) -> Samples:
         """The last ``frames`` (at most DEPTH - AHEAD) that were played, as one array of samples."""
@@ -120,76 +263,42 @@ class JitterBuffers:
         rows = slot * DEPTH + np.arange(last - frames, last) % DEPTH
         return self._ring[rows].reshape(-1)
 
-    def _conceal(self, slots: Slots, rows: Slots, clock: NDArray[np.int64], frames: Samples, missing: Slots) -> None:
-        """Repeat the frame before, fading over four frames, and keep the outcome as history."""
-        gap = self._gap[slots]
-        before = self._ring[slots * DEPTH + (clock - 1) % DEPTH]
-        gain = _CONCEALING[np.minimum(gap - 1, len(_CONCEALING) - 1)]
-        made = (before * gain[:, None]).astype(np.int16)
-        frames[missing] = made
-        self._ring[rows] = made
-        self.concealed[slots[gap <= len(_CONCEALING)]] += 1
+    def _mend(
+        self,
+        slots: Slots,
+        rows: Slots,
+        clock: NDArray[np.int64],
+        frames: Samples,
+        here: Flags,
+        gap: NDArray[np.int64],
+    ) -> None:
+        """Make up frames that are not ``here``, join those after a gap to it, and keep the outcome as history."""
+        self._gap[slots] = np.where(here, 0, gap + 1)
+        lost = ~here
+        silent = np.flatnonzero(lost & (gap >= conceal.LONGEST))
+        if silent.size:
+            frames[silent] = 0
+            self._ring[rows[silent]] = 0
+        lost &= gap < conceal.LONGEST
+        made = np.flatnonzero(lost)
+        if made.size:
+            self._make_up(slots[made], rows[made], clock[made], frames, made, gap[made])
+        ends = np.flatnonzero(here & (gap > 0) & (gap <= conceal.LONGEST))
+        if ends.size:
+            begin = conceal.take_over(frames[ends, : conceal.CROSS_FADE], self._next[slots[ends]])
+            frames[ends, : conceal.CROSS_FADE] = begin
+            self._ring[rows[ends], : conceal.CROSS_FADE] = begin
 
-    def _put(self, slots: Slots, place: NDArray[np.int64], sounds: Samples) -> None:
-        """Frames that lie on the grid; ``place`` on the clock of their streams."""
-        rows = slots * DEPTH + place % DEPTH
-        self._ring[rows] = sounds
-        self._tag[rows] = place
-
-    def _begin(self, slot: int, timestamp: int) -> None:
-        """Anchor: the sound at ``timestamp`` is due FIRST_DELAY frames from now."""
-        self._anchor_at(slot, timestamp, FIRST_DELAY)
-        self._anchored[slot] = True
-
-    def _anchor_at(self, slot: int, timestamp: int, delay: int) -> None:
-        self._anchor[slot] = delay * FRAME - timestamp
-        self._least[slot] = AHEAD
-        self._arrived[slot] = 0
-        self._late_lately[slot] = 0
-
-    def _insert_odd(self, slot: int, offset: int, timestamp: int, sound: Samples) -> None:
-        """A packet that is late, early, long, short or off the grid of frames."""
-        if offset % FRAME and not len(sound) % FRAME and self._gap[slot] >= len(_CONCEALING):
-            # The sender's clock has another grid after a silence: take it over, where nobody hears the step.
-            self._anchor[slot] += -offset % FRAME
-            offset += -offset % FRAME
-        lead = offset // FRAME
-        if lead < min(0, int(self._late_lately[slot])) - AHEAD or lead + -(-len(sound) // FRAME) > AHEAD:
-            self.reset(slot)
-            self._begin(slot, timestamp)
-            offset = FIRST_DELAY * FRAME
-        elif lead < 0:
-            self._note_late(slot, timestamp, lead)
-            return
-        base = slot * DEPTH
-        clock = int(self.clock[slot])
-        position = 0
-        while position < len(sound):
-            frame, start = divmod(offset + position, FRAME)
-            count = min(FRAME - start, len(sound) - position)
-            row = base + (clock + frame) % DEPTH
-            if self._tag[row] != clock + frame:
-                self._tag[row] = clock + frame
-                self._ring[row] = 0
-            self._ring[row, start : start + count] = sound[position : position + count]
-            position += count
-
-    def _note_late(self, slot: int, timestamp: int, lead: int) -> None:
-        self.late[slot] += 1
-        self._late_lately[slot] += 1
-        if self._late_lately[slot] <= 0:  # we were late ourselves
-            self._least[slot] = AHEAD
-            return
-        if self._late_lately[slot] >= _LATE_IN_WINDOW:
-            # The network takes longer than before: wait as much longer as the worst of them needed.
-            short = min(-int(min(lead, self._least[slot])), MAX_DELAY)
-            self._anchor[slot] += short * FRAME
-            self._least[slot], self._arrived[slot], self._late_lately[slot] = AHEAD, 0, 0
-
-    def _adapt(self, slot: int) -> None:
-        """At the end of a window: of the delay that no packet needed take half back, or all if it is excessive."""
-        least = int(self._least[slot])
-        spare = least - FIRST_DELAY
-        if spare > 0:
-            self._anchor[slot] -= FRAME * (spare if least > MAX_DELAY else max(1, spare // 2))
-        self._least[slot], self._arrived[slot], self._late_lately[slot] = AHEAD, 0, 0
+    def _make_up(
+        self, slots: Slots, rows: Slots, clock: NDArray[np.int64], frames: Samples, made: Slots, gap: NDArray[np.int64]
+    ) -> None:
+        back = (clock - gap)[:, None] + _BACK
+        history = self._ring.take(slots[:, None] * DEPTH + back % DEPTH, axis=0).reshape(slots.size, -1)
+        begun = np.flatnonzero(gap == 0)
+        if begun.size:
+            self._period[slots[begun]] = conceal.periods(history[begun])
+        sound = conceal.continuation(history, self._period[slots], gap)
+        frames[made] = sound[:, :FRAME]
+        self._ring[rows] = sound[:, :FRAME]
+        self._next[slots] = sound[:, FRAME:]
+        self.concealed[slots] += 1

@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 
 from media import dtmf, protocol, rtcp
 from media.arena import Arena
+from media.bridging import Bridging
 from media.codecs import PCMU, codec_of
 from media.dtmf import ToneReceiver
-from media.frames import NO_SLOTS, Floats, Samples, Slots, powers
+from media.frames import NO_SLOTS, Floats, Powers, Samples, Slots, added, powers
 from media.g711 import Law
 from media.intake import Intake
 from media.jitter import JitterBuffers
 from media.listening import Listening
 from media.player import Player
 from media.rates import FRAME, PHASES, RATE, WIDE_RATE
-from media.recorder import Recorder
+from media.recorder import BEEP, Recorder
 from media.reporting import Reporter
 from media.sender import Sender
 from media.sockets import NoPort, Sockets, literal
@@ -74,7 +75,8 @@ class Plane:
         self._wideband = Wideband(capacity, self._wide_arena)
         self._sender = Sender(sockets, random)
         self._jitter = JitterBuffers(capacity)
-        self._intake = Intake(sockets, self._jitter, self._by_slot, self._has_latched, self.reports)
+        self._bridging = Bridging(capacity, self._sender, self._by_slot, self.reports)
+        self._intake = Intake(sockets, self._jitter, self._bridging, self._by_slot, self._has_latched, self.reports)
         self._tones = ToneReceiver(capacity)
         self._listening = Listening(capacity, self._jitter, self.reports)
         self._free = list(range(capacity - 1, -1, -1))
@@ -93,7 +95,11 @@ class Plane:
             protocol.Activity: self._activity,
             protocol.SendDigits: self._send_digits,
             protocol.Record: self._record,
+            protocol.PauseRecord: self._pause_record,
             protocol.StopRecord: self._stop_record,
+            protocol.Join: self._join,
+            protocol.Leave: self._leave,
+            protocol.Relay: self._relay,
             protocol.RtpTimeout: self._rtp_timeout,
             protocol.Drop: self._drop,
             protocol.UseRecogniser: self._use_recogniser,
@@ -108,8 +114,10 @@ class Plane:
         """Do what the control process asks. Commands for streams that are gone are ignored."""
         self._handlers[type(message)](message, now)
 
-    def load(self, late_ms: Floats) -> protocol.WorkerLoad:
-        """How the plane is doing, given how late its ticks began lately. To be called about once a second."""
+    def load(self, late_ms: Floats, busy: float) -> protocol.WorkerLoad:
+        """How the plane is doing, given how late its ticks began lately, and how busy the process was. To be called
+        about once a second.
+        """
         self._arena.tidy()
         self._wide_arena.tidy()
         median, high = np.percentile(late_ms, [50, 99])
@@ -121,6 +129,7 @@ class Plane:
             kernel_drops=self._drops_before + int(self._drops.sum()),
             ring_drops=self._recorder.dropped,
             not_listening=self._listening.unheard,
+            busy=busy,
         )
 
     # --- ticks --------------------------------------------------------------------------
@@ -131,11 +140,14 @@ class Plane:
             self._skip(skipped)
         phase = number % PHASES
         members = self._members[phase]
-        self._intake.drain(members, now)
+        self._intake.drain(self._bridging.due(members), now)
         self._sender.send_later(number)
         if members.size:
+            received = self._jitter.play(members)
+            levels = powers(received)
+            self._bridging.hear(members, received, levels, number, now)
             sounding, frames = self._send(members, self._sending[phase], now, number)
-            self._look_at_sound(members, sounding, frames, now)
+            self._look_at_sound(members, received, levels, sounding, frames, now)
             self._look_at_times(members, now)
             self._look_at_drops(members, number // PHASES)
         self._recorder.poll(now)
@@ -156,18 +168,21 @@ class Plane:
         if not self._wideband.idle:
             sounding, frames, wide = self._wideband.gather(members, sounding, frames, now)
         self._take_ended()
-        if sending.size == members.size:
-            self._sender.send_frame(sending, sounding, frames, number, wide)
-            return sounding, frames
-        self._sender.silence(np.setdiff1d(members, sending, assume_unique=True))
-        sent = np.isin(sounding, sending)
-        sounding, frames = sounding[sent], frames[sent]
+        sending = self._bridging.sending(sending, sounding)
+        inside, mixed = self._bridging.mixed(members)
+        if inside.size:
+            self._wideband.add(inside, mixed, wide)
+            sounding, frames = added(sounding, frames, inside, mixed)
+        if sending.size != members.size:
+            self._sender.silence(np.setdiff1d(members, sending, assume_unique=True))
+            sent = np.isin(sounding, sending)
+            sounding, frames = sounding[sent], frames[sent]
         self._sender.send_frame(sending, sounding, frames, number, wide)
         return sounding, frames
 
-    def _look_at_sound(self, members: Slots, sounding: Slots, frames: Samples, now: float) -> None:
-        received = self._jitter.play(members)
-        levels = powers(received)
+    def _look_at_sound(
+        self, members: Slots, received: Samples, levels: Powers, sounding: Slots, frames: Samples, now: float
+    ) -> None:
         for slot, digit in self._tones.feed(members, received, levels):
             stream = self._by_slot[slot]
             if stream is not None:
@@ -179,6 +194,7 @@ class Plane:
         sent = np.zeros((members.size, FRAME), np.int16)
         if sounding.size:
             sent[np.searchsorted(members, sounding)] = frames
+        self._bridging.fill_in(members, sent, self._jitter)
         if active.any():
             self._recorder.feed(members[active], received[active], sent[active])
         if armed.any():
@@ -277,6 +293,7 @@ class Plane:
         self._intake.direct(stream)
         self._sender.direct(slot, stream.codec, message.payload_type, message.ptime, message.event_type)
         self._wideband.direct(slot, wide=stream.codec.rate == WIDE_RATE)
+        self._bridging.direct(stream)
         self._report_due[slot] = stream.reporter.due
         self._deal(stream)
 
@@ -350,14 +367,38 @@ class Plane:
     def _record(self, message: protocol.Record, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is None:
-            self.reports.append(protocol.Recorded(message.stream, message.path, 0.0, 0, "no such stream"))
+            reason = "no such stream"
+            self.reports.append(
+                protocol.Recorded(message.stream, message.recording, message.path, 0.0, 0, reason, "failed")
+            )
         else:
-            self._recorder.start(stream.slot, message.stream, message.path)
+            beep = self._player.tone(stream.slot, BEEP) if message.beep else 0
+            self._recorder.start(stream.slot, message, wait=beep)
+
+    def _pause_record(self, message: protocol.PauseRecord, now: float) -> None:
+        stream = self._streams.get(message.stream)
+        if stream is not None:
+            self._recorder.pause(stream.slot, message.recording, on=message.on)
 
     def _stop_record(self, message: protocol.StopRecord, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
-            self._recorder.stop(stream.slot)
+            self._recorder.stop(stream.slot, message.recording)
+
+    def _join(self, message: protocol.Join, now: float) -> None:
+        stream = self._streams.get(message.stream)
+        if stream is not None:
+            self._bridging.join(stream, message.room, muted=message.muted, deaf=message.deaf, gated=message.gated)
+
+    def _leave(self, message: protocol.Leave, now: float) -> None:
+        stream = self._streams.get(message.stream)
+        if stream is not None:
+            self._bridging.leave(stream)
+
+    def _relay(self, message: protocol.Relay, now: float) -> None:
+        stream = self._streams.get(message.stream)
+        if stream is not None:
+            self._bridging.relay(stream, self._streams.get(message.to))
 
     def _rtp_timeout(self, message: protocol.RtpTimeout, now: float) -> None:
         stream = self._streams.get(message.stream)
@@ -372,11 +413,12 @@ class Plane:
         if stream is None:
             return
         slot = stream.slot
+        self._bridging.drop(stream)
         self._player.drop(slot, now)
         self._wideband.player.drop(slot, now)
         self._wideband.direct(slot, wide=False)
         self._take_ended()
-        self._recorder.stop(slot)
+        self._recorder.drop(slot)
         self._listening.close(slot, stream.number)
         if stream.live:
             self._send_report(stream, now, leaving=True)

@@ -81,9 +81,14 @@ class Player:
         else:
             self._finish(slot, now, reason)
 
-    def tone(self, slot: int, samples: Samples) -> None:
-        """Play ``samples`` (whole frames) over everything else, after the tones that wait already."""
-        self._tones.setdefault(slot, deque()).extend(samples.reshape(-1, self._arena.frame))
+    def tone(self, slot: int, samples: Samples) -> int:
+        """Play ``samples`` (whole frames) over everything else, after the tones that wait already.
+
+        Returns the number of frames until their end.
+        """
+        waiting = self._tones.setdefault(slot, deque())
+        waiting.extend(samples.reshape(-1, self._arena.frame))
+        return len(waiting)
 
     def drop(self, slot: int, now: float, reason: str = "closed") -> None:
         """The stream is going: end all at once."""

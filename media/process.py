@@ -7,6 +7,11 @@ import os
 import resource
 import sys
 
+REALTIME_PRIORITY = 10
+"""Of 1 to 99: before everything ordinary, behind what the kernel and sound systems run with."""
+
+NICENESS = -10
+
 
 def raise_file_limit() -> int:
     """Raise the soft limit on open files to the hard one; returns what it is now."""
@@ -17,8 +22,29 @@ def raise_file_limit() -> int:
     return soft if soft != resource.RLIM_INFINITY else sys.maxsize
 
 
-def raise_priority() -> int:
-    """Ask for a little more than others get; returns the niceness that was granted."""
+def raise_priority(*, realtime: bool = False) -> str:
+    """Ask for more of the processor than others get; returns in words what was granted.
+
+    ``realtime``: SCHED_FIFO, which children do not inherit; where it is not allowed, and without it, niceness.
+    """
+    refused = ""
+    if realtime:
+        try:
+            policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+            os.sched_setscheduler(0, policy, os.sched_param(REALTIME_PRIORITY))
+        except OSError as error:
+            refused = f" (SCHED_FIFO: {error.strerror})"
+        else:
+            return f"SCHED_FIFO priority {REALTIME_PRIORITY}"
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, -10)
-    return os.getpriority(os.PRIO_PROCESS, 0)
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    return f"niceness {os.getpriority(os.PRIO_PROCESS, 0)}{refused}"
+
+
+def pin(core: int) -> str:
+    """Run on ``core`` alone; returns in words what was granted."""
+    try:
+        os.sched_setaffinity(0, {core})
+    except OSError as error:
+        return f"core {core} refused ({error.strerror})"
+    return f"core {core}"

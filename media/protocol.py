@@ -17,6 +17,9 @@ class Message(msgspec.Struct, array_like=True, tag=True, frozen=True):
 
 
 KeyMethod = Literal["rfc4733", "inband", "info"]
+Sides = Literal["both", "caller", "engine", "mix"]
+SoundFormat = Literal["wav", "mp3"]
+RecordingEnd = Literal["stopped", "limit", "silence", "closed", "failed"]
 
 MAX_STREAMS = 4096
 """Streams that one media worker takes at most."""
@@ -106,16 +109,39 @@ class SendDigits(Message, frozen=True):
 
 
 class Record(Message, frozen=True):
-    """Record into ``path``: 8 kHz 16-bit stereo WAV, received left, sent right."""
+    """Record into ``path``. ``recording`` is a number that the control process chooses; one that is in use on this
+    stream ends the recording before. :class:`Recorded` follows exactly once.
+
+    ``sides``: "both" (stereo, received left, sent right), or in mono "caller" (received), "engine" (sent) or "mix"
+    (their sum). ``format``: 8 kHz, "wav" (16-bit PCM) or "mp3" (16 kbit/s a side). It ends after ``limit`` seconds of
+    sound, and when the caller has said nothing for ``silence`` seconds (0 = no end); ``trim`` cuts off what comes after
+    the caller's last words. ``beep``: 1000 Hz are played first, and not recorded.
+    """
 
     stream: int
+    recording: int
     path: str
+    sides: Sides = "both"
+    format: SoundFormat = "wav"
+    limit: float = 0.0
+    silence: float = 0.0
+    trim: bool = False
+    beep: bool = False
+
+
+class PauseRecord(Message, frozen=True):
+    """What sounds from now on is left out of the recording; or (``on`` false) recorded again."""
+
+    stream: int
+    recording: int
+    on: bool
 
 
 class StopRecord(Message, frozen=True):
     """Close the recording. :class:`Recorded` follows when the file is complete."""
 
     stream: int
+    recording: int
 
 
 class Join(Message, frozen=True):
@@ -273,16 +299,20 @@ class RtpLost(Message, frozen=True):
 
 
 class Recorded(Message, frozen=True):
-    """The recording is complete on disk. ``lost`` counts samples that the ring could not hold.
+    """The recording is over, and complete on disk unless it failed: ``seconds`` of sound, pauses left out.
 
-    ``reason`` says why it ended early (a full disk, a folder that cannot be written to), else it is empty.
+    ``why`` it ended: "stopped" by command, "limit", "silence", "closed" with its stream, or "failed"; then ``reason``
+    says how (a full disk, a folder that cannot be written to). ``lost`` counts samples that the ring could not hold:
+    they are silence in the file.
     """
 
     stream: int
+    recording: int
     path: str
     seconds: float
     lost: int = 0
     reason: str = ""
+    why: RecordingEnd = "stopped"
 
 
 class StreamStats(msgspec.Struct, array_like=True, frozen=True):
@@ -351,6 +381,7 @@ Command = (
     | Activity
     | SendDigits
     | Record
+    | PauseRecord
     | StopRecord
     | Join
     | Leave

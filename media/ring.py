@@ -1,57 +1,85 @@
 """The bounded ring in shared memory through which sound goes from a media worker to its writer.
 
-One process produces, one consumes. A *cell* is one stereo frame of one recording: the recording's number,
-the frame's index in it, and 160 interleaved sample pairs. Positions count cells since the beginning and never
-wrap. The memory outlives either process as long as the other one has it mapped.
+One process produces, one consumes. A *cell* is one frame of one recording: the recording's number, the frame's
+index in it, and 160 samples of either side. Positions count cells since the beginning and never wrap. The memory
+outlives either process as long as the other one has it mapped.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-import struct
+from collections.abc import Iterator
 
+import numpy as np
+from numpy.typing import NDArray
+
+from media.frames import Samples
 from media.rates import FRAME
 
-SOUND_OCTETS = 2 * 2 * FRAME
-"""Octets of a stereo frame."""
-
-CELL = struct.Struct(f"=II{SOUND_OCTETS}x")
-CELL_HEADER = struct.Struct("=II")
 PREAMBLE = 64
-"""Octets before the first cell: two 64-bit positions, head (written by the producer) and tail (by the consumer)."""
+"""Octets before the first cell: 64-bit counters, head (written by the producer), tail and beats (by the consumer)."""
+
+CELL_OCTETS = 4 + 4 + 2 * 2 * FRAME
+
+TAKEN = 0
+"""The number in a cell that the consumer has taken out of turn; recordings count from 1."""
 
 
 def create(cells: int) -> int:
     """A descriptor of anonymous memory for a ring of ``cells``."""
     fd = os.memfd_create("ivrea-recorder", os.MFD_CLOEXEC)
-    os.ftruncate(fd, PREAMBLE + cells * CELL.size)
+    os.ftruncate(fd, PREAMBLE + cells * CELL_OCTETS)
     return fd
 
 
 class Ring:
-    """A mapping of the ring behind ``fd``."""
+    """A mapping of the ring behind ``fd``.
+
+    ``numbers`` and ``indexes`` have the shape (cells,), ``sound`` (cells, 2, FRAME): received first, then sent.
+    """
 
     def __init__(self, fd: int) -> None:
         size = os.fstat(fd).st_size
-        self.cells = (size - PREAMBLE) // CELL.size
-        self.memory = mmap.mmap(fd, size)
-        self._positions = memoryview(self.memory)[:16].cast("Q")
+        self.cells = (size - PREAMBLE) // CELL_OCTETS
+        memory = mmap.mmap(fd, size)
+        self.numbers: NDArray[np.uint32] = np.frombuffer(memory, np.uint32, self.cells, PREAMBLE)
+        self.indexes: NDArray[np.uint32] = np.frombuffer(memory, np.uint32, self.cells, PREAMBLE + 4 * self.cells)
+        sound = np.frombuffer(memory, np.int16, self.cells * 2 * FRAME, PREAMBLE + 8 * self.cells)
+        self.sound: Samples = sound.reshape(self.cells, 2, FRAME)
+        self._counters = memoryview(memory)[:24].cast("Q")
+
+    def spans(self, start: int, stop: int) -> Iterator[slice]:
+        """Where the cells from position ``start`` to ``stop`` lie: one slice, or two around the end of the ring."""
+        while start < stop:
+            place = start % self.cells
+            count = min(stop - start, self.cells - place)
+            yield slice(place, place + count)
+            start += count
 
     @property
     def head(self) -> int:
         """Cells ever produced."""
-        return self._positions[0]
+        return self._counters[0]
 
     @head.setter
     def head(self, position: int) -> None:
-        self._positions[0] = position
+        self._counters[0] = position
 
     @property
     def tail(self) -> int:
         """Cells ever consumed."""
-        return self._positions[1]
+        return self._counters[1]
 
     @tail.setter
     def tail(self, position: int) -> None:
-        self._positions[1] = position
+        self._counters[1] = position
+
+    @property
+    def beats(self) -> int:
+        """Counts on, at least once a second, as long as the consumer is at work."""
+        return self._counters[2]
+
+    def beat(self) -> None:
+        """The consumer is at work."""
+        self._counters[2] += 1

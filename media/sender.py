@@ -21,7 +21,7 @@ from media.frames import Flags, Octets, Samples, Slots
 from media.g711 import Law
 from media.rates import FRAME, PHASES, RATE
 from media.rfc4733 import EventPacket, EventSender
-from media.rtp import HEADER, HEADER_SIZE, MARKER, PLAIN, Columns
+from media.rtp import COMFORT_NOISE, HEADER, HEADER_SIZE, MARKER, PLAIN, Columns, Packet, sequence_delta
 from media.sockets import Sockets
 
 _STEP = FRAME // PHASES
@@ -84,8 +84,8 @@ class Sender:
         self._send = sockets.send
         self._random = random
         self._sequence: NDArray[np.uint16] = np.zeros(capacity, np.uint16)
-        self._payload_type: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
         self._law: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
+        self._type: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
         self._marker: Flags = np.zeros(capacity, np.bool_)
         self._dirty: Flags = np.zeros(capacity, np.bool_)
         self._special: Flags = np.zeros(capacity, np.bool_)
@@ -115,9 +115,9 @@ class Sender:
         coding = self._codings.get(slot)
         if codec.is_g711:
             self._codings.pop(slot, None)
-            self._law[slot] = self._payload_type[slot] = codec.payload_type
+            self._law[slot] = self._type[slot] = codec.payload_type
         else:
-            self._law[slot], self._payload_type[slot] = _NO_LAW, payload_type
+            self._law[slot], self._type[slot] = _NO_LAW, payload_type
             if coding is None or coding.codec is not codec:
                 self._codings[slot] = _Coding(codec, codec.encoder())
         self._dirty[slot] = True
@@ -198,7 +198,7 @@ class Sender:
         sequence, timestamp, payload_type, marker = (
             self._sequence[slots],
             self.timestamp[slots],
-            self._payload_type[slots],
+            self._type[slots],
             self._marker[slots],
         )
         columns.sequence[slots] = sequence
@@ -208,6 +208,52 @@ class Sender:
         self.timestamp[slots] = timestamp + np.uint32(FRAME)
         self._marker[slots] = False
         self._send_rows(slots)
+
+    def pressing(self, slots: Slots) -> Flags:
+        """Which of ``slots`` press keys."""
+        keys = self._keys
+        return np.fromiter((slot in keys for slot in slots.tolist()), np.bool_, slots.size)
+
+    def next_numbers(self, slot: int) -> tuple[int, int]:
+        """The sequence number and timestamp of what is sent next."""
+        return int(self._sequence[slot]), int(self.timestamp[slot])
+
+    def forward(
+        self,
+        slots: Slots,
+        sequences: NDArray[np.uint16],
+        timestamps: NDArray[np.uint32],
+        markers: Octets,
+        payloads: Octets,
+    ) -> None:
+        """Send ready packets, one for each of ``slots``, in the codec that they send anyway."""
+        columns = self._columns
+        columns.sequence[slots] = sequences
+        columns.timestamp[slots] = timestamps
+        columns.second[slots] = self._type[slots] | markers
+        self._rows[slots, HEADER_SIZE:] = payloads
+        self._dirty[slots] = True
+        following = sequences + np.uint16(1)
+        ahead = (following - self._sequence[slots]).view(np.int16) > 0
+        self._sequence[slots[ahead]] = following[ahead]
+        self._send_rows(slots)
+
+    def forward_packet(self, slot: int, sequence: int, timestamp: int, packet: Packet, *, is_event: bool) -> None:
+        """The same for one packet of any length, and for events where those were agreed on."""
+        if packet.payload_type == COMFORT_NOISE:
+            payload_type = COMFORT_NOISE
+        elif not is_event:
+            payload_type = int(self._type[slot])
+        elif slot in self._event_type:
+            payload_type = self._event_type[slot]
+        else:
+            return
+        following = (sequence + 1) & 0xFFFF
+        if sequence_delta(following, int(self._sequence[slot])) > 0:
+            self._sequence[slot] = following
+        second = payload_type | (MARKER if packet.marker else 0)
+        head = HEADER.pack(PLAIN, second, sequence, timestamp, self.ssrc[slot])
+        self._send_one(slot, head + packet.payload)
 
     def _send_rows(self, slots: Slots) -> None:
         self.sent[slots] += 1
@@ -268,7 +314,7 @@ class Sender:
         for phases, begin, sound in packets:
             marker = bool(self._marker[slot])
             self._marker[slot] = False
-            packet = self._packet(slot, int(self._payload_type[slot]), begin, sound, marker=marker)
+            packet = self._packet(slot, int(self._type[slot]), begin, sound, marker=marker)
             self._send_at(slot, packet, tick, phases)
 
     def _send_event(self, slot: int, event: EventPacket, tick: int) -> None:

@@ -18,7 +18,7 @@ from functools import partial
 
 import numpy as np
 
-from media.frames import NO_SLOTS, Slots
+from media.frames import NO_SLOTS, Floats, Slots
 from media.latch import Address
 from media.ports import PortPool
 from media.rates import FRAME
@@ -100,8 +100,10 @@ class Sockets:
     """The RTP and RTCP sockets of all streams of a worker.
 
     After :meth:`receive`, packet ``i`` of a round lies in ``rows[places[i]]``, ``lengths[i]`` octets long, for
-    ``slots[i]``; ``sources`` has the origin, by row, of those whose stream has not latched yet, and ``control`` the
-    RTCP packets of the round. Row ``slot`` of ``out`` is what :meth:`transmit` sends for it; ``send`` sends other ones.
+    ``slots[i]``; ``arrivals`` has the wall clock's seconds at which the kernel got it, NaN where that is not known, or
+    is ``None``: just now. ``sources`` has the origin, by row, of those whose stream has not latched yet, and
+    ``control`` the RTCP packets of the round.
+    Row ``slot`` of ``out`` is what :meth:`transmit` sends for it; ``send`` sends other packets.
     ``about`` says in words how packets move.
     """
 
@@ -114,6 +116,7 @@ class Sockets:
         self.places: Slots = NO_SLOTS
         self.slots: Slots = NO_SLOTS
         self.lengths: Slots = NO_SLOTS
+        self.arrivals: Floats | None = None
         self.sources: dict[int, Address] = {}
         self.control: list[tuple[int, bytes, Address]] = []
         self.refused = 0

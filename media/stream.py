@@ -26,6 +26,8 @@ class Stream:
     """Payload type that sound is expected in."""
     sound_types: frozenset[int] = frozenset()
     """Payload types that sound may come in: that one, or both G.711 laws."""
+    heard_type: int = PCMU.payload_type
+    """The one of them that packets usually have."""
     decoder: Decoder | None = None
     """For sound in a codec other than G.711, which is decoded by table."""
     event_types: frozenset[int] = frozenset()

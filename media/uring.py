@@ -11,6 +11,7 @@ import errno
 import mmap
 import os
 import struct
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,7 @@ ENTRY = np.dtype(
 COMPLETION = np.dtype([("user_data", "u8"), ("result", "i4"), ("flags", "u4")])
 """struct io_uring_cqe."""
 
+RECVMSG = 10
 SEND = 26
 RECV = 27
 SILENT_SUCCESS = 1 << 6
@@ -66,6 +68,55 @@ def _call(number: int, *arguments: object) -> int:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return result
+
+
+MESSAGE = np.dtype(
+    [
+        ("name", "u8"),
+        ("name_length", "u8"),
+        ("vectors", "u8"),
+        ("vector_count", "u8"),
+        ("control", "u8"),
+        ("control_length", "u8"),
+        ("flags", "u8"),
+    ]
+)
+"""struct msghdr on 64-bit Linux."""
+
+CONTROL = np.dtype([("length", "u8"), ("level", "i4"), ("kind", "i4"), ("seconds", "i8"), ("nanoseconds", "i8")])
+"""A struct cmsghdr with the struct timespec of SO_TIMESTAMPNS."""
+
+SO_TIMESTAMPNS = 35
+
+
+def addresses(rows: NDArray[Any]) -> NDArray[np.uint64]:
+    """Where each row of a C-contiguous array lies in memory."""
+    return rows.ctypes.data + np.arange(len(rows), dtype=np.uint64) * np.uint64(rows.strides[0])
+
+
+class StampedReads:
+    """Message headers to read datagrams into ``rows`` with, together with the time at which the kernel got them."""
+
+    def __init__(self, rows: NDArray[np.uint8]) -> None:
+        count, length = rows.shape
+        self._rows = rows  # whose memory must stay
+        self._vectors: NDArray[np.uint64] = np.zeros((count, 2), np.uint64)
+        self._vectors[:, 0], self._vectors[:, 1] = addresses(rows), length
+        self._controls: NDArray[np.void] = np.zeros(count, CONTROL)
+        self.headers: NDArray[np.void] = np.zeros(count, MESSAGE)
+        self.headers["vectors"], self.headers["vector_count"] = addresses(self._vectors), 1
+        self.headers["control"] = addresses(self._controls)
+
+    def prepare(self, places: NDArray[np.intp]) -> None:
+        """The rows ``places`` are to be read into."""
+        self.headers["control_length"][places] = CONTROL.itemsize
+        self._controls["seconds"][places] = 0
+
+    def times(self, places: NDArray[np.intp]) -> NDArray[np.float64]:
+        """When what was read into ``places`` came, in seconds of the wall clock; NaN where that is not known."""
+        controls = self._controls[places]
+        known = controls["seconds"] != 0
+        return np.where(known, controls["seconds"] + controls["nanoseconds"] * 1e-9, np.nan)
 
 
 class Ring:

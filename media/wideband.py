@@ -25,6 +25,7 @@ class Wideband:
         self.is_wide: Flags = np.zeros(capacity, np.bool_)
         self._count = 0
         self._up = Upsampler(capacity)
+        self._room = Upsampler(capacity)
         self._down = Downsampler(capacity)
 
     @property
@@ -38,6 +39,16 @@ class Wideband:
         self.is_wide[slot] = wide
         self._up.reset(np.array([slot]))
         self._down.reset(np.array([slot]))
+        self._room.reset(np.array([slot]))
+
+    def add(self, slots: Slots, frames: Samples, wide: Sounds) -> None:
+        """Narrow sound of ``slots`` over what those among them that are wideband play: into ``wide``."""
+        if not self._count:
+            return
+        raised = self.is_wide[slots]
+        for slot, sound in zip(slots[raised].tolist(), self._room.feed(slots[raised], frames[raised]), strict=True):
+            both = sound.astype(np.int32) + wide.get(slot, 0)
+            wide[slot] = both.clip(-32768, 32767).astype(np.int16)
 
     def gather(self, members: Slots, sounding: Slots, frames: Samples, now: float) -> tuple[Slots, Samples, Sounds]:
         """The next frame of ``members``, of which ``sounding`` have ``frames`` of narrow sound: (slots that are not

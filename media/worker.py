@@ -23,7 +23,7 @@ from media.arena import Arena
 from media.cadence import Cadence
 from media.plane import Plane
 from media.ports import PortPool, parse_range
-from media.process import raise_file_limit, raise_priority
+from media.process import pin, raise_file_limit, raise_priority
 from media.rates import WIDE_RATE
 from media.recorder import Recorder
 from media.ringsockets import RingSockets
@@ -49,6 +49,7 @@ class Worker:
         self._commands: deque[protocol.Command] = deque()
         self._late: list[float] = []
         self._load_due = now + LOAD_EVERY
+        self._loaded_at, self._spent = now, time.process_time()
         # select() waits with microseconds, epoll_wait() only with milliseconds; the epoll set keeps its own
         # descriptor low, whatever the numbers of those in it.
         self._wakers = select.epoll()
@@ -93,7 +94,10 @@ class Worker:
             self._load_due = now + LOAD_EVERY
             late = np.array(self._late or [0.0]) * 1000
             self._late.clear()
-            self._plane.reports.append(self._plane.load(late))
+            spent = time.process_time()
+            busy = (spent - self._spent) / (now - self._loaded_at)
+            self._spent, self._loaded_at = spent, now
+            self._plane.reports.append(self._plane.load(late, busy))
         self._flush()
 
     def _flush(self) -> None:
@@ -124,6 +128,8 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True, help="descriptor of the link to the control process")
     parser.add_argument("--ports", required=True, help="UDP ports for RTP and RTCP, LO-HI")
     parser.add_argument("--io", choices=("auto", "uring", "portable"), default="auto", help="how packets move")
+    parser.add_argument("--realtime", action="store_true", help="run with SCHED_FIFO where allowed")
+    parser.add_argument("--core", type=int, help="run on this core alone")
     arguments = parser.parse_args()
     ipc.detach_from_terminal()
     link: ipc.Link[protocol.Command] = ipc.Link.from_fd(arguments.fd, protocol.Command)
@@ -143,7 +149,10 @@ def main() -> None:
         link.flush()
         sys.exit(1)
     plane = Plane(sockets, Recorder(capacity), Arena(), SystemRandom(), wall, Arena(rate=WIDE_RATE))
-    about = f"{sockets.about}, {capacity} streams at most, niceness {raise_priority()}"
+    priority = raise_priority(realtime=arguments.realtime)
+    if arguments.core is not None:
+        priority += f", {pin(arguments.core)}"
+    about = f"{sockets.about}, {capacity} streams at most, {priority}"
     link.send(protocol.Ready(os.getpid(), about))
     # What was made until now lives as long as the process: the collector need not look at it again.
     gc.collect()

@@ -1,7 +1,7 @@
 """The process that writes recordings. ``python -m media.writer --fd N --ring N``, started by a media worker.
 
 Frames lie in a file at the place that their index gives, so sound that never came is silence and the two sides
-stay aligned. The sizes in the header follow once a second: a file is a valid WAV at any time, also when every
+stay aligned. Files say every second how much they hold: they are playable at any time, also when every
 process is killed. When the worker is gone, what it left in the ring is still written.
 """
 
@@ -11,25 +11,29 @@ import argparse
 import contextlib
 import os
 import select
-import struct
 import time
-from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from media import ipc
+from media.frames import Samples, Slots
 from media.process import raise_file_limit
-from media.rates import RATE
-from media.ring import CELL, CELL_HEADER, PREAMBLE, SOUND_OCTETS, Ring
+from media.protocol import Sides, SoundFormat
+from media.ring import TAKEN, Ring
+from media.soundfile import SoundFile, open_regular
+from media.wav import WavFile
 
-HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
-HEADER_EVERY = 1.0
-MAX_FRAMES = (0xFFFFFFFF - HEADER.size) // SOUND_OCTETS
-"""What the 32-bit sizes of a WAV file hold: 37 hours."""
+PATIENCE = 1.0
+STATE_EVERY = 0.5
+"""Seconds from one statement of a file about its size to the next, at least; sound comes about once a second."""
 
-MAX_VECTORS = 512
-"""Buffers of one write; the system's limit is 1024."""
+MP3_AT_MOST = 100
+"""MP3 files recorded into at a time. Each costs 2 to 4 ms of CPU a second, more than all the rest of a call: with more
+of them the writer would fall behind, and other recordings would lose sound.
+"""
 
 
 class Begin(msgspec.Struct, array_like=True, tag=True, frozen=True):
@@ -37,6 +41,8 @@ class Begin(msgspec.Struct, array_like=True, tag=True, frozen=True):
 
     recording: int
     path: str
+    sides: Sides = "both"
+    format: SoundFormat = "wav"
     resume: bool = False
 
 
@@ -65,68 +71,40 @@ class Finished(msgspec.Struct, array_like=True, tag=True, frozen=True):
 ToWriter = Begin | Written | Finish
 
 
-def header(frames: int) -> bytes:
-    """A WAV header for ``frames`` stereo frames."""
-    size = min(frames, MAX_FRAMES) * SOUND_OCTETS
-    return HEADER.pack(
-        b"RIFF", size + HEADER.size - 8, b"WAVE", b"fmt ", 16, 1, 2, RATE, RATE * 4, 4, 16, b"data", size
-    )
+def chosen(sound: Samples, rows: Slots, sides: Sides) -> Samples:
+    """What a recording of ``sides`` takes of the cells ``rows`` of ``sound``: shape (n, channels, FRAME)."""
+    match sides:
+        case "both":
+            both: Samples = sound[rows]
+            return both
+        case "caller":
+            return sound[rows, :1]
+        case "engine":
+            return sound[rows, 1:]
+        case "mix":
+            loud = sound[rows].sum(axis=1, dtype=np.int32, keepdims=True)
+            mixed: Samples = np.clip(loud, -32768, 32767).astype(np.int16)
+            return mixed
 
 
-@dataclass(slots=True)
-class _File:
-    fd: int
-    frames: int = 0
-    stated: int = 0
-    pending: list[memoryview] = field(default_factory=list)
-    pending_from: int = 0
+class _Track:
+    """A file, and which sides of the sound go into it."""
 
-    def add(self, index: int, sound: memoryview) -> None:
-        """Frame ``index``. Raises :class:`OSError`."""
-        if index != self.pending_from + len(self.pending) or len(self.pending) == MAX_VECTORS:
-            self.flush()
-            self.pending_from = index
-        self.pending.append(sound)
+    __slots__ = ("file", "identity", "sides")
 
-    def flush(self) -> None:
-        """Write what was added. Raises :class:`OSError`."""
-        if not self.pending:
-            return
-        count, place = len(self.pending), HEADER.size + self.pending_from * SOUND_OCTETS
-        done = os.pwritev(self.fd, self.pending, place)
-        if done < count * SOUND_OCTETS:  # say a full disk: the second try brings the error
-            rest = b"".join(self.pending)[done:]
-            if os.pwrite(self.fd, rest, place + done) < len(rest):
-                raise OSError("the disk takes no more")
-        self.frames = max(self.frames, self.pending_from + count)
-        self.pending.clear()
-
-    def state(self) -> None:
-        """Bring the sizes in the header up to date. Raises :class:`OSError`."""
-        if self.stated != self.frames:
-            os.pwrite(self.fd, header(self.frames), 0)
-            self.stated = self.frames
-
-    def close(self, frames: int) -> None:
-        """Complete the file with silence to ``frames``. Raises :class:`OSError`."""
-        try:
-            self.flush()
-            if frames > self.frames:
-                os.ftruncate(self.fd, HEADER.size + frames * SOUND_OCTETS)
-                self.frames = frames
-            self.state()
-        finally:
-            os.close(self.fd)
+    def __init__(self, file: SoundFile, sides: Sides, identity: tuple[int, int]) -> None:
+        self.file = file
+        self.sides = sides
+        self.identity = identity
 
 
 class Writer:
-    """Takes cells out of the ring and puts them into files."""
+    """Takes cells out of the ring and puts them into files. Times are monotonic seconds."""
 
     def __init__(self, ring: Ring) -> None:
         self.finished: list[Finished] = []
         self._ring = ring
-        self._cells = memoryview(ring.memory)[PREAMBLE:]
-        self._files: dict[int, _File] = {}
+        self._tracks: dict[int, _Track] = {}
         self._stated = 0.0
 
     def handle(self, message: ToWriter) -> None:
@@ -134,84 +112,129 @@ class Writer:
         if isinstance(message, Begin):
             self._begin(message)
         elif isinstance(message, Finish):
-            self.consume(message.head)
+            self._collect(message.recording, message.head)
             self._finish(message.recording, message.frames)
         else:
             self.consume(message.head)
-
-    def _begin(self, message: Begin) -> None:
-        path = Path(message.path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (0 if message.resume else os.O_TRUNC), 0o640)
-            frames = max(0, (os.fstat(fd).st_size - HEADER.size) // SOUND_OCTETS)
-            self._files[message.recording] = file = _File(fd, frames, -1)
-            file.state()
-        except OSError as error:
-            self._break(message.recording, error)
+            self._stated = 0.0  # what was written counts once the file says so
 
     def consume(self, head: int) -> None:
-        """Write all cells before ``head``."""
-        ring, files, cells = self._ring, self._files, self._cells
-        position = ring.tail
-        touched: set[int] = set()
-        while position < head:
-            start = position % ring.cells * CELL.size
-            recording, index = CELL_HEADER.unpack_from(cells, start)
-            position += 1
-            file = files.get(recording)
-            if file is None or index >= MAX_FRAMES:
-                continue
-            touched.add(recording)
-            try:
-                file.add(index, cells[start + CELL_HEADER.size : start + CELL.size])
-            except OSError as error:
-                self._break(recording, error)
-        for recording in touched & files.keys():
-            try:
-                files[recording].flush()
-            except OSError as error:
-                self._break(recording, error)
-        ring.tail = position
+        """Write all cells before ``head``: those of a recording at once."""
+        ring, tracks = self._ring, self._tracks
+        for span in ring.spans(ring.tail, head):
+            numbers = ring.numbers[span]
+            order = np.argsort(numbers, kind="stable")
+            ordered = numbers[order]
+            begins = np.flatnonzero(np.diff(ordered, prepend=np.uint32(TAKEN)))
+            order += span.start
+            for begin, end in pairwise([*begins.tolist(), order.size]):
+                recording = int(ordered[begin])
+                track = tracks.get(recording)
+                if track is not None:
+                    self._write(recording, track, order[begin:end])
+            ring.tail += order.size
+            ring.beat()
 
     def state(self, now: float) -> None:
-        """Once a second, the headers."""
-        if now - self._stated < HEADER_EVERY:
+        """Let the files say how much they hold, and find those that are gone."""
+        self._ring.beat()
+        if now - self._stated < STATE_EVERY:
             return
         self._stated = now
-        for recording, file in list(self._files.items()):
+        for recording, track in list(self._tracks.items()):
             try:
-                file.state()
+                track.file.state()
+                track.file.check()
             except OSError as error:
-                self._break(recording, error)
+                self._break(recording, str(error))
 
     def close(self) -> None:
         """The worker is gone: write what it left and complete all files."""
         self.consume(self._ring.head)
-        for recording in list(self._files):
-            self._finish(recording, 0)
+        for recording in list(self._tracks):
+            self._finish(recording, None)
 
-    def _finish(self, recording: int, frames: int) -> None:
-        file = self._files.pop(recording, None)
-        if file is None:
+    def _begin(self, message: Begin) -> None:
+        try:
+            self._tracks[message.recording] = self._open(message)
+        except (OSError, ValueError) as error:  # ValueError: a path that is none
+            self._break(message.recording, str(error))
+
+    def _open(self, message: Begin) -> _Track:
+        """Raises :class:`OSError`, also for a file that is in use, and for more MP3 files than can be encoded."""
+        if message.format == "mp3" and not message.resume:
+            encoding = sum(not isinstance(track.file, WavFile) for track in self._tracks.values())
+            if encoding >= MP3_AT_MOST:
+                raise OSError(f"more than {MP3_AT_MOST} MP3 recordings at a time")
+        fd = open_regular(Path(message.path))
+        try:
+            about = os.fstat(fd)
+            identity = (about.st_dev, about.st_ino)
+            if any(track.identity == identity for track in self._tracks.values()):
+                raise OSError(f"{message.path} is being recorded into already")
+            if not message.resume:
+                os.ftruncate(fd, 0)
+            return _Track(self._sound_file(fd, message), message.sides, identity)
+        except OSError:
+            os.close(fd)
+            raise
+
+    @staticmethod
+    def _sound_file(fd: int, message: Begin) -> SoundFile:
+        channels = 2 if message.sides == "both" else 1
+        if message.format == "wav":
+            return WavFile(fd, channels, resume=message.resume)
+        from media.mp3 import Mp3File
+
+        return Mp3File(fd, channels, resume=message.resume)
+
+    def _collect(self, recording: int, head: int) -> None:
+        """Write the cells of one recording before their turn."""
+        track = self._tracks.get(recording)
+        if track is None:
+            return
+        numbers = self._ring.numbers
+        for span in self._ring.spans(self._ring.tail, head):
+            rows = np.flatnonzero(numbers[span] == recording) + span.start
+            if rows.size:
+                self._write(recording, track, rows)
+                numbers[rows] = TAKEN
+
+    def _write(self, recording: int, track: _Track, rows: Slots) -> None:
+        """Cells ``rows``, in this order, into the file of ``track``."""
+        indexes = self._ring.indexes[rows]
+        sound = chosen(self._ring.sound, rows, track.sides)
+        first = int(indexes[0])
+        try:
+            if int(indexes[-1]) - first == rows.size - 1:
+                track.file.write(first, sound)
+                return
+            gaps = np.flatnonzero(np.diff(indexes) != 1) + 1
+            for begin, end in pairwise([0, *gaps.tolist(), rows.size]):
+                track.file.write(int(indexes[begin]), sound[begin:end])
+        except OSError as error:
+            self._break(recording, str(error))
+
+    def _finish(self, recording: int, frames: int | None) -> None:
+        track = self._tracks.pop(recording, None)
+        if track is None:
             return
         reason = ""
         try:
-            file.close(min(frames, MAX_FRAMES))
+            track.file.close(frames)
         except OSError as error:
             reason = str(error)
-        self.finished.append(Finished(recording, file.frames, reason))
+        self.finished.append(Finished(recording, track.file.frames, reason))
 
-    def _break(self, recording: int, error: OSError) -> None:
+    def _break(self, recording: int, reason: str) -> None:
         """The disk refuses: this recording ends, with what the file has."""
-        file = self._files.pop(recording, None)
+        track = self._tracks.pop(recording, None)
         frames = 0
-        if file is not None:
-            frames = file.frames
-            file.pending.clear()
+        if track is not None:
             with contextlib.suppress(OSError):
-                file.close(frames)
-        self.finished.append(Finished(recording, frames, str(error)))
+                track.file.close()
+            frames = track.file.frames
+        self.finished.append(Finished(recording, frames, reason))
 
 
 def main() -> None:
@@ -221,13 +244,15 @@ def main() -> None:
     arguments = parser.parse_args()
     ipc.detach_from_terminal()
     raise_file_limit()
+    if os.getpriority(os.PRIO_PROCESS, 0) < 0:  # inherited from the worker, whose ticks come first
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
     link: ipc.Link[ToWriter] = ipc.Link.from_fd(arguments.fd, ToWriter)
     writer = Writer(Ring(arguments.ring))
     poll = select.poll()  # select() refuses descriptors from 1024 on, and a busy worker has no lower ones to give
     poll.register(link.fileno(), select.POLLIN)
     with contextlib.suppress(ipc.LinkClosed):
         while True:
-            poll.poll(HEADER_EVERY * 1000)
+            poll.poll(PATIENCE * 1000)
             for message in link.receive():
                 writer.handle(message)
             writer.state(time.monotonic())

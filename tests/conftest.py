@@ -3,10 +3,13 @@
 ``@pytest.mark.peer("sipp", "raw-sockets")`` says what a test needs from outside. A missing peer skips
 the test and names itself in the summary; with ``IVREA_REQUIRE_PEERS=1`` it fails it instead, which
 is what CI wants: a suite that silently skips its peers proves nothing about them.
+
+``@pytest.mark.both_loops`` runs an asynchronous test on asyncio's own loop and on uvloop, a peer in this sense.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib.util
 import os
@@ -16,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from engine.loop import fast_loop
 
 MODULES = {"pyvoip": "pyVoIP", "aiortc": "aiortc", "pyttsx3": "pyttsx3", "espeakng_loader": "espeakng_loader"}
 
@@ -53,6 +58,22 @@ def missing_peer(name: str) -> str:
         found = importlib.util.find_spec(MODULES[name]) is not None
         return "" if found else f"Python package {MODULES[name]} is not installed (group interop or extra tts)"
     return "" if shutil.which(name) else f"program {name} is not installed"
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if item.get_closest_marker("both_loops"):
+        factories["uvloop"] = _new_uvloop
+    return factories
+
+
+def _new_uvloop() -> asyncio.AbstractEventLoop:
+    factory = fast_loop()
+    if factory is not None:
+        return factory()
+    if os.environ.get("IVREA_REQUIRE_PEERS") == "1":
+        pytest.fail("uvloop is required and not installed", pytrace=False)
+    pytest.skip("uvloop is not installed (group test or extra fast)")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

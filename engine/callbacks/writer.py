@@ -12,9 +12,10 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import cast
 
 import msgspec
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Table, bindparam, delete, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,13 +29,22 @@ from engine.store.models import JournalCheckpoint
 
 log = get_logger(__name__)
 
-BATCH_DELAY = 0.05
-"""Seconds from a record to its storing, so that what comes together goes together."""
+BATCH_DELAY, LONGEST_BATCH_DELAY = 0.05, 0.25
+"""Seconds from a record to its storing, so that what comes together goes together: longer when much comes."""
+EASY_BATCH = 10
+"""Records in a batch up to which the delay is the short one; it grows in proportion to them."""
 BATCH_TIMEOUT = 60.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 REFUSED_FILE = "refused.jsonl"
 
-_CHECKPOINT = JournalCheckpoint.__table__.c
+_CHECKPOINTS = cast("Table", JournalCheckpoint.__table__)
+_CHECKPOINT = _CHECKPOINTS.c
+_INSERT = insert(_CHECKPOINTS)
+_MOVE = (
+    update(_CHECKPOINTS)
+    .where(_CHECKPOINT.segment == bindparam("name"), _CHECKPOINT.position == bindparam("before"))
+    .values(position=bindparam("after"))
+)
 
 
 class _Moved(Exception):
@@ -76,7 +86,9 @@ class Writer:
         self._idle = asyncio.Event()
         self._stored: dict[str, int] | None = None  # the checkpoints; None when they must be asked for
         self._read: dict[str, int] = {}  # may be ahead: some records leave nothing to store
+        self._files: list[Segment] = []
         self._complete: set[Segment] = set()
+        self._batch = 0
         self._failures = 0
         journal.on_append = self._appended
 
@@ -106,7 +118,7 @@ class Writer:
             if not self._wake.is_set():
                 self._idle.set()
             await self._wake.wait()
-            await self._sleep(BATCH_DELAY)
+            await self._sleep(min(BATCH_DELAY * max(self._batch / EASY_BATCH, 1.0), LONGEST_BATCH_DELAY))
 
     async def flush(self, patience: float) -> bool:
         """Wait until everything appended is stored; ``False`` when ``patience`` seconds were not enough."""
@@ -129,8 +141,12 @@ class Writer:
     # --- one step -----------------------------------------------------------------------
 
     async def _step(self) -> bool:
-        """Take the next records, one segment's at a time. ``False`` when there were none."""
-        files = await asyncio.to_thread(segments.segments_in, self._journal.folder)
+        """Take the next records, one segment's at a time. ``False`` when there are no more for now."""
+        current = self._journal.current
+        if current is None or self._stored is None or self._files[-1:] != [current]:
+            self._files = await asyncio.to_thread(segments.segments_in, self._journal.folder)
+        files = self._files
+        self._batch = 0
         if self._stored is None:
             async with asyncio.timeout(BATCH_TIMEOUT):
                 self._stored = await self._checkpoints(files)
@@ -148,7 +164,8 @@ class Writer:
                     self.counters.torn += 1
                     log.warning("journal segment ends within a record", segment=segment.name, bytes=piece.torn)
             if piece.entries:
-                return True
+                self._batch = len(piece.entries)
+                return not piece.at_end or segment != files[-1]
         return False
 
     async def _take(self, segment: Segment, entries: list[Entry]) -> None:
@@ -214,21 +231,20 @@ class Writer:
         before = self._stored.get(segment.name)
         if before is None:
             try:
-                await connection.execute(insert(JournalCheckpoint), {"segment": segment.name, "position": position})
+                await connection.execute(_INSERT, {"segment": segment.name, "position": position})
             except IntegrityError as error:
                 raise _Moved from error
         else:
-            moved = await connection.execute(
-                update(JournalCheckpoint)
-                .where(_CHECKPOINT.segment == segment.name, _CHECKPOINT.position == before)
-                .values(position=position)
-            )
+            moved = await connection.execute(_MOVE, {"name": segment.name, "before": before, "after": position})
             if moved.rowcount != 1:
                 raise _Moved
 
     async def _forget(self) -> None:
         """Let segments go that are stored and needed for no call, then their checkpoints."""
         gone = self._journal.forget(self._complete)
+        if not gone:
+            return
+        self._files = []
         self._complete.difference_update(gone)
         await self._delete_checkpoints([segment.name for segment in gone])
 

@@ -1,15 +1,18 @@
 """The media workers as the control process sees them: a pool of processes and a handle for each stream.
 
-A worker that dies takes its streams with it: each is told once, and the worker is started again.
+New streams go to the worker that is least busy (:mod:`engine.calls.capacity`). A worker that dies takes its streams
+with it: each is told once, and the worker is started again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from engine.calls.capacity import WorkerGauge
 from engine.log import get_logger
 from engine.sip.offer_answer import Agreed
 from media import protocol
@@ -37,8 +40,16 @@ StreamReport = (
 )
 
 
+LATE_LIMIT_MS = 10.0
+BUSY_LIMIT = 0.85
+
+
 class MediaError(Exception):
     """No stream is to be had: no worker, no port, or the worker died."""
+
+
+class MediaOverload(MediaError):
+    """Another stream would be at the cost of those that are open; the text is the reason, for metrics."""
 
 
 class Stream:
@@ -145,8 +156,11 @@ class Stream:
 class Worker:
     """One media worker process, started again whenever it dies."""
 
-    def __init__(self, name: str, arguments: Sequence[str], numbers: Iterator[int]) -> None:
+    def __init__(self, name: str, arguments: Sequence[str], numbers: Iterator[int], gauge: WorkerGauge) -> None:
         self.name = name
+        self.gauge = gauge
+        self.about = ""
+        """What the process says it chose: I/O path, priority and the like."""
         self.streams: dict[int, Stream] = {}
         self.load: protocol.WorkerLoad | None = None
         self.restarts = 0
@@ -206,6 +220,8 @@ class Worker:
     def _take(self, report: protocol.Report) -> None:
         match report:
             case protocol.Ready(pid=pid, about=about):
+                self.about = about
+                self.gauge.started(time.monotonic())
                 self.ready.set()
                 log.info("media_worker_ready", worker=self.name, pid=pid, about=about)
             case protocol.Failed(reason=reason):
@@ -213,6 +229,7 @@ class Worker:
                 log.error("media_worker_failed", worker=self.name, reason=reason)
             case protocol.WorkerLoad():
                 self.load = report
+                self.gauge.report(report, time.monotonic())
             case protocol.RecogniserLoad():
                 pass
             case _:
@@ -228,7 +245,10 @@ class Worker:
     ) -> Stream:
         """A stream with ports bound on ``local``. Raises :class:`MediaError`."""
         stream = Stream(self, next(self._numbers), on_report, on_lost)
+        if not self.ready.is_set():
+            raise MediaError(f"media worker {self.name} is not running")
         self.streams[stream.number] = stream
+        self.gauge.opened(time.monotonic())
         self.send(protocol.Open(stream.number, local))
         try:
             await asyncio.wait_for(stream.opened(), 5.0)
@@ -252,7 +272,8 @@ class Worker:
             self._child.send(command)
 
     def forget(self, number: int) -> None:
-        self.streams.pop(number, None)
+        if self.streams.pop(number, None) is not None:
+            self.gauge.closed(time.monotonic())
 
     async def close(self) -> None:
         if self._keeper is not None:
@@ -263,12 +284,25 @@ class Worker:
 
 
 class MediaPool:
-    """All media workers: a new stream goes to the one with the fewest."""
+    """All media workers. :meth:`admit` keeps each under ``busy_limit`` (share of a core) and ``late_limit_ms``."""
 
-    def __init__(self, ports: tuple[int, int], count: int) -> None:
+    def __init__(
+        self,
+        ports: tuple[int, int],
+        count: int,
+        *,
+        busy_limit: float = BUSY_LIMIT,
+        late_limit_ms: float = LATE_LIMIT_MS,
+        arguments: Sequence[str] = (),
+    ) -> None:
         numbers = itertools.count(1)
         self.workers = [
-            Worker(str(index), ("--ports", f"{low}-{high}"), numbers)
+            Worker(
+                str(index),
+                ("--ports", f"{low}-{high}", *arguments),
+                numbers,
+                WorkerGauge(busy_limit, late_limit_ms, min((high + 1 - low) // 2, protocol.MAX_STREAMS)),
+            )
             for index, (low, high) in enumerate(split_ports(ports, count))
         ]
 
@@ -281,14 +315,35 @@ class MediaPool:
             await self.close()
             raise
 
+    def admit(self) -> Worker:
+        """The worker that is to carry a new call, which is counted to its load from now on.
+
+        Raises :class:`MediaOverload` when each is as busy or as late as it may be, :class:`MediaError` when none runs.
+        """
+        worker = self._least_busy()
+        now = time.monotonic()
+        if worker.gauge.refusal(now):  # the least busy one may be late, or silent: any other will do
+            able = [each for each in self._ready() if not each.gauge.refusal(now)]
+            if not able:
+                raise MediaOverload(worker.gauge.refusal(now))
+            worker = min(able, key=lambda each: each.gauge.rank)
+        worker.gauge.promise()
+        return worker
+
     async def open(
         self, local: str, on_report: Callable[[StreamReport], None], on_lost: Callable[[str], None]
     ) -> Stream:
-        """A stream with an RTP port bound on the address ``local``. Raises :class:`MediaError`."""
+        """A stream with an RTP port bound on the address ``local``, however busy. Raises :class:`MediaError`."""
+        return await self._least_busy().open(local, on_report, on_lost)
+
+    def _ready(self) -> list[Worker]:
         ready = [worker for worker in self.workers if worker.ready.is_set()]
         if not ready:
             raise MediaError("no media worker is running")
-        return await min(ready, key=lambda worker: len(worker.streams)).open(local, on_report, on_lost)
+        return ready
+
+    def _least_busy(self) -> Worker:
+        return min(self._ready(), key=lambda worker: worker.gauge.rank)
 
     def use_recogniser(self, path: str) -> None:
         for worker in self.workers:

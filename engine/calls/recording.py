@@ -12,10 +12,13 @@ from pathlib import Path
 from engine.callbacks import records
 from engine.calls.media import Stream
 from engine.log import Logger
-from media import protocol
+from media import mp3info, protocol
 
 PATIENCE = 3.0
 """Seconds to wait for the writer to complete a recording."""
+
+WHOLE_CALL = 0
+"""The number of a call's own recording on its stream; those that a flow makes count from 1."""
 
 
 class Recording:
@@ -37,7 +40,7 @@ class Recording:
             self._log.error("recording_failed", path=str(self.path), reason=error.strerror)
             return
         self._append(records.RecordingStarted(time.time(), call=self._call_id, path=str(self.path)))
-        stream.send(protocol.Record(stream.number, str(self.path)))
+        stream.send(protocol.Record(stream.number, WHOLE_CALL, str(self.path)))
         self._started = True
 
     def done(self, report: protocol.Recorded) -> None:
@@ -51,7 +54,7 @@ class Recording:
             return
         report: protocol.Recorded | None = None
         if stream is not None:
-            stream.send(protocol.StopRecord(stream.number))
+            stream.send(protocol.StopRecord(stream.number, WHOLE_CALL))
             try:
                 report = await asyncio.wait_for(asyncio.shield(self._recorded), PATIENCE)
             except TimeoutError:
@@ -71,8 +74,11 @@ class Recording:
 def finished_by_file(call_id: str, path: str) -> records.RecordingFinished:
     """The end of a recording whose writer is not there to tell it: what its header says, 0 if there is none."""
     try:
-        with wave.open(path, "rb") as file:
-            seconds = file.getnframes() / file.getframerate()
-    except (OSError, EOFError, wave.Error, ZeroDivisionError):
+        if path.endswith(".mp3"):
+            seconds = mp3info.seconds(Path(path))
+        else:
+            with wave.open(path, "rb") as file:
+                seconds = file.getnframes() / file.getframerate()
+    except (OSError, EOFError, ValueError, wave.Error, ZeroDivisionError):
         seconds = 0.0
     return records.RecordingFinished(time.time(), call=call_id, path=path, seconds=seconds)

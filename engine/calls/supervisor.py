@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -20,8 +21,8 @@ import msgspec
 from engine.callbacks import records
 from engine.calls.leg import CallerGone, Leg, NoCommonMedia
 from engine.calls.live import LiveCall
-from engine.calls.media import MediaError, MediaPool, Stream, StreamReport
-from engine.calls.recording import Recording
+from engine.calls.media import MediaError, Stream, StreamReport, Worker
+from engine.calls.recording import WHOLE_CALL, Recording
 from engine.log import get_logger
 from engine.sip.events import Ended
 from engine.sip.offer_answer import Agreed
@@ -86,7 +87,7 @@ class CallSupervisor:
         plan: CallPlan,
         limits: Limits,
         *,
-        pool: MediaPool,
+        media: Worker,
         append: Callable[[records.Record], None],
         pump: Callable[[], None],
     ) -> None:
@@ -96,7 +97,7 @@ class CallSupervisor:
         self.stats = protocol.StreamStats()
         self._parties = parties
         self._limits = limits
-        self._pool = pool
+        self._media = media
         self._append = append
         self._pump = pump
         self._loop = asyncio.get_running_loop()
@@ -168,7 +169,7 @@ class CallSupervisor:
 
     async def _open_stream(self) -> None:
         try:
-            self._stream = await self._pool.open(self._limits.bind_host, self._on_report, self._on_worker_lost)
+            self._stream = await self._media.open(self._limits.bind_host, self._on_report, self._on_worker_lost)
         except MediaError as error:
             self._sip_status = 503
             self.call.end("error", f"no media: {error}")
@@ -279,7 +280,8 @@ class CallSupervisor:
 
     def put_down(self, note: Note) -> None:
         self._append(records.Noted(time.time(), call=self.id, note=records.note_to_data(note)))
-        self._log.debug("note", **{type(note).__name__.lower(): dataclasses.asdict(note)})
+        if self._log.isEnabledFor(logging.DEBUG):
+            self._log.debug("note", **{type(note).__name__.lower(): dataclasses.asdict(note)})
 
     # --- media --------------------------------------------------------------------------
 
@@ -302,7 +304,7 @@ class CallSupervisor:
         match report:
             case protocol.RtpLost(seconds=seconds):
                 self.call.end("limit", f"no sound came from the caller for {seconds:.0f} s")
-            case protocol.Recorded():
+            case protocol.Recorded(recording=number) if number == WHOLE_CALL:
                 if self._recording is not None:
                     self._recording.done(report)
             case _:

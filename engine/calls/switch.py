@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from engine.callbacks import records
 from engine.calls.admission import NumberFrom, Source, TrunkBook
-from engine.calls.media import MediaPool
+from engine.calls.capacity import Overload, Strain
+from engine.calls.media import MediaError, MediaOverload, MediaPool, Worker
 from engine.calls.numbers import NumberPlan
 from engine.calls.supervisor import SHUTTING_DOWN, CallPlan, CallSupervisor, Limits, Parties
 from engine.log import get_logger
@@ -45,6 +46,7 @@ class Switch:
         devices: Registrar,
         is_open: bool,
         max_calls: int,
+        max_lag_ms: float,
         pool: MediaPool,
         limits_for: Callable[[IncomingSession], Limits],
         append: Callable[[records.Record], None],
@@ -56,6 +58,8 @@ class Switch:
         self.calls: dict[int, CallSupervisor] = {}
         self.draining = False
         self.counters = SwitchCounters()
+        self.lag = Strain(max_lag_ms)
+        self._overload = Overload()
         self._devices = devices
         self._is_open = is_open
         self._max_calls = max_calls
@@ -122,10 +126,33 @@ class Switch:
             log.warning("number_not_found", number=number, source=source.name)
             self._refuse(session, 404, "number not found")
             return
-        if len(self.calls) >= self._max_calls:
-            self._refuse(session, 503, "too many calls", retry_after=BUSY_RETRY_AFTER)
+        try:
+            worker = self._admit()
+        except MediaError as error:
+            self._refuse_for_load(session, str(error))
             return
-        self._begin(session, source, number, plan)
+        self._begin(session, source, number, plan, worker)
+
+    def _admit(self) -> Worker:
+        """The media worker for one more call. Raises :class:`MediaError` when those that run would suffer."""
+        if len(self.calls) >= self._max_calls:
+            raise MediaOverload("too many calls")
+        if self.lag.high:
+            raise MediaOverload("control process late")
+        return self._pool.admit()
+
+    def _refuse_for_load(self, session: IncomingSession, why: str) -> None:
+        if self._overload.refuse(self._loop.time()):
+            log.warning("overload: new calls are refused", why=why, calls=len(self.calls))
+        self._refuse(session, 503, why, retry_after=BUSY_RETRY_AFTER)
+
+    def each_second(self, lag_ms: float) -> None:
+        """To be called every second with the lag of the loop in it, in milliseconds."""
+        self.lag.take(lag_ms)
+        now = self._loop.time()
+        if self._overload.ends(now):
+            seconds = round(now - self._overload.since, 1)
+            log.info("overload is over", refused=self._overload.refused, seconds=seconds, calls=len(self.calls))
 
     def _source(self, session: IncomingSession) -> Source | None:
         """Who calls; None when the call was refused or challenged."""
@@ -169,7 +196,7 @@ class Switch:
         headers = (("Retry-After", str(retry_after)),) if retry_after is not None else ()
         session.reject(status, self._loop.time(), headers=headers)
 
-    def _begin(self, session: IncomingSession, source: Source, number: str, plan: CallPlan) -> None:
+    def _begin(self, session: IncomingSession, source: Source, number: str, plan: CallPlan, worker: Worker) -> None:
         session.trying(self._loop.time())
         parties = Parties(
             caller=session.request.from_.uri.user or "",
@@ -182,7 +209,7 @@ class Switch:
             parties,
             plan,
             self._limits_for(session),
-            pool=self._pool,
+            media=worker,
             append=self._append,
             pump=self._pump,
         )

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from engine.sip.flow import Flow
 from engine.sip.message import Malformed, Request, Response
@@ -99,8 +100,8 @@ class TcpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not asserted: uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
         sock: socket.socket = transport.get_extra_info("socket")
         try:
             self.flow = Flow("tcp", sock.getsockname()[:2], sock.getpeername()[:2], self.number)
@@ -110,12 +111,12 @@ class TcpConnection(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEP_INTERVAL)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEP_COUNT)
         except OSError:  # gone already
-            transport.abort()
+            self._transport.abort()
             return
         self._admitted = self._on_open(self)
         if not self._admitted:
             self._counters.refused += 1
-            transport.abort()
+            self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

@@ -36,6 +36,7 @@ class Exchange:
             devices=self.endpoint.registrar,
             is_open=False,
             max_calls=10,
+            max_lag_ms=50.0,
             pool=cast("Any", None),
             limits_for=lambda _session: cast("Any", None),
             append=lambda _record: None,

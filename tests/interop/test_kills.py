@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
+import numpy as np
 import pytest
 from kit import sound, trees
-from kit.daemon import Daemon, alive, poll
+from kit.daemon import Daemon, alive, command_line, free_range, poll
 from kit.hooks import HookServer
 from kit.phone import Phone
 from kit.trees import CALLER_HZ, ROOT_HZ
@@ -115,6 +116,65 @@ def test_kill_of_a_worker(daemon_for: Callable[..., Daemon], own_hooks: HookServ
             return True
 
     poll(up_again, 10, "no call after the death of a worker", every=0.3)
+
+
+def rtp_port(phone: Phone) -> int:
+    assert phone.answer is not None
+    return phone.answer.media()[1]
+
+
+def heard_without_a_hole(phone: Phone, since: float, until: float) -> None:
+    """The prompt went on all the time: every packet, no two more than 40 ms apart, one tone from end to end."""
+    ssrc = phone.rtp.loud_packets()[0].ssrc  # other tests on this machine send to ports that were somebody's
+    packets = [packet for packet in phone.rtp.packets if since <= packet.at <= until and packet.ssrc == ssrc]
+    assert len(packets) >= 45 * (until - since)
+    sequence = np.array([packet.sequence for packet in packets])
+    assert set((np.diff(sequence) % 65536).tolist()) == {1}
+    assert np.diff([packet.at for packet in packets]).max() <= 0.040
+    heard = np.concatenate([phone.rtp.decode(packet) for packet in packets])
+    assert len(sound.find_tone(heard, ROOT_HZ)) == 1
+    levels = [sound.level(phone.rtp.decode(packet)) for packet in packets]
+    assert max(levels) - min(levels) < 1.0
+
+
+def test_kill_of_one_worker_of_two(daemon_for: Callable[..., Daemon], own_hooks: HookServer) -> None:
+    """Its calls end with their events, the other's do not notice; started again, it takes calls on the same ports."""
+    low, high = free_range(8)  # two pairs for each worker
+    daemon = daemon_for(
+        {"1000": trees.two_levels(own_hooks.url(), root="long.wav")},
+        settings={"rtp": {"workers": 2, "ports": f"{low}-{high}"}},
+    )
+    with ExitStack() as stack:
+        phones = [stack.enter_context(Phone(daemon.address, user=f"+3901{index}")) for index in range(4)]
+        for phone in phones:
+            assert phone.call("1000").status == 200
+        for phone in phones:
+            phone.rtp.wait_for_sound(ROOT_HZ, 3)
+        lost = [phone for phone in phones if rtp_port(phone) < low + 4]
+        kept = [phone for phone in phones if phone not in lost]
+        assert len(lost) == len(kept) == 2, "calls are spread over the workers"
+        phones[0].serve(1.0)
+        (worker,) = [pid for pid in daemon.workers() if f"{low}-{low + 3}" in command_line(pid)]
+        killed = time.time()
+        os.kill(worker, signal.SIGKILL)
+        for phone in lost:
+            phone.wait_for_end(5)
+            assert time.time() - killed < 2.0
+        again = [stack.enter_context(Phone(daemon.address, user=f"+3902{index}")) for index in range(2)]
+        for phone in again:
+            poll(lambda phone=phone: phone.call("1000").status == 200 or None, 10, "no call after the death", every=0.2)
+            phone.rtp.wait_for_sound(ROOT_HZ, 3)
+        assert sorted(map(rtp_port, again)) == sorted(map(rtp_port, lost))
+        kept[0].serve(max(killed + 2.5 - time.time(), 0.1))
+        for phone in kept:
+            heard_without_a_hole(phone, killed - 0.8, killed + 2.5)
+            assert not phone.ended_by_far_end
+    ended = daemon.wait_ended(6)
+    assert sorted(row["by"] for row in ended) == ["caller"] * 4 + ["error"] * 2
+    assert all("died (signal 9)" in row["reason"] for row in ended if row["by"] == "error")
+    every_call_was_closed_once(own_hooks, calls=6)
+    assert 'ivrea_calls_refused_total{reason="media full"}' in daemon.get("/metrics"), "until the worker was up again"
+    assert daemon.get("/metrics").count('ivrea_media_worker_restarts_total{worker="0"} 1.0') == 1
 
 
 def test_kill_before_the_answer_is_closed_as_unanswered(

@@ -11,6 +11,7 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 from random import Random
 
+import av
 import numpy as np
 
 from media import g711, ipc, protocol, writer
@@ -141,8 +142,9 @@ class Studio:
         self.now = 1000.0
         self.number = -1
         self.written = InlineWriter()
-        kind = RingSockets if io == "io_uring" else Sockets
-        self.sockets = kind(capacity, PortPool(low, low + 198, Random(1)))
+        pool = PortPool(low, low + 198, Random(1))
+        # The kernel's times of arrival are not those of a virtual clock.
+        self.sockets = RingSockets(capacity, pool, timed=False) if io == "io_uring" else Sockets(capacity, pool)
         self.recorder = Recorder(capacity, self.written.connect)
         wide = Arena(reader=Inline(), rate=WIDE_RATE)
         self.plane = Plane(self.sockets, self.recorder, Arena(reader=Inline()), Random(2), 1.7e9, wide)
@@ -213,11 +215,24 @@ def write_wav(path: Path, sound: np.ndarray, *, rate: int = RATE, channels: int 
     return str(path)
 
 
-def read_wav(path: str | Path) -> np.ndarray:
-    """Samples of a stereo file: shape (n, 2)."""
+def read_wav(path: str | Path, channels: int = 2) -> np.ndarray:
+    """Samples of a file: shape (n, channels)."""
     with wave.open(str(path), "rb") as file:
-        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, RATE)
-        return np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2).astype(float)
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (channels, 2, RATE)
+        return np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, channels).astype(float)
+
+
+def read_mp3(path: str | Path, channels: int = 2) -> np.ndarray:
+    """Samples of a file as ffmpeg plays it: shape (n, channels)."""
+    with av.open(str(path)) as file:
+        stream = file.streams.audio[0]
+        assert (stream.codec_context.name, stream.channels, stream.rate) == ("mp3float", channels, RATE)
+        return 32768.0 * np.concatenate([frame.to_ndarray() for frame in file.decode(stream)], axis=1).T
+
+
+def read_sound(path: str | Path, channels: int = 2) -> np.ndarray:
+    """Samples of a WAV or MP3 file: shape (n, channels)."""
+    return (read_mp3 if Path(path).suffix == ".mp3" else read_wav)(path, channels)
 
 
 def sine(hertz: float, seconds: float, amplitude: float = 8000) -> np.ndarray:

@@ -12,7 +12,7 @@ from media import protocol
 
 
 def dropped(studio: Studio) -> int:
-    return studio.plane.load(np.zeros(1)).kernel_drops
+    return studio.plane.load(np.zeros(1), 0.0).kernel_drops
 
 
 def test_drops_of_open_and_closed_streams_are_told(studio: Studio, phone: Phone) -> None:

@@ -28,11 +28,11 @@ def test_keys_by_the_number_of_either_description(studio: Studio, phone: Phone, 
 def test_sound_changes_between_the_laws_that_both_list(studio: Studio, phone: Phone, tmp_path: Path) -> None:
     studio.connect(phone, other_payload_type=int(Law.PCMA))
     path = tmp_path / "call.wav"
-    studio.do(protocol.Record(1, str(path)))
+    studio.do(protocol.Record(1, 1, str(path)))
     for law in (Law.PCMU, Law.PCMA, Law.PCMU):
         phone.law = law
         studio.talk(phone, sine(500, 0.5))
-    studio.do(protocol.StopRecord(1))
+    studio.do(protocol.StopRecord(1, 1))
     studio.run(0.02)
     left = read_wav(path)[:, 0]
     for part in left[2000:10000].reshape(

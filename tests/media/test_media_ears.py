@@ -350,7 +350,7 @@ def test_a_recogniser_that_leaves_and_one_that_follows(studio: Studio, phone: Ph
     ear.link.close()
     studio.talk(phone, silence(0.5))
     assert studio.last(UtteranceEnded).words == []
-    assert studio.plane.load(np.zeros(1)).not_listening == 1
+    assert studio.plane.load(np.zeros(1), 0.0).not_listening == 1
     studio.do(protocol.UseRecogniser(str(tmp_path / "other")))
     studio.talk(phone, np.concatenate([voice(0.3), silence(0.5)]))
     assert len(studio.reports(UtteranceEnded)) == 2

@@ -707,7 +707,7 @@ def test_commands_for_streams_that_are_gone(studio: Studio) -> None:
         protocol.Hear(9, 1, ["yes"]),
         protocol.Activity(9, True),
         protocol.SendDigits(9, "1"),
-        protocol.StopRecord(9),
+        protocol.StopRecord(9, 1),
         protocol.RtpTimeout(9, 1.0),
         protocol.Drop(9),
     )

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media_studio import InlineWriter, Phone, Studio, Tone, read_wav, rms, sine, tone_power
 
-from media import protocol, writer
+from media import protocol, wav
 from media.rates import FRAME, RATE
-from media.recorder import RESTART_AFTER, Recorder
+from media.recorder import Recorder
+from media.scribe import RESTART_AFTER
 
 
 def loud(side: np.ndarray, threshold: float = 500) -> np.ndarray:
@@ -27,11 +28,11 @@ def test_caller_left_and_prompt_right_at_the_same_time(
 ) -> None:
     path = tmp_path / "2026" / "11" / "call.wav"
     studio.connect(phone)
-    studio.do(protocol.Record(1, str(path)))
+    studio.do(protocol.Record(1, 1, str(path)))
     studio.talk(phone, np.zeros(RATE // 2))
     studio.do(protocol.Play(1, 1, [tone(440, 0.5)]))
     studio.talk(phone, np.concatenate([sine(1000, 0.5), np.zeros(RATE)]))
-    studio.do(protocol.StopRecord(1))
+    studio.do(protocol.StopRecord(1, 1))
     studio.run(0.02)
     recorded = studio.last(protocol.Recorded)
     assert (recorded.path, recorded.lost, recorded.reason) == (str(path), 0, "")
@@ -50,7 +51,7 @@ def test_caller_left_and_prompt_right_at_the_same_time(
 def test_a_lossy_network_does_not_shift_the_sides(studio: Studio, phone: Phone, tmp_path: Path) -> None:
     path = tmp_path / "call.wav"
     studio.connect(phone)
-    studio.do(protocol.Record(1, str(path)))
+    studio.do(protocol.Record(1, 1, str(path)))
     rng = Random(3)
     beeps = np.concatenate([np.concatenate([sine(700, 0.1), np.zeros(3200)]) for _ in range(10)])
     for start in range(0, len(beeps), FRAME):
@@ -60,7 +61,7 @@ def test_a_lossy_network_does_not_shift_the_sides(studio: Studio, phone: Phone, 
         if rng.random() < 0.1:
             phone.raw(packet)
         studio.run(0.02)
-    studio.do(protocol.StopRecord(1))
+    studio.do(protocol.StopRecord(1, 1))
     studio.run(0.02)
     left = read_wav(path)[:, 0]
     energy = np.array([rms(part) for part in left[: len(left) // 4000 * 4000].reshape(-1, 4000)])
@@ -72,9 +73,9 @@ def test_a_lossy_network_does_not_shift_the_sides(studio: Studio, phone: Phone, 
 
 def test_a_new_recording_ends_the_old_one_and_drop_ends_both(studio: Studio, phone: Phone, tmp_path: Path) -> None:
     studio.connect(phone)
-    studio.do(protocol.Record(1, str(tmp_path / "a.wav")))
+    studio.do(protocol.Record(1, 1, str(tmp_path / "a.wav")))
     studio.run(0.5)
-    studio.do(protocol.Record(1, str(tmp_path / "b.wav")))
+    studio.do(protocol.Record(1, 1, str(tmp_path / "b.wav")))
     studio.run(0.3)
     studio.do(protocol.Drop(1))
     studio.open.clear()
@@ -89,12 +90,12 @@ def test_a_new_recording_ends_the_old_one_and_drop_ends_both(studio: Studio, pho
 
 def test_missed_time_is_silence(studio: Studio, phone: Phone, tone: Tone, tmp_path: Path) -> None:
     studio.connect(phone)
-    studio.do(protocol.Record(1, str(tmp_path / "a.wav")), protocol.Play(1, 1, [tone(440, 3)]))
+    studio.do(protocol.Record(1, 1, str(tmp_path / "a.wav")), protocol.Play(1, 1, [tone(440, 3)]))
     studio.run(0.2)
     studio.now += 1.0
     studio.tick(skipped=50)
     studio.run(0.2)
-    studio.do(protocol.StopRecord(1))
+    studio.do(protocol.StopRecord(1, 1))
     studio.run(0.02)
     right = read_wav(tmp_path / "a.wav")[:, 1]
     assert len(right) / RATE == pytest.approx(1.4, abs=0.03)
@@ -105,13 +106,13 @@ def test_a_folder_that_cannot_be_made(studio: Studio, phone: Phone, tmp_path: Pa
     (tmp_path / "file").write_text("")
     studio.connect(phone)
     for path in (tmp_path / "file" / "a.wav", Path("/dev/full")):
-        studio.do(protocol.Record(1, str(path)))
+        studio.do(protocol.Record(1, 1, str(path)))
         studio.run(0.1)
         recorded = studio.last(protocol.Recorded)
         assert recorded.path == str(path)
         assert recorded.reason
     assert len(phone.take()) >= 8
-    studio.do(protocol.StopRecord(1))
+    studio.do(protocol.StopRecord(1, 1))
     studio.run(0.1)
     assert len(studio.reports(protocol.Recorded)) == 2
 
@@ -131,14 +132,14 @@ def numbered(path: Path) -> list[tuple[int, int]]:
 def test_a_full_ring_loses_sound_but_not_time(tmp_path: Path) -> None:
     pump = InlineWriter()
     recorder = Recorder(4, pump.connect, cells=10)
-    recorder.start(2, 7, str(tmp_path / "a.wav"))
+    recorder.start(2, protocol.Record(7, 1, str(tmp_path / "a.wav")))
     for n in range(1, 16):
         recorder.feed(np.array([2]), frame(n), frame(-n))
     recorder.poll(1.0)
     pump.pump(1.0)
     for n in range(16, 19):
         recorder.feed(np.array([2]), frame(n), frame(-n))
-    recorder.stop(2)
+    recorder.stop(2, 1)
     for now in (2.0, 3.0):
         recorder.poll(now)
         pump.pump(now)
@@ -149,70 +150,111 @@ def test_a_full_ring_loses_sound_but_not_time(tmp_path: Path) -> None:
     assert numbered(tmp_path / "a.wav") == [(v, -v) for v in values]
 
 
-@settings(max_examples=40, deadline=None)
+class Course:
+    """Recordings of four slots, and what must be in their files in the end: a value for each frame."""
+
+    def __init__(self, folder: Path, cells: int) -> None:
+        self.pump = InlineWriter()
+        self.recorder = Recorder(4, self.pump.connect, cells=cells)
+        self.folder = folder
+        self.expected: dict[str, list[int]] = {}
+        self.running: dict[tuple[int, int], str] = {}
+        self.paused: set[str] = set()
+        self.at_edge: set[str] = set()
+        self.value, self.now = 0, 0.0
+
+    def start(self, slot: int, number: int) -> None:
+        name = f"{len(self.expected)}.wav"
+        self.recorder.start(slot, protocol.Record(slot, number, str(self.folder / name)))
+        self.running[slot, number], self.expected[name] = name, []
+
+    def stop(self, slot: int, number: int) -> None:
+        self.recorder.stop(slot, number)
+        self.running.pop((slot, number), None)
+
+    def feed(self, slot: int, number: int) -> None:
+        slots = np.unique([slot for slot, _ in self.running]).astype(int)
+        if not slots.size:
+            return
+        self.value += 1
+        sound = np.repeat((self.value + 100 * slots).astype(np.int16)[:, None], FRAME, axis=1)
+        self.recorder.feed(slots, sound, -sound)
+        for (slot, _), name in self.running.items():
+            if name not in self.paused:
+                self.expected[name].append(self.value + 100 * slot)
+            elif name in self.at_edge:
+                self.expected[name].append(0)  # gone by the middle of the frame, where it is looked at
+        self.at_edge.clear()
+
+    def skip(self, slot: int, number: int) -> None:
+        self.recorder.skip(np.array([slot]), 2)
+        for (other, _), name in self.running.items():
+            if other == slot and (name not in self.paused or name in self.at_edge):
+                self.expected[name] += [0, 0]
+
+    def pause(self, slot: int, number: int) -> None:
+        name = self.running.get((slot, number), "")
+        self.recorder.pause(slot, number, on=name not in self.paused)
+        if name:
+            self.paused ^= {name}
+            self.at_edge ^= {name}
+
+    def write(self, slot: int, number: int) -> None:
+        self.now += 1
+        self.recorder.poll(self.now)
+        self.pump.pump(self.now)
+
+
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_course_of_recordings_lands_in_the_right_places(tmp_path_factory: pytest.TempPathFactory, data) -> None:
-    folder = tmp_path_factory.mktemp("rec")
-    pump = InlineWriter()
-    recorder = Recorder(4, pump.connect, cells=data.draw(st.integers(8, 40)))
-    expected: dict[str, list[int]] = {}
-    active: dict[int, str] = {}
-    value, now = 0, 0.0
-    for _ in range(data.draw(st.integers(1, 60))):
-        now += 0.1
-        action = data.draw(st.sampled_from(["start", "stop", "feed", "feed", "feed", "pump", "skip"]))
-        slot = data.draw(st.integers(0, 3))
-        if action == "start":
-            name = f"{len(expected)}.wav"
-            recorder.start(slot, slot, str(folder / name))
-            active[slot], expected[name] = name, []
-        elif action == "stop":
-            recorder.stop(slot)
-            active.pop(slot, None)
-        elif action == "feed" and active:
-            slots = np.array(sorted(active))
-            values = [value + n for n in range(1, len(slots) + 1)]
-            value = values[-1]
-            sound = np.repeat(np.array(values, np.int16)[:, None], FRAME, axis=1)
-            before = recorder.dropped
-            recorder.feed(slots, sound, -sound)
-            kept = len(slots) - (recorder.dropped - before)
-            for index, s in enumerate(slots.tolist()):
-                expected[active[s]].append(values[index] if index < kept else 0)
-        elif action == "skip":
-            recorder.skip(np.array([slot]), 2)
-            if slot in active:
-                expected[active[slot]] += [0, 0]
-        elif action == "pump":
-            recorder.poll(now)
-            pump.pump(now)
+    course = Course(tmp_path_factory.mktemp("rec"), data.draw(st.integers(8, 40)))
+    actions = [
+        course.start,
+        course.stop,
+        course.feed,
+        course.feed,
+        course.feed,
+        course.write,
+        course.skip,
+        course.pause,
+    ]
+    for action in data.draw(st.lists(st.sampled_from(actions), min_size=1, max_size=60)):
+        action(data.draw(st.integers(0, 3)), data.draw(st.integers(1, 2)))
+    recorder = course.recorder
     for slot in range(4):
-        recorder.stop(slot)
-    for _ in range(2):
-        now += 1
-        recorder.poll(now)
-        pump.pump(now)
-    recorder.poll(now + 1)
-    assert len(recorder.done) == len(expected)
-    for name, values in expected.items():
-        assert numbered(folder / name) == [(v, -v) for v in values]
+        recorder.drop(slot)
+    for _ in range(3):
+        course.write(0, 0)
+    assert recorder.idle
+    assert not recorder.active.any()
+    assert len(recorder.done) == len(course.expected)
+    for recorded in recorder.done:
+        values = course.expected[Path(recorded.path).name]
+        assert recorded.seconds == pytest.approx(len(values) * 0.02)
+        found = numbered(Path(recorded.path))
+        assert len(found) == len(values)
+        lost = sum(sides == (0, 0) and value != 0 for value, sides in zip(values, found, strict=True))
+        assert all(sides in ((value, -value), (0, 0)) for value, sides in zip(values, found, strict=True))
+        assert lost <= recorded.lost / FRAME  # a lost frame may have been silent
+    assert sum(recorded.lost for recorded in recorder.done) == recorder.dropped * FRAME
 
 
 def test_a_new_writer_keeps_the_sound_of_all_recordings(tmp_path: Path) -> None:
     pump = InlineWriter()
     recorder = Recorder(4, pump.connect)
     for slot in range(3):
-        recorder.start(slot, slot, str(tmp_path / f"{slot}.wav"))
+        recorder.start(slot, protocol.Record(slot, 1, str(tmp_path / f"{slot}.wav")))
     for n in range(1, 11):
         sound = np.repeat(np.array([n, 20 + n, 40 + n], np.int16)[:, None], FRAME, axis=1)
         recorder.feed(np.arange(3), sound, -sound)
     for slot in range(2):
-        recorder.stop(slot)
+        recorder.stop(slot, 1)
     assert pump.link is not None
     pump.link.close()  # before it has read anything
     recorder.poll(1.0)
     recorder.poll(1.0 + RESTART_AFTER)
-    recorder.stop(2)
+    recorder.stop(2, 1)
     for now in (3.0, 4.0):
         recorder.poll(now)
         pump.pump(now)
@@ -225,7 +267,7 @@ def test_a_new_writer_keeps_the_sound_of_all_recordings(tmp_path: Path) -> None:
 def test_headers_say_the_size_every_second(tmp_path: Path) -> None:
     pump = InlineWriter()
     recorder = Recorder(4, pump.connect)
-    recorder.start(0, 1, str(tmp_path / "a.wav"))
+    recorder.start(0, protocol.Record(1, 1, str(tmp_path / "a.wav")))
     for n in range(200):
         recorder.feed(np.array([0]), frame(n), frame(n))
         recorder.poll(n * 0.02)
@@ -238,12 +280,12 @@ def test_header_is_what_the_standard_library_writes(tmp_path: Path) -> None:
     with wave.open(str(path), "wb") as file:
         file.setparams((2, 2, RATE, 0, "NONE", ""))
         file.writeframes(bytes(640 * 3))
-    assert path.read_bytes()[:44] == writer.header(3)
+    assert path.read_bytes()[:44] == wav.header(3, 2)
 
 
 def test_a_killed_writer_is_started_again_and_goes_on(tmp_path: Path) -> None:
     recorder = Recorder(4)
-    recorder.start(0, 1, str(tmp_path / "a.wav"))
+    recorder.start(0, protocol.Record(1, 1, str(tmp_path / "a.wav")))
     value = 0
 
     def feed(count: int) -> None:
@@ -262,20 +304,20 @@ def test_a_killed_writer_is_started_again_and_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     feed(50)
     wait(lambda: path.exists() and path.stat().st_size >= 44 + 50 * 640, "first part")
-    first = recorder._process
+    first = recorder._scribe._process
     assert first is not None
     os.kill(first.pid, signal.SIGKILL)
     feed(50)
-    wait(lambda: recorder._link is None, "the loss is seen")
+    wait(lambda: recorder._scribe._link is None, "the loss is seen")
     feed(50)
     began = time.monotonic()
-    wait(lambda: recorder._link is not None, "a new writer")
+    wait(lambda: recorder._scribe._link is not None, "a new writer")
     assert time.monotonic() - began >= RESTART_AFTER - 0.5
-    recorder.stop(0)
+    recorder.stop(0, 1)
     wait(lambda: bool(recorder.done), "the end")
     assert recorder.done[0].seconds == pytest.approx(3.0)
     assert numbered(path) == [(n, -n) for n in range(1, 151)]
-    second = recorder._process
+    second = recorder._scribe._process
     recorder.close()
     assert second is not None
     assert second.returncode == 0

@@ -186,9 +186,9 @@ def test_after_a_hold_the_far_end_is_in_step(studio: Studio, phone: Phone, wide_
 
 def recorded(studio: Studio, phone: Phone, path: Path, talking: Callable[[], object]) -> np.ndarray:
     """Both sides while ``talking``: shape (n, 2)."""
-    studio.do(protocol.Record(1, str(path)))
+    studio.do(protocol.Record(1, 1, str(path)))
     talking()
-    studio.do(protocol.StopRecord(1))
+    studio.do(protocol.StopRecord(1, 1))
     studio.run(0.1)
     return read_wav(path)
 

@@ -165,7 +165,7 @@ def is_free(port: int) -> bool:
 async def recording(worker: Worker, phone: Phone, path: Path, seconds: float) -> int:
     phone.to = await opened(worker)
     worker.send(protocol.Direct(1, "127.0.0.1", phone.port, phone.port + 1, 0, 101))
-    worker.send(protocol.Record(1, str(path)))
+    worker.send(protocol.Record(1, 1, str(path)))
     await talk(phone, sine(1000, seconds))
     return phone.to
 

@@ -10,6 +10,8 @@ from transport_kit import Rig, UdpPeer, until
 
 from engine.sip.flow import Flow
 
+pytestmark = pytest.mark.both_loops
+
 Make = Callable[..., Rig]
 
 

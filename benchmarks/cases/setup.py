@@ -1,0 +1,163 @@
+"""What it costs to set a call up and take it down: callers that are answered and hung up on at once."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import house_of_calls, plots, processes
+from benchmarks.bench import Bench, CaseError, Section, Table
+from benchmarks.figures import number, percentiles
+from benchmarks.house import scratch
+from benchmarks.responder import respond
+from benchmarks.sip_callers import Outcome, SipGenerator
+
+SCENARIO = Path(__file__).parents[1] / "scenarios" / "hung_up.xml"
+
+
+@contextlib.contextmanager
+def bare_responder() -> Iterator[tuple[int, int]]:
+    """(port, process id) of :func:`benchmarks.responder.respond`."""
+    context = multiprocessing.get_context("spawn")
+    pipe, far_end = context.Pipe()
+    process = context.Process(target=respond, args=(far_end,), daemon=True)
+    process.start()
+    try:
+        assert process.pid is not None
+        yield pipe.recv(), process.pid
+    finally:
+        process.kill()
+        process.join()
+
+
+def run_sipp(port: int, calls: int, rate: float) -> None:
+    """SIPp makes the calls. Raises CaseError when one of them failed."""
+    with scratch() as folder:
+        command = ["sipp", "-sf", str(SCENARIO), "-s", "1000", "-i", "127.0.0.1", "-m", str(calls), "-r", f"{rate:g}"]
+        command += ["-nostdin", "-timeout", f"{calls / rate + 30:.0f}", "-timeout_error", "-skip_rlimit"]
+        done = subprocess.run(
+            [*command, f"127.0.0.1:{port}"], cwd=folder, check=False, capture_output=True, text=True, errors="replace"
+        )
+    if done.returncode:
+        raise CaseError(f"SIPp, {rate:g} calls a second: exit status {done.returncode}, {done.stderr.strip()[-200:]}")
+
+
+class SetUp:
+    name = "setup"
+    title = "Call set-up"
+
+    def steps(self, bench: Bench) -> int:
+        return 5
+
+    def run(self, bench: Bench) -> Section:
+        from kit import sound
+
+        section = Section(self.title)
+        calls, rate, high = bench.size(1500, 40), bench.size(100, 20), bench.size(250, 40)
+        rows: list[list[str]] = []
+        bare: dict[str, float] = {}
+        with bare_responder() as (port, pid):
+            bench.advance(f"{self.name}: bare responder")
+            for who, run in self._callers(port, calls, rate, section):
+                before = processes.cpu(pid)
+                with self._reported(section):
+                    outcome = run()
+                    bare[who] = 1000 * (processes.cpu(pid) - before) / calls
+                    rows.append(self._row("bare responder", who, rate, calls, Counter(responder=bare[who]), outcome))
+        tick = {"tick.wav": sound.tone(440.0, 0.02)}
+        with house_of_calls.daemon_with({"_": "tick.wav"}, tick) as daemon:
+            bench.advance(f"{self.name}: warming up")
+            with SipGenerator(daemon.address, calls=bench.size(200, 10), rate=rate) as generator:
+                generator.call()
+            bench.advance(f"{self.name}: {rate:g} calls a second")
+            for who, run in self._callers(daemon.sip_port, calls, rate, section):
+                with self._reported(section):
+                    spent, outcome = self._spent(daemon, calls, run)
+                    rows.append(self._row("Ivrea", who, rate, calls, spent, outcome))
+                    section.text.append(self._interpret(who, rate, spent, bare.get(who)))
+                    if outcome is not None and outcome.faults:
+                        section.failures.append(f"{rate:g} calls a second: {dict(outcome.faults)}")
+            bench.advance(f"{self.name}: {high:g} calls a second")
+            with self._reported(section), SipGenerator(daemon.address, calls=calls, rate=high) as generator:
+                spent, outcome = self._spent(daemon, calls, generator.call)
+                rows.append(self._row("Ivrea", "own generator", high, calls, spent, outcome))
+                if outcome is not None:
+                    self._report(bench, section, outcome, high)
+            bench.advance(f"{self.name}: report")
+        head = ["answering", "calling", "calls", "calls a second", "CPU of all processes, ms a call", "of which"]
+        head += ["INVITE to 200, ms: median, p90, greatest", "again", "faults"]
+        section.tables.append(Table(head, rows))
+        section.notes.append(
+            "Each call: INVITE, 200, ACK, BYE, 200; the flow plays 20 ms and hangs up. SIPp counts a call as good "
+            "when all of "
+            "this came; our generator checks status, CSeq, tag, Contact and SDP of each, and lets no message pass "
+            "that it "
+            "does not expect. The bare responder answers with fixed bytes on one socket."
+        )
+        return section
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _reported(section: Section) -> Iterator[None]:
+        try:
+            yield
+        except (CaseError, RuntimeError) as error:
+            section.failures.append(str(error))
+
+    @staticmethod
+    def _callers(port, calls, rate, section):
+        """Who calls, and how: (name, what makes the calls)."""
+        if shutil.which("sipp") is not None:
+            yield "SIPp", lambda: run_sipp(port, calls, rate)
+        elif "SIPp is not installed" not in section.left_out:
+            section.left_out.append("SIPp is not installed")
+        with SipGenerator(("127.0.0.1", port), calls=calls, rate=rate) as generator:
+            yield "own generator", generator.call
+
+    @staticmethod
+    def _spent(daemon, calls, run) -> tuple[Counter[str], Outcome | None]:
+        """ms of CPU per call by process while ``run`` makes the calls."""
+        before = house_of_calls.cpu(daemon)
+        outcome = run()
+        after = house_of_calls.cpu(daemon)
+        return Counter({name: 1000 * (used - before[name]) / calls for name, used in after.items()}), outcome
+
+    @staticmethod
+    def _row(
+        answering: str, calling: str, rate: float, calls: int, spent: Counter[str], outcome: Outcome | None
+    ) -> list[str]:
+        parts = ", ".join(f"{name} {number(used)}" for name, used in spent.most_common() if used >= 0.005)
+        times = " / ".join(percentiles(outcome.answer_ms)) if outcome and outcome.answer_ms else "–"
+        faults = ", ".join(f"{count} {what}" for what, count in outcome.faults.items()) if outcome else ""
+        again = str(outcome.retransmitted) if outcome else "–"
+        total = number(sum(spent.values()))
+        return [answering, calling, f"{calls:,}", f"{rate:g}", total, parts, times, again, faults or "none"]
+
+    @staticmethod
+    def _interpret(who: str, rate: float, spent: Counter[str], bare: float | None) -> str:
+        total = sum(spent.values())
+        times = f", {number(total / bare, 0)} times the bare responder" if bare else ""
+        return (
+            f"Called by {'SIPp' if who == 'SIPp' else 'our own generator'} at {rate:g} a second, a call costs "
+            f"{number(total)} ms of "
+            f"CPU in all processes{times}; the busiest process takes {number(max(spent.values()))} ms of it, which "
+            "bounds the "
+            f"rate at {1000 / max(spent.values()):.0f} calls a second."
+        )
+
+    @staticmethod
+    def _report(bench: Bench, section: Section, outcome: Outcome, rate: float) -> None:
+        good = outcome.ended and not outcome.faults
+        section.text.append(
+            f"At {rate:g} calls a second {outcome.ended:,} calls were answered and ended"
+            f"{', none failed' if good else ', ' + str(sum(outcome.faults.values())) + ' faults'}."
+        )
+        if outcome.answer_ms:
+            series = {f"{rate:g} calls a second": outcome.answer_ms}
+            plots.distribution(bench.plots / "setup.png", "INVITE to 200", "ms", series)
+            section.plots.append(("setup.png", "time from INVITE to 200"))

@@ -1,0 +1,42 @@
+"""The whole daemon with a flow, started as the tests of interoperation start it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import processes
+from benchmarks.house import scratch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "interop"))
+
+if TYPE_CHECKING:
+    from kit.daemon import Daemon
+    from kit.sound import Samples
+
+RTP_PORTS = "32768-49151"
+NAMES = {"engine.cli": "control process"}
+
+
+@contextlib.contextmanager
+def daemon_with(tree: object, sounds: Mapping[str, Samples]) -> Iterator[Daemon]:
+    """A daemon that answers 1000 with the call tree ``tree``, whose files are ``sounds``; one media worker."""
+    from kit.daemon import Daemon
+
+    settings = {"rtp": {"ports": RTP_PORTS, "workers": 1}}
+    with scratch() as folder, Daemon(folder / "daemon", {"1000": tree}, sounds=sounds, settings=settings) as daemon:
+        yield daemon
+
+
+def cpu(daemon: Daemon) -> Counter[str]:
+    """Seconds of CPU of every process of the daemon, by what it does."""
+    used: Counter[str] = Counter()
+    for pid in (daemon.pid, *processes.below(daemon.pid)):
+        with contextlib.suppress(OSError):
+            module = processes.module(pid)
+            used[NAMES.get(module, module or "another process")] += processes.cpu(pid)  # type: ignore[assignment]
+    return used

@@ -1,0 +1,124 @@
+"""The writer process as its worker sees it: started, told, listened to, replaced. Nothing here waits for it."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+
+from media import ipc, writer
+from media.ring import Ring
+
+TELL_EVERY = 1.0
+"""Seconds of sound that a kill of everything may cost. The fewer writes, the less a recording costs."""
+
+TELL_AT = 1 / 4
+"""Of the ring: so much is told at once, so that there is room for what comes while it is written."""
+
+RESTART_AFTER = 1.0
+STUCK_AFTER = 10.0
+"""Seconds in which a writer shows no sign of life (a disk that blocks) before it is killed."""
+
+GIVE_UP_AFTER = 10.0
+"""Seconds without a writer after which recordings are over."""
+
+Connect = Callable[[int], "tuple[socket.socket, subprocess.Popen[bytes] | None]"]
+
+
+def spawn(ring_fd: int) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """Start a writer on the ring behind ``ring_fd``; returns the link to it. Raises :class:`OSError`."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", "media.writer", "--fd", str(theirs.fileno()), "--ring", str(ring_fd)],
+            pass_fds=(theirs.fileno(), ring_fd),
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **ipc.ONE_THREAD},
+        )
+    return ours, process
+
+
+class Scribe:
+    """The link to the writer of ``ring``. Times are monotonic seconds.
+
+    ``renewed`` is true after the :meth:`poll` that started another writer, ``given_up`` while there has been none for
+    long.
+    """
+
+    def __init__(self, ring: Ring, ring_fd: int, connect: Connect) -> None:
+        self.renewed = False
+        self.given_up = False
+        self._ring = ring
+        self._ring_fd = ring_fd
+        self._connect = connect
+        self._told = 0
+        self._told_at = 0.0
+        self._beats = 0
+        self._alive_at = math.inf
+        self._lost_at = -math.inf
+        self._tried_at = -math.inf
+        self._link: ipc.Link[writer.Finished] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._start()
+
+    def send(self, message: writer.ToWriter) -> None:
+        """Queue a message; lost while there is no writer."""
+        if self._link is not None:
+            self._link.send(message)
+
+    def poll(self, head: int, now: float, *, busy: bool) -> list[writer.Finished]:
+        """Exchange messages; ``busy``: there are recordings, the last of their cells before ``head``."""
+        self.renewed = False
+        if self._link is None:
+            self._restart(now)
+            return []
+        try:
+            if busy and (now - self._told_at >= TELL_EVERY or head - self._told >= TELL_AT * self._ring.cells):
+                self._told, self._told_at = head, now
+                self._link.send(writer.Written(head))
+            self._link.flush()
+            finished = self._link.receive()
+        except ipc.LinkClosed:
+            self._lose(now)
+            return []
+        beats = self._ring.beats
+        if beats != self._beats or not busy:
+            self._beats, self._alive_at = beats, now
+        elif now - self._alive_at >= STUCK_AFTER:
+            self._lose(now)
+        return finished
+
+    def close(self) -> None:
+        """End the link and wait until the writer has left."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        if self._process is not None:
+            self._process.wait()
+
+    def _lose(self, now: float) -> None:
+        assert self._link is not None
+        self._link.close()
+        self._link = None
+        self._lost_at = self._tried_at = now
+        if self._process is not None:
+            self._process.kill()  # it may take its time to die, say in the middle of a write
+
+    def _restart(self, now: float) -> None:
+        is_gone = self._process is None or self._process.poll() is not None
+        if is_gone and now - self._tried_at >= RESTART_AFTER:
+            self._tried_at = now
+            self._start()
+            self.renewed = self._link is not None
+            self._alive_at = now
+        self.given_up = self._link is None and now - self._lost_at >= GIVE_UP_AFTER
+
+    def _start(self) -> None:
+        try:
+            sock, self._process = self._connect(self._ring_fd)
+        except OSError:
+            return
+        self._link = ipc.Link(sock, writer.Finished)
