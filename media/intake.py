@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from media import g711, rtp
 from media.bridging import Bridging
+from media.codecs import L16
 from media.frames import Floats, Octets, Samples, Slots
 from media.g711 import Law
 from media.jitter import JitterBuffers
 from media.latch import Address, Verdict
 from media.protocol import DigitHeard, Report
 from media.reception import Reception
+from media.relay import NOBODY
 from media.sockets import OUT_ROW, ROW, Sockets
 from media.stream import Stream
 
@@ -29,6 +31,7 @@ ROUNDS = 8
 
 _NONE = np.uint16(0)
 _NO_LAW = np.uint8(255)
+_LINEAR_ROW = rtp.HEADER_SIZE + L16.octets
 
 
 def _raw(octets: bytes) -> int:
@@ -67,6 +70,7 @@ class Intake:
         self._latched = latched
         self._payload_type: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
         self._law: NDArray[np.uint8] = np.full(capacity, _NO_LAW)
+        self._linear: set[int] = set()
         # How a packet must begin to be taken with the others, by slot; no packet begins with _NONE.
         self._kind: NDArray[np.uint16] = np.full(capacity, _NONE)
         self._source: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
@@ -79,6 +83,7 @@ class Intake:
 
     def close(self, slot: int) -> None:
         self._kind[slot] = _NONE
+        self._linear.discard(slot)
 
     def direct(self, stream: Stream) -> None:
         """SDP changed: what the stream expects, and whether it has latched, may be new."""
@@ -91,13 +96,13 @@ class Intake:
         stream.heard_type = payload_type
         self._payload_type[stream.slot] = payload_type
         self._law[stream.slot] = payload_type if stream.codec.is_g711 else _NO_LAW
+        (self._linear.add if stream.codec is L16 else self._linear.discard)(stream.slot)
         self._make_ready(stream)
 
     def _make_ready(self, stream: Stream) -> None:
         """Batches do not look at where packets come from: they are for sockets that the kernel filters."""
         slot = stream.slot
-        usual = stream.codec.octets == OUT_ROW - rtp.HEADER_SIZE
-        if usual and stream.may_receive and stream.ssrc is not None and stream.latch.certain:
+        if stream.may_receive and stream.ssrc is not None and stream.latch.certain:
             self._kind[slot] = _raw(bytes([rtp.PLAIN, self._payload_type[slot]]))
             self._source[slot] = _raw(stream.ssrc.to_bytes(4, "big"))
         else:
@@ -119,32 +124,34 @@ class Intake:
     def _take(self, now: float) -> None:
         """The packets of a round; the usual ones are told by their length and the first words of their headers."""
         sockets = self._sockets
-        slots, places = sockets.slots, sockets.places
+        slots, places, lengths = sockets.slots, sockets.places, sockets.lengths
         arrived: float | Floats = now if sockets.arrivals is None else sockets.arrivals
-        usual = (
-            (self._kinds[places] & _NO_MARKER == self._kind[slots])
-            & (self._sources[places] == self._source[slots])
-            & (sockets.lengths == OUT_ROW)
-        )
+        known = (self._kinds[places] & _NO_MARKER == self._kind[slots]) & (self._sources[places] == self._source[slots])
+        usual = known & (lengths == OUT_ROW)
         if usual.all():
-            self._take_usual(slots, places, arrived, now)
+            self._take_usual(slots, places, OUT_ROW, arrived, now)
             return
         every = arrived if isinstance(arrived, np.ndarray) else np.full(slots.size, arrived)
         if usual.any():
-            self._take_usual(slots[usual], places[usual], every[usual], now)
+            self._take_usual(slots[usual], places[usual], OUT_ROW, every[usual], now)
+        if self._linear:
+            linear = known & (lengths == _LINEAR_ROW) & (self._law[slots] == _NO_LAW)
+            linear &= self._relays.to[slots] == NOBODY  # those go on one by one
+            if linear.any():
+                self._take_usual(slots[linear], places[linear], _LINEAR_ROW, every[linear], now)
+                usual |= linear
         for index in np.flatnonzero(~usual).tolist():
-            length, when = int(sockets.lengths[index]), float(every[index])
-            self._take_odd(int(slots[index]), int(places[index]), length, when, now)
+            self._take_odd(int(slots[index]), int(places[index]), int(lengths[index]), float(every[index]), now)
 
-    def _take_usual(self, slots: Slots, rows: Slots, arrived: float | Floats, now: float) -> None:
+    def _take_usual(self, slots: Slots, rows: Slots, length: int, arrived: float | Floats, now: float) -> None:
         columns = self._columns
         timestamps = columns.timestamp[rows].astype(np.uint32)
         fresh = self.reception.note(slots, columns.sequence[rows].astype(np.uint16), timestamps, arrived)
         self.last_packet[slots] = now
         if not fresh.all():
             slots, rows, timestamps = slots[fresh], rows[fresh], timestamps[fresh]
-        codes = self._sockets.rows[rows, rtp.HEADER_SIZE : OUT_ROW]
-        if self._relays.count:
+        codes = self._sockets.rows[rows, rtp.HEADER_SIZE : length]
+        if self._relays.count and length == OUT_ROW:
             self._relays.pass_on(slots, columns, rows, codes)
         laws = self._law[slots]
         for law in Law:
@@ -156,12 +163,17 @@ class Intake:
                 self._insert(slots[chosen], timestamps[chosen], g711.decode(codes[chosen], law))
         coded = laws == _NO_LAW
         if coded.any():
-            slots = slots[coded]
-            sounds = map(self._decode, slots.tolist(), codes[coded])
-            self._insert(slots, timestamps[coded], np.stack([*sounds]))
+            self._take_coded(slots[coded], timestamps[coded], codes[coded])
+
+    def _take_coded(self, slots: Slots, timestamps: NDArray[np.uint32], payloads: Octets) -> None:
+        """Payloads of the same length in codecs that are decoded stream by stream."""
+        sounds = [self._decode(slot, payload) for slot, payload in zip(slots.tolist(), payloads, strict=True)]
+        sizes = np.array([sound.size for sound in sounds])
+        for size in set(sizes.tolist()):
+            chosen = np.flatnonzero(sizes == size)
+            self._insert(slots[chosen], timestamps[chosen], np.stack([sounds[index] for index in chosen]))
 
     def _decode(self, slot: int, payload: Octets) -> Samples:
-        """A usual payload in a codec with a memory."""
         stream = self._by_slot[slot]
         assert stream is not None
         assert stream.decoder is not None

@@ -1,7 +1,8 @@
-"""RTP out: headers and G.711 payloads of all streams built in one matrix, then sent row by row.
+"""RTP out: headers and payloads of all streams built in one matrix, then sent row by row.
 
-A stream's timestamp runs on with its frames, sent or not; its sequence number counts packets. Streams with another
-codec or another packet time than 20 ms, and streams that press keys, leave the matrix and are built one at a time.
+A stream's timestamp runs on with its frames, sent or not; its sequence number counts packets. G.711 is coded in
+batches; G.722, whose payloads are as long, stream by stream. Streams with longer payloads (L16) or another packet time
+than 20 ms, and those that press keys, leave the matrix and are built one at a time.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from media.sockets import Sockets
 _STEP = FRAME // PHASES
 """Samples per phase: the granularity at which packets between two frames leave."""
 
+_NO_LAW = 255
 _NOTHING: Mapping[int, Samples] = MappingProxyType({})
 
 
@@ -62,11 +64,10 @@ class _Packing:
 
 @dataclass(slots=True)
 class _Coding:
-    """A codec other than G.711: its encoder, which lives as long as the stream uses it, and its payload type."""
+    """A codec other than G.711, and its encoder, which lives as long as the stream uses it."""
 
     codec: Codec
     encoder: Encoder
-    payload_type: int
 
 
 class Sender:
@@ -114,12 +115,11 @@ class Sender:
         coding = self._codings.get(slot)
         if codec.is_g711:
             self._codings.pop(slot, None)
-            self._law[slot] = codec.payload_type
-        elif coding is None or coding.codec is not codec:
-            self._codings[slot] = _Coding(codec, codec.encoder(), payload_type)
+            self._law[slot] = self._type[slot] = codec.payload_type
         else:
-            coding.payload_type = payload_type
-        self._type[slot] = codec.payload_type if codec.is_g711 else payload_type
+            self._law[slot], self._type[slot] = _NO_LAW, payload_type
+            if coding is None or coding.codec is not codec:
+                self._codings[slot] = _Coding(codec, codec.encoder())
         self._dirty[slot] = True
         width = codec.octets // FRAME
         samples = 8 * min(max(ptime, 10), 60)
@@ -138,7 +138,9 @@ class Sender:
 
     def _settle(self, slot: int) -> None:
         """Whether ``slot`` is in the matrix or not."""
-        self._special[slot] = slot in self._codings or slot in self._packing or slot in self._keys
+        coding = self._codings.get(slot)
+        too_long = coding is not None and coding.codec.octets != FRAME
+        self._special[slot] = too_long or slot in self._packing or slot in self._keys
 
     def press(self, slot: int, digits: str, on_ms: int, off_ms: int) -> bool:
         """Press ``digits`` as events; false when telephone-event was not agreed on."""
@@ -188,16 +190,20 @@ class Sender:
             for slot in slots[special].tolist():
                 self._send_special(slot, sounding, frames, wide, tick)
             slots = slots[~special]
+        if self._codings:
+            for slot in slots[self._law[slots] == _NO_LAW].tolist():
+                payload = _encoded(self._codings[slot], slot, sounding, frames, wide)
+                self._rows[slot, HEADER_SIZE:] = np.frombuffer(payload, np.uint8)
         columns = self._columns
-        sequence, timestamp, law, marker = (
+        sequence, timestamp, payload_type, marker = (
             self._sequence[slots],
             self.timestamp[slots],
-            self._law[slots],
+            self._type[slots],
             self._marker[slots],
         )
         columns.sequence[slots] = sequence
         columns.timestamp[slots] = timestamp
-        columns.second[slots] = law | marker.view(np.uint8) << 7
+        columns.second[slots] = payload_type | marker.view(np.uint8) << 7
         self._sequence[slots] = sequence + np.uint16(1)
         self.timestamp[slots] = timestamp + np.uint32(FRAME)
         self._marker[slots] = False
@@ -305,11 +311,11 @@ class Sender:
         if event is not None:
             self._send_event(slot, event, tick)
             return
-        payload_type = int(self._law[slot]) if coding is None else coding.payload_type
         for phases, begin, sound in packets:
             marker = bool(self._marker[slot])
             self._marker[slot] = False
-            self._send_at(slot, self._packet(slot, payload_type, begin, sound, marker=marker), tick, phases)
+            packet = self._packet(slot, int(self._type[slot]), begin, sound, marker=marker)
+            self._send_at(slot, packet, tick, phases)
 
     def _send_event(self, slot: int, event: EventPacket, tick: int) -> None:
         for repeat in range(1 + event.repeats):
@@ -341,7 +347,7 @@ class Sender:
 
 
 def _encoded(coding: _Coding, slot: int, sounding: Slots, frames: Samples, wide: Mapping[int, Samples]) -> bytes:
-    """The next 20 ms of a stream that is not in the matrix."""
+    """The next 20 ms of a stream in another codec than G.711."""
     if coding.codec.rate == RATE:
         place = np.flatnonzero(sounding == slot)
         return coding.encoder.encode(frames[place[0]]) if place.size else coding.encoder.silence()

@@ -355,3 +355,49 @@ def test_a_slot_starts_afresh(studio: Studio, phone: Phone, tone) -> None:
     sound = np.concatenate([samples_of(packet) for packet in packets])
     assert tone_power(sound[800:3200], 700) == pytest.approx(8000, rel=0.03)
     second.close()
+
+
+def test_l16_is_relayed_as_it_is_while_others_are_decoded(studio: Studio, tmp_path: Path) -> None:
+    """Two in a bridge and one on its own, whose packets come in the same rounds."""
+    ours = [Phone() for _ in range(3)]
+    for number, each in enumerate(ours, 1):
+        studio.connect(each, number, **LINEAR)
+    studio.do(protocol.Relay(1, 2), protocol.Relay(2, 1), protocol.Record(3, 1, str(tmp_path / "c.wav")))
+    encoder = L16.encoder()
+    sent: list[bytes] = []
+    came: list[bytes] = []
+    for start in range(0, RATE, FRAME):
+        sent.append(encoder.encode(np.rint(sine(1000, 1.0)[start : start + FRAME]).astype(np.int16)))
+        for each in ours:
+            each.raw(each.packet(sent[-1], 96))
+            each.timestamp += FRAME
+        studio.run(0.02)
+        came += [packet[12:] for packet in own(ours[1].take(), 96)]
+    assert came[-40:] == sent[-40:]
+    studio.do(protocol.StopRecord(3, 1))
+    studio.run(0.1)
+    assert tone_power(read_wav(tmp_path / "c.wav")[2400:6400, 0], 1000) == pytest.approx(8000, rel=0.001)
+    for each in ours:
+        each.close()
+
+
+def test_short_and_long_packets_of_several_codecs_in_one_round(studio: Studio) -> None:
+    """A payload of 160 octets is 10 ms of L16 and 20 ms of G.722."""
+    ours = [(Phone(), LINEAR, 80), (Phone(), WIDE, FRAME), (Phone(), LINEAR, FRAME), (Phone(), {}, FRAME)]
+    for number, (each, direct, _) in enumerate(ours, 1):
+        studio.connect(each, number, **direct)
+    for _ in range(50):
+        for each, direct, units in ours:
+            number = int(str(direct.get("payload_type", 0)))
+            size = 2 * units if number == 96 else units
+            for _ in range(FRAME // units):
+                each.raw(each.packet(bytes(size), number))
+                each.timestamp += units
+        studio.run(0.02)
+    for number, (each, _, units) in enumerate(ours, 1):
+        studio.do(protocol.Drop(number))
+        stats = studio.last(protocol.Closed).stats
+        assert stats.received >= 50 * FRAME // units - 1  # one may be thrown away when the stream latches
+        assert stats.malformed == 0
+        each.close()
+    studio.open.clear()
