@@ -451,4 +451,9 @@ class Plane:
             remote_lost=stream.reporter.remote_lost,
             remote_jitter_ms=stream.reporter.remote_jitter,
             round_trip_ms=stream.reporter.round_trip,
+            early=int(self._jitter.early[slot]),
+            concealed=int(self._jitter.concealed[slot]),
+            skew_ppm=reception.skew_ppm(slot),
+            delay_ms=1000 * self._jitter.delay(slot),
+            burst_ratio=reception.burst_ratio(slot),
         )

@@ -31,7 +31,7 @@ from flows.call import CallEnded, EndedBy, Note, Prompt, TransferOutcome
 from flows.executor import Executor, Settings
 from flows.graph import Graph
 from media import protocol
-from media.quality import PACKET_MS, Quality, judge
+from media.quality import Quality, judge
 
 log = get_logger(__name__)
 
@@ -214,7 +214,8 @@ class CallSupervisor:
         if self._stream is not None:
             self.stats = await self._stream.close()
         agreed = self._leg.agreed
-        self.quality = judge(self.stats, packet_ms=agreed.ptime if agreed is not None else PACKET_MS)
+        if agreed is not None:
+            self.quality = judge(self.stats, agreed.codec, packet_ms=agreed.ptime)
         mos = round(self.quality.mos, 2) if self.quality is not None else None
         answered_at = self.call.answered_at
         duration = max(ended_at - answered_at, 0.0) if answered_at is not None else 0.0
