@@ -1,0 +1,183 @@
+"""io_uring: entries are done in order, and where it is forbidden the worker goes on without it."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import errno
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from random import Random
+
+import numpy as np
+import pytest
+from media_studio import Phone, sine
+
+from media import ipc, protocol, uring
+from media.ipc import Child
+from media.rates import FRAME, RATE
+
+
+@pytest.fixture
+def ring() -> Iterator[uring.Ring]:
+    try:
+        made = uring.Ring(8)
+    except OSError as error:
+        pytest.skip(f"no io_uring here: {error}")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    yield one, other
+    one.close()
+    other.close()
+
+
+def fill(ring: uring.Ring, number: int, opcode: int, sock: socket.socket, row: np.ndarray, *, flags: int = 0) -> None:
+    entry = ring.entries[number]
+    entry["opcode"], entry["fd"], entry["flags"] = opcode, sock.fileno(), flags
+    entry["address"], entry["length"] = row.ctypes.data, row.nbytes
+    entry["op_flags"], entry["user_data"] = socket.MSG_DONTWAIT, number
+
+
+def test_a_batch_is_done_in_order_when_submit_returns(ring: uring.Ring, pair: tuple[socket.socket, ...]) -> None:
+    out = np.frombuffer(b"onetwothree"[:9], np.uint8).reshape(3, 3).copy()
+    into = np.zeros((3, 8), np.uint8)
+    for number in range(3):
+        fill(ring, number, uring.SEND, pair[0], out[number])
+        fill(ring, 3 + number, uring.RECV, pair[1], into[number])
+    assert ring.submit(np.arange(6, dtype=np.uint32)) == 6
+    users, results = ring.completions()
+    assert users.tolist() == [0, 1, 2, 3, 4, 5]
+    assert results.tolist() == [3] * 6
+    assert into[:, :3].tobytes() == out.tobytes()
+
+
+def test_an_empty_socket_says_so_and_success_can_be_silent(ring: uring.Ring, pair: tuple[socket.socket, ...]) -> None:
+    row = np.zeros(8, np.uint8)
+    fill(ring, 0, uring.RECV, pair[1], row)
+    fill(ring, 1, uring.SEND, pair[0], row, flags=uring.SILENT_SUCCESS)
+    ring.submit(np.array([0, 1], np.uint32))
+    users, results = ring.completions()
+    assert (users.tolist(), results.tolist()) == ([0], [-errno.EAGAIN])
+    assert ring.completions()[0].size == 0
+    assert len(pair[1].recv(100)) == 8
+
+
+def test_rings_go_round(ring: uring.Ring, pair: tuple[socket.socket, ...]) -> None:
+    """Many more operations than entries, in batches that do not divide their number."""
+    out, into = np.zeros(4, np.uint8), np.zeros(4, np.uint8)
+    fill(ring, 0, uring.SEND, pair[0], out)
+    fill(ring, 1, uring.RECV, pair[1], into)
+    for turn in range(200):
+        out[:] = turn
+        batch = [0, 1] * (1 + turn % 3)
+        ring.submit(np.array(batch, np.uint32))
+        users, results = ring.completions()
+        assert users.tolist() == batch
+        assert (results == 4).all()
+        assert (into == turn).all()
+
+
+def test_a_bad_descriptor_costs_its_own_entry(ring: uring.Ring, pair: tuple[socket.socket, ...]) -> None:
+    row = np.zeros(4, np.uint8)
+    fill(ring, 0, uring.SEND, pair[0], row)
+    fill(ring, 1, uring.SEND, pair[0], row)
+    ring.entries[0]["fd"] = -1
+    assert ring.submit(np.array([0, 1], np.uint32)) == 2
+    users, results = ring.completions()
+    assert dict(zip(users.tolist(), results.tolist(), strict=True)) == {0: -errno.EBADF, 1: 4}
+
+
+# --- the worker -------------------------------------------------------------------------
+
+# A seccomp filter, as containers have it: io_uring_setup (425) fails with EPERM.
+FORBID = """
+import ctypes, os, struct, sys
+rules = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *rule) for rule in rules))
+program = struct.pack("=H6xQ", len(rules), ctypes.addressof(code))
+prctl = ctypes.CDLL(None, use_errno=True).prctl
+assert prctl(38, 1, 0, 0, 0) == 0, "no_new_privs"
+assert prctl(22, 2, ctypes.c_char_p(program), 0, 0) == 0, "seccomp"
+os.execv(sys.executable, [sys.executable, "-m", "media.worker", *sys.argv[1:]])
+"""
+
+
+def first_word(*arguments: str) -> protocol.Report:
+    """What a worker says first that may not use io_uring."""
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-c", FORBID, "--fd", str(theirs.fileno()), "--ports", "20000-20098", *arguments]
+    with subprocess.Popen(command, pass_fds=[theirs.fileno()], env={**os.environ, **ipc.ONE_THREAD}) as process:
+        theirs.close()
+        link: ipc.Link[protocol.Report] = ipc.Link(ours, protocol.Report)
+        try:
+            assert select.select([ours], [], [], 30)[0], "the worker says nothing"
+            return link.receive()[0]
+        finally:
+            link.close()
+            process.wait(10)
+
+
+def test_where_io_uring_is_forbidden_the_worker_takes_the_portable_way_and_says_why() -> None:
+    ready = first_word()
+    assert isinstance(ready, protocol.Ready)
+    assert ready.about.startswith(f"portable I/O (epoll; io_uring: {os.strerror(errno.EPERM)})")
+
+
+def test_where_io_uring_must_be_and_is_forbidden_the_worker_does_not_start() -> None:
+    failed = first_word("--io", "uring")
+    assert isinstance(failed, protocol.Failed)
+    assert os.strerror(errno.EPERM) in failed.reason
+
+
+async def test_jitter_is_that_of_the_network_not_of_our_turns() -> None:
+    """In real time: the kernel tells when packets came. The sender notes when it sent them, and both must agree."""
+    reports: asyncio.Queue[protocol.Report] = asyncio.Queue()
+    child: Child[protocol.Report] = Child(
+        "media.worker", protocol.Report, reports.put_nowait, arguments=["--ports", "21000-21098"]
+    )
+    await child.start()
+    phone, rng = Phone(), Random(4)
+    try:
+        while not isinstance(report := await asyncio.wait_for(reports.get(), 30), protocol.Ready):
+            pass
+        if "io_uring" not in report.about.partition(",")[0].partition("(")[0]:
+            pytest.skip(f"no io_uring here: {report.about}")
+        child.send(protocol.Open(1, "127.0.0.1"))
+        while not isinstance(report := await asyncio.wait_for(reports.get(), 5), protocol.Opened):
+            pass
+        phone.to = report.port
+        child.send(protocol.Direct(1, "127.0.0.1", phone.port, phone.control_port, 0, 101))
+        sent: list[float] = []
+        sound = sine(440, 0.02)
+        began = time.monotonic()
+        for number in range(400):
+            due = began + number * FRAME / RATE + rng.uniform(0, 0.012)
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            sent.append(time.monotonic())
+            phone.raw(phone.sound(sound))
+        child.send(protocol.Drop(1))
+        while not isinstance(report := await asyncio.wait_for(reports.get(), 5), protocol.Closed):
+            pass
+    finally:
+        phone.close()
+        await child.close()
+    transit = np.array(sent) - np.arange(400) * FRAME / RATE
+    spread = 1000 * np.abs(np.diff(transit[::8])).mean()  # every eighth is timed
+    assert spread > 2
+    assert report.stats.jitter_ms == pytest.approx(spread, rel=0.6)
+
+
+def test_addresses_are_those_of_the_rows() -> None:
+    rows = np.arange(40, dtype=np.uint8).reshape(4, 10)
+    for row, address in zip(rows[::2], uring.addresses(rows[::2]).tolist(), strict=True):
+        assert ctypes.string_at(address, 10) == row.tobytes()
