@@ -162,7 +162,6 @@ def serve(
         for line in daemon.welcome():
             out.print(line)
         sys.stdout.flush()
-        loop.settle_garbage()
         await daemon.run()
 
     loop.run(run())

@@ -219,8 +219,8 @@ class RtpConfig(Section):
     """Share of a core that a worker may be busy; new calls that would bring all workers over it get 503."""
     max_late_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
     """Milliseconds that a worker's ticks may be late (p99) for seconds; while all are later, new calls get 503."""
-    realtime: bool = False
-    """Run the workers with real-time priority (SCHED_FIFO) where the system allows it."""
+    realtime: bool = True
+    """Run the workers with real-time priority (SCHED_FIFO) where the system allows it and a core is left over."""
 
     @property
     def port_range(self) -> tuple[int, int]:

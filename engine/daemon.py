@@ -29,9 +29,9 @@ from engine.calls.recovery import Recovery
 from engine.calls.supervisor import Limits
 from engine.calls.switch import Switch
 from engine.config import Config, ConfigError
-from engine.lag import LagMonitor
+from engine.lag import LagMonitor, Lags
 from engine.log import get_logger
-from engine.loop import about_loop
+from engine.loop import about_loop, settle_garbage
 from engine.sip import events
 from engine.sip.endpoint import Endpoint
 from engine.sip.session import Session
@@ -62,6 +62,7 @@ class Daemon:
 
     def __init__(self, config: Config, reload_config: Callable[[], Config] | None = None) -> None:
         self.config = config
+        self.lags = Lags()
         self._reload_config = reload_config
         self._stack = contextlib.AsyncExitStack()
         self._stop = asyncio.Event()
@@ -116,7 +117,7 @@ class Daemon:
             _workers(config),
             busy_limit=config.rtp.max_busy,
             late_limit_ms=config.rtp.max_late_ms,
-            arguments=("--realtime",) if config.rtp.realtime else (),
+            arguments=("--realtime",) if _may_be_realtime(config) else (),
         )
         self._stack.push_async_callback(self.pool.close)
         await self.pool.start()
@@ -157,8 +158,6 @@ class Daemon:
             backlog=lambda: self.journal.backlog,
             pump=self.transport.pump,
         )
-        self._monitor = LagMonitor(self._each_second)
-        self._stack.callback(self._monitor.close)
         self._background(trunks.keep_resolving())
         self._background(self._heartbeat())
 
@@ -170,15 +169,11 @@ class Daemon:
         self.recovery.begin(self.journal.unfinished_calls())
         self.registrations = Registrations(self.transport, config.trunks)
         self.registrations.start()
+        settle_garbage()
+        monitor = LagMonitor(self.lags, self._each_second)
+        self._stack.callback(monitor.close)
         for what, choice in self.choices():
             log.info("chosen", what=what, choice=choice)
-        log.info(
-            "ivrea is up",
-            sip=[str(address) for address in self.transport.addresses],
-            web=self.web.url,
-            numbers=len(config.numbers),
-            max_calls=self.max_calls,
-        )
 
     def _background(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -190,7 +185,7 @@ class Daemon:
         self._stack.push_async_callback(end)
 
     def _each_second(self) -> None:
-        self.switch.each_second(self._monitor.lags.last_second())
+        self.switch.each_second(self.lags.last_second())
 
     async def _heartbeat(self) -> None:
         while True:
@@ -205,6 +200,13 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload_asked.set)
+        log.info(
+            "ivrea is up",
+            sip=[str(address) for address in self.transport.addresses],
+            web=self.web.url,
+            numbers=len(self.config.numbers),
+            max_calls=self.max_calls,
+        )
         self._background(self._reload_when_asked())
         try:
             await self._stop.wait()
@@ -332,7 +334,7 @@ class Daemon:
         workers = sum(worker.ready.is_set() for worker in self.pool.workers)
         whole = workers == len(self.pool.workers) and not self.journal.backlog
         status = "draining" if self.switch.draining else "ok" if whole else "degraded"
-        p50, p99, worst = self._monitor.lags.percentiles()
+        p50, p99, worst = self.lags.percentiles()
         return {
             "status": status,
             "calls": len(self.switch.calls),
@@ -346,7 +348,7 @@ class Daemon:
         """For ``/metrics``: what goes up and down."""
         yield "ivrea_calls", "Calls on this process now.", {}, len(self.switch.calls)
         yield "ivrea_journal_backlog", "Records that the disk has not taken.", {}, self.journal.backlog
-        for quantile, value in _quantiles(*self._monitor.lags.percentiles()):
+        for quantile, value in _quantiles(*self.lags.percentiles()):
             yield (
                 "ivrea_loop_lag_ms",
                 "Lateness of the control process's loop over the last minute; quantile 1 is the worst.",
@@ -426,3 +428,8 @@ def _workers(config: Config) -> int:
     """No more workers than there are port pairs."""
     low, high = config.rtp.port_range
     return min(config.rtp.worker_count, max((high + 1 - low - low % 2) // 2, 1))
+
+
+def _may_be_realtime(config: Config) -> bool:
+    """Whether real-time workers, however busy, leave a core to this process."""
+    return config.rtp.realtime and _workers(config) < len(os.sched_getaffinity(0))

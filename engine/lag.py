@@ -39,14 +39,14 @@ class Lags:
 
 
 class LagMonitor:
-    """Fills :attr:`lags` from the running loop; ``on_second`` is called about once a second.
+    """Fills ``lags`` from the running loop; ``on_second`` is called about once a second.
 
     Deadlines are absolute: a loop that stood still for a second has missed ten looks, each later than the next,
     and all of them count.
     """
 
-    def __init__(self, on_second: Callable[[], None]) -> None:
-        self.lags = Lags()
+    def __init__(self, lags: Lags, on_second: Callable[[], None]) -> None:
+        self._lags = lags
         self._on_second = on_second
         self._loop = asyncio.get_running_loop()
         # The clock of the process, not loop.time(): uvloop's stands still while callbacks run.
@@ -57,7 +57,7 @@ class LagMonitor:
     def _look(self) -> None:
         now = time.monotonic()
         late = max(now - self._due, 0.0)
-        self.lags.add(1000 * late)
+        self._lags.add(1000 * late)
         self._due += EVERY
         if late > KEPT * EVERY:  # the machine slept: that minute is full of it already
             self._due = now + EVERY

@@ -39,12 +39,3 @@ def raise_priority(*, realtime: bool = False) -> str:
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     return f"niceness {os.getpriority(os.PRIO_PROCESS, 0)}{refused}"
-
-
-def pin(core: int) -> str:
-    """Run on ``core`` alone; returns in words what was granted."""
-    try:
-        os.sched_setaffinity(0, {core})
-    except OSError as error:
-        return f"core {core} refused ({error.strerror})"
-    return f"core {core}"

@@ -23,7 +23,7 @@ from media.arena import Arena
 from media.cadence import Cadence
 from media.plane import Plane
 from media.ports import PortPool, parse_range
-from media.process import pin, raise_file_limit, raise_priority
+from media.process import raise_file_limit, raise_priority
 from media.rates import WIDE_RATE
 from media.recorder import Recorder
 from media.ringsockets import RingSockets
@@ -129,7 +129,6 @@ def main() -> None:
     parser.add_argument("--ports", required=True, help="UDP ports for RTP and RTCP, LO-HI")
     parser.add_argument("--io", choices=("auto", "uring", "portable"), default="auto", help="how packets move")
     parser.add_argument("--realtime", action="store_true", help="run with SCHED_FIFO where allowed")
-    parser.add_argument("--core", type=int, help="run on this core alone")
     arguments = parser.parse_args()
     ipc.detach_from_terminal()
     link: ipc.Link[protocol.Command] = ipc.Link.from_fd(arguments.fd, protocol.Command)
@@ -150,8 +149,6 @@ def main() -> None:
         sys.exit(1)
     plane = Plane(sockets, Recorder(capacity), Arena(), SystemRandom(), wall, Arena(rate=WIDE_RATE))
     priority = raise_priority(realtime=arguments.realtime)
-    if arguments.core is not None:
-        priority += f", {pin(arguments.core)}"
     about = f"{sockets.about}, {capacity} streams at most, {priority}"
     link.send(protocol.Ready(os.getpid(), about))
     # What was made until now lives as long as the process: the collector need not look at it again.

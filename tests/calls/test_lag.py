@@ -32,7 +32,8 @@ def test_percentiles_of_the_last_minute():
 async def test_a_loop_that_stands_still_is_seen_and_every_look_missed_counts():
     """Half a second in a callback: five looks are late, by 400, 300, … ms, whichever loop it is."""
     seconds: list[float] = []
-    monitor = LagMonitor(lambda: seconds.append(monitor.lags.last_second()))
+    lags = Lags()
+    monitor = LagMonitor(lags, lambda: seconds.append(lags.last_second()))
     try:
         await asyncio.sleep(3.2 * EVERY)
         time.sleep(5 * EVERY)  # noqa: ASYNC251 - this is what is measured
@@ -41,7 +42,7 @@ async def test_a_loop_that_stands_still_is_seen_and_every_look_missed_counts():
                 await asyncio.sleep(0.01)
     finally:
         monitor.close()
-    late = sorted(monitor.lags._recent, reverse=True)
+    late = sorted(lags._recent, reverse=True)
     assert late[0] == pytest.approx(420, abs=60)
     for looked, next_look in itertools.pairwise(late[:5]):
         assert looked - next_look == pytest.approx(1000 * EVERY, abs=20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -87,11 +88,20 @@ def test_sighup_changes_flows_for_new_calls_only(daemon_for: Callable[..., Daemo
 def test_health_and_metrics(house: Daemon) -> None:
     with Phone(house.address) as phone:
         assert phone.call("3000").status == 200
+        poll(lambda: "ivrea_media_busy" in house.get("/metrics") or None, 5, "a worker did not report")
         health = json.loads(house.get("/healthz"))
         assert health["status"] == "ok"
         assert health["calls"] >= 1
         metrics = house.get("/metrics")
         assert "ivrea_calls" in metrics
+        lag = poll(
+            lambda: lag if (lag := json.loads(house.get("/healthz"))["loop_lag_ms"])["max"] else None, 5, "never late"
+        )
+        assert 0 <= lag["p50"] <= lag["p99"] <= lag["max"]
+        for quantile in ("0.5", "0.99", "1"):
+            assert f'ivrea_loop_lag_ms{{quantile="{quantile}"}} ' in metrics
+            assert f'ivrea_media_lateness_ms{{quantile="{quantile}",worker="0"}} ' in metrics
+        assert 'ivrea_media_busy{worker="0"} ' in metrics
         assert "phone" not in metrics, "a label per call or caller"
 
 
@@ -115,6 +125,14 @@ def test_how_a_call_sounded(daemon_for: Callable[..., Daemon]) -> None:
         assert f"{name}_count 1.0" in metrics
         assert f'{name}_bucket{{le="+Inf"}} 1.0' in metrics
     assert 'ivrea_call_mos_bucket{le="2.0"} 0.0' in metrics
+
+
+def test_the_start_says_what_was_chosen(house: Daemon) -> None:
+    chosen = {row["what"]: row["choice"] for row in house.events() if row.get("event") == "chosen"}
+    assert set(chosen) == {"loop", "speech", "words", "media worker 0", "limits"}
+    assert chosen["loop"].startswith(("uvloop ", "asyncio's own"))
+    assert re.search(r"I/O.*, \d+ streams at most, (niceness|SCHED_FIFO)", chosen["media worker 0"])
+    assert re.fullmatch(r"\d+ calls; each media worker 85% of a core and .* ms late", chosen["limits"])
 
 
 def test_configuration_errors_name_the_field(tmp_path: Path) -> None:
