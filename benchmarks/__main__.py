@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bench = Bench(quick=given.quick, folder=output.parent, floor=floor, advance=print)
         outcomes = list(run_all(chosen, bench, progress))
     command = shlex.join(["python", "-m", "benchmarks", *(sys.argv[1:] if arguments is None else arguments)])
-    output.write_text(report.write(outcomes, taken_on, floor.measured, command))
+    output.write_text(report.write(outcomes, taken_on, floor.measured, command, quick=given.quick))
     print(f"report: {output}")
     return 1 if any(outcome.section.failures for outcome in outcomes) else 0
 

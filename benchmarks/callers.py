@@ -1,7 +1,7 @@
 """What the callers say: rows of payloads, and for each stream which row leaves in which frame.
 
-Speech is that of tests/data/speech/read, at 8 kHz and -20 dBFS while it lasts; between it, faint noise. Keys are RFC
-4733 events of 100 ms, their end packet three times, one packet in a frame.
+Speech is that of tests/data/speech/read, as it is or a tenth faster, at 8 kHz and -20 dBFS while it lasts; between
+it, faint noise. Keys are RFC 4733 events of 100 ms, their end packet three times, one packet in a frame.
 """
 
 from __future__ import annotations
@@ -48,6 +48,15 @@ def read_speech() -> Sound:
             sound = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float64)
             parts.append(soxr.resample(sound, file.getframerate(), RATE))
     sound = np.concatenate(parts)
+    return _whole(sound)
+
+
+def quick_speech() -> Sound:
+    """The same by somebody who talks a tenth faster, and so is not mistaken for the first."""
+    return _whole(soxr.resample(read_speech().astype(np.float64), 11 * RATE // 10, RATE))
+
+
+def _whole(sound: NDArray[np.float64]) -> Sound:
     return _to_level(sound[: len(sound) // FRAME * FRAME], _SPEECH_DBFS)
 
 
@@ -73,6 +82,8 @@ class Bank:
     back: NDArray[np.uint32]
     speech: int
     """The first row of speech, after those of noise."""
+    quick: int
+    """The first row of quicker speech, after those of speech."""
     keys: int
     """The first row of keys, :data:`KEY_FRAMES` for each of ``0123456789``."""
 
@@ -86,7 +97,7 @@ class Bank:
 def make_bank() -> Bank:
     noise = _to_level(np.random.default_rng(1).normal(0, 1, _NOISE_FRAMES * FRAME), _NOISE_DBFS)
     speech = read_speech()
-    sound = g711.encode(np.concatenate([noise, speech]), Law.PCMU).reshape(-1, FRAME)
+    sound = g711.encode(np.concatenate([noise, speech, quick_speech()]), Law.PCMU).reshape(-1, FRAME)
     keys = np.zeros((10 * KEY_FRAMES, FRAME), np.uint8)
     for digit in range(10):
         for step in range(KEY_FRAMES):
@@ -95,6 +106,7 @@ def make_bank() -> Bank:
             row[2:4].view(">u2")[0] = min(step + 1, 5) * FRAME
     rows = len(sound) + len(keys)
     first_key = len(sound)
+    quick = _NOISE_FRAMES + len(speech) // FRAME
     length = np.full(rows, FRAME, np.int64)
     length[first_key:] = 4
     second = np.zeros(rows, np.uint8)
@@ -102,7 +114,7 @@ def make_bank() -> Bank:
     second[first_key::KEY_FRAMES] |= 0x80
     back = np.zeros(rows, np.uint32)
     back[first_key:] = np.tile(np.arange(KEY_FRAMES), 10)
-    return Bank(np.concatenate([sound, keys]), length, second, back, _NOISE_FRAMES, first_key)
+    return Bank(np.concatenate([sound, keys]), length, second, back, _NOISE_FRAMES, quick, first_key)
 
 
 def silent(bank: Bank, streams: int) -> Schedule:
@@ -112,10 +124,12 @@ def silent(bank: Bank, streams: int) -> Schedule:
 
 
 def talking(bank: Bank, streams: int) -> Schedule:
-    """Speech without pauses but its own."""
-    count = bank.keys - bank.speech
-    starts = np.random.default_rng(3).integers(0, count, streams)
-    return (bank.speech + (starts[:, None] + np.arange(PERIOD)) % count).astype(np.int32)
+    """Speech without pauses but its own; that of odd streams is the quicker one."""
+    odd = np.arange(streams) % 2 == 1
+    first = np.where(odd, bank.quick, bank.speech)[:, None]
+    count = np.where(odd, bank.keys - bank.quick, bank.quick - bank.speech)[:, None]
+    starts = np.random.default_rng(3).integers(0, PERIOD, streams)[:, None]
+    return (first + (starts + np.arange(PERIOD)) % count).astype(np.int32)
 
 
 def half_talking(bank: Bank, streams: int, *, keys: bool) -> Schedule:

@@ -157,7 +157,9 @@ def _count_numbers(
     """Loss, order and repetition by extended sequence numbers, each stream from its first packet."""
     extended = np.concatenate([[0], np.cumsum(np.where(same, step, 0))])
     extended -= np.repeat(extended[begins], np.diff(np.append(begins, stream.size)))
-    distinct = np.unique(stream.astype(np.int64) << 40 | extended + (1 << 38)).size
+    # Nearly in order, which a merging sort makes use of.
+    numbers = np.sort(stream.astype(np.int64) << 40 | extended + (1 << 38), kind="stable")
+    distinct = 1 + int(np.count_nonzero(np.diff(numbers)))
     spans = np.maximum.reduceat(extended, begins) - np.minimum.reduceat(extended, begins) + 1
     heard.lost = int(spans.sum()) - distinct
     heard.duplicated = stream.size - distinct

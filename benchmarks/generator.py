@@ -193,7 +193,7 @@ class _FarEnds:
         self._streams = count
         self._phases = [_Phase(np.arange(phase, count, PHASES), plan.schedule) for phase in range(PHASES)]
         self._reports = _Reports(count)
-        self._incoming = Batch(1024, 2048)
+        self._incoming = Batch(1024, 2048, timed=True)
         rows = self._incoming.packets
         self._in_sequence = rows[:, 2:4].view(">u2")[:, 0]
         self._in_timestamp = rows[:, 4:8].view(">u4")[:, 0]

@@ -122,10 +122,10 @@ async def _measure(bench: Bench, work: Work, folder: Path, calls: int, io: str, 
             took = (time.monotonic() - begun) * calls / 1000
             cpu = {name: (used - own.get(name, 0.0)) / took for name, used in house.cpu().items()}
             generated = (generator.cpu() - others) / took
-            memory = (house.memory() - idle) / calls
             keys = dict(house.keys)
-            heard = await asyncio.to_thread(generator.stop)
             loads = list(house.loads)
+            heard = await asyncio.to_thread(generator.stop)
+            memory = (house.memory() - idle) / calls  # now that a look disturbs nobody any more
             stats = await house.drop_all()
         problems = heard.reception.problems(heard.kernel_drops) + house.not_recorded[:1]
         if not heard.reception.skipped:

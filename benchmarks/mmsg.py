@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 import socket
+import sys
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,17 +61,17 @@ def datagram_socket(port: int = 0, *, buffer: int = 0, timestamps: bool = False)
 
 def kernel_drops(sock: socket.socket) -> int:
     """Packets that did not fit into the buffer of ``sock``."""
-    return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36)[32:36], "little")
+    return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36)[32:36], sys.byteorder)
 
 
 class Batch:
-    """Up to ``capacity`` datagrams of up to ``size`` octets.
+    """Up to ``capacity`` datagrams of up to ``size`` octets; ``timed``: for :meth:`arrivals`.
 
     ``packets`` has the shape (capacity, size); ``lengths`` their octets; ``ports`` where they go to or come from, on
-    127.0.0.1; ``arrivals`` the time of :func:`datagram_socket`'s ``timestamps`` in ns since the epoch.
+    127.0.0.1; what came over a :func:`datagram_socket` with ``timestamps`` has its arrival.
     """
 
-    def __init__(self, capacity: int, size: int) -> None:
+    def __init__(self, capacity: int, size: int, *, timed: bool = False) -> None:
         self.capacity = capacity
         self.packets: NDArray[np.uint8] = np.zeros((capacity, size), np.uint8)
         self._addresses = np.zeros(capacity, _ADDRESS)
@@ -86,17 +87,22 @@ class Batch:
         self._headers["name_length"] = _ADDRESS.itemsize
         self._headers["vectors"] = self._vectors.ctypes.data + rows * np.uint64(_VECTOR.itemsize)
         self._headers["vector_count"] = 1
+        if timed:
+            self._headers["control"] = self._control.ctypes.data + rows * np.uint64(_CONTROL)
+            self._headers["control_length"] = _CONTROL
+        self._timed = timed
         self._pointer = self._headers.ctypes.data
-        self._control_at = self._control.ctypes.data + rows * np.uint64(_CONTROL)
+        self._used = 0
         self.ports = self._addresses["port"]
         self.lengths = self._vectors["length"]
         self.received_lengths = self._headers["length"]
 
     def receive(self, sock: socket.socket) -> int:
         """Take what waits at ``sock``, at most ``capacity`` packets; their number."""
-        self._headers["control"] = self._control_at
-        self._headers["control_length"] = _CONTROL
+        if self._timed:
+            self._headers["control_length"][: self._used] = _CONTROL  # the kernel has put other lengths there
         count = _LIBC.recvmmsg(sock.fileno(), self._pointer, self.capacity, socket.MSG_DONTWAIT, None)
+        self._used = max(0, count)
         if count >= 0:
             return int(count)
         number = ctypes.get_errno()
@@ -105,7 +111,7 @@ class Batch:
         raise OSError(number, os.strerror(number))
 
     def arrivals(self, count: int) -> NDArray[np.int64]:
-        """When the first ``count`` packets came in."""
+        """When the first ``count`` packets came in, in ns since the epoch."""
         control = self._control[:count]
         return control[:, 2] * 1_000_000_000 + control[:, 3]
 

@@ -41,9 +41,13 @@ def _goals(goals: Sequence[Goal]) -> Table:
     return Table(head, rows)
 
 
-def write(outcomes: Sequence[Outcome], machine: Table, floors: Sequence[float], command: str) -> str:
+def write(
+    outcomes: Sequence[Outcome], machine: Table, floors: Sequence[float], command: str, *, quick: bool = False
+) -> str:
     """The whole report; ``floors`` in ms of CPU per call-second, ``command`` made it."""
     lines = ["# Benchmark report", ""]
+    if quick:
+        lines += ["A quick run, to see that the suite works: at such sizes and times the figures mean little.", ""]
     goals = [goal for outcome in outcomes for goal in outcome.section.goals]
     if goals:
         lines += [

@@ -388,6 +388,10 @@ class Daemon:
                 yield "ivrea_words_not_heard", "Utterances nobody had time for.", labels, worker.load.not_listening
         yield from self.callbacks.counts()
 
+    def histograms(self) -> Iterable[tuple[str, str, list[tuple[str, float]], float]]:
+        """For ``/metrics``: how ended calls sounded."""
+        return self.switch.counters.quality.samples()
+
 
 def _quantiles(median: float, high: float, worst: float) -> tuple[tuple[str, float], ...]:
     """Values with the labels that Prometheus gives to quantiles."""

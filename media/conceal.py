@@ -64,9 +64,10 @@ def periods(history: Samples) -> _Counts:
     np.cumsum(sound * sound, axis=1, dtype=np.float64, out=energy[:, 1:])
     first, last = FRAME - LONGEST_PERIOD, FRAME - SHORTEST_PERIOD  # where the frame before may begin
     earlier = energy[:, first + FRAME : last + FRAME + 1] - energy[:, first : last + 1]
-    scale = np.sqrt(earlier * (energy[:, -1:] - energy[:, FRAME : FRAME + 1]))
+    earlier *= energy[:, -1:] - energy[:, FRAME : FRAME + 1]
+    scale = np.sqrt(np.maximum(earlier, 1.0, out=earlier), out=earlier)
     for row, each in enumerate(sound):
-        likeness = np.correlate(each[first : last + FRAME], each[FRAME:], "valid") / np.maximum(scale[row], 1.0)
+        likeness = np.correlate(each[first : last + FRAME], each[FRAME:], "valid") / scale[row]
         best = int(likeness.argmax())
         if likeness[best] >= _PITCHED:
             found[row] = LONGEST_PERIOD - best
@@ -91,7 +92,7 @@ def continuation(history: Samples, period: _Counts, gap: _Counts) -> Samples:
     step = (history[:, -1].astype(np.float32) - history[np.arange(len(history)), HISTORY - 1 - period]) * first
     made[:, :_BEND] += step[:, None] * _STRAIGHTEN
     made *= _GAIN.take(gap, axis=0)
-    return to_samples(made)
+    return _to_samples(made)
 
 
 def _repeat_period(history: Samples, period: _Counts, gap: _Counts) -> _Sound:
@@ -108,11 +109,14 @@ def _repeat_period(history: Samples, period: _Counts, gap: _Counts) -> _Sound:
     return last
 
 
-def to_samples(sound: _Sound) -> Samples:
-    """Rounded, saturated at full scale."""
-    return np.clip(np.rint(sound), -32768, 32767).astype(np.int16)
+def _to_samples(sound: _Sound) -> Samples:
+    """Rounded, saturated at full scale; ``sound`` is used up."""
+    np.rint(sound, out=sound)
+    np.maximum(sound, -32768, out=sound)
+    np.minimum(sound, 32767, out=sound)
+    return sound.astype(np.int16)
 
 
 def take_over(good: Samples, made: Samples) -> Samples:
     """The first CROSS_FADE samples of frames that are ``good`` again, after what was ``made`` up for them."""
-    return to_samples(made + (good - made.astype(np.float32)) * _RISE)
+    return _to_samples(made + (good - made.astype(np.float32)) * _RISE)

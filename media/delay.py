@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from media.frames import Slots
+from media.frames import Flags, Slots
 from media.rates import FRAME_SECONDS
 
 AHEAD = 24
@@ -79,6 +79,17 @@ class Delays:
         """As many packets of each will be late because we did not run: that says nothing of the network."""
         self._counts[slots] = 0
         self._late[slots] = np.minimum(self._late[slots], 0) - frames
+
+    def are_excused(self, slots: Slots, leads: NDArray[np.int32]) -> Flags:
+        """Which of these packets, all of them late, are so through our own fault."""
+        owed = -self._late[slots]
+        excused: Flags = (owed > 0) & (leads >= -owed - AHEAD)
+        return excused
+
+    def excuse(self, slots: Slots) -> None:
+        """A packet of each came that was late through our own fault."""
+        self._late[slots] += 1
+        self._counts[slots] = 0
 
     def excused(self, slot: int) -> int:
         """Packets that may yet be late through our own fault."""

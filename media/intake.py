@@ -123,25 +123,25 @@ class Intake:
 
     def _take(self, now: float) -> None:
         """The packets of a round; the usual ones are told by their length and the first words of their headers."""
-        slots, places, arrivals = self._sockets.slots, self._sockets.places, self._sockets.arrivals
+        sockets = self._sockets
+        slots, places, lengths = sockets.slots, sockets.places, sockets.lengths
+        arrived: float | Floats = now if sockets.arrivals is None else sockets.arrivals
         known = (self._kinds[places] & _NO_MARKER == self._kind[slots]) & (self._sources[places] == self._source[slots])
-        usual = known & (self._sockets.lengths == OUT_ROW)
+        usual = known & (lengths == OUT_ROW)
         if usual.all():
-            self._take_usual(slots, places, OUT_ROW, now if arrivals is None else arrivals, now)
+            self._take_usual(slots, places, OUT_ROW, arrived, now)
             return
+        every = arrived if isinstance(arrived, np.ndarray) else np.full(slots.size, arrived)
         if usual.any():
-            arrived = now if arrivals is None else arrivals[usual]
-            self._take_usual(slots[usual], places[usual], OUT_ROW, arrived, now)
+            self._take_usual(slots[usual], places[usual], OUT_ROW, every[usual], now)
         if self._linear:
-            linear = known & (self._sockets.lengths == _LINEAR_ROW) & (self._law[slots] == _NO_LAW)
+            linear = known & (lengths == _LINEAR_ROW) & (self._law[slots] == _NO_LAW)
             linear &= self._relays.to[slots] == NOBODY  # those go on one by one
             if linear.any():
-                arrived = now if arrivals is None else arrivals[linear]
-                self._take_usual(slots[linear], places[linear], _LINEAR_ROW, arrived, now)
+                self._take_usual(slots[linear], places[linear], _LINEAR_ROW, every[linear], now)
                 usual |= linear
         for index in np.flatnonzero(~usual).tolist():
-            arrived = now if arrivals is None else arrivals[index : index + 1]
-            self._take_odd(int(slots[index]), int(places[index]), int(self._sockets.lengths[index]), arrived, now)
+            self._take_odd(int(slots[index]), int(places[index]), int(lengths[index]), float(every[index]), now)
 
     def _take_usual(self, slots: Slots, rows: Slots, length: int, arrived: float | Floats, now: float) -> None:
         columns = self._columns
@@ -183,7 +183,7 @@ class Intake:
         if slots.size:
             self._jitter.insert(slots, timestamps, sounds)
 
-    def _take_odd(self, slot: int, row: int, length: int, arrived: float | Floats, now: float) -> None:
+    def _take_odd(self, slot: int, row: int, length: int, arrived: float, now: float) -> None:
         sockets = self._sockets
         stream = self._by_slot[slot]
         if stream is None or not stream.live:
@@ -232,7 +232,7 @@ class Intake:
         self._make_ready(stream)
         return True
 
-    def _take_packet(self, stream: Stream, packet: rtp.Packet, arrived: float | Floats, now: float) -> None:
+    def _take_packet(self, stream: Stream, packet: rtp.Packet, arrived: float, now: float) -> None:
         is_event = packet.payload_type in stream.event_types
         if packet.ssrc != stream.ssrc:
             if is_event and stream.ssrc is not None:  # some gateways press keys from a source of their own

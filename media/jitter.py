@@ -107,10 +107,21 @@ class JitterBuffers:
             plain = np.flatnonzero(~odd)
             if plain.size:
                 self._put(slots[plain], clock[plain], lead[plain], sounds[plain])
+            odd &= ~self._excuse(slots, ahead)
             for index in np.flatnonzero(odd).tolist():
                 self._insert_odd(int(slots[index]), int(ahead[index]), int(timestamps[index]), sounds[index])
         for row, before in splices:
             self._ring[row, :_SPLICE] = before + (self._ring[row, :_SPLICE] - before) * _RISE
+
+    def _excuse(self, slots: Slots, ahead: NDArray[np.int32]) -> Flags:
+        """Count the packets that are late because we did not run: after a stall those of all streams at once. Returns
+        which they are.
+        """
+        excused: Flags = (ahead < 0) & (ahead % FRAME == 0) & self._delays.are_excused(slots, ahead // FRAME)
+        if excused.any():
+            self.late[slots[excused]] += 1
+            self._delays.excuse(slots[excused])
+        return excused
 
     def _put(self, slots: Slots, clock: NDArray[np.int64], lead: NDArray[np.int32], sounds: Samples) -> None:
         """Frames that lie on the grid, ``lead`` frames before their turn."""
@@ -275,15 +286,15 @@ class JitterBuffers:
         """Make up frames that are not ``here``, join those after a gap to it, and keep the outcome as history."""
         self._gap[slots] = np.where(here, 0, gap + 1)
         lost = ~here
-        silent = np.flatnonzero(lost & (gap >= conceal.LONGEST))
+        (silent,) = (lost & (gap >= conceal.LONGEST)).nonzero()
         if silent.size:
             frames[silent] = 0
             self._ring[rows[silent]] = 0
         lost &= gap < conceal.LONGEST
-        made = np.flatnonzero(lost)
+        (made,) = lost.nonzero()
         if made.size:
             self._make_up(slots[made], rows[made], clock[made], frames, made, gap[made])
-        ends = np.flatnonzero(here & (gap > 0) & (gap <= conceal.LONGEST))
+        (ends,) = (here & (gap > 0) & (gap <= conceal.LONGEST)).nonzero()
         if ends.size:
             begin = conceal.take_over(frames[ends, : conceal.CROSS_FADE], self._next[slots[ends]])
             frames[ends, : conceal.CROSS_FADE] = begin
@@ -294,7 +305,7 @@ class JitterBuffers:
     ) -> None:
         back = (clock - gap)[:, None] + _BACK
         history = self._ring.take(slots[:, None] * DEPTH + back % DEPTH, axis=0).reshape(slots.size, -1)
-        begun = np.flatnonzero(gap == 0)
+        (begun,) = (gap == 0).nonzero()
         if begun.size:
             self._period[slots[begun]] = conceal.periods(history[begun])
         sound = conceal.continuation(history, self._period[slots], gap)

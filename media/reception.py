@@ -4,6 +4,7 @@ skew of clocks, many streams at once.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -245,10 +246,12 @@ class Reception:
             if not known.size:
                 return
             slots, timestamps, arrived = slots[known], timestamps[known], arrived[known]
+        elif math.isnan(arrived):
+            return
         transit = arrived * RATE - timestamps
         change = transit - self._transit[slots]
         self._transit[slots] = transit
-        self._now = now
+        self._now = float(arrived[-1]) if isinstance(arrived, np.ndarray) else arrived
         quickest = self._quickest[slots]
         self._quickest[slots] = np.minimum(quickest, transit, out=quickest)
         np.abs(change, out=change)

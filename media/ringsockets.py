@@ -19,22 +19,26 @@ from media.rates import PHASES
 from media.sockets import OUT_ROW, ROW, ROWS, Sockets
 
 TIMED_EVERY = 8
-"""Of a stream's packets, one in so many is taken with the time at which the kernel got it: the stream's own turn, up to
-20 ms later, says nothing of jitter."""
+"""Frames from one in which packets are taken with the time at which the kernel got them to the next: the turn of their
+stream, up to 20 ms later, says nothing of jitter."""
 
-AT_ONCE = ROWS - 256
-"""Sockets tried in one round; the rows above are for those that have not latched."""
+AT_ONCE = ROWS // 2 - 64
+"""Sockets tried at once, each twice; the rows that are left over are for those that have not latched."""
+
+
+_NOTHING = (NO_SLOTS, NO_SLOTS, NO_SLOTS)
 
 
 class RingSockets(Sockets):
     """Sockets of which those that have latched are read and written by io_uring. Raises :class:`OSError` without it.
 
     A socket is tried when its stream is due, not when something lies in it, and until it is empty: cheaper than asking
-    first, and nothing is lost by it, as a packet is not heard before its stream is due.
+    first, and nothing is lost by it, as a packet is not heard before its stream is due. The second try, which mostly
+    finds nothing, goes with the first one; what it found is the next round.
     """
 
     def __init__(self, capacity: int, ports: PortPool, *, timed: bool = True) -> None:
-        """``timed``: ``arrivals`` of some packets are told by the kernel, and nothing of the others."""
+        """``timed``: the kernel tells when some of the packets came, and nobody of the others."""
         super().__init__(capacity, ports)
         self.about = "io_uring"
         self._timed = timed
@@ -43,12 +47,15 @@ class RingSockets(Sockets):
         self._latched: Flags = np.zeros(capacity, np.bool_)
         self._fds: NDArray[np.int32] = np.full(capacity, -1, np.int32)
         self._waiting: Slots = NO_SLOTS
-        # Entry i < ROWS takes a packet into row i, of whatever socket it is given; entry ROWS + i does so with the time
-        # of its arrival; entry 2 * ROWS + slot sends its row.
+        self._second: tuple[Slots, Slots, Slots] = _NOTHING
+        # Entry i < ROWS takes a packet into row i, of whatever socket it is given: the even ones at the first try, the
+        # odd ones at the second. Entry ROWS + i takes one into row 2 * i, and the time of its arrival with it. Entry
+        # 2 * ROWS + slot sends its row.
         self._numbers: NDArray[np.uint32] = np.arange(2 * ROWS + capacity, dtype=np.uint32)
-        self._stamped = uring.StampedReads(self.rows)
+        self._places = np.arange(0, 2 * AT_ONCE, 2)
+        self._stamped = uring.StampedReads(self.rows[0 : 2 * AT_ONCE : 2])
         entries = self._ring.entries
-        taking, stamping = entries[:ROWS], entries[ROWS : 2 * ROWS]
+        taking, stamping = entries[:ROWS], entries[ROWS : ROWS + AT_ONCE]
         sending = entries[2 * ROWS : 2 * ROWS + capacity]
         for part, opcode, addresses, length in (
             (taking, uring.RECV, uring.addresses(self.rows), ROW),
@@ -93,51 +100,72 @@ class RingSockets(Sockets):
         """Take at most one packet from each socket of ``due``, and ``anew`` from those that have not latched."""
         self.sources.clear()
         self.control.clear()
-        tried = due[self._latched[due]]
-        tried, self._waiting = tried[:AT_ONCE], tried[AT_ONCE:]
-        self.arrivals = None
-        self.places, self.slots, self.lengths = self._take_from(tried) if tried.size else (NO_SLOTS,) * 3
+        self.arrivals = np.nan if self._timed else None
+        if self._second[0].size:
+            found, self._second = self._second, _NOTHING
+        else:
+            tried = due[self._latched[due]]
+            tried, self._waiting = tried[:AT_ONCE], tried[AT_ONCE:]
+            found = self._take_from(tried, stamped=anew and self._is_time_to_stamp()) if tried.size else _NOTHING
         if anew:
-            self._turn += 1
-            slots, lengths = self._poll(AT_ONCE)
-            if slots:
-                self.places = np.concatenate([self.places, np.arange(AT_ONCE, AT_ONCE + len(slots))])
-                self.slots = np.concatenate([self.slots, slots])
-                self.lengths = np.concatenate([self.lengths, lengths])
-                if self.arrivals is not None:
-                    self.arrivals = np.concatenate([self.arrivals, np.full(len(slots), np.nan)])
+            found = self._add_others(found)
+        self.places, self.slots, self.lengths = found
         return self.slots.size
 
-    def _take_from(self, tried: Slots) -> tuple[Slots, Slots, Slots]:
-        """(places, slots, lengths) of the packets that the latched sockets of ``tried`` held."""
+    def _is_time_to_stamp(self) -> bool:
+        self._turn += 1
+        return self._timed and self._turn // PHASES % TIMED_EVERY == 0
+
+    def _take_from(self, tried: Slots, *, stamped: bool) -> tuple[Slots, Slots, Slots]:
+        """(places, slots, lengths) of the packets that the latched sockets of ``tried`` held; second ones wait."""
         count = tried.size
         fds = self._fds[tried]
-        self._taking_fds[:count] = fds
-        numbers = self._numbers[:count]
-        if self._timed:
-            stamped = np.flatnonzero((tried + self._turn // PHASES) % TIMED_EVERY == 0)
-            self._stamping_fds[stamped] = fds[stamped]
-            self._stamped.prepare(stamped)
+        self._taking_fds[0 : 2 * count : 2] = fds
+        self._taking_fds[1 : 2 * count : 2] = fds
+        numbers = self._numbers[: 2 * count]
+        if stamped:
+            self._stamping_fds[:count] = fds
+            self._stamped.prepare(count)
             numbers = numbers.copy()
-            numbers[stamped] += ROWS
-        taken = self._ring.submit(numbers)
-        users, results = self._ring.completions()
-        got = results >= 0
-        if got.all() and taken == count:
-            places, slots = users.astype(np.intp), tried
-        else:
-            self.refused += int(np.count_nonzero(~got & (results != -errno.EAGAIN)))  # ICMP errors, by our own packets
-            places = users[got].astype(np.intp)
-            slots, results = tried[places], results[got]
-        if self._timed:
-            arrivals = np.full(count, np.nan)
-            arrivals[stamped] = self._stamped.times(stamped)
-            self.arrivals = arrivals[places]
-        return places, slots, results.astype(np.intp)
+            numbers[0::2] = self._numbers[ROWS : ROWS + count]
+        if self._ring.submit(numbers) < numbers.size:
+            raise OSError(errno.EBUSY, "io_uring does not take what it was given")
+        _, results = self._ring.completions()
+        first, second = results[0::2], results[1::2]
+        got = np.flatnonzero(first >= 0)
+        if got.size < count:
+            self._note_refusals(first)
+        if stamped:
+            self.arrivals = self._stamped.times(got)
+        more = np.flatnonzero(second >= 0)
+        if more.size:
+            self._second = (2 * more + 1, tried[more], second[more].astype(np.intp))
+        if got.size == count:
+            return self._places[:count], tried, first.astype(np.intp)
+        return 2 * got, tried[got], first[got].astype(np.intp)
+
+    def _note_refusals(self, results: NDArray[np.int32]) -> None:
+        """Count ICMP errors, which packets of ours came back with."""
+        self.refused += int(np.count_nonzero((results < 0) & (results != -errno.EAGAIN)))
+
+    def _add_others(self, found: tuple[Slots, Slots, Slots]) -> tuple[Slots, Slots, Slots]:
+        """``found``, and what lies in the sockets that have not latched."""
+        slots, lengths = self._poll(2 * AT_ONCE)
+        if not slots:
+            return found
+        if isinstance(self.arrivals, np.ndarray):
+            self.arrivals = np.concatenate([self.arrivals, np.full(len(slots), np.nan)])
+        places = np.arange(2 * AT_ONCE, 2 * AT_ONCE + len(slots))
+        return (
+            np.concatenate([found[0], places]),
+            np.concatenate([found[1], np.array(slots, np.intp)]),
+            np.concatenate([found[2], np.array(lengths, np.intp)]),
+        )
 
     def again(self, due: Slots) -> Slots:
-        """Streams whose sockets gave a packet in the last round, and those that it left out."""
-        return np.concatenate([self._waiting, self.slots[self._latched[self.slots]]])
+        """Streams whose sockets gave two packets, and those that the last round left out."""
+        more = self._second[1]
+        return np.concatenate([self._waiting, more]) if self._waiting.size else more
 
     def transmit(self, slots: Slots) -> list[int]:
         by_ring = self._latched[slots]

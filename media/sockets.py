@@ -27,7 +27,7 @@ from media.rtp import HEADER_SIZE
 ROW = 1600
 """Octets of a received row. A datagram that fills it was longer than any RTP packet may be here."""
 
-ROWS = 1024
+ROWS = 2048
 """Packets taken in one round; what is left waits in the kernel for the next."""
 
 BACKLOG = 2
@@ -100,9 +100,9 @@ class Sockets:
     """The RTP and RTCP sockets of all streams of a worker.
 
     After :meth:`receive`, packet ``i`` of a round lies in ``rows[places[i]]``, ``lengths[i]`` octets long, for
-    ``slots[i]``; ``arrivals`` has the wall clock's seconds at which the kernel got it, NaN where that is not known, or
-    is ``None``: just now. ``sources`` has the origin, by row, of those whose stream has not latched yet, and
-    ``control`` the RTCP packets of the round.
+    ``slots[i]``. ``arrivals`` has the wall clock's seconds at which the kernel got it, or NaN: nobody knows; it may be
+    one number for all, or ``None``: just now. ``sources`` has the origin, by row, of those whose stream has not latched
+    yet, and ``control`` the RTCP packets of the round.
     Row ``slot`` of ``out`` is what :meth:`transmit` sends for it; ``send`` sends other packets.
     ``about`` says in words how packets move.
     """
@@ -116,7 +116,7 @@ class Sockets:
         self.places: Slots = NO_SLOTS
         self.slots: Slots = NO_SLOTS
         self.lengths: Slots = NO_SLOTS
-        self.arrivals: Floats | None = None
+        self.arrivals: float | Floats | None = None
         self.sources: dict[int, Address] = {}
         self.control: list[tuple[int, bytes, Address]] = []
         self.refused = 0

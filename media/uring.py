@@ -90,7 +90,7 @@ SO_TIMESTAMPNS = 35
 
 
 def addresses(rows: NDArray[Any]) -> NDArray[np.uint64]:
-    """Where each row of a C-contiguous array lies in memory."""
+    """Where each row of an array lies in memory."""
     return rows.ctypes.data + np.arange(len(rows), dtype=np.uint64) * np.uint64(rows.strides[0])
 
 
@@ -103,20 +103,21 @@ class StampedReads:
         self._vectors: NDArray[np.uint64] = np.zeros((count, 2), np.uint64)
         self._vectors[:, 0], self._vectors[:, 1] = addresses(rows), length
         self._controls: NDArray[np.void] = np.zeros(count, CONTROL)
+        self._seconds: NDArray[np.int64] = self._controls["seconds"]
+        self._nanoseconds: NDArray[np.int64] = self._controls["nanoseconds"]
         self.headers: NDArray[np.void] = np.zeros(count, MESSAGE)
         self.headers["vectors"], self.headers["vector_count"] = addresses(self._vectors), 1
         self.headers["control"] = addresses(self._controls)
 
-    def prepare(self, places: NDArray[np.intp]) -> None:
-        """The rows ``places`` are to be read into."""
-        self.headers["control_length"][places] = CONTROL.itemsize
-        self._controls["seconds"][places] = 0
+    def prepare(self, count: int) -> None:
+        """The first ``count`` rows are to be read into."""
+        self.headers["control_length"][:count] = CONTROL.itemsize
+        self._seconds[:count] = 0
 
     def times(self, places: NDArray[np.intp]) -> NDArray[np.float64]:
         """When what was read into ``places`` came, in seconds of the wall clock; NaN where that is not known."""
-        controls = self._controls[places]
-        known = controls["seconds"] != 0
-        return np.where(known, controls["seconds"] + controls["nanoseconds"] * 1e-9, np.nan)
+        seconds = self._seconds[places]
+        return np.where(seconds != 0, seconds + self._nanoseconds[places] * 1e-9, np.nan)
 
 
 class Ring:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -25,6 +25,9 @@ class Observed(Protocol):
 
     def counts(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
         """Name, help, labels, value of what only grows."""
+
+    def histograms(self) -> Iterable[tuple[str, str, list[tuple[str, float]], float]]:
+        """Name, help, (upper bound, count up to it), sum of what is distributed."""
 
 
 def make_app(daemon: Observed) -> FastAPI:
@@ -57,6 +60,8 @@ class _DaemonCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from _families(GaugeMetricFamily, self._daemon.gauges())
         yield from _families(CounterMetricFamily, self._daemon.counts())
+        for name, text, buckets, total in self._daemon.histograms():
+            yield HistogramMetricFamily(name, text, buckets=buckets, sum_value=total)
 
 
 def _families(kind: Any, samples: Iterable[tuple[str, str, dict[str, str], float]]) -> Iterator[Metric]:

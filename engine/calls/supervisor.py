@@ -31,6 +31,7 @@ from flows.call import CallEnded, EndedBy, Note, Prompt, TransferOutcome
 from flows.executor import Executor, Settings
 from flows.graph import Graph
 from media import protocol
+from media.quality import PACKET_MS, Quality, judge
 
 log = get_logger(__name__)
 
@@ -95,6 +96,8 @@ class CallSupervisor:
         self.id = uuid.uuid4().hex
         self.plan = plan
         self.stats = protocol.StreamStats()
+        self.quality: Quality | None = None
+        """How it sounded; None until the call has ended, and when nothing was received."""
         self._parties = parties
         self._limits = limits
         self._media = media
@@ -210,6 +213,9 @@ class CallSupervisor:
             await self._recording.finish(self._stream)
         if self._stream is not None:
             self.stats = await self._stream.close()
+        agreed = self._leg.agreed
+        self.quality = judge(self.stats, packet_ms=agreed.ptime if agreed is not None else PACKET_MS)
+        mos = round(self.quality.mos, 2) if self.quality is not None else None
         answered_at = self.call.answered_at
         duration = max(ended_at - answered_at, 0.0) if answered_at is not None else 0.0
         self._append(
@@ -222,7 +228,7 @@ class CallSupervisor:
                 q850=self._q850,
                 path=self.call.path,
                 duration=duration,
-                stats=msgspec.structs.asdict(self.stats),
+                stats={**msgspec.structs.asdict(self.stats), "mos": mos},
             )
         )
         self._log.info(
@@ -234,6 +240,7 @@ class CallSupervisor:
             duration=round(duration, 2),
             lost=self.stats.lost,
             jitter_ms=round(self.stats.jitter_ms, 1),
+            mos=mos,
         )
 
     def _end_session(self, by: EndedBy, reason: str) -> None:

@@ -12,6 +12,7 @@ from engine.calls.admission import NumberFrom, Source, TrunkBook
 from engine.calls.capacity import Overload, Strain
 from engine.calls.media import MediaError, MediaOverload, MediaPool, Worker
 from engine.calls.numbers import NumberPlan
+from engine.calls.quality import QualityCounts
 from engine.calls.supervisor import SHUTTING_DOWN, CallPlan, CallSupervisor, Limits, Parties
 from engine.log import get_logger
 from engine.sip import events
@@ -33,6 +34,7 @@ class SwitchCounters:
     offered: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
+    quality: QualityCounts = field(default_factory=QualityCounts)
 
 
 class Switch:
@@ -224,6 +226,7 @@ class Switch:
         finally:
             del self.calls[call.session.id]
             self.counters.ended[call.call.ending[0] if call.call.ending else "error"] += 1
+            self.counters.quality.note(call.quality, call.stats)
 
     # --- the end ------------------------------------------------------------------------
 

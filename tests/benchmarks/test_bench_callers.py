@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import select
 import time
+from pathlib import Path
 
 import numpy as np
 
 from benchmarks import callers
 from benchmarks.callers import EVENT_TYPE, KEY_FRAMES, PERIOD, make_bank
+from benchmarks.checks import compare
 from benchmarks.floor import Floor
 from benchmarks.mmsg import Batch, datagram_socket
 
@@ -24,6 +26,17 @@ def test_half_of_the_time_is_speech() -> None:
     assert 0.45 < share_of_speech(schedule) < 0.55
     assert share_of_speech(callers.silent(make_bank(), 5)) == 0
     assert share_of_speech(callers.talking(make_bank(), 5)) == 1
+
+
+def test_neighbours_and_the_prompt_are_told_apart(tmp_path: Path) -> None:
+    bank = make_bank()
+    even, odd = (bank.sound(row) for row in callers.talking(bank, 2))
+    prompt = callers.write_prompt(tmp_path / "prompt.wav")
+    sounds = [even, odd, prompt]
+    for heard in sounds:
+        verdicts = [compare(0, heard, [source], 0.8) for source in sounds if source is not heard]
+        assert all(verdict.right == 0 for verdict in verdicts)
+        assert not compare(0, heard, [heard], 0.99).wrong
 
 
 def test_keys_are_events_of_100_ms_with_three_ends() -> None:
@@ -55,7 +68,7 @@ def test_two_of_ten_talk_in_a_room_and_everybody_has_a_turn() -> None:
 
 def test_a_batch_leaves_and_comes_in_with_sizes_sources_and_times() -> None:
     with datagram_socket() as source, datagram_socket(timestamps=True) as sink:
-        out, incoming = Batch(5, 100), Batch(8, 100)
+        out, incoming = Batch(5, 100), Batch(8, 100, timed=True)
         out.ports[:] = sink.getsockname()[1]
         out.packets[:] = np.arange(5)[:, None]
         out.lengths[:] = [10, 20, 30, 40, 50]
@@ -70,6 +83,10 @@ def test_a_batch_leaves_and_comes_in_with_sizes_sources_and_times() -> None:
         assert (before <= incoming.arrivals(5)).all()
         assert (incoming.arrivals(5) <= after).all()
         assert incoming.receive(sink) == 0
+        assert out.send(source, 2) == 2
+        assert select.select([sink], [], [], 5)[0]
+        assert incoming.receive(sink) == 2
+        assert (incoming.arrivals(2) >= after).all()
 
 
 def test_the_floor_is_measured() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -91,6 +93,28 @@ def test_health_and_metrics(house: Daemon) -> None:
         metrics = house.get("/metrics")
         assert "ivrea_calls" in metrics
         assert "phone" not in metrics, "a label per call or caller"
+
+
+def test_how_a_call_sounded(daemon_for: Callable[..., Daemon]) -> None:
+    """In the closing line, in the record, and in the metrics, where only ended calls count that sent something."""
+    daemon = daemon_for({"1000": trees.two_levels()})
+    assert "ivrea_call_mos_count 0.0" in daemon.get("/metrics")
+    with Phone(daemon.address) as phone:
+        assert phone.call("1000").status == 200
+        phone.rtp.wait_for_sound(ROOT_HZ, 3)
+        phone.hangup()
+    (line,) = daemon.wait_ended()
+    assert 4.0 <= line["mos"] <= 4.41
+    daemon.stored_notes(line["call_id"], "Spoke")  # so that it is in the database
+    with contextlib.closing(sqlite3.connect(daemon.folder / "ivrea.db", timeout=5)) as connection:
+        ((stats,),) = connection.execute("SELECT stats FROM calls")
+    assert json.loads(stats)["mos"] == line["mos"]
+    assert json.loads(stats)["received"] > 0
+    metrics = daemon.get("/metrics")
+    for name in ("ivrea_call_mos", "ivrea_call_loss_ratio", "ivrea_call_jitter_seconds"):
+        assert f"{name}_count 1.0" in metrics
+        assert f'{name}_bucket{{le="+Inf"}} 1.0' in metrics
+    assert 'ivrea_call_mos_bucket{le="2.0"} 0.0' in metrics
 
 
 def test_configuration_errors_name_the_field(tmp_path: Path) -> None:

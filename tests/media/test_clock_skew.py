@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from media_studio import tone_power
 
 from media.jitter import FIRST_DELAY, MAX_DELAY, JitterBuffers
@@ -188,3 +190,43 @@ def test_the_skew_of_a_clock_is_found(ppm: float, jitter: float) -> None:
     reception.begin(0, 7)
     assert reception.skew_ppm(0) == 0
     assert reception.skew_ppm(1) == 0
+
+
+# --- any network ------------------------------------------------------------------------
+
+HOPS = st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=12)
+
+
+@settings(max_examples=80, deadline=None)
+@given(HOPS, st.integers(0, 2**32 - 1), st.floats(0, 0.2), st.sets(st.integers(0, 590), max_size=4))
+def test_behind_a_network_that_keeps_the_order_nothing_is_heard_twice_or_out_of_turn(
+    hops: list[tuple[int, bool]], seed: int, loss: float, stalls: set[int]
+) -> None:
+    """Delays wander, packets are lost, and we stand still at times; the delay follows and comes back."""
+    rng = np.random.default_rng(seed)
+    delay = np.repeat([frames for frames, _ in hops], 600 // len(hops) + 1)[:600] * rng.random(600)
+    delay[hops[0][0] * 20 :: 97] += 3 * hops[-1][1]
+    arrival = np.maximum.accumulate(np.arange(600) + delay)
+    buffers = JitterBuffers(1)
+    buffers.open(0)
+    heard: list[int] = []
+    next_packet, now = 0, 0
+    while now < 1000:
+        if now in stalls:
+            buffers.pause(SLOT, 15)
+            now += 15
+        while next_packet < 600 and arrival[next_packet] < now + 1:
+            if rng.random() >= loss:
+                sound = np.full((1, FRAME), 1 + next_packet, np.int16)
+                buffers.insert(SLOT, np.array([next_packet * FRAME + 2**31], np.uint32), sound)
+            next_packet += 1
+        frame = buffers.play(SLOT)[0]
+        if not buffers._gap[0]:
+            heard.append(int(frame[80]))
+        now += 1
+    assert heard == sorted(set(heard))
+    assert buffers.moved[0] <= 60
+    for n in range(600, 1200):  # the network is good again
+        buffers.insert(SLOT, np.array([n * FRAME + 2**31], np.uint32), np.full((1, FRAME), 1 + n, np.int16))
+        last = int(buffers.play(SLOT)[0][80])
+    assert 0 <= 1200 - last <= FIRST_DELAY + 1
