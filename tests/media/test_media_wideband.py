@@ -181,6 +181,17 @@ def test_after_a_hold_the_far_end_is_in_step(studio: Studio, phone: Phone, wide_
     assert amplitude(sound[-4800:], 1000) == pytest.approx(8000, rel=0.03)
 
 
+def test_after_a_key_the_far_end_is_in_step(studio: Studio, phone: Phone, wide_clip) -> None:
+    studio.connect(phone, **WIDE)
+    studio.do(protocol.Play(1, 1, [wide_clip(1000, 3.0)]))
+    studio.run(0.5)
+    studio.do(protocol.SendDigits(1, "7", "rfc4733", 200, 100))
+    studio.run(1.0)
+    packets = phone.take()
+    assert any(packet[1] & 0x7F == 101 for packet in packets)
+    assert np.abs(heard(packets)).max() < 8900
+
+
 # --- in ---------------------------------------------------------------------------------
 
 
@@ -276,6 +287,23 @@ def test_loss_is_concealed_and_the_decoder_recovers(studio: Studio, phone: Phone
     assert np.abs(sides[:, 0]).max() < 14000
     assert tone_power(sides[8000:14400, 0], 1000) == pytest.approx(8000, rel=0.03)
     assert studio_stats(studio).lost == 2
+
+
+def test_another_source_is_decoded_afresh(studio: Studio, phone: Phone, tmp_path: Path) -> None:
+    """Its encoder knows nothing of what the one before had sent."""
+    studio.connect(phone, **WIDE)
+    loud = np.random.default_rng(1).normal(0, 9000, WIDE_RATE // 2).clip(-32000, 32000)
+
+    def two_sources() -> None:
+        talk(studio, phone, loud)
+        phone.ssrc ^= 0x5A5A
+        talk(studio, phone, wide_sine(500, 0.5, 1000))
+
+    sides = recorded(studio, phone, tmp_path / "a.wav", two_sources)
+    begin = int(np.flatnonzero(np.abs(sides[:, 0]) > 6000)[-1])
+    after = sides[begin + FRAME : begin + 8 * FRAME, 0]
+    assert np.abs(after).max() < 1100, "still adapted to the one before"
+    assert np.abs(after).max() > 900
 
 
 @pytest.mark.parametrize(("codec", "number"), [("G722", 9), ("L16", 96)])
