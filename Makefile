@@ -38,7 +38,7 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.created pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[tts]'
+	$(BIN)/python -m pip install --quiet --editable '.[fast,tts]'
 	@touch $@
 
 $(VENV)/.tested: $(VENV)/.installed

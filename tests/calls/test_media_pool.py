@@ -23,6 +23,7 @@ def test_ports_are_shared_in_pairs():
         split_ports((16384, 16385), 2)
 
 
+@pytest.mark.both_loops
 async def test_streams_go_to_the_worker_with_fewest_and_a_dead_worker_tells_its_own():
     pool = MediaPool(PORTS, 2)
     await pool.start()
