@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from kit.sound import Samples
 
 RTP_PORTS = "32768-49151"
+_LOOK = 0.3
+_IDLE = 0.05
+"""Share of a core under which a process counts as idle."""
+
 NAMES = {"engine.cli": "control process"}
 
 
@@ -30,6 +35,17 @@ def daemon_with(tree: object, sounds: Mapping[str, Samples]) -> Iterator[Daemon]
     settings = {"rtp": {"ports": RTP_PORTS, "workers": 1}}
     with scratch() as folder, Daemon(folder / "daemon", {"1000": tree}, sounds=sounds, settings=settings) as daemon:
         yield daemon
+
+
+def settle(daemon: Daemon, patience: float = 20.0) -> None:
+    """Wait until the control process has little to do: what calls left behind is written."""
+    until = time.monotonic() + patience
+    used = processes.cpu(daemon.pid)
+    while time.monotonic() < until:
+        time.sleep(_LOOK)
+        before, used = used, processes.cpu(daemon.pid)
+        if used - before < _IDLE * _LOOK:
+            return
 
 
 def cpu(daemon: Daemon) -> Counter[str]:

@@ -58,6 +58,9 @@ class Outcome:
     answered: int = 0
     ended: int = 0
     retransmitted: int = 0
+    """INVITEs that were sent again."""
+    repeated: int = 0
+    """Responses with 200 that came again."""
     faults: Counter[str] = field(default_factory=Counter)
     answer_ms: list[float] = field(default_factory=list)
     """INVITE to 200, of each call that was answered."""
@@ -169,7 +172,7 @@ class Callers:
             self.outcome.answered += 1
             self.outcome.answer_ms.append(1000 * (now - call.invited))
         else:
-            self.outcome.faults["200 again"] += 1
+            self.outcome.repeated += 1
         return [self._request(index, "ACK", 1)]
 
     def hang_up(self) -> list[bytes]:

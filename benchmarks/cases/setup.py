@@ -74,6 +74,7 @@ class SetUp:
             bench.advance(f"{self.name}: warming up")
             with SipGenerator(daemon.address, calls=bench.size(200, 10), rate=rate) as generator:
                 generator.call()
+            house_of_calls.settle(daemon)
             bench.advance(f"{self.name}: {rate:g} calls a second")
             for who, run in self._callers(daemon.sip_port, calls, rate, section):
                 with self._reported(section):
@@ -90,7 +91,7 @@ class SetUp:
                     self._report(bench, section, outcome, high)
             bench.advance(f"{self.name}: report")
         head = ["answering", "calling", "calls", "calls a second", "CPU of all processes, ms a call", "of which"]
-        head += ["INVITE to 200, ms: median, p90, greatest", "again", "faults"]
+        head += ["INVITE to 200, ms: median, p90, greatest", "sent again", "faults"]
         section.tables.append(Table(head, rows))
         section.notes.append(
             "Each call: INVITE, 200, ACK, BYE, 200; the flow plays 20 ms and hangs up. SIPp counts a call as good "
@@ -124,6 +125,7 @@ class SetUp:
         """ms of CPU per call by process while ``run`` makes the calls."""
         before = house_of_calls.cpu(daemon)
         outcome = run()
+        house_of_calls.settle(daemon)
         after = house_of_calls.cpu(daemon)
         return Counter({name: 1000 * (used - before[name]) / calls for name, used in after.items()}), outcome
 
@@ -134,7 +136,7 @@ class SetUp:
         parts = ", ".join(f"{name} {number(used)}" for name, used in spent.most_common() if used >= 0.005)
         times = " / ".join(percentiles(outcome.answer_ms)) if outcome and outcome.answer_ms else "–"
         faults = ", ".join(f"{count} {what}" for what, count in outcome.faults.items()) if outcome else ""
-        again = str(outcome.retransmitted) if outcome else "–"
+        again = f"{outcome.retransmitted} INVITE, {outcome.repeated} 200" if outcome else "–"
         total = number(sum(spent.values()))
         return [answering, calling, f"{calls:,}", f"{rate:g}", total, parts, times, again, faults or "none"]
 
