@@ -264,7 +264,7 @@ class Intake:
         none of the source that is listened to in between.
         """
         slot = stream.slot
-        received = int(self.reception.received[slot])
+        received = self.reception.received(slot)
         candidate, stream.candidate = stream.candidate, (packet.ssrc, packet.sequence, received)
         if stream.ssrc is not None:
             if candidate is None or (candidate[0], candidate[2]) != (packet.ssrc, received):

@@ -36,6 +36,9 @@ from media.wideband import Sounds, Wideband
 FRAMES_PER_LOOK = 50
 """Frames of a stream from one look at what the kernel dropped to the next."""
 
+FRAMES_PER_LOOK_AT_TIMES = 4
+"""Frames from one look for reports that are due and streams that fell silent to the next: 80 ms."""
+
 _NEVER = np.inf
 
 
@@ -79,10 +82,13 @@ class Plane:
         self._intake = Intake(sockets, self._jitter, self._bridging, self._by_slot, self._has_latched, self.reports)
         self._tones = ToneReceiver(capacity)
         self._listening = Listening(capacity, self._jitter, self.reports)
-        self._free = list(range(capacity - 1, -1, -1))
+        # Slots of a phase lie side by side, so that batches do too in the arrays of the kernels.
+        share = -(-capacity // PHASES)
+        self._free = [
+            list(range(min(capacity, (phase + 1) * share) - 1, phase * share - 1, -1)) for phase in range(PHASES)
+        ]
         self._members: list[Slots] = [NO_SLOTS] * PHASES
         self._sending: list[Slots] = [NO_SLOTS] * PHASES
-        self._crowd = [0] * PHASES
         self._report_due: Floats = np.full(capacity, _NEVER)
         self._drops_before = 0
         self._drops: NDArray[np.int64] = np.zeros(capacity, np.int64)
@@ -148,8 +154,10 @@ class Plane:
             self._bridging.hear(members, received, levels, number, now)
             sounding, frames = self._send(members, self._sending[phase], now, number)
             self._look_at_sound(members, received, levels, sounding, frames, now)
-            self._look_at_times(members, now)
-            self._look_at_drops(members, number // PHASES)
+            frame = number // PHASES
+            if frame % FRAMES_PER_LOOK_AT_TIMES == 0:
+                self._look_at_times(members, now)
+            self._look_at_drops(members, frame)
         self._recorder.poll(now)
         self.reports += self._recorder.done
         self._recorder.done.clear()
@@ -225,7 +233,7 @@ class Plane:
         packets = int(sender.sent[slot])
         sent = None
         if packets != stream.reported_sent:
-            sent = (int(sender.timestamp[slot]), packets, int(sender.octets[slot]))
+            sent = (int(sender.timestamp[slot]), packets, sender.octets(slot))
             stream.reported_sent = packets
         peer = None if stream.ssrc is None else (stream.ssrc, self._intake.reception.report(slot))
         packet = stream.reporter.compose(now, sent=sent, peer=peer, cname=stream.cname)
@@ -250,18 +258,17 @@ class Plane:
         if message.stream in self._streams:
             self.reports.append(protocol.OpenFailed(message.stream, "stream is open"))
             return
-        if not self._free:
+        phase = max(range(PHASES), key=lambda phase: len(self._free[phase]))
+        if not self._free[phase]:
             self.reports.append(protocol.OpenFailed(message.stream, "no room for more streams"))
             return
-        slot = self._free[-1]
+        slot = self._free[phase][-1]
         try:
             port = self._sockets.open(slot, message.local, now)
         except NoPort as error:
             self.reports.append(protocol.OpenFailed(message.stream, str(error)))
             return
-        self._free.pop()
-        phase = self._crowd.index(min(self._crowd))
-        self._crowd[phase] += 1
+        self._free[phase].pop()
         self._sender.open(slot)
         reporter = Reporter(self._random, self._sender.ssrc[slot], self._wall, now)
         stream = Stream(message.stream, slot, phase, reporter, f"{self._random.getrandbits(96):024x}")
@@ -430,8 +437,7 @@ class Plane:
         self._sockets.close(slot, now)
         self._report_due[slot] = _NEVER
         self._by_slot[slot] = None
-        self._crowd[stream.phase] -= 1
-        self._free.append(slot)
+        self._free[stream.phase].append(slot)
         stream.live = False
         self._deal(stream)
         self.reports.append(protocol.Closed(message.stream, statistics))
@@ -439,7 +445,7 @@ class Plane:
     def _statistics(self, stream: Stream) -> protocol.StreamStats:
         slot, reception = stream.slot, self._intake.reception
         return protocol.StreamStats(
-            received=int(reception.received[slot]),
+            received=reception.received(slot),
             sent=int(self._sender.sent[slot]),
             lost=reception.lost(slot),
             late=int(self._jitter.late[slot]),

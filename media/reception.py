@@ -24,7 +24,7 @@ _HISTORY = 64
 """Packets before the newest whose repetition is recognised."""
 
 _ONE = np.uint64(1)
-_STEP = np.int16(1)
+_ALL = ~np.uint64(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,14 @@ class Reception:
     """Counts of all streams of a worker, by slot."""
 
     def __init__(self, capacity: int) -> None:
-        self.received: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self._received: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.duplicated: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.reordered: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.jitter: Floats = np.zeros(capacity)  # of the source there is now, in timestamp units
         self._highest: NDArray[np.int64] = np.full(capacity, -1, np.int64)  # extended
+        # Nearly all packets have the next number: those are only counted here, until something else happens.
+        self._next: NDArray[np.uint16] = np.zeros(capacity, np.uint16)
+        self._in_order: NDArray[np.int64] = np.zeros(capacity, np.int64)
         # Of earlier sources and runs of their numbering:
         self._expected_before: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self._received_before: NDArray[np.int64] = np.zeros(capacity, np.int64)
@@ -99,7 +102,9 @@ class Reception:
     def open(self, slot: int) -> None:
         """Forget what an earlier stream left in ``slot``."""
         for counts in (
-            self.received,
+            self._received,
+            self._next,
+            self._in_order,
             self.duplicated,
             self.reordered,
             self.jitter,
@@ -118,10 +123,11 @@ class Reception:
     def begin(self, slot: int, sequence: int) -> None:
         """A source (or its numbering) begins with ``sequence``; :meth:`note` is still to be told of that packet."""
         self._expected_before[slot] = self.expected(slot)
-        self._received_before[slot] = self.received[slot]
+        self._received_before[slot] = self._received[slot]
         self._reported[slot] = 0
         self._base[slot] = sequence
         self._highest[slot] = sequence - 1
+        self._next[slot] = sequence & 0xFFFF
         self._seen[slot] = 0
         self._bad[slot] = -1
         self.jitter[slot] = 0
@@ -145,15 +151,48 @@ class Reception:
         when. Returns which of them are to be heard: no repetition, and no stray from far outside the numbering.
         ``timed``: their timestamps tell when they were sent, which those of key events do not.
         """
-        highest = self._highest[slots]
-        step = (sequences - highest.astype(np.uint16)).view(np.int16)
-        if ((step - _STEP).view(np.uint16) < _HISTORY - 1).all():  # 1 to 63: nearly always
-            self._go_forward(slots, highest, step)
+        due = sequences == self._next[slots]
+        if due.all():
+            self._go_on(slots, sequences)
             self._note_times(slots, timestamps, arrived, timed=timed)
             return np.ones(slots.size, np.bool_)
+        self._go_on(slots[due], sequences[due])
+        when = arrived[due] if isinstance(arrived, np.ndarray) else arrived
+        self._note_times(slots[due], timestamps[due], when, timed=timed)
+        fresh: Flags = due.copy()
+        other = np.flatnonzero(~due)
+        when = arrived[other] if isinstance(arrived, np.ndarray) else arrived
+        fresh[other] = self._note_others(slots[other], sequences[other], timestamps[other], when, timed=timed)
+        return fresh
+
+    def _go_on(self, slots: Slots, sequences: NDArray[np.uint16]) -> None:
+        """Packets with the next number."""
+        self._next[slots] = sequences + np.uint16(1)
+        self._in_order[slots] += 1
+
+    def _catch_up(self, slots: Slots) -> None:
+        """Put down what was only counted so far."""
+        count = self._in_order[slots]
+        self._in_order[slots] = 0
+        self._highest[slots] += count
+        self._received[slots] += count
+        shift = np.minimum(count, _HISTORY - 1).astype(np.uint64)
+        seen = self._seen[slots] << shift | (_ONE << shift) - _ONE
+        self._seen[slots] = np.where(count < _HISTORY, seen, _ALL)
+
+    def _note_others(
+        self,
+        slots: Slots,
+        sequences: NDArray[np.uint16],
+        timestamps: NDArray[np.uint32],
+        arrived: float | Floats,
+        *,
+        timed: bool,
+    ) -> Flags:
+        """Packets with any other number than the next one."""
+        self._catch_up(slots)
+        step = (sequences - self._highest[slots].astype(np.uint16)).view(np.int16)
         wild = (step > MAX_DROPOUT) | (step <= -_HISTORY)
-        if not wild.any():
-            return self._count(slots, step.astype(np.int64), timestamps, arrived, timed=timed)
         fresh = ~wild
         for index in np.flatnonzero(wild).tolist():
             fresh[index] = self._is_restart(int(slots[index]), int(sequences[index]))
@@ -162,15 +201,8 @@ class Reception:
         if isinstance(arrived, np.ndarray):
             arrived = arrived[fresh]
         fresh[fresh] = self._count(known, step.astype(np.int64), timestamps[fresh], arrived, timed=timed)
+        self._next[known] = (self._highest[known] + 1).astype(np.uint16)
         return fresh
-
-    def _go_forward(self, slots: Slots, highest: NDArray[np.int64], step: NDArray[np.int16]) -> None:
-        """Packets 1 to 63 after the ``highest`` number so far."""
-        self._highest[slots] = highest + step
-        self._seen[slots] = self._seen[slots] << step.astype(np.uint64) | _ONE
-        self.received[slots] += 1
-        if (step != 1).any():
-            self._note_gaps(slots, step)
 
     def _note_gaps(self, slots: Slots, step: NDArray[np.integer[Any]]) -> None:
         gap = step > 1
@@ -204,13 +236,13 @@ class Reception:
         old = ~forward
         self._seen[slots] = np.where(forward, shifted, seen | bit)
         self._highest[slots] = np.where(forward, highest + step, highest)
-        self.received[slots] += 1
+        self._received[slots] += 1
         self._note_gaps(slots, step)
         fresh = np.ones(slots.size, np.bool_)
         if old.any():
             fresh = ~(old & (seen & bit != 0))
             self.duplicated[slots[~fresh]] += 1
-            self.received[slots[~fresh]] -= 1
+            self._received[slots[~fresh]] -= 1
             late = old & fresh
             self.reordered[slots[late]] += 1
             self._fill_in(slots[late], -step[late], highest[late], seen[late])
@@ -273,13 +305,18 @@ class Reception:
             return 1.0
         return missed / runs * (1 - missed / max(missed + 1, self.expected(slot)))
 
+    def received(self, slot: int) -> int:
+        """Packets of all sources that came, repetitions left out."""
+        return int(self._received[slot] + self._in_order[slot])
+
     def expected(self, slot: int) -> int:
         """Packets that the sequence numbers say were sent, by all sources."""
+        self._catch_up(np.array([slot]))
         return int(self._expected_before[slot] + self._highest[slot] - self._base[slot] + 1)
 
     def lost(self, slot: int) -> int:
         """Packets of all sources that did not come."""
-        return max(0, self.expected(slot) - int(self.received[slot]))
+        return max(0, self.expected(slot) - self.received(slot))
 
     def skew_ppm(self, slot: int) -> float:
         """By how many millionths the clock of the source there is now is faster than ours. 0 while that cannot be told:
@@ -292,8 +329,9 @@ class Reception:
         if self._quickest[slot] < np.inf:
             self._drift[slot].note(self._now, float(self._quickest[slot]))
             self._quickest[slot] = np.inf
+        self._catch_up(np.array([slot]))
         expected = int(self._highest[slot] - self._base[slot] + 1)
-        received = int(self.received[slot] - self._received_before[slot])
+        received = self.received(slot) - int(self._received_before[slot])
         expected_then, received_then = self._reported[slot].tolist()
         self._reported[slot] = expected, received
         interval = expected - expected_then

@@ -71,12 +71,12 @@ class _Coding:
 
 
 class Sender:
-    """Packets of all streams of a worker. ``sent`` and ``octets`` count per slot, for RTCP."""
+    """Packets of all streams of a worker. ``sent`` counts them per slot, for RTCP."""
 
     def __init__(self, sockets: Sockets, random: Random) -> None:
         capacity = sockets.capacity
         self.sent: NDArray[np.int64] = np.zeros(capacity, np.int64)
-        self.octets: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self._octets: NDArray[np.int64] = np.zeros(capacity, np.int64)  # beside FRAME for each packet
         self.timestamp: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
         self.ssrc: list[int] = [0] * capacity
         self.refused = 0
@@ -99,7 +99,7 @@ class Sender:
 
     def open(self, slot: int) -> None:
         """A new stream: random SSRC, sequence number and timestamp (RFC 3550 5.1)."""
-        self.sent[slot] = self.octets[slot] = 0
+        self.sent[slot] = self._octets[slot] = 0
         self.ssrc[slot] = self._random.getrandbits(32)
         # RFC 3711 3.3.1 has receivers guess the roll-over; the lower half keeps the first one far away.
         self._sequence[slot] = self._random.getrandbits(15)
@@ -214,6 +214,10 @@ class Sender:
         keys = self._keys
         return np.fromiter((slot in keys for slot in slots.tolist()), np.bool_, slots.size)
 
+    def octets(self, slot: int) -> int:
+        """Octets of payload that were sent."""
+        return int(self.sent[slot] * FRAME + self._octets[slot])
+
     def next_numbers(self, slot: int) -> tuple[int, int]:
         """The sequence number and timestamp of what is sent next."""
         return int(self._sequence[slot]), int(self.timestamp[slot])
@@ -257,12 +261,10 @@ class Sender:
 
     def _send_rows(self, slots: Slots) -> None:
         self.sent[slots] += 1
-        self.octets[slots] += FRAME
         lost = self._sockets.transmit(slots)
         if lost:
             self.refused += len(lost)
             self.sent[lost] -= 1
-            self.octets[lost] -= FRAME
 
     def send_later(self, tick: int) -> None:
         """Packets that were due between the frames of their stream, up to ``tick``."""
@@ -343,7 +345,7 @@ class Sender:
             self.refused += 1
         else:
             self.sent[slot] += 1
-            self.octets[slot] += len(packet) - HEADER_SIZE
+            self._octets[slot] += len(packet) - HEADER_SIZE - FRAME
 
 
 def _encoded(coding: _Coding, slot: int, sounding: Slots, frames: Samples, wide: Mapping[int, Samples]) -> bytes:

@@ -119,7 +119,7 @@ class Source:
     def counts(self) -> tuple[int, int, int, int]:
         r = self.reception
         assert r.lost(3) == 0
-        return int(r.received[1]), r.lost(1), int(r.reordered[1]), int(r.duplicated[1])
+        return r.received(1), r.lost(1), int(r.reordered[1]), int(r.duplicated[1])
 
 
 def test_counts_over_the_wrap_of_sequence_numbers() -> None:
