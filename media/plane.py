@@ -36,8 +36,8 @@ from media.wideband import Sounds, Wideband
 FRAMES_PER_LOOK = 50
 """Frames of a stream from one look at what the kernel dropped to the next."""
 
-FRAMES_PER_LOOK_AT_TIMES = 4
-"""Frames from one look for reports that are due and streams that fell silent to the next: 80 ms."""
+FRAMES_PER_LOOK_AT_TIMES = 2
+"""Frames from one look for reports that are due and streams that fell silent to the next: 40 ms."""
 
 _NEVER = np.inf
 
