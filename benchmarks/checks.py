@@ -21,6 +21,9 @@ _PIECE = RATE
 _LOUD = 300.0
 """Root of the mean square from which a piece is worth comparing: -37 dBFS."""
 
+_MANY = 20
+"""Seconds in which all streams together cannot be silent, whatever their pauses."""
+
 _SOUND_TYPES = (0, 8)
 _LONGEST_SKIP = 5 * RATE
 
@@ -64,11 +67,13 @@ class SoundVerdict:
     right: int
     lowest: float
     """The least correlation of a loud second."""
+    pauses: bool = False
+    """Whether what it should hear has pauses of more than a second."""
 
     @property
     def wrong(self) -> bool:
         """Whether it sounds like something else, or like nothing at all."""
-        return self.right < self.loud or bool(self.whole and not self.loud)
+        return self.right < self.loud or bool(self.whole and not self.loud and not self.pauses)
 
 
 @dataclass(slots=True)
@@ -116,6 +121,10 @@ class Reception:
         wrong = [verdict for verdict in self.sounds if verdict.wrong]
         if wrong:
             found.append(f"{len(wrong)} of {len(self.sounds)} compared streams do not sound as they should")
+        elif sum(verdict.whole for verdict in self.sounds) >= _MANY and not any(
+            verdict.loud for verdict in self.sounds
+        ):
+            found.append("nothing but silence in the compared streams")
         return found
 
 
@@ -197,10 +206,13 @@ def compare(
     sources: Sequence[NDArray[np.int16]],
     threshold: float,
     present: NDArray[np.bool_] | None = None,
+    *,
+    pauses: bool = False,
 ) -> SoundVerdict:
     """Whether each loud second of ``heard`` has one of ``sources`` (each looped) in it, by correlation.
 
     ``present`` says of each frame whether it came (default: all of them); seconds with gaps are not compared.
+    ``pauses``: the sources have long ones, so that silence alone is not wrong.
     """
     frames = _PIECE // FRAME
     found: list[float] = []
@@ -213,4 +225,4 @@ def compare(
         if np.sqrt(np.mean(piece**2)) >= _LOUD:
             found.append(max(correlation(piece, source.astype(np.float64)) for source in sources))
     right = sum(each >= threshold for each in found)
-    return SoundVerdict(stream, whole, len(found), right, min(found, default=0.0))
+    return SoundVerdict(stream, whole, len(found), right, min(found, default=0.0), pauses)

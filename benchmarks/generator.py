@@ -48,6 +48,8 @@ class Expected:
     stream: int
     sources: list[Source]
     threshold: float = 0.9
+    pauses: bool = False
+    """Whether the sources have pauses of more than a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,4 +333,6 @@ class _FarEnds:
         present = np.zeros(len(codes), np.bool_)
         present[frames[inside]] = True
         heard = g711.decode(codes, Law.PCMU).reshape(-1)
-        return checks.compare(expected.stream, heard, expected.sources, expected.threshold, present)
+        return checks.compare(
+            expected.stream, heard, expected.sources, expected.threshold, present, pauses=expected.pauses
+        )

@@ -67,7 +67,10 @@ class Bridged:
         return [protocol.Relay(stream + 1, (stream ^ 1) + 1)]
 
     def expected(self, bank: Bank, schedule: Schedule, prompt: Sound) -> list[Expected]:
-        return [Expected(stream, [bank.sound(schedule[stream ^ 1])], 0.8) for stream in spread_out(len(schedule))]
+        return [
+            Expected(stream, [bank.sound(schedule[stream ^ 1])], 0.8, pauses=True)
+            for stream in spread_out(len(schedule))
+        ]
 
 
 class Conference:

@@ -190,6 +190,16 @@ def test_silence_in_place_of_sound_is_wrong() -> None:
     assert compare(0, np.zeros(2 * RATE, np.int16), [speechlike(1)], 0.9).wrong
 
 
+def test_silence_where_there_may_be_pauses_is_wrong_only_if_there_is_nothing_else() -> None:
+    quiet = compare(0, np.zeros(12 * RATE, np.int16), [speechlike(1)], 0.9, pauses=True)
+    assert not quiet.wrong
+    heard = examine(stream_log(), 3)
+    heard.sounds = [quiet]
+    assert heard.problems() == []
+    heard.sounds = [quiet, quiet]
+    assert heard.problems() == ["nothing but silence in the compared streams"]
+
+
 def test_seconds_with_gaps_are_not_compared() -> None:
     prompt = speechlike(1)
     heard = prompt[: 4 * RATE].copy()
