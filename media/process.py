@@ -6,11 +6,13 @@ import contextlib
 import os
 import resource
 import sys
+from pathlib import Path
 
 REALTIME_PRIORITY = 10
 """Of 1 to 99: before everything ordinary, behind what the kernel and sound systems run with."""
 
 NICENESS = -10
+AUTOGROUP = Path("/proc/self/autogroup")
 
 
 def raise_file_limit() -> int:
@@ -38,4 +40,7 @@ def raise_priority(*, realtime: bool = False) -> str:
             return f"SCHED_FIFO priority {REALTIME_PRIORITY}"
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    with contextlib.suppress(OSError):
+        # Where the scheduler makes a group of every session, as we are one, niceness counts within the group alone.
+        AUTOGROUP.write_text(str(NICENESS))
     return f"niceness {os.getpriority(os.PRIO_PROCESS, 0)}{refused}"
