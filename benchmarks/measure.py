@@ -16,7 +16,7 @@ from benchmarks import checks
 from benchmarks.bench import Bench, LeftOut
 from benchmarks.callers import EVENT_TYPE, Bank, Schedule, Sound, make_bank, write_prompt
 from benchmarks.generator import Expected, Generator, Heard, Plan
-from benchmarks.house import MediaHouse, offers_io_paths, scratch
+from benchmarks.media_processes import MediaProcesses, offers_io_paths, scratch
 from media import protocol
 from media.rates import FRAME
 
@@ -82,7 +82,7 @@ def spread_out(calls: int, count: int = COMPARED) -> list[int]:
 
 
 def measure(bench: Bench, work: Work, *, calls: int, io: str, warm: float = 2.0, seconds: float = 6.0) -> Sample:
-    """Run ``work``. Raises :class:`LeftOut` when the worker has no such ``io``, HouseError when it fails."""
+    """Run ``work``. Raises :class:`LeftOut` when the worker has no such ``io``, ProcessError when it fails."""
     if io != "portable" and not offers_io_paths():
         raise LeftOut(f"the media worker cannot be told to use {io}")
     if bench.quick:
@@ -98,48 +98,48 @@ async def _measure(bench: Bench, work: Work, folder: Path, calls: int, io: str, 
     before = bench.floor_now()
     plan = Plan(schedule, seconds, work.expected(bank, schedule, prompt))
     with Generator(plan) as generator:
-        async with MediaHouse(folder, io=io, words=work.words) as house:
-            if io != "portable" and "portable" in house.about:
-                raise LeftOut(f"asked for {io}, the worker chose: {house.about}")
-            idle = house.memory()
-            ports = await house.open(calls)
+        async with MediaProcesses(folder, io=io, words=work.words) as worker:
+            if io != "portable" and "portable" in worker.about:
+                raise LeftOut(f"asked for {io}, the worker chose: {worker.about}")
+            idle = worker.memory()
+            ports = await worker.open(calls)
             for stream in range(calls):
-                house.send(
+                worker.send(
                     protocol.Direct(
                         stream + 1, "127.0.0.1", generator.port(stream), generator.control_port, 0, EVENT_TYPE
                     )
                 )
             for stream in range(calls):
                 for command in work.commands(stream, folder):
-                    house.send(command)
+                    worker.send(command)
             generator.start(ports)
-            await house.run(warm)
-            house.loads.clear()
-            house.keys.clear()
+            await worker.run(warm)
+            worker.loads.clear()
+            worker.keys.clear()
             generator.mark()
-            begun, own, others = time.monotonic(), house.cpu(), generator.cpu()
-            await house.run(seconds)
+            begun, own, others = time.monotonic(), worker.cpu(), generator.cpu()
+            await worker.run(seconds)
             took = (time.monotonic() - begun) * calls / 1000
-            cpu = {name: (used - own.get(name, 0.0)) / took for name, used in house.cpu().items()}
+            cpu = {name: (used - own.get(name, 0.0)) / took for name, used in worker.cpu().items()}
             generated = (generator.cpu() - others) / took
-            keys = dict(house.keys)
-            loads = list(house.loads)
+            keys = dict(worker.keys)
+            loads = list(worker.loads)
             heard = await asyncio.to_thread(generator.stop)
-            memory = (house.memory() - idle) / calls  # now that a look disturbs nobody any more
-            stats = await house.drop_all()
-        problems = heard.reception.problems(heard.kernel_drops) + house.not_recorded[:1]
+            memory = (worker.memory() - idle) / calls  # now that a look disturbs nobody any more
+            stats = await worker.drop_all()
+        problems = heard.reception.problems(heard.kernel_drops) + worker.not_recorded[:1]
         if not heard.reception.skipped:
             problems += check_recordings(folder, bank, schedule, prompt)
     return Sample(
         calls=calls,
-        about=house.about,
+        about=worker.about,
         cpu=cpu,
         generator_cpu=generated,
         floors=(before, bench.floor_now()),
         memory_kib=memory,
         heard=heard,
         keys=keys,
-        utterances=house.utterances,
+        utterances=worker.utterances,
         loads=loads,
         stats=stats,
         problems=problems,

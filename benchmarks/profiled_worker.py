@@ -32,6 +32,8 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.times: dict[str, int] = {}
+        self.taken = 0
+        """How often the time of a function was taken."""
         self._stack: list[int] = []  # ns that were spent in what the functions under way called
         self._thread = threading.get_ident()
 
@@ -52,10 +54,36 @@ class Stopwatch:
             finally:
                 took = clock() - begun
                 times[name] += took - stack.pop()
+                self.taken += 1
                 if stack:
                     stack[-1] += took
 
         return measured
+
+
+def cost_of_taking() -> float:
+    """ns that one measurement adds to what is measured around it."""
+    watch = Stopwatch()
+
+    def nothing() -> None:
+        pass
+
+    measured = watch.wrap("nothing", nothing)
+
+    def many(function: Callable[[], None]) -> int:
+        begun = time.perf_counter_ns()
+        for _ in range(20_000):
+            function()
+        return time.perf_counter_ns() - begun
+
+    took = 0
+
+    def tick() -> None:
+        nonlocal took
+        took = many(measured) - many(nothing)
+
+    watch.wrap(ROOT, tick)()
+    return took / 20_000
 
 
 def instrument(watch: Stopwatch) -> None:
@@ -77,9 +105,10 @@ def main() -> None:
     path = Path(os.environ[TABLE])
     load = Plane.load
     begun = time.monotonic()
+    cost = cost_of_taking()
 
     def load_and_write(plane: Plane, *arguments: Any, **named: Any) -> Any:
-        table = {"seconds": time.monotonic() - begun, "times": watch.times}
+        table = {"seconds": time.monotonic() - begun, "times": watch.times, "taking": watch.taken * cost}
         fresh = path.with_suffix(".new")
         fresh.write_text(json.dumps(table))
         fresh.replace(path)

@@ -11,8 +11,8 @@ from benchmarks.cases.pacing import run_engine
 from benchmarks.engines import Engine
 from benchmarks.figures import number
 from benchmarks.generator import Heard
-from benchmarks.house import HouseError
 from benchmarks.measure import measure
+from benchmarks.media_processes import ProcessError
 
 Measured = tuple[Heard, float, float, float]
 
@@ -63,7 +63,7 @@ class Baselines:
             except LeftOut as reason:
                 section.left_out.append(str(reason))
                 continue
-            except (HouseError, RuntimeError) as error:
+            except (ProcessError, RuntimeError) as error:
                 section.failures.append(f"{name}: {error}")
                 continue
             reception = heard.reception

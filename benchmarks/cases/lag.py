@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks import callers, house_of_calls
+from benchmarks import callers, whole_daemon
 from benchmarks.bench import Bench, LeftOut, Section, Table
 from benchmarks.callers import Sound
 from benchmarks.figures import number, verdict
@@ -44,7 +44,7 @@ class Lag:
         calls = bench.size(1000, 20)
         bench.advance(f"{self.name}: {calls:,} calls are set up")
         prompt = sound.tone(trees.ROOT_HZ, 120.0)
-        with house_of_calls.daemon_with({"_": "long.wav", "key:1": "long.wav"}, {"long.wav": prompt}) as daemon:
+        with whole_daemon.daemon_with({"_": "long.wav", "key:1": "long.wav"}, {"long.wav": prompt}) as daemon:
             offered = METRIC in daemon.get("/metrics")
             if offered:
                 section = self._measure(bench, daemon, calls, (prompt * 32767).astype("int16"))

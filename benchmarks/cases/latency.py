@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks import house_of_calls, plots
+from benchmarks import plots, whole_daemon
 from benchmarks.bench import Bench, Section, Table
 from benchmarks.figures import number, percentiles
 
@@ -85,7 +85,7 @@ class Latency:
         tree = {"_": "long.wav", "key:1": {"_": "quiet.wav", "key:2": "quiet.wav"}}
         sounds = {"long.wav": sound.tone(trees.ROOT_HZ, 20.0), "quiet.wav": sound.silence(2.0)}
         found: dict[str, list[Latencies]] = {}
-        with house_of_calls.daemon_with(tree, sounds) as daemon, ThreadPoolExecutor(AT_A_TIME) as pool:
+        with whole_daemon.daemon_with(tree, sounds) as daemon, ThreadPoolExecutor(AT_A_TIME) as pool:
             for kind, name in KINDS.items():
                 bench.advance(f"{self.name}: {calls} calls, {name}")
                 running = [pool.submit(one_call, daemon.address, "1000", kind, trees.ROOT_HZ) for _ in range(calls)]

@@ -14,8 +14,8 @@ from benchmarks.checks import BIN_MS, Reception
 from benchmarks.engines import Engine, EngineProcess
 from benchmarks.figures import number, verdict
 from benchmarks.generator import Expected, Generator, Heard, Plan
-from benchmarks.house import IO_PATHS, HouseError, scratch
 from benchmarks.measure import Sample, measure, spread_out
+from benchmarks.media_processes import IO_PATHS, ProcessError, scratch
 from media import g711
 from media.g711 import Law
 
@@ -95,7 +95,7 @@ class Pacing:
             except LeftOut as reason:
                 section.left_out.append(f"{NAMES[io]}: {reason}")
                 continue
-            except (HouseError, RuntimeError) as error:
+            except (ProcessError, RuntimeError) as error:
                 section.failures.append(f"{NAMES[io]}: {error}")
                 continue
             section.failures += [f"{NAMES[io]}: {problem}" for problem in sample.problems]
@@ -131,7 +131,8 @@ class Pacing:
         return [
             (
                 f"{NAMES[io]}: {paced} 20 ms ± 3 ms at p99 (bare sender: {bare.paced:,} of {bare.streams:,} keep it); "
-                f"{reception.long_gaps:,} gaps over 40 ms, {bare.long_gaps:,} with the bare sender."
+                f"{reception.long_gaps:,} gaps over 40 ms, {bare.long_gaps:,} with the bare sender. "
+                f"Of the packets due {100 * sample.delivered:.1f} % came."
             ),
             (
                 f"Packets lost inside: {max(0, reception.lost - sample.heard.kernel_drops)} on the way out; on the "

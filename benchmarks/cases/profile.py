@@ -14,7 +14,7 @@ from benchmarks.callers import EVENT_TYPE
 from benchmarks.cases.plane import NAMES
 from benchmarks.figures import number
 from benchmarks.generator import Generator, Plan
-from benchmarks.house import IO_PATHS, HouseError, MediaHouse, offers_io_paths, scratch
+from benchmarks.media_processes import IO_PATHS, MediaProcesses, ProcessError, offers_io_paths, scratch
 from media import protocol
 
 SHOWN = 0.01
@@ -27,6 +27,8 @@ class Profile:
 
     floor: float
     times: dict[str, float]
+    taking: float
+    """What of it is the taking of the time."""
 
     @property
     def whole(self) -> float:
@@ -54,7 +56,7 @@ class TickProfile:
                     found[io] = asyncio.run(self._profile(bench, folder, io, calls))
             except LeftOut as reason:
                 section.left_out.append(f"{NAMES[io]}: {reason}")
-            except (HouseError, RuntimeError, CaseError) as error:
+            except (ProcessError, RuntimeError, CaseError) as error:
                 section.failures.append(f"{NAMES[io]}: {error}")
         if found:
             section.tables.append(self._table(found))
@@ -69,9 +71,8 @@ class TickProfile:
             )
         section.notes.append(
             f"{calls:,} calls with prompt and keys. Each row is a method of the media plane without what it calls, "
-            "in µs of wall "
-            "clock; taking the time is part of it and makes the whole a few percent longer. Rows under one percent are "
-            "summed up."
+            "in µs of "
+            "wall clock. Rows under one percent are summed up."
         )
         return section
 
@@ -84,25 +85,26 @@ class TickProfile:
         floor = bench.floor.measure(bench.seconds(0.6, 0.2))
         seconds = bench.seconds(8.0, 2.0)
         with Generator(Plan(work.schedule(bank, calls), seconds)) as generator:
-            async with MediaHouse(folder, io=io, module="benchmarks.profiled_worker") as house:
-                if io != "portable" and "portable" in house.about:
-                    raise LeftOut(f"the worker chose {house.about}")
-                ports = await house.open(calls)
+            async with MediaProcesses(folder, io=io, module="benchmarks.profiled_worker") as worker:
+                if io != "portable" and "portable" in worker.about:
+                    raise LeftOut(f"the worker chose {worker.about}")
+                ports = await worker.open(calls)
                 for stream in range(calls):
                     far = generator.port(stream), generator.control_port
-                    house.send(protocol.Direct(stream + 1, "127.0.0.1", *far, 0, EVENT_TYPE))
+                    worker.send(protocol.Direct(stream + 1, "127.0.0.1", *far, 0, EVENT_TYPE))
                     for command in work.commands(stream, folder):
-                        house.send(command)
+                        worker.send(command)
                 generator.start(ports)
-                await house.run(bench.seconds(3.0, 1.5))
+                await worker.run(bench.seconds(3.0, 1.5))
                 first = json.loads(path.read_text())
-                await house.run(seconds)
+                await worker.run(seconds)
                 last = json.loads(path.read_text())
         pairs = (last["seconds"] - first["seconds"]) * calls * 50
         if not pairs:
             raise CaseError("the worker wrote no second table")
         times = {name: (spent - first["times"][name]) / 1000 / pairs for name, spent in last["times"].items()}
-        return Profile(floor, {name: spent for name, spent in times.items() if spent > 0})
+        taking = (last["taking"] - first["taking"]) / 1000 / pairs
+        return Profile(floor, {name: spent for name, spent in times.items() if spent > 0}, taking)
 
     @staticmethod
     def _table(found: dict[str, Profile]) -> Table:
@@ -117,5 +119,6 @@ class TickProfile:
         rest = (each.whole - sum(each.times.get(name, 0.0) for name in names) for each in found.values())
         rows.append(["all others", *(number(spent) for spent in rest)])
         rows.append(["**whole tick**", *(f"**{number(each.whole)}**" for each in found.values())])
+        rows.append(["of which taking the time, about", *(number(each.taking) for each in found.values())])
         rows.append(["kernel floor", *(number(each.floor) for each in found.values())])
         return Table(["µs per packet pair", *(NAMES[io] for io in found)], rows)

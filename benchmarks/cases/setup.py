@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import house_of_calls, plots, processes
+from benchmarks import plots, processes, whole_daemon
 from benchmarks.bench import Bench, CaseError, Section, Table
 from benchmarks.figures import number, percentiles
-from benchmarks.house import scratch
+from benchmarks.media_processes import scratch
 from benchmarks.responder import respond
 from benchmarks.sip_callers import Outcome, SipGenerator
 
@@ -70,11 +70,11 @@ class SetUp:
                     bare[who] = 1000 * (processes.cpu(pid) - before) / calls
                     rows.append(self._row("bare responder", who, rate, calls, Counter(responder=bare[who]), outcome))
         tick = {"tick.wav": sound.tone(440.0, 0.02)}
-        with house_of_calls.daemon_with({"_": "tick.wav"}, tick) as daemon:
+        with whole_daemon.daemon_with({"_": "tick.wav"}, tick) as daemon:
             bench.advance(f"{self.name}: warming up")
             with SipGenerator(daemon.address, calls=bench.size(200, 10), rate=rate) as generator:
                 generator.call()
-            house_of_calls.settle(daemon)
+            whole_daemon.settle(daemon)
             bench.advance(f"{self.name}: {rate:g} calls a second")
             for who, run in self._callers(daemon.sip_port, calls, rate, section):
                 with self._reported(section):
@@ -123,10 +123,10 @@ class SetUp:
     @staticmethod
     def _spent(daemon, calls, run) -> tuple[Counter[str], Outcome | None]:
         """ms of CPU per call by process while ``run`` makes the calls."""
-        before = house_of_calls.cpu(daemon)
+        before = whole_daemon.cpu(daemon)
         outcome = run()
-        house_of_calls.settle(daemon)
-        after = house_of_calls.cpu(daemon)
+        whole_daemon.settle(daemon)
+        after = whole_daemon.cpu(daemon)
         return Counter({name: 1000 * (used - before[name]) / calls for name, used in after.items()}), outcome
 
     @staticmethod

@@ -24,7 +24,7 @@ START_PATIENCE = 30.0
 IO_PATHS = ("portable", "uring")
 
 
-class HouseError(Exception):
+class ProcessError(Exception):
     """A process of the media plane does not do what it should; the text says which and what it said last."""
 
 
@@ -48,10 +48,10 @@ def _stderr_into(path: Path) -> Iterator[None]:
         os.close(kept)
 
 
-class MediaHouse:
+class MediaProcesses:
     """One media worker, its writer and, if ``words``, a recogniser. ``cpu`` and ``memory`` are of all of them.
 
-    Raises :class:`HouseError` from every method that waits, when the worker fails or dies.
+    Raises :class:`ProcessError` from every method that waits, when the worker fails or dies.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class MediaHouse:
         try:
             return {name: processes.cpu(pid) for name, pid in self.pids().items()}
         except OSError as error:
-            raise HouseError(f"a process is gone: {self._last_words()}") from error
+            raise ProcessError(f"a process is gone: {self._last_words()}") from error
 
     def memory(self) -> int:
         """KiB of all processes."""
@@ -185,23 +185,23 @@ class MediaHouse:
             while not done():
                 self._changed.clear()
                 if self._failure:
-                    raise HouseError(self._failure)
+                    raise ProcessError(self._failure)
                 await self._changed.wait()
 
         await self._or_death(changes(), 60.0)
 
     async def _or_death(self, work, patience: float) -> None:
-        """Await ``work``; raises :class:`HouseError` when the worker fails or dies first, or patience ends."""
+        """Await ``work``; raises :class:`ProcessError` when the worker fails or dies first, or patience ends."""
         task = asyncio.ensure_future(work)
         deaths = [self._worker.exited] + ([self._recogniser.exited] if self._words else [])
         try:
             await asyncio.wait([task, *deaths], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             if any(death.done() for death in deaths):
-                raise HouseError(f"a process died: {self._failure or self._last_words()}")
+                raise ProcessError(f"a process died: {self._failure or self._last_words()}")
             if self._failure:
-                raise HouseError(self._failure)
+                raise ProcessError(self._failure)
             if not task.done():
-                raise HouseError(f"nothing within {patience:g} s: {self._last_words()}")
+                raise ProcessError(f"nothing within {patience:g} s: {self._last_words()}")
             await task
         finally:
             task.cancel()
@@ -213,6 +213,6 @@ class MediaHouse:
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for one house."""
+    """A folder for one measurement."""
     with tempfile.TemporaryDirectory(prefix="ivrea-bench-") as name:
         yield Path(name)

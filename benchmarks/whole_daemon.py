@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import processes
-from benchmarks.house import scratch
+from benchmarks.media_processes import scratch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "interop"))
 
