@@ -20,6 +20,7 @@ class Law(IntEnum):
     PCMA = 8
 
 
+LAWS = tuple(Law)
 SILENCE = {Law.PCMU: 0xFF, Law.PCMA: 0xD5}
 """The code of the smallest positive value: what silence is sent as."""
 

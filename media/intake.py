@@ -140,6 +140,7 @@ class Intake:
             if linear.any():
                 self._take_usual(slots[linear], places[linear], _LINEAR_ROW, every[linear], now)
                 usual |= linear
+        sockets.suspect(slots[~usual])
         for index in np.flatnonzero(~usual).tolist():
             self._take_odd(int(slots[index]), int(places[index]), int(lengths[index]), float(every[index]), now)
 
@@ -147,6 +148,8 @@ class Intake:
         columns = self._columns
         timestamps = columns.timestamp[rows].astype(np.uint32)
         fresh = self.reception.note(slots, columns.sequence[rows].astype(np.uint16), timestamps, arrived)
+        if self.reception.strays.size:
+            self._sockets.suspect(self.reception.strays)
         self.last_packet[slots] = now
         if not fresh.all():
             slots, rows, timestamps = slots[fresh], rows[fresh], timestamps[fresh]
@@ -154,7 +157,7 @@ class Intake:
         if self._relays.count and length == OUT_ROW:
             self._relays.pass_on(slots, columns, rows, codes)
         laws = self._law[slots]
-        for law in Law:
+        for law in g711.LAWS:
             chosen = laws == law
             if chosen.all():
                 self._insert(slots, timestamps, g711.decode(codes, law))

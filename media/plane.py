@@ -158,9 +158,10 @@ class Plane:
             if frame % FRAMES_PER_LOOK_AT_TIMES == 0:
                 self._look_at_times(members, now)
             self._look_at_drops(members, frame)
-        self._recorder.poll(now)
-        self.reports += self._recorder.done
-        self._recorder.done.clear()
+        if phase == 0 or not self._recorder.idle:
+            self._recorder.poll(now)
+            self.reports += self._recorder.done
+            self._recorder.done.clear()
         self._listening.poll(now)
 
     def _skip(self, frames: int) -> None:

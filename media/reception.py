@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from media.frames import Flags, Floats, Slots
+from media.frames import NO_SLOTS, Flags, Floats, Slots
 from media.rates import RATE
 
 MAX_DROPOUT = 3000
@@ -72,12 +72,15 @@ class _Drift:
 
 
 class Reception:
-    """Counts of all streams of a worker, by slot."""
+    """Counts of all streams of a worker, by slot. ``strays`` are those whose packet, of those noted last, had another
+    number than the next one.
+    """
 
     def __init__(self, capacity: int) -> None:
         self._received: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.duplicated: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.reordered: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self.strays: Slots = NO_SLOTS
         self.jitter: Floats = np.zeros(capacity)  # of the source there is now, in timestamp units
         self._highest: NDArray[np.int64] = np.full(capacity, -1, np.int64)  # extended
         # Nearly all packets have the next number: those are only counted here, until something else happens.
@@ -123,7 +126,8 @@ class Reception:
     def begin(self, slot: int, sequence: int) -> None:
         """A source (or its numbering) begins with ``sequence``; :meth:`note` is still to be told of that packet."""
         self._expected_before[slot] = self.expected(slot)
-        self._received_before[slot] = self._received[slot]
+        self._received_before[slot] = self._received[slot] = self.received(slot)
+        self._in_order[slot] = 0
         self._reported[slot] = 0
         self._base[slot] = sequence
         self._highest[slot] = sequence - 1
@@ -153,6 +157,7 @@ class Reception:
         """
         due = sequences == self._next[slots]
         if due.all():
+            self.strays = NO_SLOTS
             self._go_on(slots, sequences)
             self._note_times(slots, timestamps, arrived, timed=timed)
             return np.ones(slots.size, np.bool_)
@@ -161,6 +166,7 @@ class Reception:
         self._note_times(slots[due], timestamps[due], when, timed=timed)
         fresh: Flags = due.copy()
         other = np.flatnonzero(~due)
+        self.strays = slots[other]
         when = arrived[other] if isinstance(arrived, np.ndarray) else arrived
         fresh[other] = self._note_others(slots[other], sequences[other], timestamps[other], when, timed=timed)
         return fresh
@@ -311,8 +317,15 @@ class Reception:
 
     def expected(self, slot: int) -> int:
         """Packets that the sequence numbers say were sent, by all sources."""
-        self._catch_up(np.array([slot]))
-        return int(self._expected_before[slot] + self._highest[slot] - self._base[slot] + 1)
+        return int(self._expected_before[slot]) + self._numbered(slot)
+
+    def _numbered(self, slot: int) -> int:
+        """Packets that the sequence numbers say the source there is now has sent."""
+        return self._newest(slot) - int(self._base[slot]) + 1
+
+    def _newest(self, slot: int) -> int:
+        """The highest extended sequence number."""
+        return int(self._highest[slot] + self._in_order[slot])
 
     def lost(self, slot: int) -> int:
         """Packets of all sources that did not come."""
@@ -329,8 +342,7 @@ class Reception:
         if self._quickest[slot] < np.inf:
             self._drift[slot].note(self._now, float(self._quickest[slot]))
             self._quickest[slot] = np.inf
-        self._catch_up(np.array([slot]))
-        expected = int(self._highest[slot] - self._base[slot] + 1)
+        expected = self._numbered(slot)
         received = self.received(slot) - int(self._received_before[slot])
         expected_then, received_then = self._reported[slot].tolist()
         self._reported[slot] = expected, received
@@ -338,4 +350,4 @@ class Reception:
         lost = interval - (received - received_then)
         fraction = min(255, (lost << 8) // interval) if interval > 0 and lost > 0 else 0
         cumulative = max(-(1 << 23), min((1 << 23) - 1, expected - received))
-        return Block(fraction, cumulative, int(self._highest[slot]) & 0xFFFFFFFF, int(self.jitter[slot]))
+        return Block(fraction, cumulative, self._newest(slot) & 0xFFFFFFFF, int(self.jitter[slot]))

@@ -22,9 +22,11 @@ TIMED_EVERY = 8
 """Frames from one in which packets are taken with the time at which the kernel got them to the next: the turn of their
 stream, up to 20 ms later, says nothing of jitter."""
 
-AT_ONCE = ROWS // 2 - 64
-"""Sockets tried at once, each twice; the rows that are left over are for those that have not latched."""
+PROBE_EVERY = 16
+"""Frames from one in which all sockets are tried until they are empty to the next."""
 
+AT_ONCE = ROWS - 128
+"""Sockets tried at once; the rows that are left over are for those that have not latched."""
 
 _NOTHING = (NO_SLOTS, NO_SLOTS, NO_SLOTS)
 
@@ -32,9 +34,10 @@ _NOTHING = (NO_SLOTS, NO_SLOTS, NO_SLOTS)
 class RingSockets(Sockets):
     """Sockets of which those that have latched are read and written by io_uring. Raises :class:`OSError` without it.
 
-    A socket is tried when its stream is due, not when something lies in it, and until it is empty: cheaper than asking
-    first, and nothing is lost by it, as a packet is not heard before its stream is due. The second try, which mostly
-    finds nothing, goes with the first one; what it found is the next round.
+    A socket is tried when its stream is due, not when something lies in it: cheaper than asking first, and nothing is
+    lost by it, as a packet is not heard before its stream is due. One try is enough where packets come one for each
+    frame. It is followed by more, until the socket is empty, after anything else: a frame without a packet, a packet
+    that is not the next one, two packets in a frame; and now and then, as clocks are not equally fast.
     """
 
     def __init__(self, capacity: int, ports: PortPool, *, timed: bool = True) -> None:
@@ -44,16 +47,15 @@ class RingSockets(Sockets):
         self._timed = timed
         self._turn = 0
         self._ring = uring.Ring(2 * ROWS + capacity)
+        self._ring.keep_files(capacity)  # by slot
         self._latched: Flags = np.zeros(capacity, np.bool_)
-        self._fds: NDArray[np.int32] = np.full(capacity, -1, np.int32)
         self._waiting: Slots = NO_SLOTS
-        self._second: tuple[Slots, Slots, Slots] = _NOTHING
-        # Entry i < ROWS takes a packet into row i, of whatever socket it is given: the even ones at the first try, the
-        # odd ones at the second. Entry ROWS + i takes one into row 2 * i, and the time of its arrival with it. Entry
-        # 2 * ROWS + slot sends its row.
+        self._suspected: Flags = np.zeros(capacity, np.bool_)
+        self._first = True
+        # Entry i < ROWS takes a packet into row i, of whatever socket it is given; entry ROWS + i takes the time of its
+        # arrival with it; entry 2 * ROWS + slot sends its row.
         self._numbers: NDArray[np.uint32] = np.arange(2 * ROWS + capacity, dtype=np.uint32)
-        self._places = np.arange(0, 2 * AT_ONCE, 2)
-        self._stamped = uring.StampedReads(self.rows[0 : 2 * AT_ONCE : 2])
+        self._stamped = uring.StampedReads(self.rows[:AT_ONCE])
         entries = self._ring.entries
         taking, stamping = entries[:ROWS], entries[ROWS : ROWS + AT_ONCE]
         sending = entries[2 * ROWS : 2 * ROWS + capacity]
@@ -63,15 +65,15 @@ class RingSockets(Sockets):
             (sending, uring.SEND, uring.addresses(self.out), OUT_ROW),
         ):
             part["opcode"] = opcode
-            part["fd"] = -1
             part["address"] = addresses
             part["length"] = length
             part["op_flags"] = socket.MSG_DONTWAIT
             part["user_data"] = np.arange(len(part))
-        sending["flags"] = uring.SILENT_SUCCESS
-        self._taking_fds: NDArray[np.int32] = taking["fd"]
-        self._stamping_fds: NDArray[np.int32] = stamping["fd"]
-        self._sending_fds: NDArray[np.int32] = sending["fd"]
+            part["flags"] = uring.KEPT_FILE
+        sending["flags"] |= uring.SILENT_SUCCESS
+        sending["fd"] = np.arange(capacity)
+        self._taking: NDArray[np.int32] = taking["fd"]
+        self._stamping: NDArray[np.int32] = stamping["fd"]
 
     def close(self, slot: int, now: float) -> None:
         self._set_latched(slot, on=False)
@@ -92,57 +94,50 @@ class RingSockets(Sockets):
         self._set_latched(slot, on=True)
 
     def _set_latched(self, slot: int, *, on: bool) -> None:
-        fd = self._take(slot).rtp.fileno() if on else -1
+        if on or self._latched[slot]:
+            self._ring.keep(slot, self._take(slot).rtp.fileno() if on else -1)
         self._latched[slot] = on
-        self._fds[slot] = self._sending_fds[slot] = fd
 
     def receive(self, due: Slots, *, anew: bool) -> int:
         """Take at most one packet from each socket of ``due``, and ``anew`` from those that have not latched."""
         self.sources.clear()
         self.control.clear()
         self.arrivals = np.nan if self._timed else None
-        if self._second[0].size:
-            found, self._second = self._second, _NOTHING
-        else:
-            tried = due[self._latched[due]]
-            tried, self._waiting = tried[:AT_ONCE], tried[AT_ONCE:]
-            found = self._take_from(tried, stamped=anew and self._is_time_to_stamp()) if tried.size else _NOTHING
+        tried = due[self._latched[due]]
+        tried, self._waiting = tried[:AT_ONCE], tried[AT_ONCE:]
+        self._first = anew
         if anew:
-            found = self._add_others(found)
-        self.places, self.slots, self.lengths = found
+            self._turn += 1
+        found = self._take_from(tried) if tried.size else _NOTHING
+        self.places, self.slots, self.lengths = self._add_others(found) if anew else found
         return self.slots.size
 
-    def _is_time_to_stamp(self) -> bool:
-        self._turn += 1
-        return self._timed and self._turn // PHASES % TIMED_EVERY == 0
-
-    def _take_from(self, tried: Slots, *, stamped: bool) -> tuple[Slots, Slots, Slots]:
-        """(places, slots, lengths) of the packets that the latched sockets of ``tried`` held; second ones wait."""
+    def _take_from(self, tried: Slots) -> tuple[Slots, Slots, Slots]:
+        """(places, slots, lengths) of the packets that the latched sockets of ``tried`` held."""
         count = tried.size
-        fds = self._fds[tried]
-        self._taking_fds[0 : 2 * count : 2] = fds
-        self._taking_fds[1 : 2 * count : 2] = fds
-        numbers = self._numbers[: 2 * count]
+        stamped = self._timed and self._first and self._turn // PHASES % TIMED_EVERY == 0
         if stamped:
-            self._stamping_fds[:count] = fds
+            self._stamping[:count] = tried
             self._stamped.prepare(count)
-            numbers = numbers.copy()
-            numbers[0::2] = self._numbers[ROWS : ROWS + count]
-        if self._ring.submit(numbers) < numbers.size:
+            taken = self._ring.submit(self._numbers[ROWS : ROWS + count])
+        else:
+            self._taking[:count] = tried
+            taken = self._ring.submit(self._numbers[:count])
+        if taken < count:
             raise OSError(errno.EBUSY, "io_uring does not take what it was given")
         _, results = self._ring.completions()
-        first, second = results[0::2], results[1::2]
-        got = np.flatnonzero(first >= 0)
-        if got.size < count:
-            self._note_refusals(first)
+        places = np.flatnonzero(results >= 0)
+        slots = tried if places.size == count else tried[places]
         if stamped:
-            self.arrivals = self._stamped.times(got)
-        more = np.flatnonzero(second >= 0)
-        if more.size:
-            self._second = (2 * more + 1, tried[more], second[more].astype(np.intp))
-        if got.size == count:
-            return self._places[:count], tried, first.astype(np.intp)
-        return 2 * got, tried[got], first[got].astype(np.intp)
+            self.arrivals = self._stamped.times(places)
+        if places.size == count:
+            lengths = results.astype(np.intp)
+        else:
+            self._note_refusals(results)
+            lengths = results[places].astype(np.intp)
+        if self._first:
+            self._suspected[tried] |= results < 0
+        return places, slots, lengths
 
     def _note_refusals(self, results: NDArray[np.int32]) -> None:
         """Count ICMP errors, which packets of ours came back with."""
@@ -150,22 +145,31 @@ class RingSockets(Sockets):
 
     def _add_others(self, found: tuple[Slots, Slots, Slots]) -> tuple[Slots, Slots, Slots]:
         """``found``, and what lies in the sockets that have not latched."""
-        slots, lengths = self._poll(2 * AT_ONCE)
+        slots, lengths = self._poll(AT_ONCE)
         if not slots:
             return found
         if isinstance(self.arrivals, np.ndarray):
             self.arrivals = np.concatenate([self.arrivals, np.full(len(slots), np.nan)])
-        places = np.arange(2 * AT_ONCE, 2 * AT_ONCE + len(slots))
+        places = np.arange(AT_ONCE, AT_ONCE + len(slots))
         return (
             np.concatenate([found[0], places]),
             np.concatenate([found[1], np.array(slots, np.intp)]),
             np.concatenate([found[2], np.array(lengths, np.intp)]),
         )
 
+    def suspect(self, slots: Slots) -> None:
+        self._suspected[slots] = True
+
     def again(self, due: Slots) -> Slots:
-        """Streams whose sockets gave two packets, and those that the last round left out."""
-        more = self._second[1]
-        return np.concatenate([self._waiting, more]) if self._waiting.size else more
+        """Streams whose sockets may hold more, and those that the last round left out."""
+        got = self.slots[self._latched[self.slots]]
+        if not self._first:
+            self._suspected[got] = True
+        elif self._turn // PHASES % PROBE_EVERY:
+            suspected = self._suspected[got]
+            self._suspected[got] = False
+            got = got[suspected]
+        return np.concatenate([self._waiting, got]) if self._waiting.size else got
 
     def transmit(self, slots: Slots) -> list[int]:
         by_ring = self._latched[slots]

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from media import g711
 from media.codecs import Codec, Encoder
 from media.frames import Flags, Octets, Samples, Slots
-from media.g711 import Law
 from media.rates import FRAME, PHASES, RATE
 from media.rfc4733 import EventPacket, EventSender
 from media.rtp import COMFORT_NOISE, HEADER, HEADER_SIZE, MARKER, PLAIN, Columns, Packet, sequence_delta
@@ -274,7 +273,7 @@ class Sender:
 
     def _write_payloads(self, slots: Slots, sounding: Slots, frames: Samples) -> None:
         laws = self._law[sounding]
-        for law in Law:
+        for law in g711.LAWS:
             chosen = laws == law
             if chosen.all() and chosen.size:
                 self._rows[sounding, HEADER_SIZE:] = g711.encode(frames, law)
@@ -285,7 +284,7 @@ class Sender:
         silent = slots[self._dirty[slots]]
         if silent.size != sounding.size:
             silent = np.setdiff1d(silent, sounding, assume_unique=True) if sounding.size else silent
-            for law in Law:
+            for law in g711.LAWS:
                 self._rows[silent[self._law[silent] == law], HEADER_SIZE:] = g711.SILENCE[law]
             self._dirty[silent] = False
 

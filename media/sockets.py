@@ -224,6 +224,9 @@ class Sockets:
         self.places = _IN_ORDER[: len(slots)]
         return len(slots)
 
+    def suspect(self, slots: Slots) -> None:
+        """The packet of each of ``slots`` was not the one that it should have been: more may lie behind it."""
+
     def again(self, due: Slots) -> Slots:
         """Of which streams sockets may hold more than the last round brought."""
         return self.slots if self.slots.size > BACKLOG * (due.size + 1) else NO_SLOTS

@@ -68,9 +68,10 @@ class Worker:
 
     def _wait(self) -> None:
         """Do what is asked until the next tick is due, and something if it is; without streams nothing is due."""
-        self._hear(0.0)
-        for _ in range(min(OBEYED_WHEN_LATE, len(self._commands))):
-            self._obey(time.monotonic())
+        if time.monotonic() >= self._cadence.due:
+            self._hear(0.0)
+            for _ in range(min(OBEYED_WHEN_LATE, len(self._commands))):
+                self._obey(time.monotonic())
         while (left := self._cadence.due - (now := time.monotonic())) > 0:
             if self._commands:
                 self._obey(now)
