@@ -1,7 +1,7 @@
 """Keys as tones (ITU-T Q.23, Q.24), found in the sound of many streams at once, and made.
 
-Hardly any frame holds a key, so all of them go through a cheap screen first: two half frames, one matrix product, and
-the share of the power that lies near one frequency of each group. Speech passes once in some thousands of frames.
+Hardly any frame holds a key, so all of them go through a cheap screen first: the second half of the frame, one matrix
+product, and the share of the power that lies near one frequency of each group.
 
 What passes is cut into hops of 5 ms, together with the frame before it. Each hop is correlated with the eight
 frequencies; four hops together are a window of 20 ms, and the turn of its phase from one window to the next says how
@@ -11,6 +11,7 @@ in full and one that is 3 % off is refused, which a bank of plain Goertzel filte
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -48,11 +49,11 @@ QUIETEST = power(-42.0)
 """Power of a frame below which no key is looked for."""
 
 SCREEN_SHARE = 0.55
-"""Share of a frame's power that the screen wants near one frequency of each group together. Of the tones of a key
-1.8 % off in noise 10 dB below them, one of the two frames that they fill has at least 0.63; of speech, 1 in 5,000."""
+"""Share of the power that the screen wants near one frequency of each group together. The tones of a key, 1.8 % off and
+in noise 10 dB below them, have 0.60 at least; of speech, two frames in a thousand have as much."""
 
-SCREEN_LEAST = 0.035
-"""The same for the weaker of the two: with a twist of 8.5 dB it has at least 0.048."""
+SCREEN_LEAST = 0.02
+"""The same for the weaker of the two: with a twist of 8.5 dB it has at least 0.022."""
 
 _Hops: TypeAlias = NDArray[np.complex64]
 _FREQUENCIES = np.array(ROWS + COLUMNS)
@@ -78,8 +79,9 @@ _TURNS = np.exp(-2j * np.pi * np.outer(np.arange(2 * HOPS) * HOP, _FREQUENCIES) 
 class ToneReceiver:
     """The in-band key receivers of all streams of a worker."""
 
-    def __init__(self, capacity: int) -> None:
-        self._last: Samples = np.zeros((capacity, FRAME), np.int16)
+    def __init__(self, capacity: int, before: Callable[[Slots], Samples]) -> None:
+        """``before``: the frames that came before those that are fed."""
+        self._before = before
         self._idle: Flags = np.ones(capacity, np.bool_)
         self._key: NDArray[np.int8] = np.full(capacity, _NO_KEY, np.int8)
         self._candidate: NDArray[np.int8] = np.full(capacity, _NO_KEY, np.int8)
@@ -88,7 +90,6 @@ class ToneReceiver:
 
     def open(self, slot: int) -> None:
         """Forget what an earlier stream left in ``slot``."""
-        self._last[slot] = 0
         self._key[slot] = self._candidate[slot] = _NO_KEY
         self._passes[slot] = self._misses[slot] = 0
         self._idle[slot] = True
@@ -98,25 +99,24 @@ class ToneReceiver:
         busy = ~self._idle[slots]
         loud = np.flatnonzero(levels >= QUIETEST)
         if loud.size:
-            busy[loud] |= self._may_hold_key(frames[loud], levels[loud])
-        pressed: list[tuple[int, str]] = []
-        if busy.any():
-            chosen = slots[busy]
-            both = np.concatenate([self._last[chosen], frames[busy]], axis=1)
-            pressed = self._follow(chosen, self._listen(both))
-        self._last[slots] = frames
-        return pressed
+            busy[loud] |= self._may_hold_key(frames[loud, _HALF:])
+        if not busy.any():
+            return []
+        chosen = slots[busy]
+        return self._follow(chosen, self._listen(np.concatenate([self._before(chosen), frames[busy]], axis=1)))
 
     @staticmethod
-    def _may_hold_key(frames: Samples, levels: Powers) -> Flags:
-        """The screen. A key that fills less than half of its first or last frame is found by the frame beside that."""
-        parts = frames.reshape(-1, _HALF).astype(np.float32) @ _HALF_BASIS
+    def _may_hold_key(halves: Samples) -> Flags:
+        """The screen. Of the frames that a key fills in part, those that it begins or ends in are found with the one
+        between them.
+        """
+        sound = halves.astype(np.float32)
+        parts = sound @ _HALF_BASIS
         parts *= parts
         near = parts[:, :8] + parts[:, 8:]
-        near = near[0::2] + near[1::2]
         low, high = near[:, :4].max(axis=1), near[:, 4:].max(axis=1)
-        # A tone of amplitude A has |W| = A * _HALF / 2 in each half frame, and the power A * A / 2.
-        total = levels * np.float32(_HALF**2)
+        # A tone of amplitude A has |W| = A * _HALF / 2, and the power A * A / 2.
+        total = np.einsum("ij,ij->i", sound, sound) * np.float32(_HALF / 2)
         may: Flags = (low + high >= total * np.float32(SCREEN_SHARE)) & (
             np.minimum(low, high) >= total * np.float32(SCREEN_LEAST)
         )

@@ -243,15 +243,12 @@ class Intake:
                 return
             if not self._is_new_source(stream, packet):
                 return
-        slots = np.array([stream.slot])
-        timestamps = np.array([packet.timestamp], np.uint32)
-        sequences = np.array([packet.sequence], np.uint16)
-        fresh = self.reception.note(slots, sequences, timestamps, arrived, timed=not is_event)
-        if fresh[0] and stream.may_receive:
+        fresh = self.reception.note_one(stream.slot, packet.sequence, packet.timestamp, arrived, timed=not is_event)
+        if fresh and stream.may_receive:
             self._relays.pass_packet(stream.slot, packet, is_event=is_event)
         if is_event:
             self._take_event(stream, packet, now)
-        elif packet.payload_type in stream.sound_types and fresh[0] and stream.may_receive and packet.payload:
+        elif packet.payload_type in stream.sound_types and fresh and stream.may_receive and packet.payload:
             if packet.payload_type != self._payload_type[stream.slot]:  # those after it will mostly be in the same
                 self._expect(stream, packet.payload_type)
                 self._bridging.direct(stream)
@@ -260,7 +257,8 @@ class Intake:
             else:
                 sound = g711.decode(np.frombuffer(packet.payload, np.uint8), Law(packet.payload_type))
             if sound.size:
-                self._jitter.insert(slots, timestamps, sound[None, :])
+                timestamps = np.array([packet.timestamp], np.uint32)
+                self._jitter.insert(np.array([stream.slot]), timestamps, sound[None, :])
 
     def _is_new_source(self, stream: Stream, packet: rtp.Packet) -> bool:
         """Another SSRC than before: believed at once if it is the first, else with its second packet in sequence, with

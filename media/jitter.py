@@ -268,6 +268,10 @@ class JitterBuffers:
         """The frame of each of ``slots`` that was played last."""
         return self._ring.take(slots * DEPTH + (self.clock[slots] - 1) % DEPTH, axis=0)
 
+    def before(self, slots: Slots) -> Samples:
+        """The frame of each of ``slots`` that was played before the last one."""
+        return self._ring.take(slots * DEPTH + (self.clock[slots] - 2) % DEPTH, axis=0)
+
     def history(self, slot: int, frames: int) -> Samples:
         """The last ``frames`` (at most DEPTH - AHEAD) that were played, as one array of samples."""
         last = int(self.clock[slot])

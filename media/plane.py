@@ -33,7 +33,7 @@ from media.sockets import NoPort, Sockets, literal
 from media.stream import Stream
 from media.wideband import Sounds, Wideband
 
-FRAMES_PER_LOOK = 50
+FRAMES_PER_LOOK = 200
 """Frames of a stream from one look at what the kernel dropped to the next."""
 
 FRAMES_PER_LOOK_AT_TIMES = 2
@@ -80,7 +80,7 @@ class Plane:
         self._jitter = JitterBuffers(capacity)
         self._bridging = Bridging(capacity, self._sender, self._by_slot, self.reports)
         self._intake = Intake(sockets, self._jitter, self._bridging, self._by_slot, self._has_latched, self.reports)
-        self._tones = ToneReceiver(capacity)
+        self._tones = ToneReceiver(capacity, self._jitter.before)
         self._listening = Listening(capacity, self._jitter, self.reports)
         # Slots of a phase lie side by side, so that batches do too in the arrays of the kernels.
         share = -(-capacity // PHASES)
@@ -225,7 +225,7 @@ class Plane:
                 self.reports.append(protocol.RtpLost(stream.number, silent))
 
     def _look_at_drops(self, members: Slots, frame: int) -> None:
-        """What the kernel dropped, of each stream once a second: a look is a system call."""
+        """What the kernel dropped, of each stream every four seconds: a look is a system call."""
         for slot in members[members % FRAMES_PER_LOOK == frame % FRAMES_PER_LOOK].tolist():
             self._drops[slot] = self._sockets.drops([slot])
 

@@ -171,6 +171,18 @@ class Reception:
         fresh[other] = self._note_others(slots[other], sequences[other], timestamps[other], when, timed=timed)
         return fresh
 
+    def note_one(self, slot: int, sequence: int, timestamp: int, arrived: float, *, timed: bool = True) -> bool:
+        """One packet of one slot, as :meth:`note` has it."""
+        if sequence == self._next[slot] and (not timed or math.isnan(arrived)):
+            self.strays = NO_SLOTS
+            self._next[slot] = (sequence + 1) & 0xFFFF
+            self._in_order[slot] += 1
+            if not timed:
+                self._transit[slot] = np.nan
+            return True
+        sequences, timestamps = np.array([sequence], np.uint16), np.array([timestamp], np.uint32)
+        return bool(self.note(np.array([slot]), sequences, timestamps, arrived, timed=timed)[0])
+
     def _go_on(self, slots: Slots, sequences: NDArray[np.uint16]) -> None:
         """Packets with the next number."""
         self._next[slots] = sequences + np.uint16(1)

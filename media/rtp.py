@@ -8,7 +8,7 @@ fields of many of them at once.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,7 @@ class Malformed(ValueError):
     """Not an RTP or RTCP packet; counted and dropped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """An RTP packet; ``payload`` is a view of the datagram, without padding."""
 
     payload_type: int

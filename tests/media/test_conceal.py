@@ -191,7 +191,8 @@ def press(key: str, ms: float, start: int) -> np.ndarray:
 
 
 def keys_in(sounds: list[np.ndarray]) -> list[str]:
-    receiver, slots = ToneReceiver(len(sounds)), np.arange(len(sounds))
+    last = np.zeros((len(sounds), FRAME), np.int16)
+    receiver, slots = ToneReceiver(len(sounds), lambda chosen: last[chosen]), np.arange(len(sounds))
     heard = [""] * len(sounds)
     whole = np.stack(sounds).astype(np.int16)
     whole = g711.decode(g711.encode(whole, Law.PCMU), Law.PCMU)
@@ -199,6 +200,7 @@ def keys_in(sounds: list[np.ndarray]) -> list[str]:
         frames = np.ascontiguousarray(whole[:, start : start + FRAME])
         for slot, digit in receiver.feed(slots, frames, powers(frames)):
             heard[slot] += digit
+        last[:] = frames
     return heard
 
 

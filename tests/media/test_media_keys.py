@@ -164,13 +164,15 @@ def found(sounds: list[np.ndarray]) -> list[str]:
     for row, sound in zip(linear, sounds, strict=True):
         row[: len(sound)] = np.clip(sound, -32767, 32767)
     linear = g711.decode(g711.encode(linear, Law.PCMU), Law.PCMU)
-    receiver = ToneReceiver(len(sounds) + 3)
+    last = np.zeros((len(sounds) + 3, FRAME), np.int16)
+    receiver = ToneReceiver(len(sounds) + 3, lambda slots: last[slots])
     slots = np.arange(len(sounds)) + 3
     keys = [""] * len(sounds)
     for start in range(0, length, FRAME):
         frames = np.ascontiguousarray(linear[:, start : start + FRAME])
         for slot, digit in receiver.feed(slots, frames, powers(frames)):
             keys[slot - 3] += digit
+        last[3:] = frames
     return keys
 
 
