@@ -137,8 +137,10 @@ class Bridging:
             if fed.size:
                 sent[fed] = jitter.last(self.relays.source[members[fed]])
 
-    def due(self, members: Slots) -> Slots:
-        """``members`` of a phase, and those whose packets go on without waiting for theirs."""
+    def due(self, members: Slots, opposite: Slots) -> Slots:
+        """Whose sockets are looked into: ``members`` of a phase, and of those that are ``opposite``, 10 ms from it, the
+        ones whose packets go on without waiting for their turn.
+        """
         if not self.relays.count:
             return members
-        return np.union1d(members, np.flatnonzero(self.relays.to != NOBODY))
+        return np.concatenate([members, opposite[self.relays.to[opposite] != NOBODY]])

@@ -146,7 +146,7 @@ class Plane:
             self._skip(skipped)
         phase = number % PHASES
         members = self._members[phase]
-        self._intake.drain(self._bridging.due(members), now)
+        self._intake.drain(self._bridging.due(members, self._members[(number + PHASES // 2) % PHASES]), now)
         self._sender.send_later(number)
         if members.size:
             received = self._jitter.play(members)

@@ -51,12 +51,15 @@ class Relays:
         """Relay nothing of ``slot`` any more."""
         to = self.to[slot]
         if to != NOBODY:
+            self._sender.resume(int(to))
             self.to[slot] = self.source[to] = NOBODY
             self.count -= 1
         self._plain[slot] = False
 
     def set_plain(self, slot: int, *, plain: bool) -> None:
         """Whether packets of ``slot`` may pass as they are."""
+        if self._plain[slot] and not plain:
+            self._sender.resume(int(self.to[slot]))
         self._plain[slot] = plain
         self._numbered[slot] = False
 
@@ -82,6 +85,8 @@ class Relays:
         if changed.any():
             self._interrupted[source] = busy
             self._numbered[source[changed]] = False
+            for slot in slots[changed & busy].tolist():
+                self._sender.resume(slot)
 
     def pass_on(self, slots: Slots, heads: rtp.Columns, places: Slots, payloads: Octets) -> None:
         """Usual packets, one for each of ``slots``: what lies in the rows ``places`` of ``heads``, and their sound."""

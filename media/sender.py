@@ -20,7 +20,17 @@ from media.codecs import Codec, Encoder
 from media.frames import Flags, Octets, Samples, Slots
 from media.rates import FRAME, PHASES, RATE
 from media.rfc4733 import EventPacket, EventSender
-from media.rtp import COMFORT_NOISE, HEADER, HEADER_SIZE, MARKER, PLAIN, Columns, Packet, sequence_delta
+from media.rtp import (
+    COMFORT_NOISE,
+    HEADER,
+    HEADER_SIZE,
+    MARKER,
+    PLAIN,
+    Columns,
+    Packet,
+    sequence_delta,
+    timestamp_delta,
+)
 from media.sockets import Sockets
 
 _STEP = FRAME // PHASES
@@ -84,6 +94,7 @@ class Sender:
         self._random = random
         self._sequence: NDArray[np.uint16] = np.zeros(capacity, np.uint16)
         self._law: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
+        self._after: NDArray[np.uint32] = np.zeros(capacity, np.uint32)  # the timestamp after what was forwarded last
         self._type: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
         self._marker: Flags = np.zeros(capacity, np.bool_)
         self._dirty: Flags = np.zeros(capacity, np.bool_)
@@ -102,7 +113,7 @@ class Sender:
         self.ssrc[slot] = self._random.getrandbits(32)
         # RFC 3711 3.3.1 has receivers guess the roll-over; the lower half keeps the first one far away.
         self._sequence[slot] = self._random.getrandbits(15)
-        self.timestamp[slot] = self._random.getrandbits(32)
+        self.timestamp[slot] = self._after[slot] = self._random.getrandbits(32)
         self._marker[slot] = True
         self._rows[slot, 0] = PLAIN
         self._columns.ssrc[slot] = self.ssrc[slot]
@@ -236,10 +247,18 @@ class Sender:
         columns.second[slots] = self._type[slots] | markers
         self._rows[slots, HEADER_SIZE:] = payloads
         self._dirty[slots] = True
+        self._after[slots] = timestamps + np.uint32(FRAME)
         following = sequences + np.uint16(1)
         ahead = (following - self._sequence[slots]).view(np.int16) > 0
         self._sequence[slots[ahead]] = following[ahead]
         self._send_rows(slots)
+
+    def resume(self, slot: int) -> None:
+        """Frames of its own follow what was forwarded, also in time."""
+        behind = timestamp_delta(int(self._after[slot]), int(self.timestamp[slot]))
+        if 0 < behind < RATE:
+            self.timestamp[slot] = self._after[slot]
+        self._after[slot] = self.timestamp[slot]
 
     def forward_packet(self, slot: int, sequence: int, timestamp: int, packet: Packet, *, is_event: bool) -> None:
         """The same for one packet of any length, and for events where those were agreed on."""
@@ -254,6 +273,8 @@ class Sender:
         following = (sequence + 1) & 0xFFFF
         if sequence_delta(following, int(self._sequence[slot])) > 0:
             self._sequence[slot] = following
+        if not is_event:
+            self._after[slot] = (timestamp + FRAME) & 0xFFFFFFFF
         second = payload_type | (MARKER if packet.marker else 0)
         head = HEADER.pack(PLAIN, second, sequence, timestamp, self.ssrc[slot])
         self._send_one(slot, head + packet.payload)

@@ -82,7 +82,7 @@ def test_relayed_packets_keep_their_octets_and_do_not_wait(studio: Studio, phone
     talk(studio, phones[:2], [np.zeros(2 * FRAME)] * 2)
     packet = phones[0].sound(np.random.default_rng(1).normal(0, 3000, FRAME))
     phones[0].raw(packet)
-    studio.tick()
+    studio.run(0.01)
     (came,) = phones[1].take()
     assert came[12:] == packet[12:]
 
