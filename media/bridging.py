@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from media.frames import NO_SOUND, Powers, Samples, Slots
+from media.frames import NO_SLOTS, NO_SOUND, Powers, Samples, Slots
 from media.jitter import JitterBuffers
 from media.mixer import Mixer
 from media.protocol import Report, Talking
@@ -18,8 +18,16 @@ from media.stream import Stream
 class Bridging:
     """The relays and the rooms of a worker. ``reports`` gets who talks."""
 
-    def __init__(self, capacity: int, sender: Sender, by_slot: Sequence[Stream | None], reports: list[Report]) -> None:
-        self.relays = Relays(sender, capacity)
+    def __init__(
+        self,
+        capacity: int,
+        sender: Sender,
+        press: Callable[[int, str], None],
+        by_slot: Sequence[Stream | None],
+        reports: list[Report],
+    ) -> None:
+        """``press`` presses keys on a slot, by events or tones."""
+        self.relays = Relays(sender, capacity, press)
         self.reports = reports
         self._mixer = Mixer(capacity)
         self._sender = sender
@@ -41,22 +49,24 @@ class Bridging:
         for other in {*before, slot, *([to.slot] if to is not None else [])} - {NOBODY}:
             self._settle(other)
 
-    def join(self, stream: Stream, room: int, *, muted: bool, deaf: bool, gated: bool) -> None:
+    def join(self, stream: Stream, room: int, *, muted: bool, deaf: bool, gated: bool, now: float) -> None:
         """Into ``room``, or stay there with other rights."""
         self._rooms[stream.slot] = room
         self._mixer.join(stream.slot, room, muted=muted, deaf=deaf, gated=gated)
+        self._tell(now)
 
-    def leave(self, stream: Stream) -> None:
+    def leave(self, stream: Stream, now: float) -> None:
         """Out of the room."""
         if self._rooms.pop(stream.slot, None) is not None:
             self._mixer.leave(stream.slot)
+            self._tell(now)
             self._settle(stream.slot)
 
     def direct(self, stream: Stream) -> None:
         """SDP changed what ``stream`` sends or receives."""
         self._settle(stream.slot)
 
-    def drop(self, stream: Stream) -> None:
+    def drop(self, stream: Stream, now: float) -> None:
         """The stream is going."""
         slot = stream.slot
         partners = [int(self.relays.to[slot]), int(self.relays.source[slot])]
@@ -65,6 +75,7 @@ class Bridging:
             self.relays.disconnect(partners[1])
         self._rooms.pop(slot, None)
         self._mixer.leave(slot)
+        self._tell(now)
         for other in {*partners} - {NOBODY}:
             self._settle(other)
 
@@ -73,11 +84,14 @@ class Bridging:
         to, source = int(self.relays.to[slot]), int(self.relays.source[slot])
         for one, other in ((slot, to), (source, slot)):
             if one != NOBODY and other != NOBODY:
-                self.relays.set_plain(one, plain=self._alike(one, other))
-        partner = next((other for other in (to, source) if other != NOBODY and not self._alike(slot, other)), None)
+                self.relays.set_plain(one, plain=self._alike(one, other) and self._both_there(one, other))
         if slot in self._rooms:
             return
-        if partner is None:
+        if to != NOBODY and not self._alike(slot, to):
+            partner = to
+        elif source != NOBODY and not self._alike(source, slot):
+            partner = source
+        else:
             self._mixer.leave(slot)
             return
         room = -1 - min(slot, partner)
@@ -94,6 +108,13 @@ class Bridging:
         # Some send the other G.711 law than they were told.
         return not first.codec.is_g711 or first.heard_type == second.codec.payload_type
 
+    def _both_there(self, one: int, other: int) -> bool:
+        """Whether ``one`` may be heard and ``other`` be sent to: neither is on hold."""
+        first, second = self._by_slot[one], self._by_slot[other]
+        assert first is not None
+        assert second is not None
+        return first.live and first.may_receive and second.live and second.may_send and second.peer is not None
+
     # --- sound --------------------------------------------------------------------------
 
     def hear(self, members: Slots, received: Samples, levels: Powers, number: int, now: float) -> None:
@@ -101,11 +122,15 @@ class Bridging:
         inside = self._mixer.member[members]
         if inside.any():
             self._mixer.feed(members[inside], received[inside], levels[inside], number)
-            for slot, on in self._mixer.talking:
-                stream = self._by_slot[slot]
-                if stream is not None:
-                    self.reports.append(Talking(stream.number, on, now))
-            self._mixer.talking.clear()
+            self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        """Who began or ended to talk."""
+        for slot, on in self._mixer.talking:
+            stream = self._by_slot[slot]
+            if stream is not None:
+                self.reports.append(Talking(stream.number, on, now))
+        self._mixer.talking.clear()
 
     def mixed(self, members: Slots) -> tuple[Slots, Samples]:
         """(those of ``members`` that are in rooms, what they hear there)."""
@@ -137,10 +162,6 @@ class Bridging:
             if fed.size:
                 sent[fed] = jitter.last(self.relays.source[members[fed]])
 
-    def due(self, members: Slots, opposite: Slots) -> Slots:
-        """Whose sockets are looked into: ``members`` of a phase, and of those that are ``opposite``, 10 ms from it, the
-        ones whose packets go on without waiting for their turn.
-        """
-        if not self.relays.count:
-            return members
-        return np.concatenate([members, opposite[self.relays.to[opposite] != NOBODY]])
+    def early(self, opposite: Slots) -> Slots:
+        """Of the streams whose phase is ``opposite``, 10 ms away, those whose packets go on without waiting for it."""
+        return self.relays.early(opposite) if self.relays.count else NO_SLOTS

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from media import g711, rtp
 from media.bridging import Bridging
 from media.codecs import L16
-from media.frames import Floats, Octets, Samples, Slots
+from media.frames import NO_SLOTS, Floats, Octets, Samples, Slots
 from media.g711 import Law
 from media.jitter import JitterBuffers
 from media.latch import Address, Verdict
@@ -29,7 +29,6 @@ from media.stream import Stream
 ROUNDS = 8
 """Packets taken from one socket in a tick, at most: a flood on one port costs its own stream alone."""
 
-_NONE = np.uint16(0)
 _NO_LAW = np.uint8(255)
 _LINEAR_ROW = rtp.HEADER_SIZE + L16.octets
 
@@ -40,6 +39,8 @@ def _raw(octets: bytes) -> int:
 
 
 _NO_MARKER = np.uint16(_raw(bytes([0xFF, 0x7F])))
+_NONE = np.uint16(_raw(bytes([0, 0x80])))
+"""What no packet has, its marker put out."""
 
 
 class Intake:
@@ -71,7 +72,7 @@ class Intake:
         self._payload_type: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
         self._law: NDArray[np.uint8] = np.full(capacity, _NO_LAW)
         self._linear: set[int] = set()
-        # How a packet must begin to be taken with the others, by slot; no packet begins with _NONE.
+        # How a packet must begin to be taken with the others, by slot.
         self._kind: NDArray[np.uint16] = np.full(capacity, _NONE)
         self._source: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
 
@@ -79,6 +80,8 @@ class Intake:
         """Forget what an earlier stream left in ``slot``."""
         self.reception.open(slot)
         self._kind[slot] = _NONE
+        self._source[slot] = 0
+        self._law[slot] = _NO_LAW
         self.last_packet[slot] = now
 
     def close(self, slot: int) -> None:
@@ -108,16 +111,18 @@ class Intake:
         else:
             self._kind[slot] = _NONE
 
-    def drain(self, due: Slots, now: float) -> None:
-        """Take what lies in the sockets, at least of the streams that are ``due`` to play what they received."""
+    def drain(self, due: Slots, early: Slots, now: float) -> None:
+        """Take what lies in the sockets, at least of the streams that are ``due`` to play what they received, and of
+        those that are not, but are looked into ``early``.
+        """
         sockets = self._sockets
         for number in range(ROUNDS):
-            count = sockets.receive(due, anew=number == 0)
+            count = sockets.receive(due, early, anew=number == 0)
             for slot, data, source in sockets.control:
                 self._take_control(slot, data, source, now)
             if count:
                 self._take(now)
-            due = sockets.again(due)
+            due, early = sockets.again(due), NO_SLOTS
             if not due.size:
                 return
 
@@ -150,6 +155,7 @@ class Intake:
         fresh = self.reception.note(slots, columns.sequence[rows].astype(np.uint16), timestamps, arrived)
         if self.reception.strays.size:
             self._sockets.suspect(self.reception.strays)
+            self._renumber_restarts()
         self.last_packet[slots] = now
         if not fresh.all():
             slots, rows, timestamps = slots[fresh], rows[fresh], timestamps[fresh]
@@ -244,14 +250,16 @@ class Intake:
             if not self._is_new_source(stream, packet):
                 return
         fresh = self.reception.note_one(stream.slot, packet.sequence, packet.timestamp, arrived, timed=not is_event)
+        self._renumber_restarts()
+        is_sound = packet.payload_type in stream.sound_types
+        if is_sound and fresh and packet.payload_type != self._payload_type[stream.slot]:
+            self._expect(stream, packet.payload_type)  # those after it will mostly be in the same
+            self._bridging.direct(stream)
         if fresh and stream.may_receive:
             self._relays.pass_packet(stream.slot, packet, is_event=is_event)
         if is_event:
             self._take_event(stream, packet, now)
-        elif packet.payload_type in stream.sound_types and fresh and stream.may_receive and packet.payload:
-            if packet.payload_type != self._payload_type[stream.slot]:  # those after it will mostly be in the same
-                self._expect(stream, packet.payload_type)
-                self._bridging.direct(stream)
+        elif is_sound and fresh and stream.may_receive and packet.payload:
             if stream.decoder is not None:
                 sound = stream.decoder.decode(packet.payload)
             else:
@@ -259,6 +267,12 @@ class Intake:
             if sound.size:
                 timestamps = np.array([packet.timestamp], np.uint32)
                 self._jitter.insert(np.array([stream.slot]), timestamps, sound[None, :])
+
+    def _renumber_restarts(self) -> None:
+        """What sources that begin their numbering anew are relayed under goes on from where it was."""
+        for slot in self.reception.restarts:
+            self._relays.renumber(slot)
+        self.reception.restarts.clear()
 
     def _is_new_source(self, stream: Stream, packet: rtp.Packet) -> bool:
         """Another SSRC than before: believed at once if it is the first, else with its second packet in sequence, with

@@ -1,8 +1,8 @@
 """The media plane of one worker: all streams, driven by commands and ticks, heard through reports.
 
-A tick serves one phase: packets that lie in the sockets are taken in for all streams, then the streams of the
-phase send a frame each, then the frame that they received is looked at. Everything usual happens in batches of
-numpy rows; Python looks at single streams for what is rare.
+A tick serves one phase: packets that lie in its sockets are taken in (on the portable path, in all sockets), each of
+its streams plays a frame of what it received and sends one, then the former is looked at. Everything usual happens in
+batches of numpy rows; Python looks at single streams for what is rare.
 """
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ from media.sender import Sender
 from media.sockets import NoPort, Sockets, literal
 from media.stream import Stream
 from media.wideband import Sounds, Wideband
+
+KEY_MS, KEY_PAUSE_MS = 100, 50
+"""How a key is pressed again that came in on another stream."""
+
+MOST_TONES = 120
+"""Frames of tones that may wait when another key is to be pressed again."""
 
 FRAMES_PER_LOOK = 200
 """Frames of a stream from one look at what the kernel dropped to the next."""
@@ -78,7 +84,7 @@ class Plane:
         self._wideband = Wideband(capacity, self._wide_arena)
         self._sender = Sender(sockets, random)
         self._jitter = JitterBuffers(capacity)
-        self._bridging = Bridging(capacity, self._sender, self._by_slot, self.reports)
+        self._bridging = Bridging(capacity, self._sender, self._press, self._by_slot, self.reports)
         self._intake = Intake(sockets, self._jitter, self._bridging, self._by_slot, self._has_latched, self.reports)
         self._tones = ToneReceiver(capacity, self._jitter.before)
         self._listening = Listening(capacity, self._jitter, self.reports)
@@ -146,7 +152,8 @@ class Plane:
             self._skip(skipped)
         phase = number % PHASES
         members = self._members[phase]
-        self._intake.drain(self._bridging.due(members, self._members[(number + PHASES // 2) % PHASES]), now)
+        early = self._bridging.early(self._members[(number + PHASES // 2) % PHASES])
+        self._intake.drain(members, early, now)
         self._sender.send_later(number)
         if members.size:
             received = self._jitter.play(members)
@@ -166,6 +173,7 @@ class Plane:
 
     def _skip(self, frames: int) -> None:
         for members in self._members:
+            self._sockets.suspect(members)
             self._sender.pause(members, frames)
             self._jitter.pause(members, frames)
             self._recorder.skip(members, frames)
@@ -372,6 +380,11 @@ class Plane:
             return
         self._player.tone(stream.slot, dtmf.tones(message.digits, message.on_ms, message.off_ms))
 
+    def _press(self, slot: int, digit: str) -> None:
+        """Press a key that came in on another stream."""
+        if not self._sender.press(slot, digit, KEY_MS, KEY_PAUSE_MS) and self._player.toning(slot) < MOST_TONES:
+            self._player.tone(slot, dtmf.tones(digit, KEY_MS, KEY_PAUSE_MS))
+
     def _record(self, message: protocol.Record, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is None:
@@ -396,12 +409,14 @@ class Plane:
     def _join(self, message: protocol.Join, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
-            self._bridging.join(stream, message.room, muted=message.muted, deaf=message.deaf, gated=message.gated)
+            self._bridging.join(
+                stream, message.room, muted=message.muted, deaf=message.deaf, gated=message.gated, now=now
+            )
 
     def _leave(self, message: protocol.Leave, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
-            self._bridging.leave(stream)
+            self._bridging.leave(stream, now)
 
     def _relay(self, message: protocol.Relay, now: float) -> None:
         stream = self._streams.get(message.stream)
@@ -421,7 +436,7 @@ class Plane:
         if stream is None:
             return
         slot = stream.slot
-        self._bridging.drop(stream)
+        self._bridging.drop(stream, now)
         self._player.drop(slot, now)
         self._wideband.player.drop(slot, now)
         self._wideband.direct(slot, wide=False)

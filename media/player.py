@@ -90,6 +90,10 @@ class Player:
         waiting.extend(samples.reshape(-1, self._arena.frame))
         return len(waiting)
 
+    def toning(self, slot: int) -> int:
+        """Frames of tones that wait to be played."""
+        return len(self._tones.get(slot, ()))
+
     def drop(self, slot: int, now: float, reason: str = "closed") -> None:
         """The stream is going: end all at once."""
         self._tones.pop(slot, None)

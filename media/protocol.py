@@ -166,7 +166,8 @@ class Leave(Message, frozen=True):
 class Relay(Message, frozen=True):
     """Bridge: packets that ``stream`` receives go out of ``to`` (both of this worker) as they are, under the numbering
     of ``to``; in another codec they are transcoded. ``to`` 0: no longer. One direction; the other one is a command of
-    its own. While it is relayed to, ``to`` sends nothing else but what it is told to play.
+    its own. While it is relayed to, ``to`` sends nothing else but what it is told to play. A stream between two others
+    in codecs that all differ is transcoded to one of them only.
     """
 
     stream: int

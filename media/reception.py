@@ -73,7 +73,7 @@ class _Drift:
 
 class Reception:
     """Counts of all streams of a worker, by slot. ``strays`` are those whose packet, of those noted last, had another
-    number than the next one.
+    number than the next one; ``restarts`` collects those whose numbering began anew.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -81,6 +81,7 @@ class Reception:
         self.duplicated: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.reordered: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.strays: Slots = NO_SLOTS
+        self.restarts: list[int] = []
         self.jitter: Floats = np.zeros(capacity)  # of the source there is now, in timestamp units
         self._highest: NDArray[np.int64] = np.full(capacity, -1, np.int64)  # extended
         # Nearly all packets have the next number: those are only counted here, until something else happens.
@@ -233,6 +234,7 @@ class Reception:
             self._bad[slot] = (sequence + 1) & 0xFFFF
             return False
         self.begin(slot, sequence)
+        self.restarts.append(slot)
         return True
 
     def _count(

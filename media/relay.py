@@ -6,31 +6,40 @@ did to it shows at the other end. Usual packets go in batches, the rest one by o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from media import rtp
 from media.frames import Flags, Octets, Slots
+from media.rates import RATE
 from media.sender import Sender
 
 NOBODY = -1
 
-KEY_MS, KEY_PAUSE_MS = 100, 50
-"""How a key is pressed again where packets do not go through as they are."""
+KEYS_WAITING = 16
+"""Keys that may wait to be pressed again; more are dropped."""
+
+JUMP = 2 * RATE
+"""Timestamps further than this from where they should be are those of another clock."""
 
 
 class Relays:
     """Who is relayed to whom. ``to`` has the receiving slot of each slot, or -1, and ``source`` the other way round;
     ``count`` is how many are relayed.
 
-    A relay is *open* while packets may pass as they are: both in one codec, and nothing else is sent there.
+    A relay is *open* while packets may pass as they are: both in one codec, nobody on hold, and nothing else is sent
+    there.
     """
 
-    def __init__(self, sender: Sender, capacity: int) -> None:
+    def __init__(self, sender: Sender, capacity: int, press: Callable[[int, str], None]) -> None:
+        """``press`` presses keys on a slot, by events or tones."""
         self.to: Slots = np.full(capacity, NOBODY, np.intp)
         self.source: Slots = np.full(capacity, NOBODY, np.intp)
         self.count = 0
         self._sender = sender
+        self._press = press
         self._plain: Flags = np.zeros(capacity, np.bool_)
         self._interrupted: Flags = np.zeros(capacity, np.bool_)
         self._numbered: Flags = np.zeros(capacity, np.bool_)
@@ -45,23 +54,25 @@ class Relays:
             self.disconnect(int(self.source[to]))
         self.to[slot], self.source[to] = to, slot
         self.count += 1
-        self._interrupted[slot] = self._plain[slot] = False
+        self._interrupted[slot] = self._plain[slot] = self._numbered[slot] = False
 
     def disconnect(self, slot: int) -> None:
         """Relay nothing of ``slot`` any more."""
         to = self.to[slot]
         if to != NOBODY:
             self._sender.resume(int(to))
+            self._sender.release_keys(int(to))
             self.to[slot] = self.source[to] = NOBODY
             self.count -= 1
         self._plain[slot] = False
 
     def set_plain(self, slot: int, *, plain: bool) -> None:
         """Whether packets of ``slot`` may pass as they are."""
-        if self._plain[slot] and not plain:
-            self._sender.resume(int(self.to[slot]))
-        self._plain[slot] = plain
-        self._numbered[slot] = False
+        if self._plain[slot] != plain:
+            if not plain:
+                self._sender.resume(int(self.to[slot]))
+            self._plain[slot] = plain
+            self._numbered[slot] = False
 
     def renumber(self, slot: int) -> None:
         """``slot`` has another source, whose numbers are not those of the one before."""
@@ -72,6 +83,10 @@ class Relays:
         source = self.source[slots]
         fed: Flags = (source != NOBODY) & self._plain[source]
         return fed
+
+    def early(self, slots: Slots) -> Slots:
+        """Those of ``slots`` whose packets go on without waiting for the turn of their stream."""
+        return slots[self._plain[slots] & ~self._interrupted[slots]]
 
     def interrupted(self, slots: Slots) -> Flags:
         """Which of ``slots``, as far as they are fed by relays, send something else for the time being."""
@@ -97,10 +112,12 @@ class Relays:
             slots, places, payloads = slots[passing], places[passing], payloads[passing]
         sequences = heads.sequence[places].astype(np.uint16)
         timestamps = heads.timestamp[places].astype(np.uint32)
-        for index in np.flatnonzero(~self._numbered[slots]).tolist():
+        targets = self.to[slots]
+        off = (timestamps + self._timestamp[slots] - self._sender.timestamp[targets]).view(np.int32)
+        for index in np.flatnonzero(~self._numbered[slots] | (np.abs(off) > JUMP)).tolist():
             self._number(int(slots[index]), int(sequences[index]), int(timestamps[index]))
         self._sender.forward(
-            self.to[slots],
+            targets,
             sequences + self._sequence[slots],
             timestamps + self._timestamp[slots],
             heads.second[places] & np.uint8(rtp.MARKER),
@@ -113,24 +130,30 @@ class Relays:
             return
         if not self._numbered[slot]:
             self._number(slot, packet.sequence, packet.timestamp)
-        self._sender.forward_packet(
+        passed = self._sender.forward_packet(
             int(self.to[slot]),
             (packet.sequence + int(self._sequence[slot])) & 0xFFFF,
             (packet.timestamp + int(self._timestamp[slot])) & 0xFFFFFFFF,
             packet,
             is_event=is_event,
         )
+        if not passed:  # so that its number is not missed
+            self._sequence[slot] = (int(self._sequence[slot]) - 1) & 0xFFFF
 
     def press(self, slot: int, digit: str, *, apart: bool) -> None:
         """``digit`` was pressed on ``slot`` by events, ``apart`` from the numbering of its sound: those, and all where
-        packets do not pass as they are, are pressed again.
+        events do not pass as they are, are pressed again.
         """
         to = int(self.to[slot])
-        if to != NOBODY and (apart or not self._plain[slot] or self._interrupted[slot]):
-            self._sender.press(to, digit, KEY_MS, KEY_PAUSE_MS)
+        if to == NOBODY:
+            return
+        passes = self._plain[slot] and not self._interrupted[slot] and self._sender.takes_events(to)
+        if (apart or not passes) and self._sender.keys_waiting(to) < KEYS_WAITING:
+            self._press(to, digit)
 
     def _number(self, slot: int, sequence: int, timestamp: int) -> None:
         """The packet with these numbers is the next that the receiving slot sends."""
+        self._sender.resume(int(self.to[slot]))
         next_sequence, now = self._sender.next_numbers(int(self.to[slot]))
         self._sequence[slot] = (next_sequence - sequence) & 0xFFFF
         self._timestamp[slot] = (now - timestamp) & 0xFFFFFFFF

@@ -125,6 +125,16 @@ class EventSender:
     def idle(self) -> bool:
         return not self._queue and self._wait <= 0
 
+    @property
+    def waiting(self) -> int:
+        """Keys that have not ended."""
+        return len(self._queue)
+
+    def release(self) -> None:
+        """Press none of the keys that wait; one that is down ends as it should."""
+        while len(self._queue) > (self._begun > 0):
+            self._queue.pop()
+
     def next(self, timestamp: int) -> EventPacket | None:
         """What to send in the frame that begins at ``timestamp``; ``None``: the sound."""
         if self._wait > 0:

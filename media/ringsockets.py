@@ -35,9 +35,10 @@ class RingSockets(Sockets):
     """Sockets of which those that have latched are read and written by io_uring. Raises :class:`OSError` without it.
 
     A socket is tried when its stream is due, not when something lies in it: cheaper than asking first, and nothing is
-    lost by it, as a packet is not heard before its stream is due. One try is enough where packets come one for each
-    frame. It is followed by more, until the socket is empty, after anything else: a frame without a packet, a packet
-    that is not the next one, two packets in a frame; and now and then, as clocks are not equally fast.
+    lost by it, as a packet is not heard before its stream is due (relayed ones, which are, are tried twice as often).
+    One try is enough where packets come one for each frame. It is followed by more, until the socket is empty, after
+    anything else: a frame without a packet, a packet that is not the next one, two packets in a frame; and now and
+    then, as clocks are not equally fast.
     """
 
     def __init__(self, capacity: int, ports: PortPool, *, timed: bool = True) -> None:
@@ -47,11 +48,12 @@ class RingSockets(Sockets):
         self._timed = timed
         self._turn = 0
         self._ring = uring.Ring(2 * ROWS + capacity)
-        self._ring.keep_files(capacity)  # by slot
         self._latched: Flags = np.zeros(capacity, np.bool_)
         self._waiting: Slots = NO_SLOTS
+        self._fds: NDArray[np.int32] = np.full(capacity, -1, np.int32)
         self._suspected: Flags = np.zeros(capacity, np.bool_)
         self._first = True
+        self._expected = 0
         # Entry i < ROWS takes a packet into row i, of whatever socket it is given; entry ROWS + i takes the time of its
         # arrival with it; entry 2 * ROWS + slot sends its row.
         self._numbers: NDArray[np.uint32] = np.arange(2 * ROWS + capacity, dtype=np.uint32)
@@ -69,11 +71,11 @@ class RingSockets(Sockets):
             part["length"] = length
             part["op_flags"] = socket.MSG_DONTWAIT
             part["user_data"] = np.arange(len(part))
-            part["flags"] = uring.KEPT_FILE
-        sending["flags"] |= uring.SILENT_SUCCESS
-        sending["fd"] = np.arange(capacity)
+            part["fd"] = -1
+        sending["flags"] = uring.SILENT_SUCCESS
         self._taking: NDArray[np.int32] = taking["fd"]
         self._stamping: NDArray[np.int32] = stamping["fd"]
+        self._sending: NDArray[np.int32] = sending["fd"]
 
     def close(self, slot: int, now: float) -> None:
         self._set_latched(slot, on=False)
@@ -94,16 +96,21 @@ class RingSockets(Sockets):
         self._set_latched(slot, on=True)
 
     def _set_latched(self, slot: int, *, on: bool) -> None:
-        if on or self._latched[slot]:
-            self._ring.keep(slot, self._take(slot).rtp.fileno() if on else -1)
         self._latched[slot] = on
+        self._fds[slot] = self._sending[slot] = self._take(slot).rtp.fileno() if on else -1
+        self._suspected[slot] = True
 
-    def receive(self, due: Slots, *, anew: bool) -> int:
-        """Take at most one packet from each socket of ``due``, and ``anew`` from those that have not latched."""
+    def receive(self, due: Slots, early: Slots = NO_SLOTS, *, anew: bool) -> int:
+        """Take at most one packet from each socket of ``due`` and ``early``, and ``anew`` from those that have not
+        latched.
+        """
         self.sources.clear()
         self.control.clear()
         self.arrivals = np.nan if self._timed else None
         tried = due[self._latched[due]]
+        self._expected = tried.size if anew else 0
+        if early.size:
+            tried = np.concatenate([tried, early[self._latched[early]]])
         tried, self._waiting = tried[:AT_ONCE], tried[AT_ONCE:]
         self._first = anew
         if anew:
@@ -117,27 +124,28 @@ class RingSockets(Sockets):
         count = tried.size
         stamped = self._timed and self._first and self._turn // PHASES % TIMED_EVERY == 0
         if stamped:
-            self._stamping[:count] = tried
+            self._stamping[:count] = self._fds[tried]
             self._stamped.prepare(count)
             taken = self._ring.submit(self._numbers[ROWS : ROWS + count])
         else:
-            self._taking[:count] = tried
+            self._taking[:count] = self._fds[tried]
             taken = self._ring.submit(self._numbers[:count])
-        if taken < count:
-            raise OSError(errno.EBUSY, "io_uring does not take what it was given")
-        _, results = self._ring.completions()
-        places = np.flatnonzero(results >= 0)
-        slots = tried if places.size == count else tried[places]
+        users, results = self._ring.completions()
         if stamped:
-            self.arrivals = self._stamped.times(places)
-        if places.size == count:
-            lengths = results.astype(np.intp)
-        else:
-            self._note_refusals(results)
-            lengths = results[places].astype(np.intp)
-        if self._first:
-            self._suspected[tried] |= results < 0
-        return places, slots, lengths
+            stamps = self._stamped.times(users)
+        hit = results >= 0
+        if hit.all() and users.size == count:
+            if stamped:
+                self.arrivals = stamps
+            return users, tried[users], results.astype(np.intp)
+        if taken < count:  # no memory: the rest is for another round
+            self._waiting = np.concatenate([tried[taken:], self._waiting])
+        places, missed = users[hit], users[~hit]
+        self._note_refusals(results)
+        self._suspected[tried[missed[missed < self._expected]]] = True
+        if stamped:
+            self.arrivals = stamps[hit]
+        return places, tried[places], results[hit].astype(np.intp)
 
     def _note_refusals(self, results: NDArray[np.int32]) -> None:
         """Count ICMP errors, which packets of ours came back with."""

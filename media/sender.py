@@ -180,8 +180,13 @@ class Sender:
         self._marker[slots] = True
         if self._packing:
             for slot in self._packing.keys() & slots.tolist():
-                packing = self._packing[slot]
-                self._packing[slot] = _Packing(packing.samples, int(self.timestamp[slot]), packing.width)
+                self._renew_packing(slot)
+
+    def _renew_packing(self, slot: int) -> None:
+        """Time has gone on without packets: those that follow begin now."""
+        packing = self._packing.get(slot)
+        if packing is not None:
+            self._packing[slot] = _Packing(packing.samples, int(self.timestamp[slot]), packing.width)
 
     def send_frame(
         self,
@@ -218,6 +223,21 @@ class Sender:
         self.timestamp[slots] = timestamp + np.uint32(FRAME)
         self._marker[slots] = False
         self._send_rows(slots)
+
+    def takes_events(self, slot: int) -> bool:
+        """Whether telephone-event was agreed on."""
+        return slot in self._event_type
+
+    def keys_waiting(self, slot: int) -> int:
+        """Keys that are to be pressed as events."""
+        keys = self._keys.get(slot)
+        return 0 if keys is None else keys.waiting
+
+    def release_keys(self, slot: int) -> None:
+        """Press no more of the keys that wait; the one that is down ends as it should."""
+        keys = self._keys.get(slot)
+        if keys is not None:
+            keys.release()
 
     def pressing(self, slots: Slots) -> Flags:
         """Which of ``slots`` press keys."""
@@ -256,12 +276,13 @@ class Sender:
     def resume(self, slot: int) -> None:
         """Frames of its own follow what was forwarded, also in time."""
         behind = timestamp_delta(int(self._after[slot]), int(self.timestamp[slot]))
-        if 0 < behind < RATE:
+        if 0 < behind < 4 * RATE:
             self.timestamp[slot] = self._after[slot]
+            self._renew_packing(slot)
         self._after[slot] = self.timestamp[slot]
 
-    def forward_packet(self, slot: int, sequence: int, timestamp: int, packet: Packet, *, is_event: bool) -> None:
-        """The same for one packet of any length, and for events where those were agreed on."""
+    def forward_packet(self, slot: int, sequence: int, timestamp: int, packet: Packet, *, is_event: bool) -> bool:
+        """The same for one packet of any length, and for events: false where those were not agreed on."""
         if packet.payload_type == COMFORT_NOISE:
             payload_type = COMFORT_NOISE
         elif not is_event:
@@ -269,15 +290,21 @@ class Sender:
         elif slot in self._event_type:
             payload_type = self._event_type[slot]
         else:
-            return
+            return False
         following = (sequence + 1) & 0xFFFF
         if sequence_delta(following, int(self._sequence[slot])) > 0:
             self._sequence[slot] = following
         if not is_event:
-            self._after[slot] = (timestamp + FRAME) & 0xFFFFFFFF
+            self._after[slot] = (timestamp + len(packet.payload) // self._width(slot)) & 0xFFFFFFFF
         second = payload_type | (MARKER if packet.marker else 0)
         head = HEADER.pack(PLAIN, second, sequence, timestamp, self.ssrc[slot])
         self._send_one(slot, head + packet.payload)
+        return True
+
+    def _width(self, slot: int) -> int:
+        """Octets of a timestamp unit in the codec of ``slot``."""
+        coding = self._codings.get(slot)
+        return 1 if coding is None else coding.codec.octets // FRAME
 
     def _send_rows(self, slots: Slots) -> None:
         self.sent[slots] += 1

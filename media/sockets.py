@@ -212,9 +212,10 @@ class Sockets:
         except OSError:
             self.refused += 1
 
-    def receive(self, due: Slots, *, anew: bool) -> int:
+    def receive(self, due: Slots, early: Slots = NO_SLOTS, *, anew: bool) -> int:
         """Take at most one packet from every socket; returns how many lie in ``rows``. ``due`` are the streams whose
-        turn it is, or those of :meth:`again`: then it is not ``anew``. Here all others are taken from as well.
+        turn it is, or those of :meth:`again`: then it is not ``anew``; ``early`` are others that do not wait for their
+        turn. Here all are taken from.
         """
         self.sources.clear()
         self.control.clear()

@@ -6,6 +6,7 @@ is submitted by writing the numbers of its entries into the index ring. Knows no
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import mmap
@@ -41,21 +42,15 @@ COMPLETION = np.dtype([("user_data", "u8"), ("result", "i4"), ("flags", "u4")])
 RECVMSG = 10
 SEND = 26
 RECV = 27
-KEPT_FILE = 1 << 0
-"""Entry flag: ``fd`` is a number of the ring's own table of files (:meth:`Ring.keep`), which is quicker to find."""
-
 SILENT_SUCCESS = 1 << 6
 """Entry flag: only a failure makes a completion."""
 
-MAX_ENTRIES = 32768
-
-_SETUP, _ENTER, _REGISTER = 425, 426, 427  # system calls; the same numbers on every architecture
+_SETUP, _ENTER = 425, 426  # system calls; the same numbers on every architecture
 _CQSIZE, _SUBMIT_ALL, _SINGLE_ISSUER, _DEFER_TASKRUN = 1 << 3, 1 << 7, 1 << 12, 1 << 13
 _FLAVOURS = (_CQSIZE | _SUBMIT_ALL | _SINGLE_ISSUER | _DEFER_TASKRUN, _CQSIZE)
 """What is asked for, newest first: Linux 6.1, then 5.17 (for SILENT_SUCCESS)."""
 
 _GETEVENTS = 1
-_FILES, _FILES_UPDATE = 2, 6
 _SKIPS_SUCCESS = 1 << 11  # IORING_FEAT_CQE_SKIP
 _ONE_MAPPING = 1 << 0  # IORING_FEAT_SINGLE_MMAP
 _ENTRIES_AT = 0x10000000
@@ -170,25 +165,11 @@ class Ring:
     def _number(self, offset: int) -> NDArray[np.uint32]:
         return np.frombuffer(self._rings, np.uint32, 1, offset)
 
-    def keep_files(self, count: int) -> None:
-        """Make a table for ``count`` files, all places of it empty. Raises :class:`OSError`."""
-        empty = (ctypes.c_int * count)(*[-1] * count)
-        _call(_REGISTER, self._fd, _FILES, empty, ctypes.c_uint(count))
-
-    def keep(self, place: int, fd: int) -> None:
-        """Put the file behind ``fd`` into the table, or empty the place (-1). The file stays open as long as it is
-        there. Raises :class:`OSError`.
-        """
-        update = ctypes.create_string_buffer(
-            struct.pack("=IIQ", place, 0, ctypes.addressof(number := ctypes.c_int(fd)))
-        )
-        _call(_REGISTER, self._fd, _FILES_UPDATE, update, ctypes.c_uint(1))
-        del number
-
     def submit(self, numbers: NDArray[np.uint32]) -> int:
-        """Let the kernel do the entries with these numbers, in this order; returns how many it took.
+        """Let the kernel do the entries with these numbers, in this order; returns how many it took: fewer when it has
+        no memory for them.
 
-        Operations on sockets with MSG_DONTWAIT are done on return. Raises :class:`OSError`.
+        Operations on sockets with MSG_DONTWAIT are done on return.
         """
         count = numbers.size
         start = int(self._tail[0])
@@ -198,18 +179,21 @@ class Ring:
         self._order[: count - first] = numbers[first:]
         self._tail[0] = (start + count) & 0xFFFFFFFF
         done = 0
-        while done < count:
-            taken = _call(
-                _ENTER, self._fd, ctypes.c_uint(count - done), ctypes.c_uint(0), ctypes.c_uint(_GETEVENTS), None, 0
-            )
-            if not taken:
-                self._tail[0] = (start + done) & 0xFFFFFFFF
-                break
-            done += taken
+        with contextlib.suppress(OSError):
+            while done < count:
+                taken = _call(
+                    _ENTER, self._fd, ctypes.c_uint(count - done), ctypes.c_uint(0), ctypes.c_uint(_GETEVENTS), None, 0
+                )
+                if not taken:
+                    break
+                done += taken
+        self._tail[0] = (start + done) & 0xFFFFFFFF
         return done
 
-    def completions(self) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-        """(user data, result) of what was done since the last call. A negative result is an error number."""
+    def completions(self) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+        """(user data, result) of what was done since the last call, in any order: kernels up to 6.1 tell of failures
+        first. A negative result is an error number.
+        """
         begin, end = int(self._head[0]), int(self._end[0])
         count = (end - begin) & 0xFFFFFFFF
         place = begin & self._done_mask
@@ -220,7 +204,7 @@ class Ring:
             places = (place + np.arange(count)) & self._done_mask
             done = self._users[places], self._results[places]
         self._head[0] = end
-        return done
+        return done[0].astype(np.intp), done[1]
 
     def close(self) -> None:
         os.close(self._fd)

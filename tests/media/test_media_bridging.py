@@ -355,3 +355,130 @@ def test_a_peer_that_sends_the_other_law_is_transcoded(studio: Studio, phones: l
     assert {packet[1] & 0x7F for packet in second} == {Law.PCMU}
     assert tone_power(sound_of(second)[15 * FRAME :], 500) == pytest.approx(8000, rel=0.05)
     assert tone_power(sound_of(first)[15 * FRAME :], 900) == pytest.approx(8000, rel=0.05)
+
+
+# --- what may go wrong ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("other", [0, 1])
+def test_either_side_may_send_the_other_law_and_a_refresh_changes_nothing(
+    studio: Studio, phones: list[Phone], other: int
+) -> None:
+    bridge(studio, phones, other_payload_type=int(Law.PCMA))
+    phones[other].law = Law.PCMA
+    for refreshed in (None, other, 1 - other):
+        if refreshed is not None:
+            studio.direct(phones[refreshed], PAIR[refreshed], payload_type=0, other_payload_type=int(Law.PCMA))
+        first, second = talk(studio, phones[:2], [sine(500, 1), sine(900, 1)])
+        assert tone_power(sound_of(second)[15 * FRAME :], 500) == pytest.approx(8000, rel=0.05)
+        assert tone_power(sound_of(first)[15 * FRAME :], 900) == pytest.approx(8000, rel=0.05)
+
+
+def test_no_packet_goes_on_under_the_wrong_payload_type(studio: Studio, phones: list[Phone]) -> None:
+    """A peer that changes its law with every packet: silence stays silence."""
+    bridge(studio, phones, other_payload_type=int(Law.PCMA))
+    heard: list[bytes] = []
+    for number in range(40):
+        phones[0].law = Law.PCMA if number % 2 else Law.PCMU
+        phones[0].raw(phones[0].sound(np.zeros(FRAME)))
+        studio.run(0.02)
+        heard += phones[1].take()
+    assert {packet[1] & 0x7F for packet in heard} == {Law.PCMU}
+    assert np.abs(sound_of(heard)).max() < 20
+
+
+def test_time_never_goes_back_for_the_far_end(studio: Studio, phones: list[Phone]) -> None:
+    """A source whose clock runs ahead, then a re-INVITE, another SSRC, another numbering, the end of the bridge."""
+    bridge(studio, phones)
+    heard: list[bytes] = []
+
+    def speak(frames: int) -> None:
+        for _ in range(frames):
+            phones[0].raw(phones[0].sound(sine(500, 0.02)))
+            studio.run(0.02)
+        heard.extend(phones[1].take())
+
+    speak(5)
+    phones[0].timestamp += 30 * FRAME  # 600 ms ahead
+    speak(5)
+    studio.direct(phones[0], 1)
+    speak(5)
+    phones[0].ssrc, phones[0].sequence, phones[0].timestamp = 77, 9, 123456
+    speak(5)
+    phones[0].sequence, phones[0].timestamp = 40000, 2**31
+    speak(5)
+    studio.do(protocol.Relay(1, 0))
+    studio.run(0.2)
+    heard += phones[1].take()
+    heads = parsed(heard)
+    assert len(heads) > 25
+    for one, two in itertools.pairwise(heads):
+        assert 0 < rtp.sequence_delta(two.sequence, one.sequence) <= 3
+        assert 0 < rtp.timestamp_delta(two.timestamp, one.timestamp) <= 40 * FRAME
+
+
+@pytest.mark.parametrize("ptime", [30, 40])
+def test_time_goes_on_after_a_bridge_also_for_long_packets(studio: Studio, phones: list[Phone], ptime: int) -> None:
+    bridge(studio, phones, ptime=ptime)
+    for _ in range(10):
+        phones[0].raw(phones[0].sound(sine(500, ptime / 1000)))
+        studio.run(ptime / 1000)
+    studio.do(protocol.Relay(1, 0))
+    studio.run(0.5)
+    heads = parsed(phones[1].take())[1:]
+    for one, two in itertools.pairwise(heads):
+        assert rtp.sequence_delta(two.sequence, one.sequence) == 1
+        assert rtp.timestamp_delta(two.timestamp, one.timestamp) >= 8 * ptime
+
+
+def test_hold_is_kept_by_bridges(studio: Studio, phones: list[Phone]) -> None:
+    """Nothing goes to a leg that may not be sent to; the partner of a held leg hears silence, and sound after it."""
+    bridge(studio, phones)
+    studio.direct(phones[0], 1, send=False, receive=False)
+    first, second = talk(studio, phones[:2], [sine(500, 0.5), sine(900, 0.5)])
+    assert first[2:] == []
+    assert len(second) == pytest.approx(25, abs=2)
+    assert rms(sound_of(second)[3 * FRAME :]) < 10
+    studio.direct(phones[0], 1)
+    first, second = talk(studio, phones[:2], [sine(500, 0.8), sine(900, 0.8)])
+    assert tone_power(sound_of(first)[10 * FRAME :], 900) == pytest.approx(8000, rel=0.05)
+    assert tone_power(sound_of(second)[10 * FRAME :], 500) == pytest.approx(8000, rel=0.05)
+
+
+def test_a_flood_of_keys_is_bounded_and_ends_with_the_bridge(studio: Studio, phones: list[Phone]) -> None:
+    bridge(studio, phones)
+    for number in range(300):
+        event = phones[0].event(number % 10, FRAME, phones[0].timestamp + 4 * FRAME * number)
+        phones[0].raw(event[:8] + b"\0\0\0\7" + event[12:])  # a source of its own, as some gateways have it
+        studio.run(0.005)
+    studio.do(protocol.Relay(1, 0))
+    studio.run(0.3)
+    phones[1].take()
+    studio.run(1.0)
+    assert {packet[1] & 0x7F for packet in phones[1].take()} == {Law.PCMU}
+
+
+def test_keys_become_tones_where_events_were_not_agreed_on(studio: Studio, phones: list[Phone]) -> None:
+    bridge(studio, phones)
+    studio.direct(phones[1], 2, event_type=-1)
+    stamp = phones[0].timestamp
+    for n in range(5):
+        phones[0].raw(phones[0].event(5, FRAME * (n + 1), stamp, end=n == 4))
+        studio.run(0.02)
+    studio.run(0.2)
+    came = phones[1].take()
+    sound = sound_of(came)
+    assert tone_power(sound[-len(sound) // 2 :], 770) + tone_power(sound, 770) > 1000
+    assert all(rtp.sequence_delta(two.sequence, one.sequence) == 1 for one, two in itertools.pairwise(parsed(came)))
+
+
+def test_talking_is_told_of_who_talked(studio: Studio, phones: list[Phone]) -> None:
+    room(studio, phones[:2])
+    talk(studio, phones[:2], [sine(500, 0.3), np.zeros(15 * FRAME)])
+    studio.do(protocol.Leave(1), protocol.Leave(2), protocol.Drop(1))
+    studio.open.discard(1)
+    studio.connect(phones[2], 9)
+    studio.run(0.5)
+    studio.do(protocol.Join(9, 7))
+    studio.run(0.5)
+    assert [(each.stream, each.on) for each in studio.reports(protocol.Talking)] == [(1, True), (1, False)]

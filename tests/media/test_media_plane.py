@@ -759,3 +759,44 @@ def test_no_datagram_breaks_the_plane(datagrams: list[tuple[str, bytes]]) -> Non
     assert (stats.received, stats.lost, stats.late, stats.malformed) == (2 + len(datagrams), 0, 0, 0)
     for phone in (peer, quiet, stranger):
         phone.close()
+
+
+def test_packets_of_zeros_are_nobodys(studio: Studio, phone: Phone) -> None:
+    """Whatever begins like no RTP packet is refused, also where nothing is expected yet."""
+    stranger = Phone()
+    studio.do(protocol.Open(1, "127.0.0.1"))
+    studio.open.add(1)
+    stranger.to = studio.last(protocol.Opened).port
+    heads = [b"\0\0", b"\0\x80", b"\x80\0", b"\0\x7f", b"\xff\xff"]
+    for head in heads:
+        stranger.raw(head + bytes(170))
+    studio.run(0.1)
+    studio.direct(phone)
+    for _ in range(10):
+        for head in heads:
+            stranger.raw(head + bytes(10) + np.arange(160, dtype=np.uint8).tobytes())
+        studio.run(0.05)
+    studio.do(protocol.Drop(1))
+    studio.open.clear()
+    stats = studio.last(protocol.Closed).stats
+    assert stats.received <= 10  # those with a valid header are RTP, and latch where nobody else speaks
+    assert stats.malformed + stats.foreign + stats.received >= 50
+    stranger.close()
+
+
+def test_a_stall_is_made_up_for_at_once(studio: Studio, phone: Phone) -> None:
+    """What lay in the socket meanwhile is taken with the next frames, not one by one."""
+    studio.connect(phone)
+    studio.talk(phone, np.zeros(20 * FRAME))
+    for _ in range(15):
+        phone.raw(phone.sound(np.zeros(FRAME)))
+    studio.now += 0.3
+    studio.tick(skipped=15)
+    studio.run(0.06)
+    studio.talk(phone, np.zeros(50 * FRAME))
+    studio.do(protocol.Drop(1))
+    studio.open.clear()
+    stats = studio.last(protocol.Closed).stats
+    assert stats.received == 85
+    assert stats.late <= 18
+    assert stats.delay_ms < 80
