@@ -111,7 +111,8 @@ class JitterBuffers:
             for index in np.flatnonzero(odd).tolist():
                 self._insert_odd(int(slots[index]), int(ahead[index]), int(timestamps[index]), sounds[index])
         for row, before in splices:
-            self._ring[row, :_SPLICE] = before + (self._ring[row, :_SPLICE] - before) * _RISE
+            after = self._ring[row, :_SPLICE].astype(np.float32)
+            self._ring[row, :_SPLICE] = np.rint(before + (after - before) * _RISE)
 
     def _excuse(self, slots: Slots, ahead: NDArray[np.int32]) -> Flags:
         """Count the packets that are late because we did not run: after a stall those of all streams at once. Returns
