@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
+from media.delay import PATIENCE
 from media.jitter import FIRST_DELAY, MAX_DELAY, JitterBuffers
 from media.rates import FRAME
 
@@ -185,3 +186,29 @@ def test_a_frame_left_out_in_loud_sound_gives_way_smoothly() -> None:
     assert joins
     for frame in joins:
         assert (np.diff(frame[:41]) * np.sign(frame[-1]) > 0).all()
+
+
+def test_a_change_that_later_packets_rule_out_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    settled: list[int] = []
+    settle = JitterBuffers._settle
+
+    def noting(self: JitterBuffers, slot: int, *rest: object) -> None:
+        settled.append(int(self.clock[slot]))
+        settle(self, slot, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(JitterBuffers, "_settle", noting)
+    course = Course()
+    course.put_up_to(8)
+    while not course.buffers._change[0]:
+        course.put([course.next])
+        course.play()
+    assert course.buffers._change[0] < -1
+    kept = course.next
+    course.silent(8)  # from now on the network takes that much longer: packets come just in time
+    course.next = kept
+    settled.clear()
+    for _ in range(20 * SECOND):
+        course.put([course.next])
+        course.play()
+    assert len(settled) <= PATIENCE
+    assert course.buffers._settled[0]
