@@ -111,7 +111,8 @@ class JitterBuffers:
             for index in np.flatnonzero(odd).tolist():
                 self._insert_odd(int(slots[index]), int(ahead[index]), int(timestamps[index]), sounds[index])
         for row, before in splices:
-            self._ring[row, :_SPLICE] = before + (self._ring[row, :_SPLICE] - before) * _RISE
+            after = self._ring[row, :_SPLICE].astype(np.float32)
+            self._ring[row, :_SPLICE] = np.rint(before + (after - before) * _RISE)
 
     def _excuse(self, slots: Slots, ahead: NDArray[np.int32]) -> Flags:
         """Count the packets that are late because we did not run: after a stall those of all streams at once. Returns
@@ -218,7 +219,9 @@ class JitterBuffers:
             return
         lead = now // FRAME
         if not -change <= lead < AHEAD or (now % FRAME and in_time):
-            return  # not the packet to do it with
+            if not in_time:  # no packet to do it with came: they are later now, and the reason may be gone
+                self._drop_change(slot)
+            return
         if in_time and not self._gap[slot]:
             change = -1
         place = clock + lead + change
@@ -233,6 +236,13 @@ class JitterBuffers:
             splices.append((row, dropped[:_SPLICE].copy()))
         tags = self._tag[slot * DEPTH : (slot + 1) * DEPTH]
         tags[tags > place] = _UNUSED  # of what was there, nothing comes after what comes now
+
+    def _drop_change(self, slot: int) -> None:
+        """Leave the delay as it is, and judge it anew."""
+        self._change[slot] = 0
+        self._settled[slot] = True
+        self._review_at[slot] = self.clock[slot] + SHORT_WINDOW
+        self._delays.begin(slot)
 
     def _is_quiet(self, slot: int, sound: Samples) -> bool:
         loud = sound.astype(np.float32)

@@ -68,6 +68,8 @@ class _Recording:
     lost: int = 0
     why: RecordingEnd = "failed"
     finish: writer.Finish | None = None
+    begun: bool = False
+    """Whether a writer has been told of it: only then is what lies at its path its own."""
 
 
 class Recorder:
@@ -133,7 +135,7 @@ class Recorder:
             self._waiting[row] = wait
         else:
             self._on[row] = True
-        self._scribe.send(_begin(recording))
+        self._begin(recording)
 
     def pause(self, slot: int, number: int, *, on: bool) -> None:
         """Leave out what sounds from the next frame on, or no longer."""
@@ -276,6 +278,13 @@ class Recorder:
 
     # --- beginnings and ends ------------------------------------------------------------
 
+    def _begin(self, recording: _Recording) -> None:
+        """Tell the writer of a recording; it goes on with the file that one before it has begun."""
+        about = recording.about
+        message = writer.Begin(recording.number, about.path, about.sides, about.format, recording.begun)
+        if self._scribe.send(message):
+            recording.begun = True
+
     def _rows(self, slot: int) -> range:
         return range(slot, AT_ONCE * self._capacity, self._capacity)
 
@@ -324,7 +333,7 @@ class Recorder:
     def _hand_over(self) -> None:
         """To a new writer, which goes on with the files of the one before, from what is still in the ring."""
         for recording in self._open.values():
-            self._scribe.send(_begin(recording, resume=True))
+            self._begin(recording)
         for recording in self._open.values():  # not before: the writer takes sound for files that it knows
             if recording.finish is not None:
                 self._scribe.send(recording.finish)
@@ -351,8 +360,3 @@ class Recorder:
 
 def _needs_ears(about: Record) -> bool:
     return about.silence > 0 or about.trim
-
-
-def _begin(recording: _Recording, *, resume: bool = False) -> writer.Begin:
-    about = recording.about
-    return writer.Begin(recording.number, about.path, about.sides, about.format, resume)

@@ -49,11 +49,13 @@ class Ring:
         self.sound: Samples = sound.reshape(self.cells, 2, FRAME)
         self._counters = memoryview(memory)[:24].cast("Q")
 
-    def spans(self, start: int, stop: int) -> Iterator[slice]:
-        """Where the cells from position ``start`` to ``stop`` lie: one slice, or two around the end of the ring."""
+    def spans(self, start: int, stop: int, at_most: int | None = None) -> Iterator[slice]:
+        """Where the cells from position ``start`` to ``stop`` lie: one slice, or two around the end of the ring; more
+        if none shall be longer than ``at_most`` cells.
+        """
         while start < stop:
             place = start % self.cells
-            count = min(stop - start, self.cells - place)
+            count = min(stop - start, self.cells - place, at_most or self.cells)
             yield slice(place, place + count)
             start += count
 

@@ -23,7 +23,7 @@ STUCK_AFTER = 10.0
 """Seconds in which a writer shows no sign of life (a disk that blocks) before it is killed."""
 
 GIVE_UP_AFTER = 10.0
-"""Seconds without a writer after which recordings are over."""
+"""Seconds from the loss of a writer in which no other one gets anything done, after which recordings are over."""
 
 Connect = Callable[[int], "tuple[socket.socket, subprocess.Popen[bytes] | None]"]
 
@@ -36,6 +36,8 @@ def spawn(ring_fd: int) -> tuple[socket.socket, subprocess.Popen[bytes]]:
             [sys.executable, "-m", "media.writer", "--fd", str(theirs.fileno()), "--ring", str(ring_fd)],
             pass_fds=(theirs.fileno(), ring_fd),
             stdin=subprocess.DEVNULL,
+            # Under sched_autogroup a session has its niceness as a whole, and the worker's is raised.
+            start_new_session=True,
             env={**os.environ, **ipc.ONE_THREAD},
         )
     return ours, process
@@ -44,8 +46,8 @@ def spawn(ring_fd: int) -> tuple[socket.socket, subprocess.Popen[bytes]]:
 class Scribe:
     """The link to the writer of ``ring``. Times are monotonic seconds.
 
-    ``renewed`` is true after the :meth:`poll` that started another writer, ``given_up`` while there has been none for
-    long.
+    ``renewed`` is true after the :meth:`poll` that started another writer, ``given_up`` while there is none, and none
+    has taken anything out of the ring or completed a file for long.
     """
 
     def __init__(self, ring: Ring, ring_fd: int, connect: Connect) -> None:
@@ -58,16 +60,19 @@ class Scribe:
         self._told_at = 0.0
         self._beats = 0
         self._alive_at = math.inf
-        self._lost_at = -math.inf
+        self._tail = ring.tail
+        self._failing_since = math.inf  # when a writer was missed first, after which nothing got done
         self._tried_at = -math.inf
         self._link: ipc.Link[writer.Finished] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._start()
 
-    def send(self, message: writer.ToWriter) -> None:
-        """Queue a message; lost while there is no writer."""
-        if self._link is not None:
-            self._link.send(message)
+    def send(self, message: writer.ToWriter) -> bool:
+        """Queue a message. False while there is no writer: the message is lost."""
+        if self._link is None:
+            return False
+        self._link.send(message)
+        return True
 
     def poll(self, head: int, now: float, *, busy: bool) -> list[writer.Finished]:
         """Exchange messages; ``busy``: there are recordings, the last of their cells before ``head``."""
@@ -84,6 +89,9 @@ class Scribe:
         except ipc.LinkClosed:
             self._lose(now)
             return []
+        tail = self._ring.tail
+        if tail != self._tail or finished or not busy:
+            self._tail, self._failing_since = tail, math.inf
         beats = self._ring.beats
         if beats != self._beats or not busy:
             self._beats, self._alive_at = beats, now
@@ -103,7 +111,7 @@ class Scribe:
         assert self._link is not None
         self._link.close()
         self._link = None
-        self._lost_at = self._tried_at = now
+        self._tried_at = now
         if self._process is not None:
             self._process.kill()  # it may take its time to die, say in the middle of a write
 
@@ -114,7 +122,8 @@ class Scribe:
             self._start()
             self.renewed = self._link is not None
             self._alive_at = now
-        self.given_up = self._link is None and now - self._lost_at >= GIVE_UP_AFTER
+        self._failing_since = min(self._failing_since, now)
+        self.given_up = self._link is None and now - self._failing_since >= GIVE_UP_AFTER
 
     def _start(self) -> None:
         try:

@@ -30,6 +30,11 @@ PATIENCE = 1.0
 STATE_EVERY = 0.5
 """Seconds from one statement of a file about its size to the next, at least; sound comes about once a second."""
 
+SPAN = 4096
+"""Cells that are taken out of the ring at a time, at most. After them there is room for new ones, and the worker sees
+that the writer is at work, however slow the disk.
+"""
+
 MP3_AT_MOST = 100
 """MP3 files recorded into at a time. Each costs 2 to 4 ms of CPU a second, more than all the rest of a call: with more
 of them the writer would fall behind, and other recordings would lose sound.
@@ -109,6 +114,7 @@ class Writer:
 
     def handle(self, message: ToWriter) -> None:
         """Do what the worker says."""
+        self._ring.beat()
         if isinstance(message, Begin):
             self._begin(message)
         elif isinstance(message, Finish):
@@ -121,7 +127,7 @@ class Writer:
     def consume(self, head: int) -> None:
         """Write all cells before ``head``: those of a recording at once."""
         ring, tracks = self._ring, self._tracks
-        for span in ring.spans(ring.tail, head):
+        for span in ring.spans(ring.tail, head, SPAN):
             numbers = ring.numbers[span]
             order = np.argsort(numbers, kind="stable")
             ordered = numbers[order]
@@ -132,8 +138,8 @@ class Writer:
                 track = tracks.get(recording)
                 if track is not None:
                     self._write(recording, track, order[begin:end])
+                    ring.beat()
             ring.tail += order.size
-            ring.beat()
 
     def state(self, now: float) -> None:
         """Let the files say how much they hold, and find those that are gone."""
@@ -145,8 +151,9 @@ class Writer:
             try:
                 track.file.state()
                 track.file.check()
-            except OSError as error:
-                self._break(recording, str(error))
+            except Exception as error:  # noqa: BLE001 - the others' go on
+                self._break(recording, error)
+            self._ring.beat()
 
     def close(self) -> None:
         """The worker is gone: write what it left and complete all files."""
@@ -157,11 +164,13 @@ class Writer:
     def _begin(self, message: Begin) -> None:
         try:
             self._tracks[message.recording] = self._open(message)
-        except (OSError, ValueError) as error:  # ValueError: a path that is none
-            self._break(message.recording, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is about this path
+            self._break(message.recording, error)
 
     def _open(self, message: Begin) -> _Track:
-        """Raises :class:`OSError`, also for a file that is in use, and for more MP3 files than can be encoded."""
+        """Raises :class:`OSError`, also for a file that is in use, and for more MP3 files than can be encoded;
+        :class:`ValueError` for a path that is none, and what else an encoder may raise.
+        """
         if message.format == "mp3" and not message.resume:
             encoding = sum(not isinstance(track.file, WavFile) for track in self._tracks.values())
             if encoding >= MP3_AT_MOST:
@@ -175,7 +184,7 @@ class Writer:
             if not message.resume:
                 os.ftruncate(fd, 0)
             return _Track(self._sound_file(fd, message), message.sides, identity)
-        except OSError:
+        except Exception:
             os.close(fd)
             raise
 
@@ -194,10 +203,11 @@ class Writer:
         if track is None:
             return
         numbers = self._ring.numbers
-        for span in self._ring.spans(self._ring.tail, head):
+        for span in self._ring.spans(self._ring.tail, head, SPAN):
             rows = np.flatnonzero(numbers[span] == recording) + span.start
             if rows.size:
                 self._write(recording, track, rows)
+                self._ring.beat()
                 numbers[rows] = TAKEN
 
     def _write(self, recording: int, track: _Track, rows: Slots) -> None:
@@ -212,8 +222,8 @@ class Writer:
             gaps = np.flatnonzero(np.diff(indexes) != 1) + 1
             for begin, end in pairwise([0, *gaps.tolist(), rows.size]):
                 track.file.write(int(indexes[begin]), sound[begin:end])
-        except OSError as error:
-            self._break(recording, str(error))
+        except Exception as error:  # noqa: BLE001 - the others' go on
+            self._break(recording, error)
 
     def _finish(self, recording: int, frames: int | None) -> None:
         track = self._tracks.pop(recording, None)
@@ -222,19 +232,24 @@ class Writer:
         reason = ""
         try:
             track.file.close(frames)
-        except OSError as error:
-            reason = str(error)
+        except Exception as error:  # noqa: BLE001 - the others' go on
+            reason = _reason(error)
         self.finished.append(Finished(recording, track.file.frames, reason))
 
-    def _break(self, recording: int, reason: str) -> None:
-        """The disk refuses: this recording ends, with what the file has."""
+    def _break(self, recording: int, error: Exception) -> None:
+        """The disk refuses, or the encoder fails: this recording alone ends, with what the file has."""
         track = self._tracks.pop(recording, None)
         frames = 0
         if track is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(Exception):
                 track.file.close()
             frames = track.file.frames
-        self.finished.append(Finished(recording, frames, reason))
+        self.finished.append(Finished(recording, frames, _reason(error)))
+
+
+def _reason(error: Exception) -> str:
+    """Never empty: that would be success."""
+    return str(error) or type(error).__name__
 
 
 def main() -> None:

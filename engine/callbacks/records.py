@@ -75,12 +75,13 @@ class RecordingStarted(Record, frozen=True, kw_only=True):
 
 
 class RecordingFinished(Record, frozen=True, kw_only=True):
-    """The recording is complete: ``seconds`` long, ``lost`` samples short."""
+    """The recording is complete: ``seconds`` long, ``lost`` samples short. ``reason`` says why it failed, if it did."""
 
     call: str
     path: str
     seconds: float
     lost: int = 0
+    reason: str = ""
 
 
 class CallFinished(Record, frozen=True, kw_only=True):
@@ -163,7 +164,9 @@ def note_from_data(data: dict[str, Any]) -> flow_call.Note:
 
 @dataclass(slots=True)
 class CallHistory:
-    """All that the journal knows of one call; ``last_known``: when its process was last alive."""
+    """All that the journal knows of one call. ``recordings``: paths of those that have no end yet; ``last_known``:
+    when its process was last alive.
+    """
 
     started: CallStarted
     answered: CallAnswered | None = None
@@ -192,6 +195,8 @@ class CallHistory:
                 self.notes.append(record)
             case RecordingStarted():
                 self.recordings.append(record.path)
+            case RecordingFinished() if record.path in self.recordings:
+                self.recordings.remove(record.path)
 
 
 class Unfinished:

@@ -7,6 +7,9 @@ a burst between two reports does not overshoot.
 
 from __future__ import annotations
 
+from collections import deque
+
+from media.ports import REST
 from media.protocol import MAX_STREAMS, WorkerLoad
 
 SILENCE = 3.0
@@ -50,12 +53,13 @@ class WorkerGauge:
     """How busy one media worker is now, as a share of a core, and whether it may take another stream.
 
     It may not when that would bring it over ``busy_limit``, while the p99 of its ticks' lateness is over
-    ``late_limit_ms``, when it has as many streams as there is ``room`` for, or when it says nothing.
+    ``late_limit_ms``, when it has as many streams as it can, or no free one of its ``pairs`` of ports: those of closed
+    streams rest for a while (:data:`media.ports.REST`). And it may not when it says nothing.
     """
 
-    def __init__(self, busy_limit: float, late_limit_ms: float, room: int = MAX_STREAMS) -> None:
+    def __init__(self, busy_limit: float, late_limit_ms: float, pairs: int = 32_768) -> None:
         self.streams = 0
-        self._busy_limit, self._late_limit, self._room = busy_limit, late_limit_ms, room
+        self._busy_limit, self._late_limit, self._pairs = busy_limit, late_limit_ms, pairs
         self.started(0.0)
 
     def started(self, now: float) -> None:
@@ -66,6 +70,7 @@ class WorkerGauge:
         self._busy = 0.0
         self._mean_streams = self._area = 0.0
         self._openings = self._openings_reported = 0
+        self._rested: deque[float] = deque()  # when the ports of closed streams will have
         self._heard = self._moved = now
 
     def report(self, load: WorkerLoad, now: float) -> None:
@@ -97,6 +102,7 @@ class WorkerGauge:
         """A stream is gone."""
         self._integrate(now)
         self.streams -= 1
+        self._rested.append(now + REST)
 
     def _integrate(self, now: float) -> None:
         self._area += self.streams * max(now - self._moved, 0.0)
@@ -118,7 +124,10 @@ class WorkerGauge:
         """Why the worker takes no stream now; empty when it does."""
         if now - self._heard > SILENCE:
             return "media silent"
-        if self.streams + self._promised >= self._room:
+        while self._rested and self._rested[0] <= now:
+            self._rested.popleft()
+        streams = self.streams + self._promised
+        if streams >= MAX_STREAMS or streams + len(self._rested) >= self._pairs:
             return "media full"
         if self.lateness.high:
             return "media late"

@@ -78,7 +78,7 @@ class Leg:
         body = self._session.offer
         agreed: Agreed | None = None
         if body is None:
-            description = offer_answer.make_offer(self._media)
+            description = offer_answer.make_offer(self._offerable(self._media))
         else:
             try:
                 description, agreed = offer_answer.make_answer(sdp.parse(body), self._media)
@@ -107,7 +107,7 @@ class Leg:
         """A re-INVITE or UPDATE; one without a description asks for our offer."""
         media = dataclasses.replace(self._media, version=self._media.version + 1)
         if body is None:
-            offer = offer_answer.make_offer(media, self._described)
+            offer = offer_answer.make_offer(self._offerable(media), self._described)
             if self._session.answer_reoffer(offer.encode(), now):
                 self._media, self._described, self._offer = media, offer, offer
                 self._on_changed()
@@ -122,6 +122,16 @@ class Leg:
             self._media, self._described, self._offer = media, answer, None
             self._on_changed()
             self._agree(agreed)
+
+    def _offerable(self, media: LocalMedia) -> LocalMedia:
+        """``media`` with the codecs of an offer of ours: the laws of G.711, after another codec if that is in use.
+
+        An answer may list all that are offered, and each of them may then come (RFC 3264 section 6.1). We take in both
+        laws beside each other, any other codec alone.
+        """
+        laws = tuple(name for name in media.codecs if name in offer_answer.G711)
+        used = () if self.agreed is None or self.agreed.codec in laws else (self.agreed.codec,)
+        return dataclasses.replace(media, codecs=(*used, *laws) or media.codecs[:1])
 
     def _agree(self, agreed: Agreed) -> None:
         before, self.agreed = self.agreed, agreed

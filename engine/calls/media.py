@@ -236,7 +236,7 @@ class Worker:
                 stream = self.streams.get(report.stream)
                 if stream is None:
                     return
-                if isinstance(report, protocol.Closed):
+                if isinstance(report, protocol.Closed | protocol.OpenFailed):  # the latter also when nobody waits
                     self.forget(report.stream)
                 stream.take(report)
 
@@ -257,9 +257,6 @@ class Worker:
             raise MediaError(f"media worker {self.name} does not answer") from None
         except asyncio.CancelledError:
             self.send(protocol.Drop(stream.number))
-            raise
-        except MediaError:
-            self.forget(stream.number)
             raise
         return stream
 
@@ -301,7 +298,7 @@ class MediaPool:
                 str(index),
                 ("--ports", f"{low}-{high}", *arguments),
                 numbers,
-                WorkerGauge(busy_limit, late_limit_ms, min((high + 1 - low) // 2, protocol.MAX_STREAMS)),
+                WorkerGauge(busy_limit, late_limit_ms, (high + 1 - low) // 2),
             )
             for index, (low, high) in enumerate(split_ports(ports, count))
         ]

@@ -11,8 +11,10 @@ from engine.sip.sdp import Attributes, Connection, MediaDescription, RtpMap, Sdp
 CODECS = ("PCMU", "PCMA", "G722", "L16")
 """All that we have, by their encoding names, mono; the RTP clock of each is 8 kHz, also that of G.722."""
 
-_G711 = {"PCMU": 0, "PCMA": 8}
-_STATIC = {**_G711, "G722": 9}
+G711 = {"PCMU": 0, "PCMA": 8}
+"""Its two laws, with their payload types (RFC 3551 section 6)."""
+
+_STATIC = {**G711, "G722": 9}
 """Payload types that need no rtpmap (RFC 3551 section 6)."""
 
 _MEANINGS = {RtpMap(name.lower(), 8000): name for name in CODECS}
@@ -41,7 +43,7 @@ class LocalMedia:
     port: int
     session_id: int
     version: int = 1
-    codecs: tuple[str, ...] = tuple(_G711)
+    codecs: tuple[str, ...] = tuple(G711)
     event_type: int = 101
     ptime: int = 20
     direction: str = "sendrecv"
@@ -183,7 +185,7 @@ def _agree(
         send=they_receive and local.direction in _SENDS,
         receive=theirs in _SENDS and local.direction in _RECEIVES,
         held=not they_receive,
-        other_payload_type=next((number for name, number in others if {codec, name} == set(_G711)), -1),
+        other_payload_type=next((number for name, number in others if {codec, name} == set(G711)), -1),
         codec=codec,
     )
 
@@ -203,7 +205,7 @@ def _codecs(
         number = _payload_type(item)
         if name is None or name in found or name not in ours:
             continue
-        if number >= 0 and _G711.get(name, number) == number:
+        if number >= 0 and G711.get(name, number) == number:
             found[name] = number
     return list(found.items())
 
@@ -328,6 +330,7 @@ def _description(local: LocalMedia, media: tuple[MediaDescription, ...], time: t
 
 __all__ = [
     "CODECS",
+    "G711",
     "Agreed",
     "Attributes",
     "LocalMedia",

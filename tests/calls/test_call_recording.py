@@ -1,12 +1,22 @@
-"""The length of recordings whose writer is not there to tell it."""
+"""How recordings of calls end, and the length of those whose writer is not there to tell it."""
 
+import asyncio
+import os
+import threading
+import time
 import wave
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from engine.calls.recording import finished_by_file
+from engine.callbacks import records
+from engine.calls import recording as module
+from engine.calls.recording import DISK_PATIENCE, Recording, finished_by_file
+from engine.log import get_logger
+from media import protocol
 from media.mp3 import Mp3File
 from media.soundfile import open_regular
 
@@ -37,3 +47,83 @@ def test_a_file_that_is_none_counts_as_empty(tmp_path: Path, suffix: str, conten
     if content is not None:
         path.write_bytes(content)
     assert finished_by_file("c1", str(path)).seconds == 0.0
+
+
+def begun(folder: Path) -> tuple[Recording, Any, list[records.Record]]:
+    """A recording that has started, its stream, and the journal."""
+    journal: list[records.Record] = []
+    recording = Recording("c1", folder, journal.append, get_logger("test"))
+    stream = cast("Any", SimpleNamespace(number=1, send=lambda message: None))
+    recording.start(stream)
+    return recording, stream, journal
+
+
+def ends(journal: list[records.Record]) -> list[records.RecordingFinished]:
+    return [record for record in journal if isinstance(record, records.RecordingFinished)]
+
+
+async def test_a_recording_that_fails_during_the_call_is_put_down_at_once_and_once(tmp_path: Path) -> None:
+    recording, stream, journal = begun(tmp_path)
+    recording.done(protocol.Recorded(1, 0, str(recording.path), 4.0, 160, "disk full", "failed"))
+    (end,) = ends(journal)
+    assert (end.seconds, end.lost, end.reason) == (4.0, 160, "disk full")
+    await recording.finish(stream)
+    await recording.finish(None)
+    assert ends(journal) == [end]
+
+
+async def test_a_writer_that_answers_late_leaves_one_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    recording, stream, journal = begun(tmp_path)
+    await recording.finish(stream)
+    recording.done(protocol.Recorded(1, 0, str(recording.path), 4.0, 0))
+    (end,) = ends(journal)
+    assert (end.seconds, end.reason) == (0.0, "the writer does not answer")
+
+
+async def test_a_disk_that_hangs_holds_up_nothing_but_its_recording(tmp_path: Path) -> None:
+    """A pipe without a writer: to open it waits for ever."""
+    recording, _, journal = begun(tmp_path)
+    recording.path.parent.mkdir(parents=True)  # fails if it is there: the folder is the writer's affair
+    os.mkfifo(recording.path)
+    began = time.monotonic()
+    finishing = asyncio.create_task(recording.finish(None))
+    longest, last = 0.0, began
+    while not finishing.done():
+        await asyncio.sleep(0.01)
+        now = time.monotonic()
+        longest, last = max(longest, now - last), now
+    os.close(os.open(recording.path, os.O_WRONLY | os.O_NONBLOCK))  # lets the thread go
+    assert longest < 0.5
+    assert last - began < DISK_PATIENCE + 0.5
+    assert [end.seconds for end in ends(journal)] == [0.0]
+
+
+async def test_what_a_writer_still_writes_after_its_worker_counts(tmp_path: Path) -> None:
+    recording, _, journal = begun(tmp_path)
+    recording.path.parent.mkdir(parents=True)
+
+    def write() -> None:
+        with wave.open(str(recording.path), "wb") as file:
+            file.setparams((2, 2, 8000, 0, "NONE", ""))
+            for _ in range(8):
+                file.writeframes(bytes(4 * 800))
+                time.sleep(0.05)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    await asyncio.sleep(0.05)
+    await recording.finish(None)
+    writing.join()
+    assert [end.seconds for end in ends(journal)] == [pytest.approx(0.8)]
+
+
+def test_a_recording_that_has_ended_is_not_ended_again_after_a_kill() -> None:
+    journal: list[records.Record] = [
+        records.CallStarted(1.0, call="c1", caller="a", callee="b"),
+        records.RecordingStarted(2.0, call="c1", path="/r/1.wav"),
+        records.RecordingStarted(2.0, call="c1", path="/r/2.wav"),
+        records.RecordingFinished(3.0, call="c1", path="/r/1.wav", seconds=1.0, reason="disk full"),
+    ]
+    (history,) = records.calls_of(journal)
+    assert history.recordings == ["/r/2.wav"]

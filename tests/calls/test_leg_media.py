@@ -62,8 +62,33 @@ async def test_the_codec_of_an_offer_reaches_the_stream() -> None:
 
 
 async def test_both_numbers_of_a_dynamic_codec_reach_the_stream() -> None:
-    leg, sent = leg_and_stream(("L16", "PCMU"))
+    leg, sent = leg_and_stream(("L16",))
     leg.answer(0.0)
     leg.acknowledged(b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 5004 RTP/AVP 100\r\na=rtpmap:100 L16/8000/1\r\n")
     direct = direct_of(sent)
     assert (direct.codec, direct.payload_type, direct.receive_payload_type) == ("L16", 100, 96)
+
+
+async def test_an_offer_of_ours_has_no_codecs_that_could_come_beside_another() -> None:
+    """The answer may list all that we offer, and the caller then send any of them (RFC 3264 section 6.1)."""
+    leg, sent = leg_and_stream(("G722", "PCMA", "L16", "PCMU"))
+    said: list[bytes] = []
+    leg._session.accept = lambda body, now: not said.append(body)  # type: ignore[method-assign, assignment, func-returns-value]
+    leg.answer(0.0)
+    assert sdp.parse(said[0]).media[0].formats == ("8", "0", "101")
+    leg.acknowledged(b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 5004 RTP/AVP 0 8 9\r\n")
+    direct = direct_of(sent)
+    assert (direct.codec, direct.payload_type, direct.other_payload_type) == ("PCMU", 0, 8)
+
+
+async def test_an_offer_of_ours_keeps_the_codec_in_use() -> None:
+    offer = b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 5004 RTP/AVP 97 9 0\r\na=rtpmap:97 L16/8000\r\n"
+    leg, sent = leg_and_stream(("PCMU", "PCMA", "G722", "L16"), offer)
+    leg.answer(0.0)
+    said: list[bytes] = []
+    leg._session.answer_reoffer = lambda body, now: not said.append(body)  # type: ignore[method-assign, assignment, func-returns-value]
+    leg.reoffered(None, 1.0)
+    assert sdp.parse(said[0]).media[0].formats == ("97", "0", "8", "101")
+    sent.clear()
+    leg.acknowledged(b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 5004 RTP/AVP 97\r\na=rtpmap:97 L16/8000\r\n")
+    assert (direct_of(sent).codec, direct_of(sent).payload_type) == ("L16", 97)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
 
 import pytest
 
-from engine.calls.media import MediaError, MediaPool, StreamReport, split_ports
+from engine.calls.capacity import WorkerGauge
+from engine.calls.media import MediaError, MediaPool, StreamReport, Worker, split_ports
+from media import protocol
 
 PORTS = (61_000, 61_039)
 
@@ -83,3 +86,15 @@ async def test_an_address_that_is_not_ours_is_a_clear_error():
         assert not pool.workers[0].streams
     finally:
         await pool.close()
+
+
+async def test_a_stream_that_cannot_be_opened_is_forgotten_also_when_nobody_waits():
+    worker = Worker("0", (), itertools.count(1), WorkerGauge(0.85, 10.0))
+    worker.ready.set()
+    opening = asyncio.create_task(worker.open("127.0.0.1", ignore, lambda _: None))
+    await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
+    assert (len(worker.streams), worker.gauge.streams) == (1, 1)  # its ports may yet be bound
+    worker._take(protocol.OpenFailed(1, "no room"))
+    assert (len(worker.streams), worker.gauge.streams) == (0, 0)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
+from media.delay import PATIENCE
 from media.jitter import FIRST_DELAY, MAX_DELAY, JitterBuffers
 from media.rates import FRAME
 
@@ -168,3 +169,46 @@ def test_packets_of_another_length_keep_their_place() -> None:
     heard = np.concatenate([course.buffers.play(SLOT)[0] for _ in range(12)])
     first = int(np.flatnonzero(heard == 1000)[0])
     assert heard[first : first + sound.size].tolist() == sound.tolist()
+
+
+def test_a_frame_left_out_in_loud_sound_gives_way_smoothly() -> None:
+    """Full scale on both sides of the join: more than 16 bits between them."""
+    buffers = JitterBuffers(1)
+    buffers.open(0)
+    heard = []
+    for n in range(8 * SECOND):
+        for number in range(6) if n == 0 else [n + 5]:  # all wait six frames longer than the first
+            sound = np.full((1, FRAME), 30000 if number // 3 % 2 else -30000, np.int16)
+            buffers.insert(SLOT, np.array([number * FRAME], np.uint32), sound)
+        heard.append(buffers.play(SLOT)[0].astype(int))
+    assert buffers.moved[0] > 0
+    joins = [frame for frame in heard[1:] if abs(frame[0]) != 30000]
+    assert joins
+    for frame in joins:
+        assert (np.diff(frame[:41]) * np.sign(frame[-1]) > 0).all()
+
+
+def test_a_change_that_later_packets_rule_out_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    settled: list[int] = []
+    settle = JitterBuffers._settle
+
+    def noting(self: JitterBuffers, slot: int, *rest: object) -> None:
+        settled.append(int(self.clock[slot]))
+        settle(self, slot, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(JitterBuffers, "_settle", noting)
+    course = Course()
+    course.put_up_to(8)
+    while not course.buffers._change[0]:
+        course.put([course.next])
+        course.play()
+    assert course.buffers._change[0] < -1
+    kept = course.next
+    course.silent(8)  # from now on the network takes that much longer: packets come just in time
+    course.next = kept
+    settled.clear()
+    for _ in range(20 * SECOND):
+        course.put([course.next])
+        course.play()
+    assert len(settled) <= PATIENCE
+    assert course.buffers._settled[0]

@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,10 +15,12 @@ import numpy as np
 import pytest
 from media_studio import InlineWriter, Phone, Studio, Tone, read_sound, read_wav, rms, sine, tone_power
 
-from media import protocol
+from media import protocol, writer
 from media.rates import FRAME, RATE
 from media.recorder import Recorder
+from media.ring import Ring, create
 from media.scribe import GIVE_UP_AFTER, RESTART_AFTER, STUCK_AFTER
+from media.wav import WavFile
 
 
 @contextlib.contextmanager
@@ -311,6 +314,122 @@ def test_recordings_end_when_nobody_can_write_them(tmp_path: Path) -> None:
     third = recorder.done[-1]
     assert (third.recording, third.why, third.seconds, third.lost) == (3, "stopped", pytest.approx(1.0), 0)
     assert rms(read_wav(tmp_path / "c.wav")) > 0
+
+
+def test_recordings_end_when_every_writer_dies_at_once(tmp_path: Path) -> None:
+    connections = 0
+
+    def connect(ring_fd: int):
+        nonlocal connections
+        connections += 1
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        return ours, None
+
+    recorder = Recorder(1, connect, cells=300)
+    call = Call(recorder)
+    recorder.start(0, protocol.Record(1, 1, str(tmp_path / "a.wav")))
+    call.run(round((GIVE_UP_AFTER - 0.5) / 0.02))
+    assert not recorder.done
+    call.run(round((RESTART_AFTER + 1.0) / 0.02))
+    (recorded,) = recorder.done
+    assert (recorded.why, recorded.seconds) == ("failed", 0.0)
+    assert connections > 5
+
+
+def test_a_writer_that_comes_late_begins_with_an_empty_file(tmp_path: Path) -> None:
+    """What lies there is of another recording, and longer than ours."""
+    path = tmp_path / "a.wav"
+    path.write_bytes(bytes(44 + 1000 * 640))
+    pump, refusals = InlineWriter(), [OSError("no memory")]
+
+    def connect(ring_fd: int):
+        if refusals:
+            raise refusals.pop()
+        return pump.connect(ring_fd)
+
+    recorder = Recorder(1, connect)
+    call = Call(recorder)
+    recorder.start(0, protocol.Record(1, 1, str(path)))
+    call.run(50)
+    recorder._scribe._told_at = 0.0
+    recorder.poll(call.now)
+    pump.pump(call.now)
+    assert read_wav(path)[::FRAME, 0].tolist() == list(range(1, 51))
+    recorder.stop(0, 1)
+    recorder.poll(call.now)
+    pump.pump(call.now)
+    recorder.poll(call.now)
+    (recorded,) = recorder.done
+    assert (recorded.why, recorded.seconds) == ("stopped", pytest.approx(1.0))
+
+
+def test_a_writer_has_a_session_of_its_own() -> None:
+    """So that it does not share the raised niceness of the worker's scheduling group."""
+    recorder = Recorder(1)
+    process = recorder._scribe._process
+    assert process is not None
+    assert os.getsid(process.pid) == process.pid
+    recorder.close()
+
+
+# --- the writer --------------------------------------------------------------------------
+
+
+def test_a_slow_disk_sees_the_ring_emptied_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = Ring(create(4 * writer.SPAN))
+    seen: list[tuple[int, int]] = []
+    write = WavFile.write
+
+    def noting(self: WavFile, index: int, sound: np.ndarray) -> None:
+        seen.append((ring.tail, ring.beats))
+        write(self, index, sound)
+
+    monkeypatch.setattr(WavFile, "write", noting)
+    scribe = writer.Writer(ring)
+    for number in (1, 2):
+        scribe.handle(writer.Begin(number, str(tmp_path / f"{number}.wav")))
+    head = 3 * writer.SPAN
+    ring.numbers[:head] = np.arange(head) % 2 + 1
+    ring.indexes[:head] = np.arange(head) // 2
+    scribe.handle(writer.Written(head))
+    tails, beats = zip(*seen, strict=True)
+    assert tails == (0, 0, writer.SPAN, writer.SPAN, 2 * writer.SPAN, 2 * writer.SPAN)
+    assert len(set(beats)) == len(beats)
+    assert ring.tail == head
+    before = ring.beats
+    scribe.state(1.0)
+    assert ring.beats >= before + 2
+    scribe.close()
+    assert [finished.frames for finished in scribe.finished] == [head // 2] * 2
+
+
+@pytest.mark.parametrize("method", ["__init__", "write", "state", "complete"])
+def test_any_failure_ends_its_recording_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    ring = Ring(create(100))
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    scribe = writer.Writer(ring)
+    original = getattr(WavFile, method)
+
+    def failing(self: WavFile, *rest: object, **named: object) -> None:
+        fd = rest[0] if method == "__init__" else self.fd
+        if Path(f"/proc/self/fd/{fd}").readlink().name == "1.wav":
+            raise ZeroDivisionError
+        original(self, *rest, **named)
+
+    monkeypatch.setattr(WavFile, method, failing)
+    for number in (1, 2):
+        scribe.handle(writer.Begin(number, str(tmp_path / f"{number}.wav")))
+    ring.numbers[:100] = np.arange(100) % 2 + 1
+    ring.indexes[:100] = np.arange(100) // 2
+    scribe.handle(writer.Written(100))
+    scribe.state(1.0)
+    for number in (1, 2):
+        scribe.handle(writer.Finish(number, 100, 50))
+    first, second = scribe.finished
+    assert (first.recording, first.reason) == (1, "ZeroDivisionError")
+    assert second == writer.Finished(2, 50)
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
 def test_other_streams_do_not_notice_a_writer_that_stands_still(
