@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from media import g711, rtp
 from media.bridging import Bridging
 from media.codecs import L16
-from media.frames import NO_SLOTS, Floats, Octets, Samples, Slots
+from media.frames import NO_SLOTS, Flags, Floats, Octets, Samples, Slots
 from media.g711 import Law
 from media.jitter import JitterBuffers
 from media.latch import Address, Verdict
@@ -41,6 +41,10 @@ def _raw(octets: bytes) -> int:
 _NO_MARKER = np.uint16(_raw(bytes([0xFF, 0x7F])))
 _NONE = np.uint16(_raw(bytes([0, 0x80])))
 """What no packet has, its marker put out."""
+
+
+def _part(arrived: float | Floats, chosen: Flags) -> float | Floats:
+    return arrived[chosen] if isinstance(arrived, np.ndarray) else arrived
 
 
 class Intake:
@@ -136,18 +140,19 @@ class Intake:
         if usual.all():
             self._take_usual(slots, places, OUT_ROW, arrived, now)
             return
-        every = arrived if isinstance(arrived, np.ndarray) else np.full(slots.size, arrived)
         if usual.any():
-            self._take_usual(slots[usual], places[usual], OUT_ROW, every[usual], now)
+            self._take_usual(slots[usual], places[usual], OUT_ROW, _part(arrived, usual), now)
         if self._linear:
             linear = known & (lengths == _LINEAR_ROW) & (self._law[slots] == _NO_LAW)
             linear &= self._relays.to[slots] == NOBODY  # those go on one by one
             if linear.any():
-                self._take_usual(slots[linear], places[linear], _LINEAR_ROW, every[linear], now)
+                self._take_usual(slots[linear], places[linear], _LINEAR_ROW, _part(arrived, linear), now)
                 usual |= linear
-        sockets.suspect(slots[~usual])
-        for index in np.flatnonzero(~usual).tolist():
-            self._take_odd(int(slots[index]), int(places[index]), int(lengths[index]), float(every[index]), now)
+        odd = np.flatnonzero(~usual)
+        sockets.suspect(slots[odd])
+        for index in odd.tolist():
+            when = float(arrived[index]) if isinstance(arrived, np.ndarray) else arrived
+            self._take_odd(int(slots[index]), int(places[index]), int(lengths[index]), when, now)
 
     def _take_usual(self, slots: Slots, rows: Slots, length: int, arrived: float | Floats, now: float) -> None:
         columns = self._columns
@@ -258,6 +263,7 @@ class Intake:
         if fresh and stream.may_receive:
             self._relays.pass_packet(stream.slot, packet, is_event=is_event)
         if is_event:
+            self._jitter.hush(stream.slot)
             self._take_event(stream, packet, now)
         elif is_sound and fresh and stream.may_receive and packet.payload:
             if stream.decoder is not None:

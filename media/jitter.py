@@ -25,6 +25,9 @@ DEPTH = 50
 QUIET = power(-50.0)
 """Where the sound of a stream is this weak, or 13 dB below what it lately was, a frame more or less is not heard."""
 
+HUSH = 6
+"""Frames after a key event in which missing sound is not made up."""
+
 _BELOW = 10 ** (-13.0 / 10)
 _LATELY = 20
 _SPLICE = 40
@@ -54,6 +57,7 @@ class JitterBuffers:
         self._gap: NDArray[np.int64] = np.zeros(capacity, np.int64)  # frames that were missing up to now
         self._period: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self._next: Samples = np.zeros((capacity, conceal.CROSS_FADE), np.int16)  # what would be made up next
+        self._hushed_until: NDArray[np.int64] = np.zeros(capacity, np.int64)  # clock
         self._anchored: Flags = np.zeros(capacity, np.bool_)
         self._review_at: NDArray[np.int64] = np.zeros(capacity, np.int64)
         # A change of the delay that waits for a quiet moment: frames, until when, and what is quiet.
@@ -71,6 +75,11 @@ class JitterBuffers:
         self._delays.open(slot)
         self.reset(slot)
         self._gap[slot] = conceal.LONGEST + 1
+        self._hushed_until[slot] = 0
+
+    def hush(self, slot: int) -> None:
+        """A key event came in place of sound: what is missing now is meant to be."""
+        self._hushed_until[slot] = self.clock[slot] + HUSH
 
     def reset(self, slot: int) -> None:
         """The next packet begins anew: another sender, or the same one after a pause."""
@@ -305,6 +314,10 @@ class JitterBuffers:
             frames[silent] = 0
             self._ring[rows[silent]] = 0
         lost &= gap < conceal.LONGEST
+        (hushed,) = (lost & (clock < self._hushed_until[slots])).nonzero()
+        if hushed.size:
+            self._die_away(slots[hushed], rows[hushed], clock[hushed], frames, hushed)
+            lost[hushed] = False
         (made,) = lost.nonzero()
         if made.size:
             self._make_up(slots[made], rows[made], clock[made], frames, made, gap[made])
@@ -313,6 +326,14 @@ class JitterBuffers:
             begin = conceal.take_over(frames[ends, : conceal.CROSS_FADE], self._next[slots[ends]])
             frames[ends, : conceal.CROSS_FADE] = begin
             self._ring[rows[ends], : conceal.CROSS_FADE] = begin
+
+    def _die_away(self, slots: Slots, rows: Slots, clock: NDArray[np.int64], frames: Samples, hushed: Slots) -> None:
+        """The first missing frame of sound that stopped for a key: from the last sample to silence within 5 ms."""
+        last = self._ring[slots * DEPTH + (clock - 1) % DEPTH, -1]
+        frames[hushed] = 0
+        frames[hushed, :_SPLICE] = last[:, None] * _RISE[::-1]
+        self._ring[rows] = frames[hushed]
+        self._gap[slots] = conceal.LONGEST + 1
 
     def _make_up(
         self, slots: Slots, rows: Slots, clock: NDArray[np.int64], frames: Samples, made: Slots, gap: NDArray[np.int64]

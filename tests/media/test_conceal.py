@@ -229,3 +229,26 @@ def test_speech_with_losses_makes_no_keys() -> None:
     rng = np.random.default_rng(7)
     lost = set(np.flatnonzero(rng.random(400) < 0.15).tolist())
     assert keys_in(played(sounds, lost)) == [""] * len(sounds)
+
+
+def test_sound_that_stops_for_a_key_dies_away_and_is_not_made_up() -> None:
+    """Events take the place of sound: nothing is missing, and no click is heard where it stops."""
+    buffers, slots = JitterBuffers(4), np.array([2])
+    buffers.open(2)
+    time = np.arange(30 * FRAME) / RATE
+    sound = (8000 * np.sin(2 * np.pi * 310 * time)).astype(np.int16)
+    out = []
+    for frame in range(30):
+        if not 12 <= frame < 20:
+            part = sound[frame * FRAME : (frame + 1) * FRAME]
+            buffers.insert(slots, np.array([frame * FRAME], np.uint32), part[None, :])
+        else:
+            buffers.hush(2)
+        out.append(buffers.play(slots)[0])
+    heard = np.concatenate(out).astype(float)
+    begin = (12 + FIRST_DELAY) * FRAME
+    assert buffers.concealed[2] == 0
+    assert np.abs(heard[begin + 41 : begin + 7 * FRAME]).max() == 0
+    step = np.abs(np.diff(heard))
+    assert step[begin - 2 : begin + 60].max() < 1.2 * step[begin - 3 * FRAME : begin - 2].max()
+    assert np.abs(heard[begin + 8 * FRAME :]).max() > 7000
