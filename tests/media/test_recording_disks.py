@@ -407,6 +407,7 @@ def test_a_slow_disk_sees_the_ring_emptied_bit_by_bit(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("method", ["__init__", "write", "state", "complete"])
 def test_any_failure_ends_its_recording_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     ring = Ring(create(100))
+    gc.collect()  # descriptors of earlier tests
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     scribe = writer.Writer(ring)
     original = getattr(WavFile, method)
