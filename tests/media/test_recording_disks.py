@@ -1,6 +1,7 @@
 """Disks that are full, slow, gone: a recording ends with an event or loses counted sound, and nothing else notices."""
 
 import contextlib
+import gc
 import os
 import resource
 import shutil
