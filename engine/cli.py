@@ -19,9 +19,9 @@ from rich.markup import escape
 from engine import log, loop
 from engine.config import Config, ConfigError, load
 from engine.flowcheck import knowledge
-from flows.brombler import Compiled
 from flows.check import check_compiled
 from flows.dialects import UnknownDialect, compile_flow
+from flows.dialects.compiling import Compiled
 from flows.findings import Finding, has_errors, printable
 from flows.script import ScriptError, Statement, parse_script
 from flows.simulate import simulate as run_simulation

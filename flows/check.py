@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
-from .brombler import Compiled
 from .dialects import compile_flow
+from .dialects.compiling import Compiled
 from .findings import Finding, Findings
 from .graph import Answer, Graph, Listen, Say, Step, Transfer, prompts_of
 from .keywords import Alternative, Term
+from .prompts import Draft
 
 MAX_TEXT = 5000
 """Characters of one prompt; nobody listens to more."""
@@ -104,6 +105,8 @@ def _check_prompts(graph: Graph, knowledge: Knowledge, findings: Findings) -> No
 
     for step in graph.steps.values():
         for prompt in dict.fromkeys(prompts_of(step)):
+            if isinstance(prompt, Draft):
+                continue  # known on the call only
             if prompt.media:
                 if knowledge.media_problem and (problem := knowledge.media_problem(prompt.media)):
                     once("bad-media", prompt.media, step, f"{prompt.media} cannot be played: {problem}")

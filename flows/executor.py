@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import graph as g
-from .call import Call, Callback, CallEnded, EndedBy, Entered, Forwarding, Input, Key, Prompt, Spoke
+from .call import Call, Callback, CallEnded, EndedBy, Entered, Forwarding, Input, Key, Spoke
 from .events import Narrator
 from .listening import Chosen, Listening, Missed, Settings
+from .prompts import Prompt
 
 __all__ = ["Ending", "Executor", "Settings"]
 

@@ -28,7 +28,6 @@ from .call import (
     Input,
     Key,
     Note,
-    Prompt,
     PromptEnded,
     SpeechStarted,
     TransferOutcome,
@@ -36,6 +35,7 @@ from .call import (
     Words,
 )
 from .keywords import canonical
+from .prompts import Prompt
 from .script import KEY_OFF, KEY_ON, Hangup, Press, Say, Statement, Wait
 
 LETTER = 0.065

@@ -16,12 +16,12 @@ from engine.calls.supervisor import CallPlan
 from engine.config import Config, NumberConfig
 from engine.flowcheck import knowledge
 from engine.log import get_logger
-from flows.call import Prompt
 from flows.check import check_compiled
 from flows.dialects import compile_flow
 from flows.executor import Settings
 from flows.findings import Finding, has_errors
 from flows.graph import Graph
+from flows.prompts import Prompt
 from media.tts.voices import known_language
 
 log = get_logger(__name__)

@@ -24,13 +24,13 @@ from flows.call import (
     Input,
     Key,
     Note,
-    Prompt,
     PromptEnded,
     SpeechStarted,
     TransferOutcome,
     Vocabulary,
     Words,
 )
+from flows.prompts import Prompt
 from media import protocol
 
 log = get_logger(__name__)

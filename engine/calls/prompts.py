@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from engine.callbacks.fetch import Fetcher, FetchFailed
 from engine.callbacks.urls import Refused
 from engine.calls.flowbook import PromptError, Renderer
-from flows.call import Prompt
+from flows.prompts import Prompt
 from media.files import MediaError, MediaImporter
 from media.tts.store import PromptStore
 from media.tts.synth import Synth, SynthError

@@ -27,9 +27,10 @@ from engine.log import get_logger
 from engine.sip.events import Ended
 from engine.sip.offer_answer import Agreed
 from engine.sip.server import IncomingSession
-from flows.call import CallEnded, EndedBy, Note, Prompt, TransferOutcome
+from flows.call import CallEnded, EndedBy, Note, TransferOutcome
 from flows.executor import Executor, Settings
 from flows.graph import Graph
+from flows.prompts import Prompt
 from media import protocol
 from media.quality import Quality, judge
 

@@ -14,13 +14,13 @@ from flows.call import (
     Entered,
     Key,
     Note,
-    Prompt,
     PromptEnded,
     SpeechStarted,
     TransferOutcome,
     Vocabulary,
     Words,
 )
+from flows.prompts import Prompt
 from media import protocol
 
 

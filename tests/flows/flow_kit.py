@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from flows.brombler import compile_brombler
-from flows.call import CallEnded, Input, Note, Prompt, TransferOutcome, Vocabulary
+from flows.call import CallEnded, Input, Note, TransferOutcome, Vocabulary
+from flows.dialects.brombler import compile_brombler
 from flows.graph import Graph
+from flows.prompts import Prompt
 from flows.simulate import Scenario, Simulation, simulate
 
 

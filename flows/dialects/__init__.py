@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from .brombler import Compiled, compile_brombler
+from .brombler import compile_brombler
+from .compiling import Compiled
 
 Compiler = Callable[..., Compiled]
 
@@ -24,11 +25,15 @@ def detect(document: object) -> str:
     return "brombler"
 
 
-def compile_flow(document: object, *, name: str = "", dialect: str = "", language: str = "") -> Compiled:
+def compile_flow(
+    document: object, *, name: str = "", dialect: str = "", language: str = "", base: str = ""
+) -> Compiled:
     """Compile ``document``; without a ``dialect`` it is found out. ``language`` is that of words and
-    prompts where the document names none. :class:`UnknownDialect` is all that it raises.
+    prompts where the document names none, ``base`` the URL that it came from.
+
+    :class:`UnknownDialect` is all that it raises.
     """
     compiler = DIALECTS.get(dialect.strip().casefold() or detect(document))
     if compiler is None:
         raise UnknownDialect(dialect)
-    return compiler(document, name=name, language=language)
+    return compiler(document, name=name, language=language, base=base)
