@@ -31,6 +31,7 @@ from flows.keywords import Choice, Choices, Pattern, parse_pattern
 from flows.prompts import Prompt
 from flows.shadow import report_shadowed
 from flows.targets import is_media, is_url, transfer_target, url_problem
+
 from .compiling import Chain, Compiled, kind_of, text_of
 
 MAX_ALTERNATIVES_IN_ALL = 20_000
