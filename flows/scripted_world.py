@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from .call import FetchFailed, Input, RecordingEnded, RecordingOrder, Reply, Request, Unsupported
@@ -214,6 +215,12 @@ class World:
         for taken in self.recordings:
             if taken.id == recording and not taken.reason:
                 self._over(taken, "stopped")
+
+    def end_later(self, recording: str, seconds: float, reason: str) -> None:
+        """Have a recording end by itself when it is ``seconds`` long."""
+        for taken in self.recordings:
+            if taken.id == recording:
+                self._stage.later(taken.began + seconds, partial(self._over, taken, reason))
 
     def close(self) -> None:
         """The call is over, and with it all recordings."""
