@@ -167,10 +167,12 @@ class TransferOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """The flow began: its name, and what was known of the call."""
+    """The flow began: its name, what was known of the call, and the settings where the flow has none of its own."""
 
     flow: str
     facts: Mapping[str, str] = field(default_factory=dict)
+    listen: float = 5.0
+    repeats: int = 2
 
 
 @dataclass(frozen=True, slots=True)

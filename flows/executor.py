@@ -67,7 +67,7 @@ class Executor:
 async def _go(walk: Walk) -> None:
     """Step after step until the flow ends; then hang up."""
     call, settings = walk.call, walk.settings
-    call.tell(Began(walk.graph.name, dict(call.facts)))
+    call.tell(Began(walk.graph.name, dict(call.facts), settings.listen, settings.repeats))
     taken = lately = 0
     since = call.now()
     step: Step | None = walk.step

@@ -81,8 +81,13 @@ class Taken:
     reason: str = ""
 
 
-def canned(replies: Mapping[str, Reply | Sequence[Reply]]) -> Callable[[Request], Reply]:
-    """Answers by ``METHOD URL``, URL with query, or URL alone. Of several each is given once, the last one for ever."""
+def canned(
+    replies: Mapping[str, Reply | Sequence[Reply | FetchFailed]], other: Callable[[Request], Reply] | None = None
+) -> Callable[[Request], Reply]:
+    """Answers by ``METHOD URL``, URL with query, or URL alone. Of several each is given once, the last one for ever.
+
+    ``other`` answers what ``replies`` do not know.
+    """
     asked: dict[str, int] = {}
 
     def reply(request: Request) -> Reply:
@@ -94,8 +99,11 @@ def canned(replies: Mapping[str, Reply | Sequence[Reply]]) -> Callable[[Request]
                     return found
                 at = asked.get(key, 0)
                 asked[key] = at + 1
-                return found[min(at, len(found) - 1)]
-        raise FetchFailed(f"no answer from {full} is known")
+                answer = found[min(at, len(found) - 1)]
+                if isinstance(answer, FetchFailed):
+                    raise answer
+                return answer
+        return (other or nothing_known)(request)
 
     return reply
 

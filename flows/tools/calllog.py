@@ -5,8 +5,8 @@ A simulated call and a real one leave the same behind.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from flows.call import (
     Began,
@@ -40,14 +40,14 @@ class CallLog:
     reason: str = ""
 
     @property
-    def flow(self) -> str:
-        """The name of the flow that the call began with."""
-        return next((note.flow for note, _ in self.notes if isinstance(note, Began)), "")
+    def began(self) -> Began:
+        """The flow that the call began with, and what was known then."""
+        return next((note for note, _ in self.notes if isinstance(note, Began)), Began(""))
 
     @property
-    def facts(self) -> Mapping[str, str]:
-        """What was known of the call when its flow began."""
-        return next((note.facts for note, _ in self.notes if isinstance(note, Began)), {})
+    def has_steps(self) -> bool:
+        """Whether the steps were put down, which earlier versions did not."""
+        return any(isinstance(note, Reached) for note, _ in self.notes)
 
     @property
     def path(self) -> str:
@@ -70,7 +70,7 @@ def log_of(simulation: Simulation, scenario: Scenario) -> CallLog:
 
 @dataclass(slots=True)
 class Visit:
-    """One step on the way of a call: ``exit`` led to it, ``way`` was taken from it (empty when the call ended there)."""
+    """One step on the way of a call: ``exit`` led to it, ``way`` was taken from it, empty when the call ended there."""
 
     step: str
     verb: str
@@ -97,19 +97,24 @@ class Visit:
 def visits(log: CallLog) -> list[Visit]:
     """The steps of a call in the order in which it came by; empty for logs of versions that did not put them down."""
     found: list[Visit] = []
+    ahead: list[Note] = []  # of the plumbing before the step that comes next
     path = ""
+    entered = False
     spoke_at: float | None = None
     for note, at in log.notes:
         if isinstance(note, Entered):
-            path = note.path
+            path, entered = note.path, True
         elif isinstance(note, Reached):
             if found:
                 found[-1].ended = at
                 found[-1].way = note.exit
-            found.append(
-                Visit(note.step, note.verb, note.origin, note.flow, note.exit, at, log.ended_at, path)
-            )
-            spoke_at = None
+            found.append(Visit(note.step, note.verb, note.origin, note.flow, note.exit, at, log.ended_at, path))
+            spoke_at, entered = None, False
+            for earlier in ahead:
+                _add(found[-1], earlier, at, None)
+            ahead.clear()
+        elif entered and isinstance(note, Callback):
+            ahead.append(note)
         elif found:
             spoke_at = _add(found[-1], note, at, spoke_at)
     return found
@@ -128,9 +133,21 @@ def _add(visit: Visit, note: Note, at: float, spoke_at: float | None) -> float |
         case Heard(value=value):
             visit.heard.append((value, at))
         case _:
-            if words := event_in_words(note):
+            words = event_in_words(note)
+            if words and not (isinstance(note, Trouble) and _told(visit, words)):
                 visit.events.append(words)
     return spoke_at
+
+
+def _told(visit: Visit, trouble: str) -> bool:
+    """Whether what was wrong has been told of the request just before."""
+    problem = visit.events[-1].partition(" failed: ")[2] if visit.events else ""
+    return bool(problem) and trouble.endswith(problem)
+
+
+def place_in_words(path: str) -> str:
+    """A call's path as people read it."""
+    return " / ".join(map(unquote, path.split("/"))) if path else "the root"
 
 
 def event_in_words(note: Note) -> str:

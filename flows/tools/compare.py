@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .calllog import CallLog, Visit, visits
+from .calllog import CallLog, Visit, place_in_words, visits
 
 MAX_ALIGNED = 400
 """Steps, between what both calls have in common at their ends, that are aligned; of more, each stands alone."""
@@ -185,7 +185,7 @@ def visit_json(visit: Visit | None) -> dict[str, Any] | None:
 
 
 def _line(visit: Visit) -> str:
-    parts = [f"{visit.verb} at {visit.path or 'the root'}"]
+    parts = [f"{visit.verb} at {place_in_words(visit.path)}"]
     if visit.said:
         parts.append(_quoted(visit.said))
     parts += [f"heard {value!r}" for value, _ in visit.heard]
@@ -194,7 +194,7 @@ def _line(visit: Visit) -> str:
 
 
 def _place(visit: Visit) -> str:
-    return f"{visit.verb} at {visit.path or 'the root'} ({visit.origin or 'the document'})"
+    return f"{visit.verb} at {place_in_words(visit.path)}"
 
 
 def _way(visit: Visit) -> str:

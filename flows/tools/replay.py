@@ -1,7 +1,7 @@
 """The inputs of a call that is over, run against a flow: its own, or a changed one.
 
-The caller does what he did (:mod:`flows.tools.caller`), web servers answer what they answered, dialled legs do what they
-did, prompts last as long as they lasted. What the call has no word of is as in any simulation, and told as trouble.
+The caller does what he did (:mod:`flows.tools.caller`), web servers answer what they answered, dialled legs do what
+they did, prompts last as long as they lasted. What the call has no word of is simulated, and told as trouble.
 """
 
 from __future__ import annotations
@@ -50,8 +50,6 @@ from .calllog import CallLog
 _OURS = (Respond, SendDigits, StartRecording, StopRecording, Presence, LeaveQueue)
 """Orders whose outcome depends on nobody else."""
 
-_DEFAULTS = Settings()
-
 
 @dataclass(frozen=True, slots=True)
 class Replay:
@@ -66,21 +64,23 @@ def replay(
     log: CallLog,
     graph: Graph,
     *,
-    settings: Settings = _DEFAULTS,
+    settings: Settings | None = None,
     max_duration: float = 7200.0,
     fetch: Callable[[Request], Reply] | None = None,
     flows: Mapping[str, Graph] | None = None,
 ) -> Replay:
-    """Walk ``graph`` with the inputs of ``log``. ``fetch`` answers what the call did not ask for, ``flows`` are stored.
+    """Walk ``graph`` with the inputs of ``log``, and its ``settings`` if there are no others.
 
-    Fetches that nobody answers fail.
+    ``fetch`` answers what the call did not ask for (without it, such a request fails), ``flows`` are stored.
     """
+    began = log.began
+    settings = settings or Settings(listen=began.listen, repeats=began.repeats)
     scenario = Scenario(
         log.call_id,
         log.caller,
         log.callee,
         max_duration=max_duration,
-        facts=log.facts,
+        facts=began.facts,
         flows=flows or {},
         fetch=fetch or _unknown,
     )
@@ -297,5 +297,3 @@ def _reply(note: Fetched) -> Reply | FetchFailed:
 
 def _bare(url: str) -> str:
     return url.partition("?")[0]
-
-
