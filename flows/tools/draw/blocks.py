@@ -39,7 +39,6 @@ class Way:
     told: str
     target: str = ""
     ends: str = ""
-    end_steps: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -68,7 +67,6 @@ class _Maker:
 
     def all(self) -> dict[str, Block]:
         self._reach(self.graph.start)
-        # What only ends the call is told at the exits that lead to it.
         unreached = [name for name in self.graph.steps if name not in self.placed]
         heads = [name for name in unreached if not self.before.get(name)]
         for name in heads + unreached:
@@ -112,7 +110,7 @@ class _Maker:
         if list(step.exits) != [g.NEXT]:
             return None
         target = step.exits[g.NEXT]
-        if self.before[target] > 1 or target in self.placed or self._end(target)[0]:
+        if self.before[target] > 1 or target in self.placed or self._end(target):
             return None
         return self.graph.steps[target]
 
@@ -126,29 +124,29 @@ class _Maker:
                 self._end(target)  # never taken
                 continue
             told = "" if only else conditions.get(name) or exit_in_words(step, name)
-            ends, ended = self._end(target)
-            key = (target, told) if ends else (target, "")
+            ends = self._end(target)
+            key = (target, told if ends else "")
             if (before := found.get(key)) is not None:
-                found[key] = Way((*before.names, name), f"{before.told}, {told}", before.target, ends, ended)
+                found[key] = Way((*before.names, name), f"{before.told}, {told}", before.target, ends)
             else:
-                found[key] = Way((name,), told, "" if ends else target, ends, ended)
+                found[key] = Way((name,), told, "" if ends else target, ends)
         ways = _otherwise_last(list(found.values()))
         if g.NEXT not in step.exits and not set(step.leads) <= step.exits.keys():
             told = exit_in_words(step, g.NEXT) if step.exits else ""
             ways.append(Way((), told, ends="end of the flow"))
         return ways
 
-    def _end(self, target: str) -> tuple[str, tuple[str, ...]]:
-        """How the call ends at once behind ``target``, and the steps that do it; empty when it does not."""
+    def _end(self, target: str) -> str:
+        """How the call ends at once behind ``target``; empty when it does not. What is told here is not drawn."""
         steps: list[str] = []
         step: g.Step | None = self.graph.steps[target]
-        while step is not None and step.quiet and isinstance(step, g.Enter | g.Notify | g.Answer) and len(steps) < 8:
+        while isinstance(step, g.Enter | g.Notify | g.Answer) and len(steps) < 8:
             steps.append(step.id)
             step = self.graph.follow(step)
         if not isinstance(step, g.HangUp):
-            return "", ()
+            return ""
         self.placed.update((*steps, step.id))
-        return f"hangs up: {step.reason}" if step.reason else "hangs up", (*steps, step.id)
+        return f"hangs up: {step.reason}" if step.reason else "hangs up"
 
 
 def _small(step: g.Step, described: Described) -> list[str]:

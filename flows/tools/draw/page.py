@@ -19,7 +19,7 @@ def draw_page(graph: g.Graph, log: CallLog | None = None, *, name: str = "") -> 
 
     Raises :class:`~flows.tools.draw.layout.TooLarge`.
     """
-    drawn = picture(graph, log, name=name)
+    drawn = picture(graph, log, name=name, headed=False)
     folder = files(__package__)
     style = folder.joinpath("page.css").read_text(encoding="utf-8").replace("FONT", FONT)
     script = folder.joinpath("page.js").read_text(encoding="utf-8")

@@ -83,14 +83,15 @@ def draw_svg(graph: g.Graph, log: CallLog | None = None, *, name: str = "") -> s
     return picture(graph, log, name=name).svg
 
 
-def picture(graph: g.Graph, log: CallLog | None = None, *, name: str = "") -> Picture:
-    """:func:`draw_svg`, with what a page around it has to know."""
+def picture(graph: g.Graph, log: CallLog | None = None, *, name: str = "", headed: bool = True) -> Picture:
+    """:func:`draw_svg`, with what a page around it has to know; ``headed``: with name and call above it."""
     body: list[str] = []
     at: dict[int, str] = {}
     y = MARGIN
     widest = 400.0
     for scene in scenes(graph, log):
-        text, right, bottom, visits = _scene(scene, log, name, y)
+        heads = list(_heads(scene, log, name)) if headed or scene.flow else []
+        text, right, bottom, visits = _scene(scene, log, heads, y)
         body += text
         at |= visits
         widest = max(widest, right)
@@ -112,7 +113,9 @@ def picture(graph: g.Graph, log: CallLog | None = None, *, name: str = "") -> Pi
     return Picture(svg, across, down, at)
 
 
-def _scene(scene: Scene, log: CallLog | None, name: str, top: float) -> tuple[list[str], float, float, dict[int, str]]:
+def _scene(
+    scene: Scene, log: CallLog | None, heads: Sequence[tuple[str, str, float]], top: float
+) -> tuple[list[str], float, float, dict[int, str]]:
     """One graph from ``top`` down: its elements, its right and its lower end, and where visits are drawn."""
     blocks = blocks_of(scene.graph)
     went = walked(scene, blocks, log) if log is not None else Walked()
@@ -127,7 +130,6 @@ def _scene(scene: Scene, log: CallLog | None, name: str, top: float) -> tuple[li
         if way.target
     ]
     layout = lay_out([drawing.box for drawing in drawings.values()], lines)
-    heads = list(_heads(scene, log, name))
     right = MARGIN + layout.width
     out: list[str] = []
     y = top
@@ -135,7 +137,7 @@ def _scene(scene: Scene, log: CallLog | None, name: str, top: float) -> tuple[li
         y += size + 6
         out.append(f'<text class="{style}" x="{_n(MARGIN)}" y="{_n(y)}">{_t(text)}</text>')
         right = max(right, MARGIN + width(text, size, bold=style == "head"))
-    y += 18
+    y += 18 if heads else 0
     out.append(f'<g transform="translate({_n(MARGIN)} {_n(y)})">')
     order = sorted(range(len(lines)), key=lambda place: _taken(went, lines[place]))  # walked lines on top
     for place in order:

@@ -79,7 +79,6 @@ def walked(scene: Scene, blocks: Mapping[str, Block], log: CallLog) -> Walked:
     result = Walked()
     every = visits(log)
     entries = entry_of(blocks)
-    ends = {name: (block.id, way) for block in blocks.values() for way in block.ways for name in way.end_steps}
     for number, visit in enumerate(every, 1):
         if visit.flow != scene.flow or visit.step not in scene.graph.steps:
             continue
@@ -88,8 +87,6 @@ def walked(scene: Scene, blocks: Mapping[str, Block], log: CallLog) -> Walked:
             result.stops.setdefault(at, []).append(Stop(number, visit, last))
             if (way := _way(every, number - 1, scene.graph, blocks[at[0]], at[1])) is not None:
                 result.ways[at[0], way] = result.ways.get((at[0], way), 0) + 1
-        elif visit.step not in ends:
-            continue
     return result
 
 
