@@ -26,6 +26,7 @@ from engine.calls.media import MediaError, MediaPool
 from engine.calls.prompts import PromptMaker
 from engine.calls.recogniser import RecogniserError, RecogniserProcess
 from engine.calls.recovery import Recovery
+from engine.calls.services import flow_fetcher
 from engine.calls.supervisor import Limits
 from engine.calls.switch import Switch
 from engine.config import Config, ConfigError
@@ -153,6 +154,7 @@ class Daemon:
             max_calls=self.max_calls,
             max_lag_ms=config.calls.max_lag_ms,
             pool=self.pool,
+            fetch=flow_fetcher(fetcher),
             limits_for=self._limits_for,
             append=self.journal.append,
             backlog=lambda: self.journal.backlog,
