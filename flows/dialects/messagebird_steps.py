@@ -38,16 +38,17 @@ _SIDES: Mapping[str, Literal["", "caller", "peer", "each"]] = {"": "", "in": "pe
 
 CALL_QUERY = (
     g.Param(name="callID", value=var("call.id"), always=True),
-    g.Param(name="source", value=var("call.caller"), always=True),
-    g.Param(name="destination", value=var("call.callee"), always=True),
+    g.Param(name="source", value=var("call.caller"), always=True, strip="+"),
+    g.Param(name="destination", value=var("call.callee"), always=True, strip="+"),
+    g.Param(name="variables", each="var.", kind="object"),
 )
-"""What every request for a flow tells of the call."""
+"""What every request for a flow tells of the call: numbers without ``+``, variables only when there are some."""
 RECORDING = (
     g.Param(name="id", value=var("recording.id"), always=True),
     g.Param(name="legId", value=var("call.leg"), always=True),
     g.Param(name="format", value="wav"),
     g.Param(name="status", value="done"),
-    g.Param(name="duration", value=var("recording.duration"), always=True),
+    g.Param(name="duration", value=var("recording.duration"), always=True, kind="number"),
 )
 """The recording object that ``onFinish`` is told."""
 
@@ -182,7 +183,7 @@ class _Emitter:
         chain.add(g.Answer, "answer")
         finish = step.text("finishOnKey")
         stop_keys = {"none": ANY_KEY if step.takes_keys else "", "any": ANY_KEY}.get(finish, finish)
-        chain.add(
+        record = chain.add(
             g.Record,
             "record",
             limit=float(step.whole("maxLength")),
@@ -193,6 +194,8 @@ class _Emitter:
         )
         if step.variable:
             chain.add(g.SetVariables, "key", values=((f"var.{step.variable}", var("recording.key")),))
+        if step.variable or step.goto is not None or step.text("onFinish"):
+            self._override(record, {g.UNSUPPORTED: self._entry(place + 1)})  # there is no recording to tell of
         if step.text("onFinish"):
             chain.add(
                 g.Fetch,

@@ -35,7 +35,7 @@ def test_the_sample_flow_of_the_seed_is_not_json() -> None:
     compiled = compile_messagebird(SEED_FLOW)
     assert compiled.graph is None
     (finding,) = compiled.findings
-    assert (finding.code, finding.where) == ("bad-json", "line 3, column 36")
+    assert (finding.code, finding.where) == ("bad-json", "line 3, column 35")
     assert "comma" in finding.hint
     assert [each["code"] for each in errors(compiled.findings)] == [16]
     repaired = compile_messagebird(SEED_FLOW.replace("}, ]", "} ]"))
