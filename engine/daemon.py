@@ -168,7 +168,7 @@ class Daemon:
         await self.web.start()
         self._stack.push_async_callback(self.web.close)
         await self.transport.listen(config.sip.listen)
-        self.recovery.begin(self.journal.unfinished_calls())
+        await self.recovery.begin(self.journal.unfinished_calls())
         self.registrations = Registrations(self.transport, config.trunks)
         self.registrations.start()
         settle_garbage()
