@@ -19,7 +19,7 @@ from flows.prompts import Draft, Prompt, prompt
 from flows.templates import Condition, Text, var
 
 from .compiling import Chain
-from .messagebird_document import Flow, Step, template
+from .messagebird_document import HEARING, Flow, Step, template
 
 RING = 30.0
 """Seconds that a destination rings when the step does not say."""
@@ -28,6 +28,8 @@ BETWEEN_KEYS = 5.0
 LOOP_GAP = 1.0
 """Seconds of silence before what loops until a key is heard again."""
 ANY_KEY = "0123456789*#"
+ANSWERING = (*HEARING, "sendKeys")
+"""Actions that answer the call; a transfer does when its destination answers, a fetched flow when it comes to one."""
 
 _FOUND = "machine.found"
 """Whether a machine was found, ``yes`` or ``no``; empty before that was asked, and on calls that were not ours."""
@@ -72,6 +74,8 @@ class _Emitter:
         start = Chain(self.steps, "", 0)
         start.add(g.Enter, "enter", path="")
         if self.flow.record:
+            if self.flow.steps and self.flow.steps[0].action in ANSWERING:
+                start.add(g.Answer, "answer", origin="/record")
             start.add(g.Perform, "record", order=StartRecording(sides="stereo", on="answer"), origin="/record")
         start.to(self._entry(0))
         for place, step in enumerate(self.flow.steps):
@@ -288,7 +292,7 @@ def _targets(place: int, step: Step) -> Iterator[int]:
 
 def _goes_on(step: Step) -> bool:
     """Whether the next step may follow: not after what loops until a key that leads elsewhere."""
-    endless = step.options.get("loop") is True and (step.goto is not None or not step.takes_keys)
+    endless = step.options.get("loop") is True and step.takes_keys and step.goto is not None
     return not endless and step.action not in ("hangup", "fetchCallFlow")
 
 

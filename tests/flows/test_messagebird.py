@@ -10,6 +10,7 @@ from flows.dialects.messagebird import compile_messagebird
 from flows.orders import DetectMachine, Dial, SendDigits, StartRecording, Target
 from flows.prompts import Draft, Prompt
 from flows.templates import Condition, Template, Var, var
+from media.tts.voices import known_language
 
 WAV = "https://example.org/a.wav"
 
@@ -68,6 +69,8 @@ def test_record_true_records_the_call_from_its_answer() -> None:
     """§5.3 `record:true` on a flow: both directions per leg, starts at answer"""
     order = order_of(flow(say(), record=True), StartRecording)
     assert (order.sides, order.on, order.limit, order.format) == ("stereo", "answer", 0, "wav")
+    assert walk(flow(say(), record=True))[:3] == ["Enter", "Answer", "Perform"]
+    assert walk(flow(step("transfer", destination="1"), record=True))[:2] == ["Enter", "Perform"]
     assert "Perform" not in walk(flow(step("hangup"), record=False))
 
 
@@ -128,6 +131,7 @@ def test_all_34_languages_are_listed() -> None:
     languages = [language.strip() for language in listed.split(",")]
     assert len(languages) == 34
     assert warnings_of(flow(*(say(language=language) for language in languages))) == []
+    assert [language for language in languages if not known_language(language)] == []
 
 
 @pytest.mark.parametrize(("loop", "times"), [(True, 0), (False, 1), (0, 1), (5, 5), ("5", 5)])

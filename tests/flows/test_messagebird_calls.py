@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,9 +17,12 @@ from test_messagebird_properties import good_flows
 
 from flows.call import Entered, Fetched, Performed, Reply, Request, Trouble
 from flows.check import check_graph
+from flows.executor import Executor
 from flows.findings import has_errors
+from flows.prompts import Prompt
+from flows.scripted_call import ScriptedCall
 from flows.scripted_world import canned
-from flows.simulate import Scenario, Simulation, simulate
+from flows.simulate import Scenario, Simulation, run_sync, simulate
 
 NEXT = "http://flows.example/next"
 OUTBOUND = {"call.direction": "outbound"}
@@ -66,6 +71,21 @@ def test_variables_are_spoken() -> None:
         flow(say("{{callID}} {{source}} {{destination}} {{nothing}}.")), call_id="c1", caller="+391", callee="2"
     )
     assert texts(simulation) == ["c1 +391 2 ."]
+
+
+class Deaf(ScriptedCall):
+    """A call for which no sound can be fetched."""
+
+    async def prepare(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+        return [prompt for prompt in await super().prepare(prompts) if not prompt.media]
+
+
+def test_media_that_is_not_there_is_left_out() -> None:
+    """§5.3 play: 404 media -> skip + log, not drop"""
+    endless, once = step("play", media="http://h/a.wav", loop=True), step("play", media=["http://h/b.wav"])
+    call = Deaf()
+    assert run_sync(Executor(graph_of(flow(endless, once, say("Hello.")))).run(call)).by == "flow"
+    assert [spoken.prompt.text for spoken in call.spoken] == ["Hello."]
 
 
 # --- transfer ----------------------------------------------------------------------------------
@@ -334,6 +354,29 @@ def test_a_survey_goes_from_flow_to_flow() -> None:
 def test_answers_may_be_canned() -> None:
     replies = {NEXT: Reply(200, "text/plain", json.dumps(flow(say("Hi."))).encode(), NEXT)}
     assert texts(play(flow(step("fetchCallFlow", url=NEXT)), fetch=canned(replies))) == ["Hi."]
+
+
+@pytest.mark.parametrize(
+    ("script", "path", "last"),
+    [
+        ("press! 2; wait 9; press! #", "welcome message record thanks", "Thank you. We will call you back."),
+        (
+            "press! 1; busy; wait 9; press! #",
+            "welcome connect message record thanks",
+            "Thank you. We will call you back.",
+        ),
+        ("press! 1; noanswer", "welcome connect message record thanks", "Thank you. We will call you back."),
+        ("wait 12; press! 2", "welcome think message record thanks", "Thank you. We will call you back."),
+        ("", "welcome think goodbye end", "Please call again. Good bye!"),
+    ],
+)
+def test_the_example(script: str, path: str, last: str) -> None:
+    example = Path(__file__).parents[2] / "examples" / "messagebird.json"
+    simulation = simulate(graph_of(example.read_bytes()), script)
+    walked = " ".join(note.path for note, _ in simulation.noted(Entered) if note.path)
+    assert walked == path
+    assert texts(simulation)[-1] == last
+    assert simulation.ending.by == "flow"
 
 
 # --- any flow, any caller ----------------------------------------------------------------------

@@ -38,10 +38,10 @@ def names_in(source: str) -> list[tuple[int, str]]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT or token.start in documentation:
             continue
-        # What stands between underscores or capitals is a word: compile_kazoo, KazooCall.
-        words = re.findall(r"[a-z]+", re.sub(r"([A-Z]+)", r" \1", token.string).replace(" ", "\n").casefold())
-        joined = re.sub(r"[^a-z]+", " ", token.string.casefold()).split()
-        found += [(token.start[0], name) for name in NAMES & {*words, *joined}]
+        # Both compile_kazoo and KazooCall have the word in them, and so has TwiML.
+        humps = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", token.string)
+        whole = re.findall(r"[A-Za-z]+", token.string)
+        found += [(token.start[0], name) for name in NAMES & {word.casefold() for word in (*humps, *whole)}]
     return found
 
 
