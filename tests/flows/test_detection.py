@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from flows.dialects import DIALECTS, UnknownDialect, compile_flow, detect
 from flows.documents import MAX_BYTES
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.json"))
+FOLDER = Path(__file__).parents[2] / "examples"
+EXAMPLES = sorted(path for path in FOLDER.iterdir() if path.suffix in (".json", ".xml"))
 
 CALL_FLOW = {"title": "x", "steps": [{"action": "hangup"}]}
 TREE = {"_": "Hello. Yes or no?", "yes": "a", "no": "b"}

@@ -22,7 +22,8 @@ from flows.keywords import Choice, Choices, parse_pattern
 from flows.serial import BadGraph, dump_graph, graph_from_json, graph_to_json, load_graph
 from flows.simulate import simulate
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.json"))
+FOLDER = Path(__file__).parents[2] / "examples"
+EXAMPLES = sorted(path for path in FOLDER.iterdir() if path.suffix in (".json", ".xml"))
 STEPS = [
     each for each in vars(g).values() if isinstance(each, type) and issubclass(each, g.Step) and each is not g.Step
 ]
