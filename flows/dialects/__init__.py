@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from flows.markup import is_xml
+
 from .brombler import compile_brombler
 from .compiling import Compiled
+from .twiml import compile_pivot, compile_twiml, compile_verboice_twiml
 
 Compiler = Callable[..., Compiled]
 
-DIALECTS: Mapping[str, Compiler] = MappingProxyType({"brombler": compile_brombler})
+DIALECTS: Mapping[str, Compiler] = MappingProxyType(
+    {
+        "brombler": compile_brombler,
+        "twiml": compile_twiml,
+        "verboice": compile_verboice_twiml,
+        "pivot": compile_pivot,
+    }
+)
 
 
 class UnknownDialect(ValueError):
@@ -22,6 +32,8 @@ class UnknownDialect(ValueError):
 
 def detect(document: object) -> str:
     """The dialect that a document is taken to be written in."""
+    if is_xml(document):
+        return "twiml"
     return "brombler"
 
 
