@@ -170,8 +170,8 @@ def _sound(script: Script, verb: Verb, options: Options, prompt: Prompt | None) 
         return verb.go_on()
     into = DIGITS if stop_keys else ""
     verb.chain.add(g.Say, "say", prompts=(prompt,), times=times, stop_keys=stop_keys, into=into)
-    verb.go_on()
-    return times > 0 or bool(stop_keys)
+    endless = times == 0 and not stop_keys
+    return False if endless else verb.go_on()
 
 
 def _tones(script: Script, verb: Verb, tones: str) -> None:
