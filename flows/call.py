@@ -75,7 +75,7 @@ class PromptEnded:
 
 @dataclass(frozen=True, slots=True)
 class RecordingEnded:
-    """A recording is over: ``duration`` in seconds of sound, ``reason`` ``stopped``, ``silence``, ``limit`` or a fault."""
+    """A recording is over: ``duration`` in seconds; ``reason`` is ``stopped``, ``silence``, ``limit`` or a fault."""
 
     recording: str
     duration: float
@@ -307,7 +307,7 @@ class Call(Protocol):
         """Make an HTTP request and wait for its answer, whatever its status. Raises :class:`FetchFailed`."""
 
     async def compute(self, work: Callable[[], _T], size: int) -> _T:
-        """The value of ``work``, which takes long if ``size`` (octets of a document) is large: then away from the loop."""
+        """The value of ``work``; if ``size`` (octets of a document) is large it is done away from the loop."""
 
     async def stored_flow(self, flow: str) -> Graph | None:
         """A flow of the call's account, by its id."""
