@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flows import graph as g
 from flows.markup import Element
@@ -10,11 +10,14 @@ from flows.orders import Upload
 from flows.prompts import Prompt
 from flows.templates import Template, Var, var
 
-from .twiml_flavours import ALL_KEYS, DIGITS
+from .twiml_flavours import DIGITS
 from .twiml_options import Options
 from .twiml_script import Script, Verb
 
 MAX_DIGITS = 1000
+MAX_PROMPTS = 100
+"""In one ``<Gather>``, a prompt that is repeated counted each time; an endless one is heard so often."""
+
 SPEECH_OPTIONS = (
     *("hints", "speechTimeout", "speechModel", "profanityFilter", "enhanced", "language"),
     *("partialResultCallback", "partialResultCallbackMethod", "debug"),
@@ -24,18 +27,17 @@ TRIMMED = {"trim-silence": True, "do-not-trim": False}
 
 @dataclass(slots=True)
 class _Part:
-    """Something that a ``<Gather>`` lets be heard: ``prompts`` so many times, or ``pause`` seconds of silence."""
+    """Prompts of a ``<Gather>``, and the seconds of silence after them; without a pause the timeout."""
 
-    prompts: tuple[Prompt, ...] = ()
-    times: int = 1
-    pause: float = 0.0
+    prompts: list[Prompt] = field(default_factory=list)
+    pause: float | None = None
 
 
 def gather(script: Script, verb: Verb) -> bool:
     """Prompt and take keys; with some, go on with what ``action`` answers, without, with the next verb.
 
-    Prompts that are all heard once belong to the collection itself. Where one is repeated, or there is a pause
-    between, they come before it, and any key ends them: keys pressed ahead are collected.
+    A pause between prompts ends a collection that takes all there is to take, as the one after it does: only when
+    nobody pressed anything until then is the next prompt heard.
     """
     flavour = script.flavour
     options = script.options(verb.element)
@@ -52,24 +54,27 @@ def gather(script: Script, verb: Verb) -> bool:
     options.done()
 
     parts = _parts(script, verb.element)
-    prompts = _last_of(parts) if barge_in else ()
-    for number, part in enumerate(parts):
-        _sound(verb, number, part, ALL_KEYS if barge_in else "")
-    least = most if flavour.exact_digits and most else 1
-    collect = verb.chain.add(
-        *(g.Collect, "gather"),
-        into=DIGITS,
-        prompts=prompts,
-        least=least,
-        most=most,
-        finish=finish,
-        first=timeout,
-        between=timeout,
-    )
+    if not barge_in:
+        _without_barge_in(verb, parts)
+        parts = [_Part()]
+    collections = [
+        verb.chain.add(
+            *(g.Collect, f"gather{number or ''}"),
+            into=DIGITS,
+            prompts=tuple(part.prompts),
+            least=most if flavour.exact_digits and most else 1,
+            most=most,
+            finish=finish,
+            first=timeout if part.pause is None else part.pause,
+            between=timeout,
+        )
+        for number, part in enumerate(parts)
+    ]
     asked = script.request(script.side(verb), verb, url, method, flavour.after_gather) if url else ""
     missed = asked if asked and ask_anyway else script.after(verb)
     asked = asked or missed
-    verb.chain.link(collect, {g.NEXT: asked, g.NONE: missed, g.SHORT: missed, g.FINISHED: missed})
+    for collection, following in zip(collections, (*collections[1:], missed), strict=True):
+        verb.chain.link(collection, {g.NEXT: asked, g.NONE: following, g.SHORT: missed, g.FINISHED: missed})
     return missed != asked or not url
 
 
@@ -81,24 +86,29 @@ def _keys_only(options: Options) -> None:
 
 
 def _parts(script: Script, element: Element) -> list[_Part]:
-    """The prompts of a ``<Gather>``; neighbours that are heard once are together."""
-    parts: list[_Part] = []
+    """The prompts of a ``<Gather>``, cut where there is a pause; at least one part."""
+    parts = [_Part()]
+    prompts = 0
     for child in _heard(script, element):
         options = script.options(child)
         if child.name == "Pause":
             script.empty(child)
-            parts.append(_Part(pause=options.seconds("length", 1.0, 0.0, 3600.0)))
+            parts[-1].pause = options.seconds("length", 1.0, 0.0, 3600.0)
+            parts.append(_Part())
         else:
             prompt = script.spoken(child, options) if child.name == "Say" else script.played(child)
-            times = script.times(options)
-            if prompt is None:
-                pass
-            elif times == 1 and parts and parts[-1].prompts and parts[-1].times == 1:
-                parts[-1].prompts += (prompt,)
-            else:
-                parts.append(_Part((prompt,), times))
+            times = script.times(options) or MAX_PROMPTS
+            if prompt is not None:
+                if prompts + times > MAX_PROMPTS:
+                    message = (
+                        f"more than {MAX_PROMPTS} prompts in a <Gather>, repeated ones counted: the rest is not heard"
+                    )
+                    script.findings.warning("out-of-range", child.where, message)
+                    times = MAX_PROMPTS - prompts
+                prompts += times
+                parts[-1].prompts += [prompt] * times
         options.done()
-    if not parts:
+    if not prompts:
         message = "<Gather> without a prompt: the caller is not told here what to press"
         script.findings.info("missing-prompt", element.where, message)
     return parts
@@ -118,16 +128,13 @@ def _heard(script: Script, element: Element) -> list[Element]:
     return heard
 
 
-def _last_of(parts: list[_Part]) -> tuple[Prompt, ...]:
-    """Take the last prompts off ``parts`` if they are heard once: the collection has them itself."""
-    return parts.pop().prompts if parts and parts[-1].prompts and parts[-1].times == 1 else ()
-
-
-def _sound(verb: Verb, number: int, part: _Part, stop_keys: str) -> None:
-    if part.prompts:
-        verb.chain.add(g.Say, f"say{number}", prompts=part.prompts, times=part.times, stop_keys=stop_keys)
-    else:
-        verb.chain.add(g.Pause, f"pause{number}", seconds=part.pause, stop_keys=stop_keys)
+def _without_barge_in(verb: Verb, parts: list[_Part]) -> None:
+    """Let everything be heard before keys are taken; those pressed meanwhile wait."""
+    for number, part in enumerate(parts):
+        if part.prompts:
+            verb.chain.add(g.Say, f"say{number or ''}", prompts=tuple(part.prompts))
+        if part.pause is not None:
+            verb.chain.add(g.Pause, f"pause{number or ''}", seconds=part.pause)
 
 
 def record(script: Script, verb: Verb) -> bool:

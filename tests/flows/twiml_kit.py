@@ -39,9 +39,7 @@ def of(steps: Graph, kind: type[_S]) -> list[_S]:
 
 def order(verbs: str, kind: type[_T], flavour: str = "twiml", *, base: str = BASE) -> _T:
     """The one order of a kind."""
-    (found,) = (
-        step.order for step in of(graph(verbs, flavour, base=base), Perform) if isinstance(step.order, kind)
-    )
+    (found,) = (step.order for step in of(graph(verbs, flavour, base=base), Perform) if isinstance(step.order, kind))
     return found
 
 
