@@ -123,7 +123,7 @@ def _unknown(script: Script, element: Element) -> bool:
     """Report a verb that nobody knows, by the flavour's policy; whether it is written down all the same."""
     name = element.name[:80]
     policy = script.flavour.unknown_verb
-    near = difflib.get_close_matches(name.capitalize(), _VERBS, 1)
+    near = [] if script.findings.full else difflib.get_close_matches(name.capitalize(), _VERBS, 1)
     hint = f"did you mean <{near[0]}>?" if near else f"known are {', '.join(_VERBS)}"
     told = {
         "skip": "it is skipped",

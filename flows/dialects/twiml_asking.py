@@ -99,14 +99,11 @@ def _parts(script: Script, element: Element) -> list[_Part]:
             prompt = script.spoken(child, options) if child.name == "Say" else script.played(child)
             times = script.times(options) or MAX_PROMPTS
             if prompt is not None:
-                if prompts + times > MAX_PROMPTS:
-                    message = (
-                        f"more than {MAX_PROMPTS} prompts in a <Gather>, repeated ones counted: the rest is not heard"
-                    )
+                if prompts + times > MAX_PROMPTS >= prompts:
+                    message = f"more than {MAX_PROMPTS} prompts in a <Gather>, repeats counted: the rest is not heard"
                     script.findings.warning("out-of-range", child.where, message)
-                    times = MAX_PROMPTS - prompts
+                parts[-1].prompts += [prompt] * max(0, min(times, MAX_PROMPTS - prompts))
                 prompts += times
-                parts[-1].prompts += [prompt] * times
         options.done()
     if not prompts:
         message = "<Gather> without a prompt: the caller is not told here what to press"

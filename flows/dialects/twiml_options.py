@@ -108,10 +108,13 @@ class Options:
         """Report every attribute that was not asked for."""
         for name in self.element.attributes:
             if name not in self._known:
-                near = difflib.get_close_matches(name[:80], sorted(self._known), 1)
-                self.ignored(_short(name), "no such option is known", f"did you mean {near[0]}?" if near else "")
+                self.ignored(_short(name), "no such option is known", self._near(name))
         for name in self.element.foreign:
             self.ignored(_short(name), "it belongs to another namespace")
+
+    def _near(self, name: str) -> str:
+        near = [] if self.findings.full else difflib.get_close_matches(name[:80], sorted(self._known), 1)
+        return f"did you mean {near[0]}?" if near else ""
 
     def _bad(self, name: str, value: str, expected: str) -> None:
         message = f"{name} of <{self.element.name}> is {_short(value)!r}: it should be {expected}"
