@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
 from flow_kit import texts
 from twiml_kit import BASE, FLAVOURS, graph
 
-from flows.call import Reply, Request
+from flows.call import Fetched, Reply, Request
+from flows.check import Knowledge, check_compiled
+from flows.dialects import compile_flow
 from flows.scripted_world import canned
 from flows.simulate import Scenario, Simulation, simulate
+from media.tts.voices import known_language, known_voice
 
 HERE = "https://example.org/flows/"
 every_flavour = pytest.mark.parametrize("flavour", FLAVOURS)
@@ -331,3 +335,38 @@ def test_a_queue_and_what_comes_after(flavour: str) -> None:
     assert texts(simulation) == ["After."]
     if flavour == "twiml":
         assert (server.sent()["QueueResult"], server.sent()["QueueTime"]) == ("completed", "7")
+
+
+# --- the example ------------------------------------------------------------------------------
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "opinion.xml"
+
+
+def test_the_example_has_no_findings() -> None:
+    knowledge = Knowledge(known_voice=known_voice, known_language=known_language)
+    assert check_compiled(compile_flow(EXAMPLE.read_bytes(), name=EXAMPLE.name), knowledge) == ()
+    assert f"`{EXAMPLE.name}`" in (EXAMPLE.parent / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("script", "asked", "last"),
+    [
+        ("press! 1", "http://127.0.0.1:9000/opinion", "How did we do? Press one for well, two for badly."),
+        ("wait 6; press! 2", "http://127.0.0.1:9000/opinion", "Or stay on the line, and tell us in your own words."),
+        ("wait 24; say hello", "http://127.0.0.1:9000/recorded", "Thank you."),
+        ("", "http://127.0.0.1:9000/recorded", "Thank you."),
+    ],
+)
+def test_ways_through_the_example(script: str, asked: str, last: str) -> None:
+    graph_ = compile_flow(EXAMPLE.read_bytes(), name=EXAMPLE.name).graph
+    assert graph_ is not None
+    answers = {
+        f"http://127.0.0.1:9000/{name}": Reply(200, "text/xml", document.encode(), "http://127.0.0.1:9000/")
+        for name, document in (
+            ("opinion", "<Response/>"),
+            ("recorded", "<Response><Say>Thank you.</Say></Response>"),
+        )
+    }
+    simulation = simulate(graph_, script, scenario=Scenario(fetch=canned(answers)))
+    assert [fetched.url for fetched, _ in simulation.noted(Fetched)] == [asked]
+    assert texts(simulation)[-1] == last

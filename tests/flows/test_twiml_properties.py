@@ -27,6 +27,8 @@ VALUES = (
     """0 1 2 -1 4000 1.5 true false # 12* x next http://h/a http:// get a.wav //h busy single 30s 1w2 http://[ ro"""
 )
 
+WITHOUT_PLACE = ("wrong-type", "too-large", "bad-xml", "more-findings")
+
 names = st.sampled_from(NAMES.split())
 options = st.sampled_from(OPTIONS.split())
 values = st.text(max_size=5) | st.sampled_from(VALUES.split())
