@@ -273,6 +273,9 @@ class Call(Protocol):
     def tell(self, note: Note) -> None:
         """Put down what happened. Works after the end too: that is how ``close`` is said."""
 
+    def when_answered(self, told: Callable[[], None]) -> None:
+        """Have ``told`` called when the call is answered from now on, whoever answers it."""
+
     async def answer(self) -> None:
         """Answer the call and wait until media may flow (at once if it was answered before)."""
 

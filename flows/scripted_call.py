@@ -122,6 +122,7 @@ class ScriptedCall:
         self._language = "en"
         self._utterance: list[str] | None = None
         self._voice_until = 0.0
+        self._told: Callable[[], None] = lambda: None
         self.world = World(self, scenario.fetch)
         self.facts: Mapping[str, str] = {
             "call.account": "simulated",
@@ -139,13 +140,17 @@ class ScriptedCall:
     def tell(self, note: Note) -> None:
         self.notes.append((note, self._now))
 
+    def when_answered(self, told: Callable[[], None]) -> None:
+        self._told = told
+
     async def answer(self) -> None:
         self._raise_if_ended()
         if not self._scenario.answered:
             self._end("caller", "the caller gave up before the answer")
         if self.answered_at is None:
             self.answered_at = self._now
-            self._ready_at = self._now
+            self._ready_at = max(self._ready_at, self._now)
+            self._told()
 
     async def early_media(self) -> None:
         self._raise_if_ended()
@@ -292,10 +297,10 @@ class ScriptedCall:
         return True
 
     def _next_statement(self, *, listening: bool) -> float:
-        if not self.left or self.answered_at is None:
+        if not self.left:
             return _FOREVER
         statement = self.left[0]
-        if isinstance(statement, OTHERS):
+        if isinstance(statement, OTHERS) or (self.answered_at is None and not isinstance(statement, Wait | Hangup)):
             return _FOREVER
         waits = isinstance(statement, Say | Press) and not statement.now
         return max(self._ready_at, self._now) if listening or not waits else _FOREVER

@@ -47,6 +47,8 @@ class Stage(Protocol):
 
     def now(self) -> float: ...
 
+    async def answer(self) -> None: ...
+
     def take(self, kind: type[_T]) -> _T | None:
         """The next statement of the script, if it is of this kind."""
 
@@ -138,6 +140,7 @@ class World:
         cause = cause_of(leg.status)
         if leg.status != 200:
             return dial_outcome(cause, sip=leg.status, story=f"{names}: {cause.name} ({leg.status})")
+        await self._stage.answer()
         seconds = min(leg.seconds, order.time_limit) if order.time_limit else leg.seconds
         await self._stage.lasting(seconds)
         return dial_outcome(cause, sip=200, duration=seconds, leg="leg", story=f"talked with {names} for {seconds:g} s")

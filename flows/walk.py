@@ -45,6 +45,7 @@ class Walk:
         self._stopped_by: tuple[Key, str] | None = None  # the key that stopped a prompt, and its collection
         self._frames: list[tuple[Graph, Step | None]] = []
         self._goto: Step | None = None
+        call.when_answered(self._answered)
 
     # --- where it is --------------------------------------------------------------------
 
@@ -112,11 +113,17 @@ class Walk:
             await self.call.early_media()
 
     async def answer(self) -> None:
+        """Answer the call. One that was answered before the flow began is open from here on."""
         await self.call.answer()
-        if not self.opened:
-            self.opened = True
-            self.variables["call.status"] = "in-progress"
-            self.tell(self.narrator.open(self.call.answered_at, self.call.now()))
+        self._answered()
+
+    def _answered(self) -> None:
+        """The call is answered: by us, or by a leg that was dialled for it."""
+        if self.opened:
+            return
+        self.opened = True
+        self.variables["call.status"] = "in-progress"
+        self.tell(self.narrator.open(self.call.answered_at, self.call.now()))
 
     async def prepare(self, prompts: Sequence[Prompt | Draft]) -> Sequence[Prompt]:
         """``prompts`` with their variables filled in, in the call's language, ready to be heard."""

@@ -66,9 +66,14 @@ class HandCall:
     def tell(self, note: Note) -> None:
         self.notes.append(note)
 
+    def when_answered(self, told: Callable[[], None]) -> None:
+        self.told = told
+
     async def answer(self) -> None:
-        self.answered_at = self.clock
         self.log.append("answer")
+        if self.answered_at is None:
+            self.answered_at = self.clock
+            self.told()
 
     async def early_media(self) -> None:
         self.log.append("early media")
