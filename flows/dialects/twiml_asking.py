@@ -142,11 +142,17 @@ def record(script: Script, verb: Verb) -> bool:
     script.answer(verb)
     url = script.action(verb.element, options)
     method = options.method(flavour.method)
+    limit, silence = flavour.record_limit, flavour.record_silence
+    if flavour.timeout_is_length:
+        limit = options.seconds("timeout", limit, 1.0, 3600.0)
+    else:
+        silence = options.seconds("timeout", silence, 1.0, 3600.0)
+    limit = options.seconds("maxLength", limit, 1.0, 3600.0)
     recorded = verb.chain.add(
         *(g.Record, "record"),
         format=flavour.record_format,
-        limit=options.seconds("maxLength", flavour.record_limit, 1.0, 3600.0),
-        silence=options.seconds("timeout", flavour.record_silence, 1.0, 3600.0),
+        limit=limit,
+        silence=silence,
         stop_keys=options.keys("finishOnKey", flavour.record_keys),
         beep=options.flag("playBeep", default=True),
         trim=options.choice("trim", TRIMMED, default=flavour.record_trim),

@@ -50,6 +50,8 @@ class Flavour:
 
     record_limit: float = 3600.0
     record_silence: float = 5.0
+    timeout_is_length: bool = False
+    """``timeout`` of a ``<Record>`` is how long it may be, as the AGI command RECORD FILE has it, not a silence."""
     record_keys: str = KEYPAD
     record_trim: bool = True
     record_format: Literal["wav", "mp3"] = "wav"
@@ -138,8 +140,9 @@ VERBOICE = Flavour(
     say_limit=0,
     exact_digits=True,
     one_prompt=True,
-    record_limit=0.0,
-    record_silence=10.0,
+    record_limit=10.0,
+    record_silence=0.0,
+    timeout_is_length=True,
     record_trim=False,
     asks_without_recording=True,
     returns=True,

@@ -340,7 +340,7 @@ def test_speech_is_not_taken(kinds: str) -> None:
     [
         pytest.param("twiml", 3600.0, 5.0, "0123456789*#", "wav", True, id="§6 Record maxLength 3600, timeout 5"),
         pytest.param("pivot", 3600.0, 5.0, "0123456789*#", "mp3", False, id="§3.5 Record maxLength 3600, timeout 5"),
-        pytest.param("verboice", 0.0, 10.0, "0123456789*#", "wav", False, id="§2.3 Record timeout (10 s), any key"),
+        pytest.param("verboice", 10.0, 0.0, "0123456789*#", "wav", False, id="§2.3 Record timeout (10 s), any key"),
     ],
 )
 def test_record_defaults(flavour: str, limit: float, silence: float, keys: str, form: str, trim: bool) -> None:
@@ -354,9 +354,16 @@ def test_record_options(flavour: str) -> None:
     """§2.3 §3.5 §6 Record maxLength, timeout, finishOnKey, playBeep."""
     attributes = 'maxLength="30" timeout="4" finishOnKey="*1" playBeep="false" trim="trim-silence" transcribe="true"'
     step = only(f"<Record {attributes}/>", Record, flavour, language="ro")
-    assert (step.limit, step.silence, step.stop_keys, step.beep, step.trim) == (30.0, 4.0, "*1", False, True)
+    silence = 0.0 if flavour == "verboice" else 4.0
+    assert (step.limit, step.silence, step.stop_keys, step.beep, step.trim) == (30.0, silence, "*1", False, True)
     assert step.transcribe == "ro"
     assert only('<Record transcribe="true"/>', Record, flavour).transcribe == "en-US"
+
+
+def test_the_timeout_of_a_recording_is_its_length_in_verboice() -> None:
+    """§2.3 Record `timeout` (10 s): the AGI command RECORD FILE takes it as the longest time."""
+    step = only('<Record timeout="20"/>', Record, "verboice")
+    assert (step.limit, step.silence) == (20.0, 0.0)
 
 
 @pytest.mark.parametrize(

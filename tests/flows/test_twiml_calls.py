@@ -267,11 +267,17 @@ def test_a_recording_is_told(flavour: str, names: set[str]) -> None:
     assert [taken.format for taken in simulation.recordings] == ["mp3" if flavour == "pivot" else "wav"]
 
 
-@pytest.mark.parametrize(("flavour", "seconds"), [("twiml", 5), ("pivot", 5), ("verboice", 10)])
-def test_silence_ends_a_recording(flavour: str, seconds: int) -> None:
-    """§6 §3.5 Record timeout 5; §2.3 Record `timeout` (10 s)."""
+@pytest.mark.parametrize(
+    ("flavour", "seconds", "reason"),
+    [
+        pytest.param("twiml", 5, "silence", id="§6 Record timeout 5"),
+        pytest.param("pivot", 5, "silence", id="§3.5 Record timeout 5"),
+        pytest.param("verboice", 10, "limit", id="§2.3 Record `timeout` (10 s)"),
+    ],
+)
+def test_what_ends_a_recording(flavour: str, seconds: int, reason: str) -> None:
     simulation = call('<Record action="done"/>', "", flavour, Server({"done": ""}))
-    assert [(taken.duration, taken.reason) for taken in simulation.recordings] == [(seconds, "silence")]
+    assert [(taken.duration, taken.reason) for taken in simulation.recordings] == [(seconds, reason)]
 
 
 @every_flavour
