@@ -9,7 +9,8 @@ from flows.markup import is_xml
 
 from .brombler import compile_brombler
 from .compiling import Compiled
-from .twiml import compile_pivot, compile_twiml, compile_verboice_twiml
+from .twiml import compile_pivot, compile_twiml
+from .verboice_flow import compile_verboice, looks_like_verboice
 
 Compiler = Callable[..., Compiled]
 
@@ -17,7 +18,7 @@ DIALECTS: Mapping[str, Compiler] = MappingProxyType(
     {
         "brombler": compile_brombler,
         "twiml": compile_twiml,
-        "verboice": compile_verboice_twiml,
+        "verboice": compile_verboice,
         "pivot": compile_pivot,
     }
 )
@@ -34,6 +35,8 @@ def detect(document: object) -> str:
     """The dialect that a document is taken to be written in."""
     if is_xml(document):
         return "twiml"
+    if looks_like_verboice(document):
+        return "verboice"
     return "brombler"
 
 

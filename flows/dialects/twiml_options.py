@@ -22,6 +22,12 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
+def seconds_of(text: str) -> float | None:
+    """Seconds written as ``30``, ``30s``, ``2m`` or ``1h``; ``None`` when it is none of these."""
+    found = _DURATION.match(text)
+    return float(int(found[1]) * _UNITS[(found[2] or "").lower()]) if found else None
+
+
 class Options:
     """Reads ``element``'s attributes; :meth:`done` reports the rest."""
 
@@ -61,11 +67,10 @@ class Options:
         text = self.text(name)
         if not text:
             return 0.0
-        found = _DURATION.match(text)
-        if found is None:
+        seconds = seconds_of(text)
+        if seconds is None:
             self._bad(name, text, "a time as in 30, 30s, 2m or 1h")
-            return 0.0
-        return float(int(found[1]) * _UNITS[(found[2] or "").lower()])
+        return seconds or 0.0
 
     def flag(self, name: str, *, default: bool) -> bool:
         return self.choice(name, _WORDS, default=default, expected="true or false")
