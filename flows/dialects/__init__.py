@@ -9,6 +9,7 @@ from flows.markup import is_xml
 
 from .brombler import compile_brombler
 from .compiling import Compiled
+from .messagebird import compile_messagebird, looks_like_messagebird
 from .twiml import compile_pivot, compile_twiml
 from .verboice_flow import compile_verboice, looks_like_verboice
 
@@ -17,6 +18,7 @@ Compiler = Callable[..., Compiled]
 DIALECTS: Mapping[str, Compiler] = MappingProxyType(
     {
         "brombler": compile_brombler,
+        "messagebird": compile_messagebird,
         "twiml": compile_twiml,
         "verboice": compile_verboice,
         "pivot": compile_pivot,
@@ -33,6 +35,8 @@ class UnknownDialect(ValueError):
 
 def detect(document: object) -> str:
     """The dialect that a document is taken to be written in."""
+    if looks_like_messagebird(document):
+        return "messagebird"
     if is_xml(document):
         return "twiml"
     if looks_like_verboice(document):

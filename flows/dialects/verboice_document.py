@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flows.documents import MAX_NODES, decode, parse_json, plain
+from flows.documents import MAX_NODES, parse_json
 from flows.findings import Findings, has_errors, pointer
 from flows.prompts import Draft, Prompt, prompt
 from flows.schemas import problems, schema
 from flows.targets import url_problem
 from flows.templates import Template, Text, Var
+
+from .values import plain
 
 SCHEMA = "verboice"
 AUDIO = ("RecordLocalizedResource", "UploadLocalizedResource")
@@ -70,21 +72,12 @@ def looks_like_verboice(document: object) -> bool:
 
 def read_verboice(document: object, language: str, findings: Findings) -> Document | None:
     """The document; ``None`` after an error."""
-    if isinstance(document, bytearray | memoryview):
-        document = bytes(document)
-    base = ""
-    if isinstance(document, str | bytes):
-        text = decode(document, findings)
-        document = None if text is None else parse_json(text, findings)
-        if has_errors(findings):
-            return None
-    if isinstance(document, list | tuple):
-        document = {"workflow": document}
-    else:
-        base = "/workflow"
     value = plain(document, findings)
     if has_errors(findings):
         return None
+    base = "/workflow"
+    if isinstance(value, list):
+        value, base = {"workflow": value}, ""
     for problem in problems(SCHEMA, value):
         where = problem.where if base else problem.where.removeprefix("/workflow")
         code = "missing" if problem.keyword == "required" else "bad-value"

@@ -58,6 +58,11 @@ def findings(document: object) -> list[tuple[str, str, str]]:
     return [(f.code, f.severity, f.where) for f in check_compiled(compile_verboice(document))]
 
 
+def conditional(condition: dict[str, Any]) -> dict[str, Any]:
+    return step(1, "branch", options=[{"conditions": [condition]}])
+
+
+CONDITION = "/workflow/0/options/0/conditions/0"
 SAY = {n: step(n, "play", resource=f"say {n}") for n in range(1, 20)}
 
 # --- the sample of Verboice's own tests ---------------------------------------------------------
@@ -320,14 +325,17 @@ def test_the_language_is_asked_for_and_spoken() -> None:
     flow = compile_flow(EXAMPLE.read_bytes()).graph
     assert flow is not None
     english = texts(call(flow, "press! 1; press 1"))
-    assert english == ["You have an appointment tomorrow.", "Press one to confirm, two for another day.", "Good bye!"]
-    spanish = texts(call(flow, "press 2; press 2; press 7; press 3"))
+    assert english == [
+        *("For English, press one.", "You have an appointment tomorrow."),
+        *("Press one to confirm, two for another day.", "Good bye!"),
+    ]
+    spanish = texts(call(flow, "wait 4; press! 2; press 2; press 7; press 3"))
     assert spanish == [
         *("For English, press one.", "Para español, oprima dos.", "Usted tiene una cita mañana."),
         *("Oprima uno para confirmar, dos para otro día.", "Oprima uno para lunes, hasta cinco para viernes."),
         *("Eso no es posible.", "Oprima uno para lunes, hasta cinco para viernes.", "Usted eligió el día 3."),
         "¡Adiós!",
-    ] or spanish[-2:] == ["Usted eligió el día 3.", "¡Adiós!"]
+    ]
 
 
 def test_a_known_language_is_not_asked_for() -> None:
@@ -435,7 +443,8 @@ def test_scripts_and_answered_variables_are_not_taken_over(fields: dict[str, Any
         ('[{"id": 1, "id": 2, "type": "hang_up", "root": 1}]', "duplicate-key", "/0/id"),
         ("[1,", "bad-json", "line 1, column 4"),
         ("[" * 300, "bad-json", "line 1, column 301"),
-        ([[[]] * 3] * 10_001, "bad-value", "/0"),
+        ([0] * 300_000, "bad-value", "/0"),
+        ([{"id": n, "type": "menu", "options": [0] * 50} for n in range(5_000)], "bad-value", "/0/options/0"),
         ([{"id": n, "type": "hang_up"} for n in range(10_001)], "too-many-nodes", ""),
     ],
 )
@@ -451,13 +460,13 @@ def test_what_is_wrong_is_told_with_its_place(document: object, code: str, where
         (export(step(1, "hang_up", color="red")), "ignored-option", "/workflow/0/color"),
         (export(step(1, "hang_up"), colour="red"), "ignored-option", "/colour"),
         (export(step(1, "capture", end_call_resource="x")), "ignored-option", "/workflow/0/end_call_resource"),
-        (export(step(1, "menu", options=[{"number": 12}, {"number": 1}])), "unreachable", "/workflow/0/options/0/number"),
+        (export(step(1, "menu", options=[{"number": 12}])), "unreachable", "/workflow/0/options/0/number"),
         (export(step(1, "menu", options=[{"number": 1}] * 2)), "unreachable", "/workflow/0/options/1/number"),
-        (export(step(1, "menu", number_of_attempts=99, options=[{"number": 1}])), "out-of-range", "/workflow/0/number_of_attempts"),
+        (export(step(1, "menu", number_of_attempts=99)), "out-of-range", "/workflow/0/number_of_attempts"),
         (export(step(1, "goto", jump=None)), "missing-target", "/workflow/0"),
         (export(step(1, "write_variable", value=1)), "missing-variable", "/workflow/0"),
         (export(step(1, "play")), "says-nothing", "/workflow/0"),
-        (export(step(1, "branch", options=[{"conditions": [{"response": "x", "operator": "def"}]}])), "unsupported", "/workflow/0/options/0/conditions/0"),
+        (export(conditional({"response": "x", "operator": "def"})), "unsupported", CONDITION),
         (export(step(1, "menu", options=[{"number": 1, "next": 2}], next=2), SAY[2]), "linked-twice", "/workflow/1"),
         (export(step(1, "hang_up"), SAY[2]), "unreachable", "/workflow/1"),
     ],
@@ -561,7 +570,7 @@ def test_any_value_is_refused_or_compiles(value: object) -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        export(*[step(n, "menu", next=n + 1, options=[{"number": 1}]) for n in range(1, 9_000)], step(9_000, "hang_up")),
+        export(*[step(n, "menu", next=n + 1) for n in range(1, 9_000)], step(9_000, "hang_up")),
         export(*[step(n, "play", next=n + 1, resource="r") for n in range(1, 9_900)], step(9_900, "hang_up")),
         {"workflow": [SAY[1]], "localized_resources": [
             {"resource_guid": "say 1", "language": f"l{n}", "text": "a"} for n in range(5_000)]},
