@@ -38,7 +38,7 @@ from flows.call import (
     Words,
 )
 from flows.graph import Graph
-from flows.orders import Dial, Order, Outcome
+from flows.orders import Conference, Dial, Enqueue, Order, Outcome, Park
 from flows.prompts import Prompt
 from media import protocol
 
@@ -79,6 +79,9 @@ class Signalling(Protocol):
 
     async def dial(self, order: Dial) -> Outcome:
         """Ring others and bridge the caller with one. Raises CallEnded, and Unsupported where calls stay inside."""
+
+    async def meet(self, order: Conference | Park | Enqueue) -> Outcome:
+        """Bring the caller together with others who called. Raises CallEnded."""
 
     def begin_recording(self, order: RecordingOrder) -> str:
         """Record from now on; the recording's id. Raises :class:`~flows.call.Unsupported`."""
@@ -197,7 +200,16 @@ class LiveCall:
         self._inputs = deque(item for item in self._inputs if not isinstance(item, PromptEnded))
         if self._stream is None:
             raise CallEnded("error", "there is no media stream")
-        files = [self._sounds[prompt] for prompt in prompts]
+        self._play_files([self._sounds[prompt] for prompt in prompts], loop=loop)
+
+    def play_files(self, files: Sequence[Path], *, loop: bool = False) -> None:
+        """The same for files of ours."""
+        if self.ending is None and self._stream is not None:
+            self._inputs = deque(item for item in self._inputs if not isinstance(item, PromptEnded))
+            self._play_files(files, loop=loop)
+
+    def _play_files(self, files: Sequence[Path], *, loop: bool) -> None:
+        assert self._stream is not None
         if not files or self._silent:
             self._play = 0
             self._inputs.append(PromptEnded(self.now()))

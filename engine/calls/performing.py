@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flows.call import RecordingOrder, Unsupported
-from flows.orders import Dial, Order, Outcome, Respond, SendDigits, Sides, StartRecording, StopRecording
+from flows.orders import (
+    Conference,
+    Dial,
+    Enqueue,
+    LeaveQueue,
+    Order,
+    Outcome,
+    Park,
+    Respond,
+    SendDigits,
+    Sides,
+    StartRecording,
+    StopRecording,
+)
 from flows.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -17,6 +30,10 @@ async def perform(call: LiveCall, order: Order) -> Outcome:
     match order:
         case Dial():
             return await _dial(call, order)
+        case Conference() | Park() | Enqueue():
+            return await call.signalling.meet(order)
+        case LeaveQueue():
+            return Outcome()
         case SendDigits():
             return await _send(call, order)
         case Respond():
