@@ -145,8 +145,10 @@ class CallHouse:
         stream = self._caller_stream()
         stream.relay(peer.stream)
         peer.stream.relay(stream)
+        self.call.bridged(on=True)
 
     def disconnect(self, peer: Peer) -> None:
+        self.call.bridged(on=False)
         if self.call.stream is not None:
             self.call.stream.relay(None)
         peer.stream.relay(None)

@@ -350,8 +350,6 @@ class CallSupervisor:
     def begin_recording(self, order: RecordingOrder) -> str:
         if self._stream is None:
             raise Unsupported("there is no media stream to record")
-        if order.upload is not None:
-            self.call.trouble("recordings are not uploaded yet: this one stays where recordings are kept")
         if order.transcribe:
             self.call.trouble("recordings are not transcribed yet")
         return self._recordings.begin(self._stream, order).id
