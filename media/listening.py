@@ -12,7 +12,7 @@ from media import protocol
 from media.echo import EchoGate
 from media.frames import Flags, Powers, Samples, Slots, powers
 from media.rates import FRAME
-from media.recognising import Recognising, RecogniserLink
+from media.recognising import RecogniserLink, Recognising
 from media.vad import SpeechDetector
 
 PRE_ROLL = 18
