@@ -1,4 +1,4 @@
-"""``ivrea hear``: what the ears make of a recording, on the terminal, as JSON and as a picture."""
+"""``ivrea hear`` and ``ivrea transcribe``: what is in a recording, on the terminal, as JSON and as a picture."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from engine import loop
+from engine import log, loop
 from engine.console import AsJson, fail, out
+from engine.transcription import Transcriber, Transcript, TranscriptionError
 from flows.findings import printable
 from media import g711
 from media.files import AsRecorded, MediaError
@@ -35,9 +36,10 @@ class Channel(StrEnum):
     right = "right"
     mix = "mix"
 
-    def as_recorded(self, rate: int) -> AsRecorded:
-        """The sound that is wanted, at ``rate`` Hz (0: see :class:`~media.files.AsRecorded`)."""
-        return AsRecorded(rate, {"left": 0, "right": 1}.get(self.value))
+    @property
+    def number(self) -> int | None:
+        """From 0, or ``None`` for all of them."""
+        return {"left": 0, "right": 1}.get(self.value)
 
 
 class LawName(StrEnum):
@@ -87,7 +89,7 @@ def hear_command(
     if plot is not None and (problem := _cannot_plot()):
         fail(problem)
     vocabulary = _vocabulary(words)
-    samples = _over(law, read_sound(file, channel.as_recorded(RATE)).samples)
+    samples = _over(law, read_sound(file, AsRecorded(RATE, channel.number)).samples)
     try:
         unheard = pronounceable(vocabulary, language, model)
         recogniser = _recogniser(vocabulary, model)
@@ -102,6 +104,36 @@ def hear_command(
         print(json.dumps(_as_json(heard, unpronounceable, about), ensure_ascii=False))  # noqa: T201
     else:
         _show(heard, unpronounceable, about)
+
+
+@speech_app.command()
+def transcribe(
+    file: SoundFile,
+    language: Language = "en",
+    channel: Annotated[Channel, typer.Option(help="Of a stereo file.")] = Channel.mix,
+    model: Model = None,
+    as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
+) -> None:
+    """Write down what is said in a recording. English without a vosk model, and then with many errors."""
+    if not file.exists():
+        fail(f"{file}: there is no such file")
+    log.setup(level="warning")
+
+    async def work() -> Transcript:
+        transcriber = Transcriber(vosk_model=str(model or ""))
+        return await transcriber.transcribe(file, language, channel=channel.number)
+
+    try:
+        transcript = loop.run(work())
+    except TranscriptionError as error:
+        fail(str(error), status=1)
+    except KeyboardInterrupt:
+        fail("interrupted", status=1)
+    if as_json:
+        print(json.dumps(transcript.to_json(), ensure_ascii=False))  # noqa: T201
+    else:
+        out.print(escape(printable(transcript.text)) or "[dim]no words[/dim]")
+        out.print(f"[dim]{transcript.seconds:.1f} s by {escape(transcript.engine)}[/dim]")
 
 
 def _vocabulary(words: str) -> list[str]:

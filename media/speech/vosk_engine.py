@@ -21,8 +21,8 @@ _LAYOUTS = (("am/final.mdl", "conf/mfcc.conf"), ("final.mdl", "mfcc.conf"))
 """What every vosk model has, in one of the two layouts that the library reads."""
 
 
-def check_model(folder: Path) -> None:
-    """Raises :class:`~media.speech.model.ModelError` unless ``folder`` holds a model that takes grammars.
+def check_model(folder: Path, *, with_grammar: bool = True) -> None:
+    """Raises :class:`~media.speech.model.ModelError` unless ``folder`` holds a model, one that takes grammars if asked.
 
     Looked at before the library is: it answers a wrong path with a bare exception, and an empty
     one by asking the network.
@@ -31,6 +31,8 @@ def check_model(folder: Path) -> None:
         raise ModelError(f"speech.vosk_model: {folder} is not a folder")
     if not any(all((folder / name).is_file() for name in layout) for layout in _LAYOUTS):
         raise ModelError(f"speech.vosk_model: {folder} holds no vosk model (am/final.mdl, conf/mfcc.conf)")
+    if not with_grammar:
+        return
     graphs = [folder / "graph", folder]
     if not any((graph / "HCLr.fst").is_file() and (graph / "Gr.fst").is_file() for graph in graphs):
         raise ModelError(
