@@ -1,7 +1,7 @@
 """Word error rate of transcription on the read sentences: ``python -m benchmarks.word_errors [--model FOLDER]``.
 
-The whole way of a recording: decoder, transcriber's process, engine. Each sentence as it was recorded (16 kHz), and as a
-call would have recorded it (8 kHz, µ-law). 75 words of two speakers: one word is more than a percent.
+The whole way of a recording: decoder, transcriber's process, engine. Each sentence as it was recorded (16 kHz), and as
+a call would have recorded it (8 kHz, µ-law). 75 words of two speakers: one word is more than a percent.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 import soxr
 
+from engine import log
 from engine.transcription import Transcriber
 from media import g711
 from media.frames import Samples
@@ -45,9 +45,7 @@ def errors(said: list[str], heard: list[str]) -> int:
 def on_the_phone(path: Path) -> bytes:
     """The recording as a WAV file of a call."""
     samples, rate = read_wave(path)
-    narrow: Samples = np.rint(soxr.resample(samples.astype(np.float64), rate, RATE).clip(-32768, 32767)).astype(
-        np.int16
-    )
+    narrow: Samples = soxr.resample(samples, rate, RATE)
     return wav(g711.decode(g711.encode(narrow, g711.Law.PCMU), g711.Law.PCMU), RATE)
 
 
@@ -73,13 +71,15 @@ async def measure(model: str, *, phone: bool) -> str:
             print(f"    {transcript.text}")
     channel = "8 kHz µ-law" if phone else "16 kHz"
     spent = time.perf_counter() - began
-    return f"{engine}, {channel}: {wrong} of {words} words wrong, {100 * wrong / words:.0f} %; {spent:.0f} s for {seconds:.0f} s"
+    rate = f"{wrong} of {words} words wrong, {100 * wrong / words:.0f} %"
+    return f"{engine}, {channel}: {rate}; {spent:.0f} s for {seconds:.0f} s"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="", help="folder of a vosk model")
     arguments = parser.parse_args()
+    log.setup(level="warning")
     for phone in (False, True):
         print(asyncio.run(measure(arguments.model, phone=phone)))
 
