@@ -24,7 +24,7 @@ from engine.calls.admission import TrunkAddress, TrunkBook
 from engine.calls.flowbook import FlowBook, FlowError
 from engine.calls.media import MediaError, MediaPool
 from engine.calls.prompts import PromptMaker
-from engine.calls.recogniser import RecogniserError, RecogniserProcess
+from engine.calls.recogniser import RecogniserError, Recognisers
 from engine.calls.recovery import Recovery
 from engine.calls.supervisor import Limits
 from engine.calls.switch import Switch
@@ -121,13 +121,14 @@ class Daemon:
         )
         self._stack.push_async_callback(self.pool.close)
         await self.pool.start()
-        self.recogniser = RecogniserProcess(
+        self.recognisers = Recognisers(
             vosk_model=config.speech.vosk_model,
+            vosk_processes=config.speech.vosk_processes,
             max_listening=config.speech.max_listening,
-            on_path=self.pool.use_recogniser,
+            on_new=self.pool.use_recogniser,
         )
-        self._stack.push_async_callback(self.recogniser.close)
-        await self.recogniser.start()
+        self._stack.push_async_callback(self.recognisers.close)
+        await self.recognisers.start()
 
         self.transport = SipTransport(
             lambda contact_host: Endpoint(
@@ -318,7 +319,7 @@ class Daemon:
         rtp = self.config.rtp
         yield "loop", about_loop()
         yield "speech", self.synth.unavailable_reason or self.synth.about
-        yield "words", self.recogniser.about
+        yield "words", self.recognisers.about
         for worker in self.pool.workers:
             yield f"media worker {worker.name}", worker.about
         of_worker = f"{rtp.max_busy:.0%} of a core and {rtp.max_late_ms:g} ms late"
