@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from engine import log, loop
-from engine.console import AsJson, fail, out
+from engine.console import AsJson, ConfigFile, fail, out, read_config
 from engine.transcription import Transcriber, Transcript, TranscriptionError
 from flows.findings import printable
 from media import g711
@@ -53,7 +53,9 @@ class LawName(StrEnum):
 SoundFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="A recording: WAV, MP3, Ogg or FLAC, at most half an hour.")
 ]
-Model = Annotated[Path | None, typer.Option(help="Folder of a vosk model. Without it: what is built in.")]
+Model = Annotated[
+    Path | None, typer.Option(help="Folder of a vosk model. Without it that of the configuration, or what is built in.")
+]
 Language = Annotated[str, typer.Option(help="Language that is spoken, as en or en-GB.")]
 
 
@@ -80,6 +82,7 @@ def hear_command(
     ] = Channel.left,
     law: Annotated[LawName, typer.Option(help="Take the sound through G.711 first, as a call does.")] = LawName.none,
     model: Model = None,
+    config: ConfigFile = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw sound, speech, keys and words into this PNG file (needs matplotlib).")
     ] = None,
@@ -89,6 +92,7 @@ def hear_command(
     if plot is not None and (problem := _cannot_plot()):
         fail(problem)
     vocabulary = _vocabulary(words)
+    model = _model(model, config)
     samples = _over(law, read_sound(file, AsRecorded(RATE, channel.number)).samples)
     try:
         unheard = pronounceable(vocabulary, language, model)
@@ -112,11 +116,13 @@ def transcribe(
     language: Language = "en",
     channel: Annotated[Channel, typer.Option(help="Of a stereo file.")] = Channel.mix,
     model: Model = None,
+    config: ConfigFile = None,
     as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
 ) -> None:
     """Write down what is said in a recording. English without a vosk model, and then with many errors."""
     if not file.exists():
         fail(f"{file}: there is no such file")
+    model = _model(model, config)
     log.setup(level="warning")
 
     async def work() -> Transcript:
@@ -134,6 +140,14 @@ def transcribe(
     else:
         out.print(escape(printable(transcript.text)) or "[dim]no words[/dim]")
         out.print(f"[dim]{transcript.seconds:.1f} s by {escape(transcript.engine)}[/dim]")
+
+
+def _model(given: Path | None, config: Path | None) -> Path | None:
+    """The folder of the vosk model that calls would be listened to with, unless another one is given."""
+    if given is not None:
+        return given
+    configured = read_config(config).speech.vosk_model
+    return Path(configured) if configured else None
 
 
 def _vocabulary(words: str) -> list[str]:

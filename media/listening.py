@@ -22,6 +22,9 @@ PRE_ROLL = 18
 class History(Protocol):
     """What remembers the sound that was received: :class:`media.jitter.JitterBuffers` on a call."""
 
+    def before(self, slots: Slots) -> Samples:
+        """The frame of each of ``slots`` that came before the newest."""
+
     def history(self, slot: int, frames: int) -> Samples:
         """The last ``frames`` frames of ``slot``, the newest included, as one array of samples."""
 
@@ -37,10 +40,10 @@ class _Ear:
 class Listening:
     """Speech detection for streams that somebody listens to. ``armed`` says which slots those are."""
 
-    def __init__(self, capacity: int, sound: History, reports: list[protocol.Report]) -> None:
+    def __init__(self, capacity: int, jitter: History, reports: list[protocol.Report]) -> None:
         self.armed: Flags = np.zeros(capacity, np.bool_)
         self.reports = reports
-        self._sound = sound
+        self._jitter = jitter
         self._detector = SpeechDetector(capacity)
         self._gate = EchoGate(capacity)
         self._ears: dict[int, _Ear] = {}
@@ -126,7 +129,7 @@ class Listening:
         faint, doubtful = self._gate.suspects(slots, voiced, levels)
         echo = faint
         if doubtful.any():
-            echo[doubtful] = self._gate.judge(slots[doubtful], self._sound.history)
+            echo[doubtful] = self._gate.judge(slots[doubtful], self._jitter.history)
         self._echo[slots[echo]] |= np.uint32(1)
         return voiced & ~echo
 
@@ -140,7 +143,7 @@ class Listening:
 
     def _pre_roll(self, slot: int) -> bytes:
         """The last frames but the newest, with silence in place of echo."""
-        frames = self._sound.history(slot, PRE_ROLL + 1)[:-FRAME].reshape(PRE_ROLL, FRAME)
+        frames = self._jitter.history(slot, PRE_ROLL + 1)[:-FRAME].reshape(PRE_ROLL, FRAME)
         echo = int(self._echo[slot])
         for back in range(1, PRE_ROLL + 1):
             if echo >> back & 1:

@@ -130,6 +130,19 @@ def test_a_model_folder_that_is_none(recording: Path, tmp_path: Path) -> None:
     assert "holds no vosk model" in result.stderr
 
 
+def test_the_model_of_the_configuration(recording: Path, tmp_path: Path) -> None:
+    config = tmp_path / "ivrea.toml"
+    config.write_text('[speech]\nvosk_model = "model"\n')
+    result = ivrea("hear", recording, "--config", config)
+    assert result.exit_code == 2
+    assert "there is no folder" in result.stderr
+    (tmp_path / "model").mkdir()
+    for command in (["hear", recording, "--words", "yes"], ["transcribe", recording]):
+        result = ivrea(*command, "--config", config)
+        assert result.exit_code in {1, 2}
+        assert "holds no vosk model" in result.stderr
+
+
 def test_more_words_than_a_step_may_have(recording: Path) -> None:
     result = ivrea("hear", recording, "--words", ",".join(f"w{n}" for n in range(300)))
     assert result.exit_code == 2

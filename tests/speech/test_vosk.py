@@ -276,6 +276,9 @@ async def test_each_process_recognises_for_its_streams(
 class Past:
     """Silence lies behind."""
 
+    def before(self, slots: np.ndarray) -> np.ndarray:
+        return np.zeros((len(slots), FRAME), np.int16)
+
     def history(self, slot: int, frames: int) -> np.ndarray:
         return np.zeros(frames * FRAME, np.int16)
 
