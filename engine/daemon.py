@@ -389,6 +389,12 @@ class Daemon:
                 yield "ivrea_media_kernel_drops", "Packets dropped by the kernel.", labels, worker.load.kernel_drops
                 yield "ivrea_media_ring_drops", "Recording blocks lost.", labels, worker.load.ring_drops
                 yield "ivrea_words_not_heard", "Utterances nobody had time for.", labels, worker.load.not_listening
+        for number, process in enumerate(self.recognisers.processes):
+            labels = {"recogniser": str(number)}
+            yield "ivrea_recogniser_restarts", "Times that the recogniser died.", labels, process.restarts
+            for outcome, count in process.outcomes():
+                what = {**labels, "outcome": outcome}
+                yield "ivrea_utterances", "Utterances that came to the recogniser.", what, count
         yield from self.callbacks.counts()
 
     def histograms(self) -> Iterable[tuple[str, str, list[tuple[str, float]], float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -96,6 +96,13 @@ class RecogniserProcess:
     def pid(self) -> int | None:
         return self._child.pid if self._child else None
 
+    def outcomes(self) -> Iterator[tuple[str, int]]:
+        """How many utterances it decided, refused over the limit, and cut short by overload, since it was started."""
+        if self.load is not None:
+            yield "decided", self.load.decided
+            yield "refused", self.load.refused
+            yield "cut", self.load.cut
+
     async def start(self) -> None:
         """Start it and wait until it serves. Raises :class:`RecogniserError`."""
         self._keeper = asyncio.create_task(self._keep())
@@ -138,13 +145,17 @@ class RecogniserProcess:
         match report:
             case protocol.Ready(pid=pid, about=about):
                 self.about = about
+                self.load = None
                 self._ready.set()
                 log.info("recogniser_ready", pid=pid, about=about)
                 self._on_path(path)
             case protocol.Failed(reason=reason):
                 self._failure = reason
                 log.error("recogniser_failed", reason=reason)
-            case protocol.RecogniserLoad():
+            case protocol.RecogniserLoad(refused=refused):
+                before = self.load.refused if self.load is not None else 0
+                if refused > before:
+                    log.warning("words_not_heard", utterances=refused - before, reason="speech.max_listening")
                 self.load = report
             case _:
                 pass

@@ -21,6 +21,7 @@ from engine.transcription import Transcriber
 from media import protocol
 from media.frames import powers
 from media.hearing import hear
+from media.ipc import Framing
 from media.listening import Listening
 from media.rates import FRAME
 from media.speech.dictation import VoskDictation
@@ -215,14 +216,19 @@ class KaldiRecognizer:
 
 
 @pytest.fixture
-async def recognisers(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[Recognisers, asyncio.Queue[protocol.UseRecogniser]]]:
-    """Three processes with a stand-in for the library, and what is told of them."""
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes find the stand-in."""
     (tmp_path / "library").mkdir()
     (tmp_path / "library" / "vosk.py").write_text(LIBRARY)
     paths = [str(tmp_path / "library"), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+
+
+@pytest.fixture
+async def recognisers(
+    folder: Path, library: None
+) -> AsyncIterator[tuple[Recognisers, asyncio.Queue[protocol.UseRecogniser]]]:
+    """Three processes with a stand-in for the library, and what is told of them."""
     told: asyncio.Queue[protocol.UseRecogniser] = asyncio.Queue()
     running = Recognisers(vosk_model=str(folder), vosk_processes=3, max_listening=10, on_new=told.put_nowait)
     await running.start()
@@ -281,6 +287,30 @@ class Past:
 
     def history(self, slot: int, frames: int) -> np.ndarray:
         return np.zeros(frames * FRAME, np.int16)
+
+
+async def test_callers_beyond_the_limit_are_counted_and_logged(
+    folder: Path, library: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[int] = []
+    quiet = SimpleNamespace(info=lambda *_, **__: None, warning=lambda _, utterances, reason: warned.append(utterances))
+    monkeypatch.setattr("engine.calls.recogniser.log", quiet)
+    told: asyncio.Queue[protocol.UseRecogniser] = asyncio.Queue()
+    running = Recognisers(vosk_model=str(folder), vosk_processes=1, max_listening=2, on_new=told.put_nowait)
+    await running.start()
+    (process,) = running.processes
+    assert list(process.outcomes()) == []
+    _, writer = await asyncio.open_unix_connection(told.get_nowait().path)
+    framing: Framing[protocol.FromRecogniser] = Framing(protocol.FromRecogniser)
+    for stream in range(5):
+        writer.write(framing.encode(protocol.Begin(stream, 1, ["yes"], "en", 0.0)))
+    for stream in range(5):
+        writer.write(framing.encode(protocol.End(stream, 1, 1.0)))
+    while dict(process.outcomes()) != {"decided": 2, "refused": 3, "cut": 0}:  # noqa: ASYNC110 - told once a second
+        await asyncio.sleep(0.01)
+    writer.close()
+    await running.close()
+    assert sum(warned) == 3
 
 
 async def test_a_broken_model_stops_the_start_and_leaves_nothing(tmp_path: Path) -> None:
