@@ -21,9 +21,9 @@ from engine.config import load
 from engine.console import AsJson, ConfigFile, err, fail, out, read_config
 from engine.flowcheck import knowledge
 from engine.speechcli import speech_app
-from flows.brombler import Compiled
 from flows.check import check_compiled
 from flows.dialects import UnknownDialect, compile_flow
+from flows.dialects.compiling import Compiled
 from flows.findings import Finding, has_errors, printable
 from flows.script import ScriptError, Statement, parse_script
 from flows.simulate import simulate as run_simulation

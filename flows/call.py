@@ -12,21 +12,19 @@ awaitable method raises :class:`CallEnded` once the call is over, whoever ended 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+
+from .orders import Order, Outcome, Sides, Upload
+from .prompts import Prompt
+
+if TYPE_CHECKING:
+    from .graph import Graph
+
+_T = TypeVar("_T")
 
 EndedBy = Literal["caller", "flow", "limit", "error"]
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """One thing to hear: ``text`` to speak, or ``media`` (a URL or a file) to play."""
-
-    text: str = ""
-    media: str = ""
-    voice: str = ""
-    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,18 @@ class PromptEnded:
     at: float
 
 
-Input = Key | SpeechStarted | BargeIn | Words | PromptEnded
+@dataclass(frozen=True, slots=True)
+class RecordingEnded:
+    """A recording is over: ``duration`` in seconds; ``reason`` is ``stopped``, ``silence``, ``limit`` or a fault."""
+
+    recording: str
+    duration: float
+    reason: str
+    at: float
+    url: str = ""
+
+
+Input = Key | SpeechStarted | BargeIn | Words | PromptEnded | RecordingEnded
 
 
 class CallEnded(Exception):
@@ -85,6 +94,58 @@ class CallEnded(Exception):
         super().__init__(f"{by}: {reason}")
         self.by: EndedBy = by
         self.reason = reason
+
+
+class Replaced(Exception):
+    """The rest of the program was replaced from outside; raised once out of the awaitable method that is under way."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(graph.name)
+        self.graph = graph
+
+
+class Unsupported(Exception):
+    """What was asked for is not possible on this call; the text says what and why."""
+
+
+class FetchFailed(Exception):
+    """No answer came from a web server: not allowed, not reached, too slow, too much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request whose answer the flow waits for. ``query`` goes behind the URL's own; ``body`` is a POST's."""
+
+    url: str
+    method: Literal["GET", "POST"] = "GET"
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    content_type: str = ""
+    patience: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a web server answered. ``url`` is where the answer came from, after redirects."""
+
+    status: int
+    content_type: str
+    body: bytes
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingOrder:
+    """Record from now on. ``limit`` and ``silence`` in seconds, 0 for none."""
+
+    format: Literal["wav", "mp3"] = "wav"
+    sides: Sides = "caller"
+    limit: float = 0.0
+    silence: float = 0.0
+    beep: bool = False
+    trim: bool = False
+    upload: Upload | None = None
+    transcribe: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +182,7 @@ class Callback:
     url: str
     params: Mapping[str, str] = field(default_factory=dict)
     method: Literal["GET", "POST"] = "GET"
+    encoding: Literal["query", "form", "json"] = "query"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +207,43 @@ class Heard:
     value: str
 
 
-Note = Entered | Subscribed | Callback | Forwarding | Spoke | Heard
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A flow was asked for: ``status`` 0 when no answer came; ``problem`` is empty when it was taken."""
+
+    url: str
+    method: str
+    status: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """An order was carried out, or could not be; ``story`` in words."""
+
+    order: str
+    story: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A recording that a step asked for is over."""
+
+    recording: str
+    format: str
+    duration: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something did not go as the flow's author wrote it; the call goes on."""
+
+    step: str
+    what: str
+
+
+Note = Entered | Subscribed | Callback | Forwarding | Spoke | Heard | Fetched | Performed | Recorded | Trouble
 
 
 class Call(Protocol):
@@ -165,14 +263,27 @@ class Call(Protocol):
     @property
     def answered_at(self) -> float | None: ...
 
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What is known of the call, by the names of :data:`flows.templates.CALL_VARIABLES`."""
+
     def now(self) -> float:
         """Seconds on this call's clock: monotonic, virtual in the simulator."""
 
     def tell(self, note: Note) -> None:
         """Put down what happened. Works after the end too: that is how ``close`` is said."""
 
+    def when_answered(self, told: Callable[[], None]) -> None:
+        """Have ``told`` called when the call is answered from now on, whoever answers it."""
+
     async def answer(self) -> None:
         """Answer the call and wait until media may flow (at once if it was answered before)."""
+
+    async def prepare(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+        """Have ``prompts`` ready to be heard; those that can be. What cannot has been told as :class:`Trouble`."""
+
+    async def early_media(self) -> None:
+        """Have sound reach the caller before the answer; at once if it was answered, or if there is such a path."""
 
     def start(self, prompts: Sequence[Prompt]) -> None:
         """Start ``prompts``, one after the other, in place of what is playing."""
@@ -194,6 +305,24 @@ class Call(Protocol):
 
     async def transfer(self, target: str) -> TransferOutcome:
         """Send the caller to ``target``, a number or a SIP URI."""
+
+    async def fetch(self, request: Request) -> Reply:
+        """Make an HTTP request and wait for its answer, whatever its status. Raises :class:`FetchFailed`."""
+
+    async def compute(self, work: Callable[[], _T], size: int) -> _T:
+        """The value of ``work``; if ``size`` (octets of a document) is large it is done away from the loop."""
+
+    async def stored_flow(self, flow: str) -> Graph | None:
+        """A flow of the call's account, by its id."""
+
+    async def perform(self, order: Order) -> Outcome:
+        """Carry out ``order`` (without templates). Raises :class:`Unsupported`."""
+
+    def record(self, order: RecordingOrder) -> str:
+        """Begin a recording, after its beep; its id. :class:`RecordingEnded` will come. Raises :class:`Unsupported`."""
+
+    def stop_recording(self, recording: str) -> None:
+        """End a recording; no error when it has ended."""
 
     async def hangup(self, reason: str) -> None:
         """End the call from our side. Raises :class:`CallEnded` (by ``flow``)."""

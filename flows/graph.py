@@ -4,6 +4,9 @@ A step is one verb with named exits. An exit that a step does not have leads to 
 ``next`` one; a step without that ends the flow. What differs between dialects is settled
 by their compilers: the executor knows verbs only. Graphs never change: a call holds the one
 it started with, so a flow can be replaced while calls run.
+
+Each class states what it needs of the call (:attr:`Step.needs`) and its exits (:attr:`Step.leads`). A hang-up in any
+step ends the flow there; what a step had under way (a prompt, a recording, a dialled leg) ends with the call.
 """
 
 from __future__ import annotations
@@ -11,9 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import ClassVar, Literal
 
-from .call import Prompt
 from .keywords import Choices
+from .orders import Needs, Order, Respond, Sides, Upload
+from .prompts import Draft, Prompt
+from .templates import Condition, Text
 
 NEXT = "next"
 NOMATCH = "$nomatch"
@@ -21,12 +27,25 @@ NOMATCH = "$nomatch"
 SILENCE = "$silence"
 """Exit of :class:`Listen`: nothing was said or pressed in the last attempt."""
 FAILED = "failed"
-"""Exit of :class:`Transfer`."""
+"""Exit of what depends on others: a transfer, a fetch, an order."""
+NONE = "$none"
+"""Exit of :class:`Collect`: no key was pressed."""
+SHORT = "$short"
+"""Exit of :class:`Collect`: keys were pressed, but not enough in time."""
+FINISHED = "$finished"
+"""Exit of :class:`Collect`: a finishing key came before there were enough."""
+UNSUPPORTED = "unsupported"
+"""Exit of any step that the call cannot do; ``failed`` and ``next`` are tried after it."""
+
+DEFAULT_COLLECTION = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One verb. ``origin`` is the JSON pointer of the part of the document that it came from."""
+    """One verb. ``origin`` is the JSON pointer, or the line, of the part of the document that it came from."""
+
+    needs: ClassVar[Needs] = "nothing"
+    leads: ClassVar[tuple[str, ...]] = (NEXT,)
 
     id: str
     origin: str
@@ -35,7 +54,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Step):
-    """Answer the call. URLs subscribed before are told ``open``."""
+    """Answer the call, once. URLs subscribed before are told ``open``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +85,25 @@ class Forward(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Say(Step):
-    """Let ``prompts`` be heard to their end. Keys pressed meanwhile wait for the next step that listens."""
+    """Let ``prompts`` be heard, ``times`` times (0: endlessly). A key of ``stop_keys`` ends them.
 
-    prompts: tuple[Prompt, ...]
+    Keys pressed meanwhile wait for the next step that takes some, the one that stopped it too; with ``into``
+    that one is also put at the end of this variable.
+    """
+
+    needs: ClassVar[Needs] = "early media"
+    prompts: tuple[Prompt | Draft, ...]
+    times: int = 1
+    stop_keys: str = ""
+    into: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause(Step):
+    """Silence for ``seconds``. Keys wait for the next step that takes some; one of ``stop_keys`` ends it."""
+
+    seconds: float
+    stop_keys: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +114,8 @@ class Listen(Step):
     prompt) and ``repeats`` are the settings' when ``None``.
     """
 
+    needs: ClassVar[Needs] = "answer"
+    leads: ClassVar[tuple[str, ...]] = (NOMATCH, SILENCE)
     choices: Choices
     prompts: tuple[Prompt, ...] = ()
     again: tuple[Prompt, ...] = ()
@@ -87,16 +124,172 @@ class Listen(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Collect(Step):
+    """Prompt and take keys into the variable ``into``: from ``least`` to ``most`` of them (0: no limit).
+
+    Any key stops the prompt; keys pressed ahead count. ``first`` seconds after the prompt without a key, or ``between``
+    seconds after a key, it is over, and so it is with the last possible key or one of ``finish``, which is not
+    kept. When that was too little, the prompt is repeated ``repeats`` times before an exit is taken.
+    """
+
+    needs: ClassVar[Needs] = "early media"
+    leads: ClassVar[tuple[str, ...]] = (NEXT, NONE, SHORT, FINISHED)
+    into: str
+    prompts: tuple[Prompt | Draft, ...] = ()
+    again: tuple[Prompt | Draft, ...] | None = None
+    """For repeats; ``None``: the same."""
+    least: int = 1
+    most: int = 0
+    finish: str = "#"
+    keys: str = "0123456789*#ABCD"
+    """Those that count; others are as if they had not been pressed."""
+    first: float = 5.0
+    between: float = 5.0
+    repeats: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record(Step):
+    """Record the caller until a key of ``stop_keys``, ``silence`` seconds without a voice or ``limit`` seconds.
+
+    ``beep`` first, after ``prompts``. Sets ``into`` + ``.id``, ``.url``, ``.duration`` (whole seconds), ``.key`` (that
+    stopped it), ``.reason``. Exit :data:`NONE` when nothing was recorded. A hang-up keeps and uploads what there is.
+    """
+
+    needs: ClassVar[Needs] = "answer"
+    leads: ClassVar[tuple[str, ...]] = (NEXT, NONE)
+    into: str = "recording"
+    prompts: tuple[Prompt | Draft, ...] = ()
+    format: Literal["wav", "mp3"] = "wav"
+    sides: Sides = "caller"
+    limit: float = 0.0
+    """0: none."""
+    silence: float = 0.0
+    """0: silence does not end it."""
+    stop_keys: str = ""
+    beep: bool = True
+    trim: bool = False
+    """Silence at both ends is cut off."""
+    upload: Upload | None = None
+    transcribe: str = ""
+    """The language to transcribe in; empty: not at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Param:
+    """A parameter of a request; left out when it is empty, unless ``always``.
+
+    With ``each`` there is one for every variable whose name begins with it, ``{}`` in ``name`` standing for the rest;
+    or, as an ``object``, one whose value is the text of a JSON object of them all. A ``number`` is one in a JSON body.
+    """
+
+    name: str
+    value: Text = ""
+    each: str = ""
+    always: bool = False
+    kind: Literal["text", "number", "object"] = "text"
+    strip: str = ""
+    """Characters that are taken off the beginning of the value, as the ``+`` of a telephone number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch(Step):
+    """Ask a web server for a flow, and go on with that one in place of this; exit :data:`FAILED` when there is none.
+
+    ``query`` is put behind the query that ``url`` has, ``params`` are the body of a POST. ``readers`` say, by content
+    type (``""``: any other), which compilers read the answer: the first that makes a graph of it. With ``returns`` the
+    flow comes back to the ``next`` exit when the fetched one has ended without hanging up. ``clear`` are
+    variables to empty once sent; one that ends with a dot stands for all that begin with it.
+    """
+
+    leads: ClassVar[tuple[str, ...]] = (NEXT, FAILED)
+    url: Text
+    method: Literal["GET", "POST"] = "GET"
+    query: tuple[Param, ...] = ()
+    params: tuple[Param, ...] = ()
+    encoding: Literal["form", "json"] = "form"
+    content_type: str = ""
+    """Empty: that of the encoding; ``-``: none at all."""
+    readers: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    patience: float = 5.0
+    returns: bool = False
+    last_good: bool = False
+    """When it fails, the last flow that came from this URL is used."""
+    clear: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jump(Step):
+    """Go on with a stored flow, by its id; :data:`FAILED` when there is none. With ``returns`` it comes back."""
+
+    leads: ClassVar[tuple[str, ...]] = (NEXT, FAILED)
+    flow: Text
+    returns: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tell(Step):
+    """Make an HTTP request whose answer nobody waits for: it is written down and delivered in time."""
+
+    url: Text
+    method: Literal["GET", "POST"] = "POST"
+    query: tuple[Param, ...] = ()
+    params: tuple[Param, ...] = ()
+    encoding: Literal["form", "json"] = "form"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """``exit`` is taken when all ``conditions`` hold."""
+
+    exit: str
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch(Step):
+    """Take the exit of the first of ``cases`` that holds; ``next`` when none does."""
+
+    cases: tuple[Case, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetVariables(Step):
+    """Set variables, in order."""
+
+    values: tuple[tuple[str, Text], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flush(Step):
+    """Forget keys that were pressed ahead, and empty the variables that begin with ``prefix``, if there is one."""
+
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Perform(Step):
+    """Carry an order out and wait for its outcome; its facts become ``into.NAME``, its exit is the outcome's."""
+
+    leads: ClassVar[tuple[str, ...]] = (NEXT, FAILED)
+    order: Order
+    into: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer(Step):
     """Send the caller to ``target``, a number or a SIP URI; exits ``next`` and :data:`FAILED`."""
 
-    target: str
+    needs: ClassVar[Needs] = "answer"
+    leads: ClassVar[tuple[str, ...]] = (NEXT, FAILED)
+    target: Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HangUp(Step):
     """End the call. Without a ``reason``, what the step before it came to is the reason."""
 
+    leads: ClassVar[tuple[str, ...]] = ()
     reason: str = ""
 
 
@@ -120,16 +313,24 @@ class Graph:
         return None if target is None else self.steps[target]
 
     def prompts(self) -> tuple[Prompt, ...]:
-        """All that may ever be heard, each once, in document order: what to render before a call comes."""
-        return tuple(dict.fromkeys(prompt for step in self.steps.values() for prompt in prompts_of(step)))
+        """All that may be heard and is known now, each once, in document order: what to render before a call comes."""
+        every = (prompt for step in self.steps.values() for prompt in prompts_of(step))
+        return tuple(dict.fromkeys(prompt for prompt in every if isinstance(prompt, Prompt)))
 
     def listens(self) -> Iterator[Listen]:
         return (step for step in self.steps.values() if isinstance(step, Listen))
 
 
-def prompts_of(step: Step) -> tuple[Prompt, ...]:
-    if isinstance(step, Say):
-        return step.prompts
-    if isinstance(step, Listen):
-        return step.prompts + step.again
-    return ()
+def prompts_of(step: Step) -> tuple[Prompt | Draft, ...]:
+    """What ``step`` lets be heard."""
+    match step:
+        case Say() | Record():
+            return step.prompts
+        case Listen():
+            return step.prompts + step.again
+        case Collect():
+            return step.prompts + (step.again or ())
+        case Perform(order=Respond(prompts=prompts)):
+            return prompts
+        case _:
+            return ()

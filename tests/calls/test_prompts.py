@@ -19,7 +19,7 @@ from engine.callbacks.urls import check_address
 from engine.calls import prompts
 from engine.calls.flowbook import PromptError, Renderer
 from engine.calls.prompts import PromptMaker
-from flows.call import Prompt
+from flows.prompts import Prompt
 from media.arena import read_clip
 from media.tts.store import PromptStore
 

@@ -5,9 +5,9 @@ import json
 import pytest
 from flow_kit import graph_of, play, texts
 
-from flows.brombler import compile_brombler
-from flows.call import Prompt
+from flows.dialects.brombler import compile_brombler
 from flows.graph import Listen, Transfer
+from flows.prompts import Prompt
 
 
 def codes(document: object, **options: str) -> dict[str, str]:

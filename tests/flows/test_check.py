@@ -6,10 +6,10 @@ import pytest
 from flow_kit import graph_of
 
 from flows import graph as g
-from flows.call import Prompt
 from flows.check import Knowledge, check_document, check_graph
 from flows.dialects import UnknownDialect, compile_flow
 from flows.findings import Finding
+from flows.prompts import Prompt
 
 DEAF = {"banana", "șase", "unu", "una"}
 

@@ -13,7 +13,6 @@ from flows.call import (
     Entered,
     Heard,
     Key,
-    Prompt,
     PromptEnded,
     SpeechStarted,
     Spoke,
@@ -21,6 +20,7 @@ from flows.call import (
 )
 from flows.executor import Executor, Settings
 from flows.keywords import Choice, Choices, parse_pattern
+from flows.prompts import Prompt
 
 TREE = {"_": "Q", "yes": {"_": "R", "key:1": "One.", "key:2": "Two."}, "key:1": {"_": "S", "key:12": "Twelve."}}
 

@@ -7,23 +7,23 @@ from flow_kit import HandCall
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.brombler import compile_brombler
 from flows.call import (
     BargeIn,
     Callback,
     CallEnded,
     Input,
     Key,
-    Prompt,
     PromptEnded,
     SpeechStarted,
     TransferOutcome,
     Words,
 )
 from flows.check import check_graph
+from flows.dialects.brombler import compile_brombler
 from flows.executor import Executor
 from flows.findings import has_errors
 from flows.keywords import Choice, Choices, parse_pattern
+from flows.prompts import Prompt
 from flows.script import Hangup, Press, Say, ScriptError, Wait, parse_script
 from flows.simulate import Scenario, Simulation, run_sync, simulate
 

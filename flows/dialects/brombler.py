@@ -24,26 +24,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
-from . import graph as g
-from .call import Prompt
-from .documents import MAX_DEPTH, MAX_NODES, MAX_POINTER, Number, decode, parse_json, well_formed
-from .findings import Finding, Findings, has_errors, pointer
-from .keywords import Choice, Choices, Pattern, parse_pattern
-from .shadow import report_shadowed
-from .targets import is_media, is_url, transfer_target, url_problem
+from flows import graph as g
+from flows.documents import MAX_DEPTH, MAX_NODES, MAX_POINTER, Number, decode, parse_json, well_formed
+from flows.findings import Findings, has_errors, pointer
+from flows.keywords import Choice, Choices, Pattern, parse_pattern
+from flows.prompts import Prompt
+from flows.shadow import report_shadowed
+from flows.targets import is_media, is_url, transfer_target, url_problem
+
+from .compiling import Chain, Compiled, kind_of, text_of
 
 MAX_ALTERNATIVES_IN_ALL = 20_000
 ACTIONS = ("$api", "$forward", "$redirect")
 BRANCHES = ("$nomatch", "$silence", "$timeout", "$fail")
 SETTINGS = ("$voice", "$language")
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """What a document came to: a graph, unless there are errors among the findings."""
-
-    graph: g.Graph | None
-    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +85,13 @@ class _Node:
     redirect: _Redirect | None = None
 
 
-def compile_brombler(document: object, *, name: str = "", language: str = "") -> Compiled:
+def compile_brombler(document: object, *, name: str = "", language: str = "", base: str = "") -> Compiled:
     """Compile a call tree. Never raises: what is wrong with ``document`` is among the findings.
 
     ``document`` is JSON (``str`` or ``bytes``), text to say, or a structure of dicts and texts. What begins
     with ``{`` is JSON, and so is everything in a document whose ``name`` ends in ``.json``; other text is
     spoken as it is. ``language`` is that of the tree's texts and spoken words unless ``$language`` says otherwise.
+    ``base`` has no meaning here: a call tree has no relative URLs.
     """
     findings = Findings()
     tree = _read(document, name, findings)
@@ -162,11 +157,11 @@ class _Compiler:
         elif isinstance(value, list | tuple) and not value:
             hint = "PHP writes an empty array as []; write {} or a text"
             self.findings.warning("empty-node", where, "an empty list, taken as an empty node", hint)
-        elif (text := _text(value)) is not None:
+        elif (text := text_of(value)) is not None:
             self._text(node, text, where, scope, asked=asked)
         else:
             hint = "PHP: use keys that are not 0, 1, 2 …, or JSON_FORCE_OBJECT" if isinstance(value, list) else ""
-            self.findings.error("wrong-type", where, f"{_kind(value)} where a text or an object should be", hint)
+            self.findings.error("wrong-type", where, f"{kind_of(value)} where a text or an object should be", hint)
 
     def _object(self, node: _Node, value: Mapping[Any, Any], where: str, scope: _Scope, depth: int) -> None:
         for key in getattr(value, "repeated", ()):
@@ -183,7 +178,7 @@ class _Compiler:
                 self._entry(node, key, value[raw], pointer(where, well_formed(raw)), scope, depth)
 
     def _setting(self, scope: _Scope, key: str, value: Any, where: str) -> _Scope:
-        text = _text(value)
+        text = text_of(value)
         if text is None or not text.strip():
             self.findings.error("wrong-type", where, f"{key} needs a text")
             return scope
@@ -208,9 +203,9 @@ class _Compiler:
             among[branch.key] = branch
 
     def _prompt(self, node: _Node, value: Any, where: str, scope: _Scope) -> None:
-        text = _text(value)
+        text = text_of(value)
         if text is None:
-            message = f"the prompt is {_kind(value)}, not a text"
+            message = f"the prompt is {kind_of(value)}, not a text"
             self.findings.error("wrong-type", where, message, "choices stand next to _, not inside it")
         elif _verb(text.strip()) in ACTIONS:
             hint = f'write "{well_formed(text.strip())}" as a key of this node'
@@ -313,16 +308,16 @@ class _Compiler:
             self._unreachable(node, ("$fail",), "there is no $redirect that could fail")
         return chain.first
 
-    def _chain(self, node: _Node) -> _Chain:
+    def _chain(self, node: _Node) -> Chain:
         self._chains += 1
-        return _Chain(self.steps, node.where, self._chains)
+        return Chain(self.steps, node.where, self._chains)
 
     def _unreachable(self, node: _Node, keys: tuple[str, ...], why: str) -> None:
         for key in keys:
             if key in node.special:
                 self.findings.warning("unreachable", node.special[key].where, f"{key} is never reached: {why}")
 
-    def _emit_redirect(self, chain: _Chain, node: _Node, redirect: _Redirect, path: str, depth: int) -> None:
+    def _emit_redirect(self, chain: Chain, node: _Node, redirect: _Redirect, path: str, depth: int) -> None:
         never = [*node.branches.values()]
         never += [node.special[key] for key in ("$nomatch", "$silence", "$timeout") if key in node.special]
         for branch in never:
@@ -342,7 +337,7 @@ class _Compiler:
         else:
             failed.add(g.HangUp, "gaveup")
 
-    def _emit_listen(self, chain: _Chain, node: _Node, path: str, depth: int) -> None:
+    def _emit_listen(self, chain: Chain, node: _Node, path: str, depth: int) -> None:
         if not node.prompts:
             message = "choices without a prompt: the caller waits in silence"
             self.findings.warning("missing-prompt", node.where, message, "say what there is to choose under _")
@@ -374,35 +369,6 @@ class _Compiler:
         return self._emit(node, _join(path, branch.key), depth + 1)
 
 
-class _Chain:
-    """Steps of one node, each the ``next`` of the one before."""
-
-    def __init__(self, steps: dict[str, g.Step], where: str, number: int) -> None:
-        self.number = number
-        self.steps = steps
-        self.where = where
-        self.first = ""
-        self._last = ""
-
-    def add(self, verb: type[g.Step], label: str, *, origin: str | None = None, **fields: Any) -> str:
-        identity = f"{self.number}.{label}"
-        origin = self.where if origin is None else origin
-        self.steps[identity] = verb(id=identity, origin=origin, exits={}, **fields)
-        self.to(identity)
-        self.first = self.first or identity
-        self._last = identity
-        return identity
-
-    def to(self, target: str) -> None:
-        """Go on with ``target`` after the last step."""
-        if self._last:
-            self.link(self._last, {g.NEXT: target})
-
-    def link(self, step: str, exits: Mapping[str, str]) -> None:
-        """Add ``exits`` (name to step) to a step."""
-        self.steps[step] = replace(self.steps[step], exits={**self.steps[step].exits, **exits})
-
-
 def _join(path: str, key: str) -> str:
     """``path`` with one more key: RFC 3986 unreserved characters and ``$`` stay, all others are percent-encoded."""
     segment = quote(key, safe="$")
@@ -413,29 +379,3 @@ def _verb(text: str) -> str:
     """The ``$word`` that a text begins with; prices and variables in prose (``$5``) are not meant."""
     word = text.split(maxsplit=1)[0] if text.startswith("$") else ""
     return word if word[1:].isalpha() else ""
-
-
-def _text(value: Any) -> str | None:
-    """A JSON text or number as text; numbers that came as such (not from JSON) too."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return _number(value)
-    return None
-
-
-def _number(value: float) -> str:
-    try:
-        return str(value)
-    except ValueError:  # an integer beyond sys.get_int_max_str_digits()
-        return ""
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list | tuple):
-        return "a list"
-    return "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}"

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from .brombler import Compiled, compile_brombler
+from .brombler import compile_brombler
+from .compiling import Compiled
+from .messagebird import compile_messagebird, looks_like_messagebird
 
 Compiler = Callable[..., Compiled]
 
-DIALECTS: Mapping[str, Compiler] = MappingProxyType({"brombler": compile_brombler})
+DIALECTS: Mapping[str, Compiler] = MappingProxyType(
+    {
+        "brombler": compile_brombler,
+        "messagebird": compile_messagebird,
+    }
+)
 
 
 class UnknownDialect(ValueError):
@@ -21,14 +28,20 @@ class UnknownDialect(ValueError):
 
 def detect(document: object) -> str:
     """The dialect that a document is taken to be written in."""
+    if looks_like_messagebird(document):
+        return "messagebird"
     return "brombler"
 
 
-def compile_flow(document: object, *, name: str = "", dialect: str = "", language: str = "") -> Compiled:
+def compile_flow(
+    document: object, *, name: str = "", dialect: str = "", language: str = "", base: str = ""
+) -> Compiled:
     """Compile ``document``; without a ``dialect`` it is found out. ``language`` is that of words and
-    prompts where the document names none. :class:`UnknownDialect` is all that it raises.
+    prompts where the document names none, ``base`` the URL that it came from.
+
+    :class:`UnknownDialect` is all that it raises.
     """
     compiler = DIALECTS.get(dialect.strip().casefold() or detect(document))
     if compiler is None:
         raise UnknownDialect(dialect)
-    return compiler(document, name=name, language=language)
+    return compiler(document, name=name, language=language, base=base)

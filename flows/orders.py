@@ -1,0 +1,261 @@
+"""What a flow may ask of a call besides speaking and listening: one order, one outcome.
+
+A dialect's compiler has settled every default and unit before it writes an order: times are seconds here.
+:meth:`flows.call.Call.perform` carries an order out and says how it went; a call that cannot
+raises :class:`flows.call.Unsupported`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Literal, TypeVar
+
+from .prompts import Draft, Prompt
+from .templates import Template, Text, Variables
+
+Needs = Literal["nothing", "early media", "answer"]
+"""What a step needs of the call: nothing, a media path (before the answer if need be), or that it is answered."""
+
+Sides = Literal["caller", "peer", "mix", "stereo", "each"]
+"""Whose voice a recording has; ``each``: a file for either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Where a recording is sent when it is done; ``name`` is put behind ``url`` and a slash, if there is one."""
+
+    url: Text
+    method: Literal["PUT", "POST"] = "PUT"
+    name: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """The base of all orders. ``facts`` are the variables that the outcome sets, after the order's ``into``."""
+
+    needs: ClassVar[Needs] = "answer"
+    exits: ClassVar[tuple[str, ...]] = ()
+    """Names of exits besides ``next``; a dial has those of hangup causes as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Somebody to ring. ``value`` is a number, a URI or an id; ``delay`` and ``timeout`` in seconds."""
+
+    kind: Literal["number", "uri", "device", "user", "group"]
+    value: Text
+    delay: float = 0.0
+    timeout: float = 0.0
+    """0: that of the dial."""
+    weight: int = 1
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dial(Order):
+    """Ring ``targets`` and bridge the caller with the first who answers; over when the bridge is.
+
+    Facts: ``status`` (``completed``, ``busy``, ``no-answer``, ``failed``, ``canceled``), ``cause``
+    (:mod:`flows.causes`), ``sip``, ``duration`` (s of the bridge), ``id``. A failure takes the exit of its cause, of
+    ``sip:NNN``, or ``failed``.
+    A hang-up of the caller ends all legs.
+    """
+
+    needs: ClassVar[Needs] = "nothing"
+    exits: ClassVar[tuple[str, ...]] = ("failed",)
+    targets: tuple[Target, ...]
+    strategy: Literal["simultaneous", "single", "weighted", "page"] = "simultaneous"
+    timeout: float = 20.0
+    time_limit: float = 0.0
+    """Of the bridge; 0: none."""
+    repeats: int = 1
+    ringback: str = ""
+    """Media or tone that the caller hears meanwhile; empty: the peer's own."""
+    caller_id: Text = ""
+    caller_name: Text = ""
+    hide_caller_id: bool = False
+    record: Literal["", "caller", "peer", "each", "stereo"] = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    ignore_early_media: bool = False
+    ignore_forwards: bool = True
+    stop_on_reject: bool = False
+    """One who rejects ends the ringing of all."""
+    resources: Literal["any", "local", "global"] = "any"
+    trunk: str = ""
+    normalize: bool = True
+    success_after: float = 0.0
+    """Seconds of bridge that count as success."""
+    hangup_on_key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conference(Order):
+    """Join a room until the caller or the room is done. Facts: ``status``, ``duration``."""
+
+    exits: ClassVar[tuple[str, ...]] = ("failed",)
+    room: Text
+    stored: bool = False
+    """``room`` is the id of a conference that is set up, not a name of the account's own choosing."""
+    moderator: bool = False
+    muted: bool = False
+    deaf: bool = False
+    pins: tuple[str, ...] = ()
+    moderator_pins: tuple[str, ...] = ()
+    wait_for_moderator: bool = False
+    close_with_moderator: bool = False
+    most: int = 0
+    """Members; 0: no limit of its own."""
+    entry_tone: str = "default"
+    """``default``, empty for none, or media."""
+    exit_tone: str = "default"
+    announce_name: bool = False
+    welcome: str = "default"
+    """``default``, empty for none, or media."""
+    music: str = ""
+    record: bool = False
+    time_limit: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voicemail(Order):
+    """Leave a message in a box, or check it."""
+
+    exits: ClassVar[tuple[str, ...]] = ("failed",)
+    box: Text
+    action: Literal["compose", "check"] = "compose"
+    limit: float = 500.0
+    between_keys: float = 2.0
+    single_login: bool = False
+    login_by_caller_id: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Park(Order):
+    """Park the caller in a slot (empty: a free one), or take the one who is parked there (``retrieve``)."""
+
+    exits: ClassVar[tuple[str, ...]] = ("failed",)
+    slot: Text = ""
+    action: Literal["park", "retrieve", "auto"] = "auto"
+    timeout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enqueue(Order):
+    """Wait in a queue until somebody takes the call. Facts: ``status``, ``duration``."""
+
+    exits: ClassVar[tuple[str, ...]] = ("failed",)
+    queue: Text
+    music: str = ""
+    timeout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveQueue(Order):
+    """Out of the queue, back to the step behind the one that queued."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendDigits(Order):
+    """Send keys ``0-9A-D*#`` to the caller."""
+
+    digits: Text
+    tone: float = 0.1
+    gap: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence(Order):
+    """Publish a state for ``entity`` (a user, or ``user@realm``) to its subscribers."""
+
+    needs: ClassVar[Needs] = "nothing"
+    entity: Text
+    state: Literal["idle", "ringing", "busy"] = "idle"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Respond(Order):
+    """End the call with a SIP answer: before the answer the status, after it a BYE with a Reason. ``prompts`` first."""
+
+    needs: ClassVar[Needs] = "nothing"
+    code: int
+    reason: str = ""
+    prompts: tuple[Prompt | Draft, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectMachine(Order):
+    """Find out who picked up, for ``patience`` seconds at most; ``wait``: until a machine's greeting is over."""
+
+    exits: ClassVar[tuple[str, ...]] = ("machine",)
+    patience: float = 7.0
+    wait: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRecording(Order):
+    """Record the call from here on. ``on``: at once, or not before the answer or the bridge. ``limit`` in seconds."""
+
+    needs: ClassVar[Needs] = "nothing"
+    format: Literal["wav", "mp3"] = "wav"
+    sides: Sides = "stereo"
+    limit: float = 0.0
+    least: float = 0.0
+    """Shorter recordings are thrown away."""
+    sample_rate: int = 0
+    on: Literal["now", "answer", "bridge"] = "now"
+    upload: Upload | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRecording(Order):
+    """Stop what :class:`StartRecording` began; nothing happens when nothing records."""
+
+    needs: ClassVar[Needs] = "nothing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeSession(Order):
+    """Bridge the caller with another call of the account, by its id."""
+
+    exits: ClassVar[tuple[str, ...]] = ("failed",)
+    session: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an order went: ``exits`` to try, best first (``next`` when the step has none of them), and its facts."""
+
+    exits: tuple[str, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    story: str = ""
+    """In words, as in "sip:100 did not answer"; empty when there is nothing to tell."""
+
+
+_T = TypeVar("_T")
+
+
+def filled(value: _T, variables: Variables) -> _T:
+    """``value`` (an order or part of one) with all its templates filled in."""
+    result: _T = _filled(value, variables)
+    return result
+
+
+def _filled(value: Any, variables: Variables) -> Any:
+    match value:
+        case Template():
+            return value.fill(variables)
+        case Draft():
+            return value.fill(variables)
+        case tuple():
+            return tuple(_filled(each, variables) for each in value)
+        case Order() | Target() | Upload():
+            changed = {
+                each.name: new
+                for each in fields(value)
+                if (new := _filled(old := getattr(value, each.name), variables)) is not old
+            }
+            return replace(value, **changed) if changed else value
+        case _:
+            return value
