@@ -18,7 +18,7 @@ from media.dtmf import ToneReceiver
 from media.frames import Samples, Slots, powers
 from media.jitter import DEPTH
 from media.listening import Listening
-from media.rates import FRAME, FRAME_SECONDS, RATE
+from media.rates import FRAME, FRAME_SECONDS
 from media.speech.engine import Key, Recogniser
 
 AFTER = 25
@@ -272,8 +272,3 @@ def framed(samples: Samples) -> Samples:
     padded = np.zeros(count * FRAME, np.int16)
     padded[: len(samples)] = samples
     return padded.reshape(count, FRAME)
-
-
-def seconds_of(samples: Samples) -> float:
-    """How long ``samples`` last."""
-    return len(samples) / RATE
