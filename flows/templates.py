@@ -25,8 +25,15 @@ CALL_VARIABLES = (
     "call.language",
     "call.status",
     "call.user",
+    "call.date",
+    "call.weekday",
+    "call.clock",
 )
-"""What a call may know of itself; a fact that it does not know is empty."""
+"""What a call may know of itself; a fact that it does not know is empty.
+
+``call.date`` is ``2026-03-31``, ``call.weekday`` ``tuesday``, ``call.clock`` the seconds since midnight, all in the local
+time of the daemon.
+"""
 
 MAX_FILLED = 65_536
 """Characters that a template may come to."""
@@ -88,12 +95,15 @@ def parse_template(text: str, name_of: Callable[[str], str] = lambda name: f"var
     return Template(tuple(parts))
 
 
-Operator = Literal["==", "!=", "<", "<=", ">", ">=", "contains", "starts", "ends", "exists", "absent"]
+Operator = Literal["is", "==", "!=", "<", "<=", ">", ">=", "contains", "starts", "ends", "exists", "absent"]
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """``variable operator value``. Both sides that are numbers are compared as numbers, all else as text."""
+    """``variable operator value``. Both sides that are numbers are compared as numbers, all else as text.
+
+    ``is`` compares as text in any case: ``07`` is not ``7``.
+    """
 
     variable: str
     operator: Operator
@@ -119,6 +129,7 @@ def _is_number(text: str) -> bool:
 
 
 _HOLDS: Mapping[str, Callable[[str, str], bool]] = {
+    "is": lambda left, right: left == right,
     "==": lambda left, right: _ordered(left, right) == 0,
     "!=": lambda left, right: _ordered(left, right) != 0,
     "<": lambda left, right: _ordered(left, right) < 0,

@@ -7,10 +7,11 @@ from types import MappingProxyType
 
 from .brombler import compile_brombler
 from .compiling import Compiled
+from .kazoo import compile_kazoo, looks_like_kazoo
 
 Compiler = Callable[..., Compiled]
 
-DIALECTS: Mapping[str, Compiler] = MappingProxyType({"brombler": compile_brombler})
+DIALECTS: Mapping[str, Compiler] = MappingProxyType({"brombler": compile_brombler, "kazoo": compile_kazoo})
 
 
 class UnknownDialect(ValueError):
@@ -22,6 +23,8 @@ class UnknownDialect(ValueError):
 
 def detect(document: object) -> str:
     """The dialect that a document is taken to be written in."""
+    if looks_like_kazoo(document):
+        return "kazoo"
     return "brombler"
 
 
