@@ -75,7 +75,7 @@ class PromptEnded:
 
 @dataclass(frozen=True, slots=True)
 class RecordingEnded:
-    """A recording is over: ``duration`` in seconds of sound, ``reason`` ``stopped``, ``silence``, ``limit`` or a fault."""
+    """A recording is over: ``duration`` in seconds; ``reason`` is ``stopped``, ``silence``, ``limit`` or a fault."""
 
     recording: str
     duration: float
@@ -273,6 +273,9 @@ class Call(Protocol):
     def tell(self, note: Note) -> None:
         """Put down what happened. Works after the end too: that is how ``close`` is said."""
 
+    def when_answered(self, told: Callable[[], None]) -> None:
+        """Have ``told`` called when the call is answered from now on, whoever answers it."""
+
     async def answer(self) -> None:
         """Answer the call and wait until media may flow (at once if it was answered before)."""
 
@@ -307,7 +310,7 @@ class Call(Protocol):
         """Make an HTTP request and wait for its answer, whatever its status. Raises :class:`FetchFailed`."""
 
     async def compute(self, work: Callable[[], _T], size: int) -> _T:
-        """The value of ``work``, which takes long if ``size`` (octets of a document) is large: then away from the loop."""
+        """The value of ``work``; if ``size`` (octets of a document) is large it is done away from the loop."""
 
     async def stored_flow(self, flow: str) -> Graph | None:
         """A flow of the call's account, by its id."""

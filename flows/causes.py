@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from .orders import Outcome
+
 Status = Literal["completed", "busy", "no-answer", "failed", "canceled"]
 
 
@@ -66,6 +68,21 @@ _BY_SIP: dict[int, str] = {
     604: "UNALLOCATED_NUMBER",
     606: "INCOMPATIBLE_DESTINATION",
 }
+
+
+def dial_outcome(cause: Cause, *, sip: int = 0, duration: float = 0.0, leg: str = "", story: str = "") -> Outcome:
+    """The outcome of a dial: facts and exits are those that :class:`~flows.orders.Dial` names."""
+    facts = {
+        "status": cause.status,
+        "cause": cause.name,
+        "q850": str(cause.q850),
+        "sip": str(sip) if sip else "",
+        "duration": str(int(duration)),
+        "id": leg,
+    }
+    if cause.status == "completed":
+        return Outcome((), facts, story)
+    return Outcome((cause.name, f"sip:{sip}", "failed") if sip else (cause.name, "failed"), facts, story)
 
 
 def cause_named(name: str) -> Cause | None:

@@ -150,10 +150,10 @@ class Collect(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record(Step):
-    """Record the caller until a key of ``stop_keys``, ``silence`` seconds without a voice, or ``limit`` seconds.
+    """Record the caller until a key of ``stop_keys``, ``silence`` seconds without a voice or ``limit`` seconds.
 
-    ``beep`` first, after ``prompts``. Sets ``into`` + ``.id``, ``.url``, ``.duration`` (whole seconds), ``.key`` (the one
-    that stopped it), ``.reason``. Exit :data:`NONE` when nothing was recorded. A hang-up keeps and uploads what there is.
+    ``beep`` first, after ``prompts``. Sets ``into`` + ``.id``, ``.url``, ``.duration`` (whole seconds), ``.key`` (that
+    stopped it), ``.reason``. Exit :data:`NONE` when nothing was recorded. A hang-up keeps and uploads what there is.
     """
 
     needs: ClassVar[Needs] = "answer"

@@ -128,7 +128,7 @@ class Listening:
             if self._playing:
                 self._silent_from(heard.at)
                 return Interrupt()
-        else:
+        elif isinstance(heard, Words):
             return self._words(heard)
         return None
 

@@ -10,6 +10,7 @@ Rules of the clock, all of them deterministic:
 - ``say`` and ``press`` wait until a step listens and its prompt is over; ``say!`` and ``press!`` do not. The next
   statement is looked at when the utterance has ended, or after the last key.
 - After the last statement the caller is silent until the flow ends.
+- What others do, and how long that takes, is said in :mod:`flows.scripted_world`.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn, TypeVar
 
 from .call import (
     BargeIn,
@@ -29,14 +30,20 @@ from .call import (
     Key,
     Note,
     PromptEnded,
+    RecordingOrder,
+    Reply,
+    Request,
     SpeechStarted,
     TransferOutcome,
     Vocabulary,
     Words,
 )
+from .graph import Graph
 from .keywords import canonical
+from .orders import Order, Outcome
 from .prompts import Prompt
-from .script import KEY_OFF, KEY_ON, Hangup, Press, Say, Statement, Wait
+from .script import KEY_OFF, KEY_ON, OTHERS, Hangup, Press, Say, Statement, Wait
+from .scripted_world import World, nothing_known
 
 LETTER = 0.065
 DIGIT = 0.3
@@ -46,6 +53,7 @@ TRAILING_SILENCE = 0.3
 LONGEST_UTTERANCE = 8.0
 
 _FOREVER = float("inf")
+_T = TypeVar("_T")
 _ACCEPTED = TransferOutcome(accepted=True, status=200, reason="OK")
 
 
@@ -80,6 +88,12 @@ class Scenario:
     max_duration: float = 7200.0
     media_length: Callable[[str], float | None] = lambda media: None
     """How long a sound is; ``None`` when it is not known."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """More that is known of the call (:data:`flows.templates.CALL_VARIABLES`)."""
+    fetch: Callable[[Request], Reply] = nothing_known
+    """What web servers answer; it raises :class:`~flows.call.FetchFailed` where none does."""
+    flows: Mapping[str, Graph] = field(default_factory=dict)
+    """Stored flows by id."""
 
 
 _USUAL = Scenario()
@@ -107,6 +121,16 @@ class ScriptedCall:
         self._vocabulary: dict[str, str] | None = None  # canonical form to the word
         self._language = "en"
         self._utterance: list[str] | None = None
+        self._voice_until = 0.0
+        self._told: Callable[[], None] = lambda: None
+        self.world = World(self, scenario.fetch)
+        self.facts: Mapping[str, str] = {
+            "call.account": "simulated",
+            "call.direction": "inbound",
+            "call.status": "ringing",
+            "call.request": scenario.callee,
+            **scenario.facts,
+        }
 
     # --- what the executor awaits -------------------------------------------------------
 
@@ -116,13 +140,24 @@ class ScriptedCall:
     def tell(self, note: Note) -> None:
         self.notes.append((note, self._now))
 
+    def when_answered(self, told: Callable[[], None]) -> None:
+        self._told = told
+
     async def answer(self) -> None:
         self._raise_if_ended()
         if not self._scenario.answered:
             self._end("caller", "the caller gave up before the answer")
         if self.answered_at is None:
             self.answered_at = self._now
-            self._ready_at = self._now
+            self._ready_at = max(self._ready_at, self._now)
+            self._told()
+
+    async def early_media(self) -> None:
+        self._raise_if_ended()
+
+    async def prepare(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+        self._raise_if_ended()
+        return prompts
 
     def start(self, prompts: Sequence[Prompt]) -> None:
         if self._ended is not None:
@@ -167,7 +202,7 @@ class ScriptedCall:
             if deadline is not None and self._now >= deadline:
                 return None
             if not self._advance(_FOREVER if deadline is None else deadline, listening=not self._playing):
-                self._end("error", "the flow waits for something that cannot come")
+                self._wait_in_vain()
 
     async def pause(self, seconds: float) -> None:
         self._raise_if_ended()
@@ -179,9 +214,61 @@ class ScriptedCall:
         self._raise_if_ended()
         return self._scenario.transfer
 
+    async def fetch(self, request: Request) -> Reply:
+        self._raise_if_ended()
+        return await self.world.fetch(request)
+
+    async def compute(self, work: Callable[[], _T], size: int) -> _T:
+        self._raise_if_ended()
+        return work()
+
+    async def stored_flow(self, flow: str) -> Graph | None:
+        self._raise_if_ended()
+        return self._scenario.flows.get(flow)
+
+    async def perform(self, order: Order) -> Outcome:
+        self._raise_if_ended()
+        return await self.world.perform(order)
+
+    def record(self, order: RecordingOrder) -> str:
+        return self.world.record(order)
+
+    def stop_recording(self, recording: str) -> None:
+        self.world.stop_recording(recording)
+
     async def hangup(self, reason: str) -> NoReturn:
         self._raise_if_ended()
         self._end("flow", reason)
+
+    # --- what its world asks of it ------------------------------------------------------
+
+    def take(self, kind: type[_T]) -> _T | None:
+        if self.left and isinstance(self.left[0], kind):
+            taken = self.left.popleft()
+            assert isinstance(taken, kind)
+            return taken
+        return None
+
+    async def lasting(self, seconds: float) -> None:
+        await self.pause(seconds)
+
+    def later(self, at: float, what: Callable[[], None]) -> None:
+        """Have ``what`` happen at ``at``."""
+        heapq.heappush(self._happenings, (max(at, self._now), next(self._order), what))
+
+    def put(self, item: Input) -> None:
+        self._inputs.append(item)
+
+    def voice_until(self) -> float:
+        return self._voice_until
+
+    async def heard_out(self, prompts: Sequence[Prompt]) -> None:
+        if prompts:
+            self.start(prompts)
+            await self.played()
+
+    async def finish(self, reason: str) -> None:
+        await self.hangup(reason)
 
     # --- the clock ----------------------------------------------------------------------
 
@@ -210,9 +297,11 @@ class ScriptedCall:
         return True
 
     def _next_statement(self, *, listening: bool) -> float:
-        if not self.left or self.answered_at is None:
+        if not self.left:
             return _FOREVER
         statement = self.left[0]
+        if isinstance(statement, OTHERS) or (self.answered_at is None and not isinstance(statement, Wait | Hangup)):
+            return _FOREVER
         waits = isinstance(statement, Say | Press) and not statement.now
         return max(self._ready_at, self._now) if listening or not waits else _FOREVER
 
@@ -225,7 +314,7 @@ class ScriptedCall:
                 self._end("caller", "the caller hung up")
             case Press(keys=keys):
                 for number, key in enumerate(keys):
-                    self._later(at + number * (KEY_ON + KEY_OFF), _Pressing(self, key))
+                    self.later(at + number * (KEY_ON + KEY_OFF), _Pressing(self, key))
                 self._ready_at = at + len(keys) * (KEY_ON + KEY_OFF)
             case Say(text=text):
                 self._ready_at = self._speak(text, at)
@@ -233,16 +322,14 @@ class ScriptedCall:
     def _speak(self, text: str, at: float) -> float:
         """Lay out an utterance (several, if it is too long for one); when it is over."""
         for words in _utterances(text):
-            self._later(at, self._speech)
+            self.later(at, self._speech)
             for word, length in words:
                 at += length
-                self._later(at, _Speaking(self, word))
+                self.later(at, _Speaking(self, word))
+            self._voice_until = at
             at += TRAILING_SILENCE
-            self._later(at, self._silence)
+            self.later(at, self._silence)
         return at
-
-    def _later(self, at: float, what: Callable[[], None]) -> None:
-        heapq.heappush(self._happenings, (at, next(self._order), what))
 
     # --- the caller ---------------------------------------------------------------------
 
@@ -273,8 +360,16 @@ class ScriptedCall:
 
     # --- the end ------------------------------------------------------------------------
 
+    def _wait_in_vain(self) -> NoReturn:
+        """Nothing will ever happen: a recording goes on until the call may last no longer, all else is a fault."""
+        if any(not taken.reason for taken in self.world.recordings if taken.blocking):
+            self._now = max(self._now, self._scenario.max_duration)
+            self._end("limit", f"the call lasted {self._scenario.max_duration:g} s")
+        self._end("error", "the flow waits for something that cannot come")
+
     def _end(self, by: EndedBy, reason: str) -> NoReturn:
         self.stop()
+        self.world.close()
         self._ended = (by, reason)
         raise CallEnded(by, reason)
 

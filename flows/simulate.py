@@ -9,16 +9,18 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from .call import Callback, Entered, Forwarding, Heard, Note, Spoke
+from .call import Callback, Entered, Fetched, Forwarding, Heard, Note, Performed, Recorded, Spoke, Trouble
 from .executor import Ending, Executor, Settings
 from .findings import printable
 from .graph import Graph
 from .script import Statement, parse_script
 from .scripted_call import Scenario, ScriptedCall, Spoken
+from .scripted_world import Taken
 
 __all__ = ["Scenario", "Simulation", "run_sync", "simulate"]
 
 _T = TypeVar("_T")
+_N = TypeVar("_N", bound=Note)
 _BY = {"caller": "the caller", "flow": "the flow", "limit": "a limit", "error": "an error"}
 
 
@@ -35,14 +37,19 @@ class Simulation:
     """Seconds since the answer; 0 when there was none."""
     not_reached: tuple[Statement, ...] = ()
     """Statements of the script that the caller never got to make."""
+    recordings: tuple[Taken, ...] = ()
+
+    def noted(self, kind: type[_N]) -> list[tuple[_N, float]]:
+        """The notes of one kind, each with its time."""
+        return [(note, at) for note, at in self.notes if isinstance(note, kind)]
 
     @property
     def heard(self) -> list[tuple[Heard, float]]:
-        return [(note, at) for note, at in self.notes if isinstance(note, Heard)]
+        return self.noted(Heard)
 
     @property
     def callbacks(self) -> list[tuple[Callback, float]]:
-        return [(note, at) for note, at in self.notes if isinstance(note, Callback)]
+        return self.noted(Callback)
 
     def to_json(self) -> dict[str, Any]:
         """The form of ``ivrea simulate --json``."""
@@ -56,7 +63,19 @@ class Simulation:
                 {"method": each.method, "url": each.url, "params": dict(each.params), "at": _seconds(at)}
                 for each, at in self.callbacks
             ],
-            "recordings": [],
+            "recordings": [
+                {"format": each.format, "sides": each.sides, "at": _seconds(each.began), "duration": each.duration}
+                for each in self.recordings
+            ],
+            "fetches": [
+                {"method": each.method, "url": each.url, "status": each.status, "problem": each.problem}
+                | {"at": _seconds(at)}
+                for each, at in self.noted(Fetched)
+            ],
+            "orders": [
+                {"order": each.order, "story": each.story, "at": _seconds(at)} for each, at in self.noted(Performed)
+            ],
+            "trouble": [{"what": each.what, "at": _seconds(at)} for each, at in self.noted(Trouble)],
             "end": {"by": self.ending.by, "reason": self.ending.reason},
             "duration": _seconds(self.duration),
         }
@@ -103,6 +122,12 @@ def _tell(note: Note) -> str:
             return f"callback {params.get('e', method)} to {url}"
         case Forwarding(url=url):
             return f"the list of calls goes to {url}"
+        case Fetched(url=url, method=method, problem=problem):
+            return f"{method} {url}" + (f" failed: {problem}" if problem else "")
+        case Performed(story=story) | Trouble(what=story):
+            return story
+        case Recorded(duration=duration, reason=reason):
+            return f"recorded {duration:.1f} s ({reason})"
         case _:
             return ""
 
@@ -134,4 +159,12 @@ def simulate(
     call = ScriptedCall(statements, scenario or Scenario())
     ending = run_sync(Executor(graph, settings or Settings()).run(call))
     duration = call.now() - call.answered_at if call.answered_at is not None else 0.0
-    return Simulation(ending.path, tuple(call.spoken), tuple(call.notes), ending, duration, tuple(call.left))
+    return Simulation(
+        ending.path,
+        tuple(call.spoken),
+        tuple(call.notes),
+        ending,
+        duration,
+        tuple(call.left),
+        tuple(call.world.recordings),
+    )

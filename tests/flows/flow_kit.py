@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from flows.call import CallEnded, Input, Note, TransferOutcome, Vocabulary
+from flows.call import (
+    CallEnded,
+    FetchFailed,
+    Input,
+    Note,
+    RecordingOrder,
+    Reply,
+    Request,
+    TransferOutcome,
+    Unsupported,
+    Vocabulary,
+)
 from flows.dialects.brombler import compile_brombler
 from flows.graph import Graph
+from flows.orders import Order, Outcome
 from flows.prompts import Prompt
 from flows.simulate import Scenario, Simulation, simulate
 
@@ -46,6 +58,7 @@ class HandCall:
         self.clock = 0.0
         self.log: list[str] = []
         self.notes: list[Note] = []
+        self.facts: Mapping[str, str] = {}
 
     def now(self) -> float:
         return self.clock
@@ -53,9 +66,38 @@ class HandCall:
     def tell(self, note: Note) -> None:
         self.notes.append(note)
 
+    def when_answered(self, told: Callable[[], None]) -> None:
+        self.told = told
+
     async def answer(self) -> None:
-        self.answered_at = self.clock
         self.log.append("answer")
+        if self.answered_at is None:
+            self.answered_at = self.clock
+            self.told()
+
+    async def early_media(self) -> None:
+        self.log.append("early media")
+
+    async def prepare(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+        return prompts
+
+    async def fetch(self, request: Request) -> Reply:
+        raise FetchFailed("no web here")
+
+    async def compute(self, work: Callable[[], Any], size: int) -> Any:
+        return work()
+
+    async def stored_flow(self, flow: str) -> Graph | None:
+        return None
+
+    async def perform(self, order: Order) -> Outcome:
+        raise Unsupported(f"no {type(order).__name__} here")
+
+    def record(self, order: RecordingOrder) -> str:
+        raise Unsupported("no recorder here")
+
+    def stop_recording(self, recording: str) -> None:
+        pass
 
     def start(self, prompts: Sequence[Prompt]) -> None:
         self.log.append("start " + "+".join(p.text for p in prompts))

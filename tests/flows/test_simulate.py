@@ -43,6 +43,9 @@ def test_json_has_the_published_form() -> None:
             ]
         ],
         "recordings": [],
+        "fetches": [],
+        "orders": [],
+        "trouble": [],
         "end": {"by": "flow", "reason": "end of the flow"},
         "duration": 1.46,
     }

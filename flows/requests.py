@@ -1,0 +1,100 @@
+"""From a step's parameters and a call's variables to an HTTP request, and from its answer to a graph."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from .call import Callback, Reply, Request
+from .dialects import compile_flow
+from .dialects.compiling import Compiled
+from .findings import Finding
+from .graph import Fetch, Graph, Param, Tell
+from .templates import Variables, fill
+
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+
+
+def parameters(params: Iterable[Param], variables: Variables) -> Iterator[tuple[str, str]]:
+    """Names and values of those parameters that are to be sent."""
+    for param in params:
+        if param.each:
+            for name, value in variables.items():
+                if name.startswith(param.each) and (value or param.always):
+                    yield param.name.replace("{}", name.removeprefix(param.each)), value
+        else:
+            value = fill(param.value, variables)
+            if value or param.always:
+                yield param.name, value
+
+
+def fetch_request(step: Fetch, variables: Variables) -> Request:
+    """The request that ``step`` makes of a call with these ``variables``."""
+    body, content_type = b"", ""
+    if step.method == "POST":
+        pairs = list(parameters(step.params, variables))
+        if step.encoding == "json":
+            body, content_type = json.dumps(dict(pairs)).encode(), JSON
+        else:
+            body, content_type = urlencode(pairs).encode(), FORM
+        if step.content_type:
+            content_type = "" if step.content_type == "-" else step.content_type
+    query = tuple(parameters(step.query, variables))
+    return Request(fill(step.url, variables), step.method, query, body, content_type, step.patience)
+
+
+def tell_request(step: Tell, variables: Variables) -> Callback:
+    """The callback that ``step`` writes down. The query of a POST becomes part of its URL."""
+    url = fill(step.url, variables)
+    query = list(parameters(step.query, variables))
+    if step.method == "GET":
+        return Callback(url, dict(query + list(parameters(step.params, variables))), "GET")
+    return Callback(with_query(url, query), dict(parameters(step.params, variables)), "POST", step.encoding)
+
+
+def with_query(url: str, query: Iterable[tuple[str, str]]) -> str:
+    """``url`` with ``query`` behind the query that it has, which stays as it is."""
+    more = urlencode(list(query))
+    if not more:
+        return url
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(query=f"{parts.query}&{more}" if parts.query else more))
+
+
+def readers_for(step: Fetch, content_type: str) -> tuple[str, ...]:
+    """The compilers to try on an answer of this type (parameters after ``;`` do not count)."""
+    kind = content_type.partition(";")[0].strip().casefold()
+    readers = dict(step.readers)
+    return readers.get(kind, readers.get("", ()))
+
+
+def read_reply(step: Fetch, reply: Reply) -> Compiled:
+    """The flow in an answer: that of the first compiler that makes a graph of it, else the findings of the first."""
+    first: Compiled | None = None
+    for dialect in readers_for(step, reply.content_type):
+        compiled = compile_flow(reply.body, name=reply.url, dialect=dialect, base=reply.url)
+        if compiled.graph is not None:
+            return compiled
+        first = first or compiled
+    kind = reply.content_type or "an answer without a content type"
+    return first or Compiled(None, (Finding("content-type", "error", "", f"{kind} is no flow"),))
+
+
+class LastGood:
+    """The last flow that came from each URL, for when its server fails. Bounded; one for all calls."""
+
+    def __init__(self, most: int = 256) -> None:
+        self._most = most
+        self._graphs: OrderedDict[str, Graph] = OrderedDict()
+
+    def keep(self, url: str, graph: Graph) -> None:
+        self._graphs[url] = graph
+        self._graphs.move_to_end(url)
+        if len(self._graphs) > self._most:
+            self._graphs.popitem(last=False)
+
+    def get(self, url: str) -> Graph | None:
+        return self._graphs.get(url)

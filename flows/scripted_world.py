@@ -1,0 +1,261 @@
+"""What is around a scripted caller: dialled legs, answering machines, web servers, recordings.
+
+A statement of the script says how the next of each behaves; without one, legs answer after :data:`RINGING` and talk for
+:data:`~flows.script.TALK`, people pick up, and web servers answer as the scenario says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from .call import FetchFailed, Input, RecordingEnded, RecordingOrder, Reply, Request, Unsupported
+from .causes import cause_named, cause_of, dial_outcome
+from .orders import (
+    BridgeSession,
+    Conference,
+    DetectMachine,
+    Dial,
+    Enqueue,
+    LeaveQueue,
+    Order,
+    Outcome,
+    Park,
+    Presence,
+    Respond,
+    SendDigits,
+    StartRecording,
+    StopRecording,
+    Voicemail,
+)
+from .prompts import Prompt
+from .requests import with_query
+from .script import Fail, Leg, Machine
+
+RINGING = 3.0
+FETCHING = 0.1
+BEEP = 0.3
+PERSON = 1.5
+"""Seconds until a person's voice is known from a machine's."""
+
+_T = TypeVar("_T")
+
+
+class Stage(Protocol):
+    """The scripted call, as its world sees it."""
+
+    def now(self) -> float: ...
+
+    async def answer(self) -> None: ...
+
+    def take(self, kind: type[_T]) -> _T | None:
+        """The next statement of the script, if it is of this kind."""
+
+    async def lasting(self, seconds: float) -> None:
+        """Let time pass; the caller may hang up meanwhile."""
+
+    def later(self, at: float, what: Callable[[], None]) -> None: ...
+
+    def put(self, item: Input) -> None: ...
+
+    def voice_until(self) -> float:
+        """When the caller last said something, or will have."""
+
+    async def heard_out(self, prompts: Sequence[Prompt]) -> None: ...
+
+    async def finish(self, reason: str) -> None: ...
+
+
+@dataclass(slots=True)
+class Taken:
+    """A recording: ``duration`` in seconds, ``reason`` for its end, empty while it runs."""
+
+    id: str
+    format: str
+    sides: str
+    began: float
+    blocking: bool
+    duration: float = 0.0
+    reason: str = ""
+
+
+def canned(replies: Mapping[str, Reply | Sequence[Reply]]) -> Callable[[Request], Reply]:
+    """Answers by ``METHOD URL``, URL with query, or URL alone. Of several each is given once, the last one for ever."""
+    asked: dict[str, int] = {}
+
+    def reply(request: Request) -> Reply:
+        full = with_query(request.url, request.query)
+        for key in (f"{request.method} {full}", full, f"{request.method} {request.url}", request.url):
+            if key in replies:
+                found = replies[key]
+                if isinstance(found, Reply):
+                    return found
+                at = asked.get(key, 0)
+                asked[key] = at + 1
+                return found[min(at, len(found) - 1)]
+        raise FetchFailed(f"no answer from {full} is known")
+
+    return reply
+
+
+def nothing_known(request: Request) -> Reply:
+    raise FetchFailed(f"no answer from {with_query(request.url, request.query)} is known")
+
+
+class World:
+    """Carries out what a flow asks of others than the caller."""
+
+    def __init__(self, stage: Stage, fetcher: Callable[[Request], Reply]) -> None:
+        self.recordings: list[Taken] = []
+        self._stage = stage
+        self._fetcher = fetcher
+
+    async def fetch(self, request: Request) -> Reply:
+        failing = self._stage.take(Fail)
+        await self._stage.lasting(FETCHING)
+        if failing is None:
+            return self._fetcher(request)
+        if not failing.status:
+            raise FetchFailed("no answer came")
+        return Reply(failing.status, "text/plain", b"", request.url)
+
+    async def perform(self, order: Order) -> Outcome:
+        act = _ACTS.get(type(order))
+        if act is None:
+            raise Unsupported(f"the simulator knows no {type(order).__name__}")
+        return await act(self, order)
+
+    # --- legs ---------------------------------------------------------------------------
+
+    async def _dial(self, order: Dial) -> Outcome:
+        leg = self._stage.take(Leg) or Leg(200)
+        names = ", ".join(str(target.value) for target in order.targets)
+        if leg.status == 0:
+            await self._stage.lasting(order.timeout or RINGING)
+            cause = cause_named("NO_ANSWER")
+            assert cause is not None
+            return dial_outcome(cause, story=f"{names}: nobody answered")
+        await self._stage.lasting(RINGING)
+        cause = cause_of(leg.status)
+        if leg.status != 200:
+            return dial_outcome(cause, sip=leg.status, story=f"{names}: {cause.name} ({leg.status})")
+        await self._stage.answer()
+        seconds = min(leg.seconds, order.time_limit) if order.time_limit else leg.seconds
+        await self._stage.lasting(seconds)
+        return dial_outcome(cause, sip=200, duration=seconds, leg="leg", story=f"talked with {names} for {seconds:g} s")
+
+    async def _join(self, order: Conference | Enqueue | Park | BridgeSession) -> Outcome:
+        leg = self._stage.take(Leg) or Leg(200)
+        name = type(order).__name__.lower()
+        if leg.status != 200:
+            await self._stage.lasting(getattr(order, "timeout", 0.0) or RINGING)
+            return Outcome(("failed",), {"status": "failed", "duration": "0"}, f"{name}: nobody came")
+        await self._stage.lasting(leg.seconds)
+        return Outcome((), {"status": "completed", "duration": str(int(leg.seconds))}, f"{name}: {leg.seconds:g} s")
+
+    async def _voicemail(self, order: Voicemail) -> Outcome:
+        leg = self._stage.take(Leg) or Leg(200)
+        if leg.status != 200:
+            return Outcome(("failed",), {"status": "failed"}, "voicemail: the box could not be used")
+        seconds = min(leg.seconds, order.limit) if order.limit else leg.seconds
+        await self._stage.lasting(seconds)
+        return Outcome((), {"status": "completed", "duration": str(int(seconds))}, f"voicemail ({order.action})")
+
+    async def _leave(self, order: LeaveQueue) -> Outcome:
+        return Outcome()
+
+    # --- the line -----------------------------------------------------------------------
+
+    async def _send(self, order: SendDigits) -> Outcome:
+        digits = str(order.digits)
+        await self._stage.lasting(len(digits) * (order.tone + order.gap))
+        return Outcome((), {}, f"sent the keys {digits}")
+
+    async def _presence(self, order: Presence) -> Outcome:
+        return Outcome((), {}, f"{order.entity} is {order.state}")
+
+    async def _respond(self, order: Respond) -> Outcome:
+        await self._stage.heard_out([prompt for prompt in order.prompts if isinstance(prompt, Prompt)])
+        await self._stage.finish(f"{order.code} {order.reason}".rstrip())
+        return Outcome()
+
+    async def _detect(self, order: DetectMachine) -> Outcome:
+        machine = self._stage.take(Machine) or Machine(0.0)
+        if not machine.seconds:
+            await self._stage.lasting(min(PERSON, order.patience))
+            return Outcome((), {"result": "human"}, "a person picked up")
+        await self._stage.lasting(max(machine.seconds, order.patience) if order.wait else order.patience)
+        return Outcome(("machine",), {"result": "machine"}, "a machine picked up")
+
+    # --- recordings ---------------------------------------------------------------------
+
+    async def _start(self, order: StartRecording) -> Outcome:
+        taken = self._take(order.format, order.sides, blocking=False)
+        return Outcome((), {"id": taken.id}, "recording")
+
+    async def _stop(self, order: StopRecording) -> Outcome:
+        running = [taken for taken in self.recordings if not taken.blocking and not taken.reason]
+        for taken in running:
+            self._end(taken, "stopped")
+        return Outcome((), {}, "recording stopped" if running else "")
+
+    def record(self, order: RecordingOrder) -> str:
+        taken = self._take(order.format, order.sides, blocking=True)
+        if order.beep:
+            taken.began += BEEP
+        if order.limit:
+            self._stage.later(taken.began + order.limit, lambda: self._over(taken, "limit"))
+        if order.silence:
+            self._stage.later(taken.began + order.silence, lambda: self._silent(taken, order.silence))
+        return taken.id
+
+    def stop_recording(self, recording: str) -> None:
+        for taken in self.recordings:
+            if taken.id == recording and not taken.reason:
+                self._over(taken, "stopped")
+
+    def close(self) -> None:
+        """The call is over, and with it all recordings."""
+        for taken in self.recordings:
+            if not taken.reason:
+                self._end(taken, "the call ended")
+
+    def _take(self, form: str, sides: str, *, blocking: bool) -> Taken:
+        taken = Taken(f"recording-{len(self.recordings) + 1}", form, sides, self._stage.now(), blocking)
+        self.recordings.append(taken)
+        return taken
+
+    def _silent(self, taken: Taken, silence: float) -> None:
+        """Look whether the caller has been silent for long enough."""
+        quiet_since = max(taken.began, self._stage.voice_until())
+        if quiet_since + silence > self._stage.now() and not taken.reason:
+            self._stage.later(quiet_since + silence, lambda: self._silent(taken, silence))
+        else:
+            self._over(taken, "silence")
+
+    def _over(self, taken: Taken, reason: str) -> None:
+        if not taken.reason:
+            self._end(taken, reason)
+            self._stage.put(RecordingEnded(taken.id, taken.duration, reason, self._stage.now(), f"sim:{taken.id}"))
+
+    def _end(self, taken: Taken, reason: str) -> None:
+        taken.duration = round(max(0.0, self._stage.now() - taken.began), 3)
+        taken.reason = reason
+
+
+_ACTS: dict[type[Order], Callable[[World, Any], Awaitable[Outcome]]] = {
+    Dial: World._dial,
+    Conference: World._join,
+    Enqueue: World._join,
+    Park: World._join,
+    BridgeSession: World._join,
+    Voicemail: World._voicemail,
+    LeaveQueue: World._leave,
+    SendDigits: World._send,
+    Presence: World._presence,
+    Respond: World._respond,
+    DetectMachine: World._detect,
+    StartRecording: World._start,
+    StopRecording: World._stop,
+}

@@ -1,0 +1,93 @@
+"""Steps that listen: choices by word or key, and collections of keys."""
+
+from __future__ import annotations
+
+from flows import graph as g
+from flows.call import Heard, Key
+from flows.collecting import Collected, Collecting
+from flows.listening import Chosen, Listening, Missed
+from flows.prompts import Draft, Prompt
+from flows.walk import Walk
+
+
+async def listen(walk: Walk, step: g.Listen) -> str:
+    call = walk.call
+    listening = Listening(step.choices, walk.settings, seconds=step.seconds, repeats=step.repeats)
+    verdict = await _until(walk, listening)  # keys pressed ahead decide without the prompt
+    prompts = await walk.prepare(step.prompts) if verdict is None else ()
+    try:
+        if verdict is None:
+            call.hear(step.choices.vocabulary)
+        while not isinstance(verdict, Chosen):
+            walk.speak(prompts)
+            listening.begin(call.now(), playing=bool(prompts))
+            verdict = await _until(walk, listening)
+            if isinstance(verdict, Missed):
+                if verdict.heard is not None:
+                    call.tell(verdict.heard)
+                if not verdict.again:
+                    walk.because = "nothing matched" if verdict.why == "nomatch" else "the caller said nothing"
+                    return g.NOMATCH if verdict.why == "nomatch" else g.SILENCE
+            prompts = await walk.prepare(step.again)
+    finally:
+        call.hear(None)
+    walk.waiting.extendleft(reversed(verdict.unused))
+    call.tell(verdict.heard)
+    return verdict.exit
+
+
+async def _until(walk: Walk, listening: Listening) -> Chosen | Missed | None:
+    """Feed inputs until an attempt is decided; ``None`` when no keys that were pressed ahead are left."""
+    while True:
+        deadline = listening.deadline
+        heard = await walk.next(walk.call.now() if deadline == float("-inf") else deadline)
+        playing = listening.playing
+        if heard is None:
+            verdict = listening.expire()
+            if verdict is None:
+                return None
+        else:
+            verdict = listening.feed(heard)
+        if verdict is not None and playing:
+            walk.call.stop()
+        if isinstance(verdict, Chosen | Missed):
+            return verdict
+
+
+async def collect(walk: Walk, step: g.Collect) -> str:
+    left = step.repeats
+    prompts = step.prompts
+    while True:
+        outcome = await _attempt(walk, step, prompts)
+        if outcome.digits:
+            walk.call.tell(Heard("key", outcome.digits))
+        if outcome.exit == g.NEXT or left == 0:
+            break
+        left -= 1
+        prompts = step.prompts if step.again is None else step.again
+    walk.set(step.into, outcome.digits)
+    if outcome.exit == g.NEXT:
+        return g.NEXT
+    walk.because = "the caller pressed nothing" if outcome.exit == g.NONE else "the caller pressed too few keys"
+    return outcome.exit
+
+
+async def _attempt(walk: Walk, step: g.Collect, prompts: tuple[Prompt | Draft, ...]) -> Collected:
+    collecting = Collecting(step)
+    await walk.gather()
+    outcome, taken = collecting.ahead(walk.waiting)
+    for _ in range(taken):
+        walk.use(walk.waiting.popleft())
+    if outcome is not None:
+        return outcome
+    ready = () if collecting.begun else await walk.prepare(prompts)
+    walk.speak(ready)
+    collecting.begin(walk.call.now(), playing=bool(ready))
+    while True:
+        playing = collecting.playing
+        heard = await walk.call.next(collecting.deadline)
+        outcome = collecting.expire() if heard is None else collecting.feed(heard)
+        if playing and not collecting.playing and isinstance(heard, Key):
+            walk.call.stop()
+        if outcome is not None:
+            return outcome

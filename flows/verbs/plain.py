@@ -1,0 +1,101 @@
+"""Steps that neither speak nor listen: paths, callbacks, variables, orders, the end."""
+
+from __future__ import annotations
+
+from flows import graph as g
+from flows.call import Entered, Forwarding, Performed, Unsupported
+from flows.orders import Respond, filled
+from flows.templates import fill
+from flows.walk import Walk
+
+
+async def answer(walk: Walk, step: g.Answer) -> str:
+    await walk.answer()
+    return g.NEXT
+
+
+async def enter(walk: Walk, step: g.Enter) -> str:
+    walk.narrator.path = step.path
+    walk.because = ""
+    walk.call.tell(Entered(step.path, step.id))
+    return g.NEXT
+
+
+async def notify(walk: Walk, step: g.Notify) -> str:
+    walk.tell(walk.narrator.tree(walk.call.answered_at, walk.call.now()))
+    return g.NEXT
+
+
+async def subscribe(walk: Walk, step: g.Subscribe) -> str:
+    note = walk.narrator.subscribe(step.url)
+    if note is not None:
+        walk.call.tell(note)
+        if walk.opened:  # whoever comes before gets `open` instead
+            walk.tell(walk.narrator.tree(walk.call.answered_at, walk.call.now(), to=step.url))
+    return g.NEXT
+
+
+async def forward(walk: Walk, step: g.Forward) -> str:
+    walk.call.tell(Forwarding(step.url))
+    return g.NEXT
+
+
+async def set_variables(walk: Walk, step: g.SetVariables) -> str:
+    for name, value in step.values:
+        walk.set(name, fill(value, walk.variables))
+    return g.NEXT
+
+
+async def branch(walk: Walk, step: g.Branch) -> str:
+    for case in step.cases:
+        if all(condition.holds(walk.variables) for condition in case.conditions):
+            return case.exit
+    return g.NEXT
+
+
+async def flush(walk: Walk, step: g.Flush) -> str:
+    await walk.gather()
+    walk.waiting.clear()
+    if step.prefix:
+        walk.forget(step.prefix)
+    return g.NEXT
+
+
+async def transfer(walk: Walk, step: g.Transfer) -> str:
+    target = fill(step.target, walk.variables)
+    outcome = await walk.call.transfer(target)
+    if outcome.accepted:
+        walk.because = f"transferred to {target}"
+        return g.NEXT
+    status = f" {outcome.status}" if outcome.status else ""
+    walk.because = f"the transfer to {target} failed:{status} {outcome.reason or 'no answer'}".rstrip()
+    return g.FAILED
+
+
+async def perform(walk: Walk, step: g.Perform) -> str:
+    """Carry an order out. One that the call cannot is told, and takes the exit ``unsupported``."""
+    order = filled(step.order, walk.variables)
+    name = type(order).__name__
+    await walk.ready(order.needs)
+    if isinstance(order, Respond):
+        await walk.prepare(order.prompts)
+    try:
+        outcome = await walk.call.perform(order)
+    except Unsupported as error:
+        walk.trouble(str(error))
+        walk.because = str(error)
+        return _first(step, (g.UNSUPPORTED, g.FAILED))
+    walk.learn(step.into, outcome.facts)
+    if outcome.story:
+        walk.because = outcome.story
+        walk.call.tell(Performed(name, outcome.story))
+    return _first(step, outcome.exits)
+
+
+def _first(step: g.Step, exits: tuple[str, ...]) -> str:
+    return next((name for name in exits if name in step.exits), g.NEXT)
+
+
+async def hang_up(walk: Walk, step: g.HangUp) -> str:
+    await walk.call.hangup(step.reason or walk.because or "end of the flow")
+    return g.NEXT

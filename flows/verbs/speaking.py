@@ -1,0 +1,93 @@
+"""Steps that let something be heard, or wait while the caller is: prompts, pauses, recordings."""
+
+from __future__ import annotations
+
+from flows import graph as g
+from flows.call import Key, PromptEnded, Recorded, RecordingEnded, RecordingOrder, Unsupported
+from flows.orders import Upload, filled
+from flows.walk import Walk
+
+
+async def say(walk: Walk, step: g.Say) -> str:
+    prompts = await walk.prepare(step.prompts)
+    if not prompts:
+        return g.NEXT
+    if step.stop_keys:
+        await walk.gather()
+    heard = 0
+    while step.times == 0 or heard < step.times:
+        heard += 1
+        walk.speak(prompts)
+        if not step.stop_keys:
+            await walk.call.played()
+        elif await _stopped(walk, step):
+            break
+    return g.NEXT
+
+
+async def _stopped(walk: Walk, step: g.Say) -> bool:
+    """Wait for the end of a prompt, or a key that ends it."""
+    while True:
+        heard = await walk.call.next(None)
+        if isinstance(heard, PromptEnded):
+            return False
+        if isinstance(heard, Key):
+            if heard.digit in step.stop_keys:
+                walk.call.stop()
+                walk.stopped_by(heard, step.into)
+                return True
+            walk.waiting.append(heard)
+
+
+async def pause(walk: Walk, step: g.Pause) -> str:
+    if not step.stop_keys:
+        await walk.call.pause(step.seconds)
+        return g.NEXT
+    until = walk.call.now() + step.seconds
+    while (heard := await walk.call.next(until)) is not None:
+        if isinstance(heard, Key):
+            walk.waiting.append(heard)
+            if heard.digit in step.stop_keys:
+                break
+    return g.NEXT
+
+
+async def record(walk: Walk, step: g.Record) -> str:
+    """Record the caller. Keys pressed before it began do not end it, and those that end it are not kept."""
+    if prompts := await walk.prepare(step.prompts):
+        walk.speak(prompts)
+        await walk.call.played()
+    await walk.gather()
+    walk.waiting.clear()
+    upload: Upload | None = filled(step.upload, walk.variables)
+    order = RecordingOrder(
+        step.format, step.sides, step.limit, step.silence, step.beep, step.trim, upload, step.transcribe
+    )
+    try:
+        recording = walk.call.record(order)
+    except Unsupported as error:
+        walk.trouble(str(error))
+        return g.UNSUPPORTED if g.UNSUPPORTED in step.exits else g.NONE
+    key = ""
+    try:
+        while True:
+            heard = await walk.call.next(None)
+            if isinstance(heard, Key) and heard.digit in step.stop_keys and not key:
+                key = heard.digit
+                walk.call.stop_recording(recording)
+            elif isinstance(heard, RecordingEnded) and heard.recording == recording:
+                break
+    finally:
+        walk.call.stop_recording(recording)
+    walk.call.tell(Recorded(recording, step.format, heard.duration, heard.reason))
+    walk.learn(
+        step.into,
+        {
+            "id": recording,
+            "url": heard.url,
+            "duration": str(int(heard.duration)),
+            "key": key,
+            "reason": "key" if key else heard.reason,
+        },
+    )
+    return g.NEXT if heard.duration > 0 else g.NONE

@@ -1,0 +1,59 @@
+"""Steps that talk to web servers: a flow to go on with, or a word that nobody answers."""
+
+from __future__ import annotations
+
+from flows import graph as g
+from flows.call import Fetched, FetchFailed
+from flows.findings import has_errors
+from flows.requests import fetch_request, read_reply, tell_request, with_query
+from flows.templates import fill
+from flows.walk import Walk
+
+
+async def fetch(walk: Walk, step: g.Fetch) -> str:
+    request = fetch_request(step, walk.variables)
+    shown = with_query(request.url, request.query)
+    graph, status, problem = None, 0, ""
+    try:
+        reply = await walk.call.fetch(request)
+    except FetchFailed as error:
+        problem = str(error)
+    else:
+        status = reply.status
+        if not 200 <= status < 300:
+            problem = f"the server answered {status}"
+        else:
+            compiled = await walk.call.compute(lambda: read_reply(step, reply), len(reply.body))
+            graph = None if has_errors(compiled.findings) else compiled.graph
+            if graph is None:
+                problem = next((str(each) for each in compiled.findings if each.severity == "error"), "no flow in it")
+    walk.call.tell(Fetched(shown, request.method, status, problem))
+    if graph is not None:
+        if step.last_good:
+            walk.last_good.keep(request.url, graph)
+    elif step.last_good and (graph := walk.last_good.get(request.url)) is not None:
+        walk.trouble(f"{request.url}: {problem}; the last good flow from there is used")
+    if graph is None:
+        walk.because = f"no flow came from {request.url}: {problem}"
+        walk.trouble(walk.because)
+        return g.FAILED
+    for name in step.clear:
+        walk.forget(name)
+    walk.enter(graph, back_to=g.NEXT if step.returns else None)
+    return g.NEXT
+
+
+async def jump(walk: Walk, step: g.Jump) -> str:
+    flow = fill(step.flow, walk.variables)
+    graph = await walk.call.stored_flow(flow)
+    if graph is None:
+        walk.because = f"there is no flow {flow!r}"
+        walk.trouble(walk.because)
+        return g.FAILED
+    walk.enter(graph, back_to=g.NEXT if step.returns else None)
+    return g.NEXT
+
+
+async def tell(walk: Walk, step: g.Tell) -> str:
+    walk.call.tell(tell_request(step, walk.variables))
+    return g.NEXT

@@ -1,0 +1,174 @@
+"""One call on its way through a graph: where it is, what it knows, what is under way."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from .call import Call, Callback, Input, Key, Spoke, Trouble
+from .events import Narrator
+from .graph import Graph, Step
+from .listening import Settings
+from .orders import Needs
+from .prompts import Draft, Prompt
+from .requests import LastGood
+from .templates import MAX_FILLED
+
+MAX_VARIABLES = 1000
+MAX_FRAMES = 32
+"""Flows that wait for one that they called."""
+
+
+class LimitReached(Exception):
+    """The flow went on and on."""
+
+
+class Walk:
+    """What the verbs (:mod:`flows.verbs`) work on."""
+
+    def __init__(self, graph: Graph, settings: Settings, call: Call, last_good: LastGood) -> None:
+        self.graph = graph
+        self.settings = settings
+        self.call = call
+        self.last_good = last_good
+        self.narrator = Narrator(call.id, call.caller, call.callee)
+        self.step: Step = graph.steps[graph.start]
+        self.opened = False  # have the URLs been told that the call was answered
+        self.because = ""  # what the last step came to, in words
+        self.waiting: deque[Key] = deque()  # pressed, taken from the call, not yet used
+        self.variables: dict[str, str] = {
+            "call.id": call.id,
+            "call.caller": call.caller,
+            "call.callee": call.callee,
+            **call.facts,
+        }
+        self._stopped_by: tuple[Key, str] | None = None  # the key that stopped a prompt, and its collection
+        self._frames: list[tuple[Graph, Step | None]] = []
+        self._goto: Step | None = None
+        call.when_answered(self._answered)
+
+    # --- where it is --------------------------------------------------------------------
+
+    def enter(self, graph: Graph, *, back_to: str | None = None) -> None:
+        """Go on with ``graph``; when it has ended, with the exit ``back_to`` of this step."""
+        if back_to is not None:
+            if len(self._frames) == MAX_FRAMES:
+                raise LimitReached(f"more than {MAX_FRAMES} flows called one another")
+            self._frames.append((self.graph, self.graph.follow(self.step, back_to)))
+        self.graph = graph
+        self._goto = graph.steps[graph.start]
+
+    def replace(self, graph: Graph) -> None:
+        """Go on with ``graph`` and nothing else."""
+        self._frames.clear()
+        self.graph = graph
+        self._goto = graph.steps[graph.start]
+
+    def after(self, exit_name: str) -> Step | None:
+        """The step that comes next; ``None`` at the end of the last flow."""
+        step = self._goto or self.graph.follow(self.step, exit_name)
+        self._goto = None
+        while step is None and self._frames:
+            self.graph, step = self._frames.pop()
+        return step
+
+    # --- what it knows ------------------------------------------------------------------
+
+    def set(self, name: str, value: str) -> None:
+        """Set a variable; beyond :data:`MAX_VARIABLES` new ones are refused."""
+        if name not in self.variables and len(self.variables) >= MAX_VARIABLES:
+            raise LimitReached(f"more than {MAX_VARIABLES} variables")
+        self.variables[name] = value[:MAX_FILLED]
+
+    def learn(self, prefix: str, facts: Mapping[str, str]) -> None:
+        """Take over what an order or a recording came to."""
+        if prefix:
+            for name, value in facts.items():
+                self.set(f"{prefix}.{name}", value)
+
+    def forget(self, name: str) -> None:
+        """Empty a variable; a name that ends with a dot stands for all that begin with it."""
+        if not name.endswith("."):
+            self.variables.pop(name, None)
+        else:
+            for known in [known for known in self.variables if known.startswith(name)]:
+                del self.variables[known]
+
+    # --- what it does -------------------------------------------------------------------
+
+    def tell(self, callbacks: Sequence[Callback]) -> None:
+        for callback in callbacks:
+            self.call.tell(callback)
+
+    def trouble(self, what: str) -> None:
+        self.call.tell(Trouble(self.step.id, what))
+
+    async def ready(self, needs: Needs) -> None:
+        """Have what a step needs: a media path, an answered call."""
+        if self.opened or needs == "nothing":
+            return
+        if needs == "answer":
+            await self.answer()
+        else:
+            await self.call.early_media()
+
+    async def answer(self) -> None:
+        """Answer the call. One that was answered before the flow began is open from here on."""
+        await self.call.answer()
+        self._answered()
+
+    def _answered(self) -> None:
+        """The call is answered: by us, or by a leg that was dialled for it."""
+        if self.opened:
+            return
+        self.opened = True
+        self.variables["call.status"] = "in-progress"
+        self.tell(self.narrator.open(self.call.answered_at, self.call.now()))
+
+    async def prepare(self, prompts: Sequence[Prompt | Draft]) -> Sequence[Prompt]:
+        """``prompts`` with their variables filled in, in the call's language, ready to be heard."""
+        if not prompts:
+            return ()
+        return await self.call.prepare([self._final(prompt) for prompt in prompts])
+
+    def _final(self, prompt: Prompt | Draft) -> Prompt:
+        if isinstance(prompt, Draft):
+            prompt = prompt.fill(self.variables)
+        language = self.variables.get("call.language")
+        if language and prompt.text and not prompt.language:
+            return Prompt(prompt.text, prompt.media, prompt.voice, language)
+        return prompt
+
+    def speak(self, prompts: Sequence[Prompt]) -> None:
+        if prompts:
+            self.call.start(prompts)
+            for prompt in prompts:
+                self.call.tell(Spoke(prompt))
+
+    # --- keys ---------------------------------------------------------------------------
+
+    async def next(self, deadline: float | None) -> Input | None:
+        """The next input, those first that wait."""
+        return self.waiting.popleft() if self.waiting else await self.call.next(deadline)
+
+    async def gather(self) -> None:
+        """Take the keys that were pressed until now into :attr:`waiting`."""
+        while (heard := await self.call.next(float("-inf"))) is not None:
+            if isinstance(heard, Key):
+                self.waiting.append(heard)
+
+    def stopped_by(self, key: Key, collection: str) -> None:
+        """``key`` stopped a prompt: it waits, and is put at the end of the variable ``collection``."""
+        self.waiting.append(key)
+        if collection:
+            self.set(collection, self.variables.get(collection, "") + key.digit)
+            self._stopped_by = (key, collection)
+
+    def use(self, key: Key) -> None:
+        """A step takes ``key``: it is no longer in the collection that it was put in when it stopped a prompt."""
+        if self._stopped_by is not None and self._stopped_by[0] is key:
+            collection = self._stopped_by[1]
+            self.variables[collection] = self.variables.get(collection, "").removesuffix(key.digit)
+            self._stopped_by = None
+            if not self.variables[collection]:
+                del self.variables[collection]
