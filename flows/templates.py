@@ -31,8 +31,8 @@ CALL_VARIABLES = (
 )
 """What a call may know of itself; a fact that it does not know is empty.
 
-``call.date`` is ``2026-03-31``, ``call.weekday`` ``tuesday``, ``call.clock`` the seconds since midnight, all in the local
-time of the daemon.
+``call.date`` is ``2026-03-31``, ``call.weekday`` ``tuesday``, ``call.clock`` the seconds since midnight, all in the
+local time of the daemon.
 """
 
 MAX_FILLED = 65_536

@@ -20,9 +20,9 @@ _NOTHING: Mapping[str, Any] = {}
 
 
 class Options:
-    """The options in ``values``, an object at ``where`` that the definition ``form`` of the schema of ``dialect`` is for.
+    """The options in ``values``, an object at ``where``; ``form`` is the part of the schema of ``dialect`` about them.
 
-    ``form`` is the name of a definition (in ``$defs``), or a part of the schema itself.
+    ``form`` may also be the name of a definition (in ``$defs``).
     """
 
     __slots__ = ("_dialect", "_findings", "_form", "values", "where")
@@ -64,7 +64,8 @@ class Options:
         form = self._of(name)
         value = self.value(name)
         number = int(value) if isinstance(value, str | int | float) else 0
-        least, most = form.get("minimum", number), form.get("maximum", number)
+        least: int = form.get("minimum", number)
+        most: int = form.get("maximum", number)
         if isinstance(value, str) and not least <= number <= most:
             self._findings.error("bad-value", self.at(name), f"{name} is {number}: it is from {least} to {most}")
         return min(max(number, least), most)

@@ -1,7 +1,7 @@
 """Modules that ring somebody: ``device``, ``user``, ``ring_group``, ``page_group``, ``resources``.
 
-What follows is the same for all (CONTRACTS §0, §3.3): when the bridge ends, so does the call. A failure goes to the child
-named by its cause (``USER_BUSY``), else by its SIP status (``sip:486``), else to ``_``.
+What follows is the same for all (CONTRACTS §0, §3.3): when the bridge ends, so does the call. A failure goes to the
+child named by its cause (``USER_BUSY``), else by its SIP status (``sip:486``), else to ``_``.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from .node import USUAL, Module, Node
 _SIP = re.compile(r"sip:[3-6]\d\d\Z")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!%*_+`'~.-]{1,64}\Z")
 _OWN_HEADERS = frozenset(
-    "via from to call-id cseq contact max-forwards route record-route content-length content-type".split()
+    {"via", "from", "to", "call-id", "cseq", "contact", "max-forwards", "route", "record-route", "content-length"}
 )
+"""What every call that is made has of its own."""
 _STRATEGIES: Mapping[str, Literal["simultaneous", "single", "weighted"]] = {
     "simultaneous": "simultaneous",
     "single": "single",

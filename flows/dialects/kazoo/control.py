@@ -1,4 +1,7 @@
-"""Modules that answer, wait, end and send away: ``answer``, ``sleep``, ``dead_air``, ``hangup``, ``response``, ``transfer``."""
+"""Modules about the call itself.
+
+``answer``, ``sleep``, ``dead_air``, ``hangup``, ``response``, ``transfer`` and ``language``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from flows import graph as g
 from flows.dialects.options import Options
 from flows.orders import Respond
 from flows.targets import transfer_target
-from flows.templates import var
 
 from .node import USUAL, Module, Node
 from .speaking import sound

@@ -75,10 +75,8 @@ def _parsed(document: object, findings: Findings) -> Any:
 
 def _tidy(root: Any, where: str, findings: Findings) -> None:
     """Count nodes and depth, and make objects of the empty lists that PHP writes for empty arrays."""
-    nodes = 0
-    for node, at, depth in _nodes(root, where):
-        nodes += 1
-        if nodes > MAX_NODES:
+    for number, (node, at, depth) in enumerate(_nodes(root, where)):
+        if number >= MAX_NODES:
             findings.error("too-many-nodes", at, f"the callflow has more than {MAX_NODES:,} nodes")
             return
         if depth > MAX_DEPTH or len(at) > MAX_POINTER:
@@ -109,14 +107,7 @@ def _nodes(root: Any, where: str) -> Iterator[tuple[dict[str, Any], str, int]]:
 
 def _report(problem: Problem, document: dict[str, Any], findings: Findings) -> None:
     """What the schema does not allow, in words: module, field, reason."""
-    module = ""
-    value: Any = document
-    for key in problem.path:
-        if isinstance(value, dict) and isinstance(value.get("module"), str):
-            module = value["module"]
-        value = value[key]
-    if isinstance(value, dict) and isinstance(value.get("module"), str):
-        module = value["module"]
+    module = _module_at(document, problem.path)
     names = [str(key) for key in problem.path]
     prefix = f"{module}: " if module else ""
     code = _CODES.get(problem.keyword, "bad-value")
@@ -128,6 +119,18 @@ def _report(problem: Problem, document: dict[str, Any], findings: Findings) -> N
         hint = 'children stand under a key: {"_": {"module": …}}'
     field = f"{names[-1]}: " if names else ""
     findings.error(code, problem.where, f"{prefix}{field}{problem.message}", hint)
+
+
+def _module_at(document: dict[str, Any], path: tuple[str | int, ...]) -> str:
+    """The module of the innermost node on the way to a place."""
+    module = ""
+    value: Any = document
+    for step, key in enumerate((None, *path)):
+        value = document if key is None else value[key]
+        is_node = isinstance(value, dict) and isinstance(value.get("module"), str)
+        if is_node and (step < 1 or path[step - 1] != "children"):
+            module = value["module"]
+    return module
 
 
 def _report_wrapper(value: dict[str, Any], findings: Findings) -> None:

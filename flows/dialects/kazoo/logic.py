@@ -1,4 +1,7 @@
-"""Modules that decide where to go on: ``branch_variable``, ``set_variable``, ``set_variables``, ``temporal_route``, ``callflow``."""
+"""Modules that decide where to go on, and what that is decided by.
+
+``branch_variable``, ``set_variable``, ``set_variables``, ``temporal_route`` and ``callflow``.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ def _callflow(node: Node, options: Options) -> None:
 
 
 def _temporal_route(node: Node, options: Options) -> None:
-    """The first rule that holds names the child, as Kazoo's does; a stored rule (an id alone) is not known, and never holds."""
+    """The first rule that holds names the child. A stored rule (an id alone) is not known, and never holds."""
     cases: list[g.Case] = []
     exits: dict[str, str | None] = {}
     plain = options.texts("rules")

@@ -86,6 +86,10 @@ class Node:
         else:
             self.add(g.HangUp, "hangup")
 
+    def after(self, step: str) -> str | None:
+        """What follows a step of this node."""
+        return self.compiler.steps[step].exits.get(g.NEXT)
+
     def branch(self, step: str, exits: Mapping[str, str | None]) -> None:
         """Lead exits of a step to where they have something to lead to."""
         self.chain.link(step, {name: target for name, target in exits.items() if target is not None})

@@ -17,6 +17,8 @@ from .node import Module, Node
 LONGEST = 3600
 """Seconds of a recording; a flow may ask for more and gets this (CONTRACTS §3.4: seed 600, code 3600, schema 10800)."""
 ANY_KEY = "1234567890*#"
+INTO = "recording"
+"""Variables of a recording, which Pivot requests tell of."""
 
 
 def _record_call(node: Node, options: Options) -> None:
@@ -36,7 +38,7 @@ def _record_call(node: Node, options: Options) -> None:
             upload=_upload(node, options),
             label=options.text("label"),
         )
-        node.add(g.Perform, "record", order=order)
+        node.add(g.Perform, "record", order=order, into=INTO)
         node.scope = replace(node.scope, recordings=node.scope.recordings + 1)
     node.go_on()
 
@@ -49,8 +51,20 @@ def _record_caller(node: Node, options: Options) -> None:
         node.missing("url", "nothing is recorded")
     else:
         node.answer()
-        node.add(g.Record, "record", format=_format(options), limit=limit, stop_keys=ANY_KEY, upload=upload)
+        record = node.add(
+            g.Record,
+            "record",
+            into=INTO,
+            format=_format(options),
+            limit=limit,
+            stop_keys=ANY_KEY,
+            upload=upload,
+        )
+        stored = node.add(g.SetVariables, "stored", values=((f"{INTO}.url", _place(upload)),))
         node.scope = replace(node.scope, recordings=node.scope.recordings + 1)
+        node.go_on()
+        node.branch(record, {g.NONE: node.after(stored)})
+        return
     node.go_on()
 
 
@@ -73,7 +87,7 @@ def _limit(node: Node, options: Options) -> float:
 
 
 def _upload(node: Node, options: Options) -> Upload | None:
-    """``<url>/call_recording_<CALL_ID>.<ext>``; later recordings of the same flow have ``-2``, ``-3`` … in their name."""
+    """``<url>/call_recording_<CALL_ID>.<ext>``; later ones of the flow have ``-2``, ``-3`` … (CONTRACTS §3.4)."""
     url = options.text("url").rstrip("/")
     if not url:
         return None
@@ -87,6 +101,12 @@ def _upload(node: Node, options: Options) -> Upload | None:
     if "media_name" in options:
         name = options.text("media_name")
     return Upload(url=url, method="POST" if options.text("method") == "post" else "PUT", name=name)
+
+
+def _place(upload: Upload) -> Text:
+    """Where the recording will be, which the next Pivot request tells (CONTRACTS §3.1)."""
+    parts = upload.name.parts if isinstance(upload.name, Template) else (upload.name,)
+    return Template((f"{upload.url}/", *parts))
 
 
 MODULES: Mapping[str, Module] = {"record_call": _record_call, "record_caller": _record_caller}

@@ -82,7 +82,7 @@ TWIML_PARAMS = (
 def _pivot(node: Node, options: Options) -> None:
     """The flow that comes replaces this one; `_` is for when none comes, whatever the reason (CONTRACTS §3.2)."""
     twiml = options.text("req_format") == "twiml"
-    params = TWIML_PARAMS if twiml else CALLFLOW_PARAMS
+    params: tuple[g.Param, ...] = TWIML_PARAMS if twiml else CALLFLOW_PARAMS
     if options.flag("legacy_digits"):
         params = (*(param for param in params if param not in (DIGITS, LEGACY_DIGITS)), LEGACY_DIGITS)
     post = options.text("method").upper() == "POST"

@@ -7,7 +7,6 @@ from typing import Literal
 
 from flows import graph as g
 from flows.dialects.options import Options
-from flows.findings import pointer
 from flows.orders import Conference, Order, Park, Presence, Voicemail
 from flows.templates import Template, Text, Var
 
@@ -92,7 +91,7 @@ def _voicemail(node: Node, options: Options) -> None:
 
 
 def _manual_presence(node: Node, options: Options) -> None:
-    """The realm of the call is added to a user without one. Kazoo answers the call for it: not here (CONTRACTS §3.4)."""
+    """The realm of the call is added to a user without one. The call is not answered for it (CONTRACTS §3.4)."""
     entity: Text = options.text("presence_id")
     if "@" not in options.text("presence_id"):
         entity = Template((f"{entity}@", Var("call.request_realm")))

@@ -1,7 +1,7 @@
 """Modules that are heard: ``tts`` (and its alias ``say``), ``play``, ``audio_macro``.
 
-They answer the call first. A key of ``terminators`` ends what is heard, is put into the collection ``default`` and waits
-for the next module that takes keys (CONTRACTS §3.3).
+They answer the call first. A key of ``terminators`` ends what is heard, is put into the collection ``default`` and
+waits for the next module that takes keys (CONTRACTS §3.3).
 """
 
 from __future__ import annotations
