@@ -117,9 +117,9 @@ class _Plain:
         self.count = 0
         self.keys: list[str | int] = []  # down to the value that is looked at
 
-    def _error(self, code: str, message: str, hint: str = "") -> None:
+    def _error(self, code: str, message: str, hint: str = "", *inner: str) -> None:
         where = ""
-        for key in self.keys:
+        for key in (*self.keys, *inner):
             where = pointer(where, key)
         self.findings.error(code, where, message, hint)
 
@@ -169,8 +169,9 @@ class _Plain:
 
     def _object(self, value: Mapping[Any, Any]) -> dict[str, Any]:
         for key in getattr(value, "repeated", ()):
-            message = f"the key {well_formed(key)!r} is there twice, only the first counts"
-            self._error("duplicate-key", message, "merge the two")
+            name = well_formed(key)
+            message = f"the key {name!r} is there twice, only the first counts"
+            self._error("duplicate-key", message, "merge the two", name)
         result: dict[str, Any] = {}
         for key, each in value.items():
             if not isinstance(key, str):
