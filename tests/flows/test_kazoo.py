@@ -1,4 +1,4 @@
-"""Kazoo callflows as documents: nodes, children, samples of the original, limits, detection (CONTRACTS §0, §3.1, §3.3)."""
+"""Kazoo callflows as documents: nodes, samples of the original, limits, detection (CONTRACTS §0, §3.1, §3.3)."""
 
 from __future__ import annotations
 

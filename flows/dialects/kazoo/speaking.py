@@ -17,7 +17,7 @@ from .node import Module, Node
 
 DEFAULT = f"digits.{g.DEFAULT_COLLECTION}"
 """The variable of the collection that keys go to when nobody names one."""
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_SCHEME = re.compile(r"([A-Za-z][\w+.-]*)://")
 
 
 def _tts(node: Node, options: Options) -> None:
