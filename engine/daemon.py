@@ -26,6 +26,7 @@ from engine.calls.media import MediaError, MediaPool
 from engine.calls.prompts import PromptMaker
 from engine.calls.recogniser import RecogniserError, RecogniserProcess
 from engine.calls.recovery import Recovery
+from engine.calls.services import flow_fetcher
 from engine.calls.supervisor import Limits
 from engine.calls.switch import Switch
 from engine.config import Config, ConfigError
@@ -153,6 +154,7 @@ class Daemon:
             max_calls=self.max_calls,
             max_lag_ms=config.calls.max_lag_ms,
             pool=self.pool,
+            fetch=flow_fetcher(fetcher),
             limits_for=self._limits_for,
             append=self.journal.append,
             backlog=lambda: self.journal.backlog,
@@ -166,7 +168,7 @@ class Daemon:
         await self.web.start()
         self._stack.push_async_callback(self.web.close)
         await self.transport.listen(config.sip.listen)
-        self.recovery.begin(self.journal.unfinished_calls())
+        await self.recovery.begin(self.journal.unfinished_calls())
         self.registrations = Registrations(self.transport, config.trunks)
         self.registrations.start()
         settle_garbage()

@@ -83,7 +83,12 @@ class Fetcher:
         for _ in range(MAX_REDIRECTS + 1):
             there = self._judge(url)
             async with self._open_session().request(
-                method, there.url, data=data, headers=headers, allow_redirects=False
+                method,
+                there.url,
+                data=data,
+                headers=headers,
+                allow_redirects=False,
+                skip_auto_headers=("Content-Type",),  # what a request has is what its caller says
             ) as response:
                 location = response.headers.get("Location")
                 if response.status in _REDIRECTS and location:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 from urllib.parse import urlencode
 
+import msgspec
 from sqlalchemy import ColumnElement, RowMapping, Table, bindparam, exists, func, literal_column, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import aliased
@@ -49,6 +50,7 @@ class Parcel:
     method: str
     url: str
     params: tuple[tuple[str, str], ...]
+    encoding: str
     created_at: float
     attempts: int
 
@@ -95,17 +97,14 @@ class WallClock:
 
 
 def http_sender(fetcher: Fetcher, timeout: float) -> Sender:
-    """Sends a parcel as GET with a query, or as POST with a form, within ``timeout`` seconds."""
+    """Sends a parcel as GET with a query, or as POST with a form or JSON, within ``timeout`` seconds."""
 
     async def send(parcel: Parcel) -> Outcome:
         try:
             if parcel.method == "POST":
+                data, kind = _body(parcel)
                 answer = await fetcher.fetch(
-                    "POST",
-                    with_query(parcel.url, ()),
-                    timeout=timeout,
-                    data=urlencode(parcel.params, errors="replace").encode(),
-                    headers={"Content-Type": "application/x-www-form-urlencoded"},
+                    "POST", with_query(parcel.url, ()), timeout=timeout, data=data, headers={"Content-Type": kind}
                 )
             else:
                 answer = await fetcher.fetch("GET", with_query(parcel.url, parcel.params), timeout=timeout)
@@ -116,6 +115,12 @@ def http_sender(fetcher: Fetcher, timeout: float) -> Sender:
         return Outcome(status=answer.status)
 
     return send
+
+
+def _body(parcel: Parcel) -> tuple[bytes, str]:
+    if parcel.encoding == "json":
+        return msgspec.json.encode(dict(parcel.params)), "application/json"
+    return urlencode(parcel.params, errors="replace").encode(), "application/x-www-form-urlencoded"
 
 
 @dataclass(slots=True)
@@ -338,6 +343,7 @@ def _parcel(row: RowMapping) -> Parcel:
         method=row["method"],
         url=row["url"],
         params=tuple((name, value) for name, value in row["params"]),
+        encoding=row["encoding"],
         created_at=row["created_at"],
         attempts=row["attempts"],
     )

@@ -148,6 +148,7 @@ def _delivery_row(record: Noted) -> Row:
         "method": str(note.get("method", "GET")),
         "url": url,
         "params": [[key, value] for key, value in params.items()],
+        "encoding": str(note.get("encoding", "query")),
         "created_at": record.at,
         "due_at": record.at,
         "state": PENDING,

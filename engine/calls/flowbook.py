@@ -8,10 +8,11 @@ that one stays.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from engine.calls.numbers import NumberPlan
+from engine.calls.services import PromptError, Renderer
 from engine.calls.supervisor import CallPlan
 from engine.config import Config, NumberConfig
 from engine.flowcheck import knowledge
@@ -28,13 +29,6 @@ log = get_logger(__name__)
 
 MAX_FLOW_BYTES = 1024 * 1024
 
-Renderer = Callable[[Prompt], Awaitable[Path]]
-"""Makes the sound of a prompt, or raises :class:`PromptError`."""
-
-
-class PromptError(Exception):
-    """A prompt cannot be heard: the text cannot be spoken, or the media cannot be read."""
-
 
 class FlowError(Exception):
     """A flow cannot be used; the text says which and why, a line for each finding."""
@@ -43,8 +37,8 @@ class FlowError(Exception):
 class FlowBook:
     """Compiled and rendered flows. :meth:`load` is all or nothing."""
 
-    def __init__(self, render: Callable[[Path, str], Renderer]) -> None:
-        """``render`` makes a renderer for a flow's folder (where relative media lies) and its default voice."""
+    def __init__(self, render: Callable[[Path | None, str], Renderer]) -> None:
+        """``render`` makes a renderer for a flow's folder (where its media lies; none: URLs only) and its voice."""
         self._render = render
         self._vosk_model = ""
 
@@ -66,7 +60,9 @@ class FlowBook:
                 problems.append(str(error))
                 continue
             graph, prompts = made[key]
-            plan = CallPlan(number.flow, graph, prompts, settings, recordings if number.record else None)
+            plan = CallPlan(
+                number.flow, graph, prompts, settings, self._render(None, voice), recordings, record=number.record
+            )
             entries.append((number.number, plan))
         if problems:
             raise FlowError("\n".join(dict.fromkeys(problems)))

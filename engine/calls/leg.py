@@ -80,10 +80,7 @@ class Leg:
         if body is None:
             description = offer_answer.make_offer(self._offerable(self._media))
         else:
-            try:
-                description, agreed = offer_answer.make_answer(sdp.parse(body), self._media)
-            except (NotAcceptable, SdpError) as error:
-                raise NoCommonMedia(str(error)) from error
+            description, agreed = self._answer_to(body)
         if not self._session.accept(description.encode(), now):
             raise CallerGone
         self._described = description
@@ -92,6 +89,30 @@ class Leg:
             self._offer = description
         else:
             self._agree(agreed)
+
+    def early(self, now: float) -> str:
+        """Agree on media before the answer and send 183 with it, once. Returns why it cannot be, empty if it can.
+
+        Raises :class:`NoCommonMedia` or :class:`CallerGone`. The 200 will carry the same description (RFC 3261 13.2.1).
+        """
+        if self.agreed is not None:
+            return ""
+        body = self._session.offer
+        if body is None:
+            return "the INVITE has no offer"
+        description, agreed = self._answer_to(body)
+        if self._session.ended:
+            raise CallerGone
+        self._session.progress(now, description.encode())
+        self._described = description
+        self._agree(agreed)
+        return ""
+
+    def _answer_to(self, body: bytes) -> tuple[SessionDescription, Agreed]:
+        try:
+            return offer_answer.make_answer(sdp.parse(body), self._media)
+        except (NotAcceptable, SdpError) as error:
+            raise NoCommonMedia(str(error)) from error
 
     def acknowledged(self, body: bytes | None) -> None:
         """The ACK came; after an offer of ours it carries the answer. Raises :class:`NoCommonMedia`."""

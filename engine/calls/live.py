@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, TypeVar
 
 from engine.calls.keys import KeyArbiter
 from engine.calls.media import Stream, StreamReport
+from engine.calls.performing import perform
+from engine.calls.services import Fetch, Renderer
 from engine.log import get_logger
 from flows.call import (
     BargeIn,
@@ -25,11 +27,18 @@ from flows.call import (
     Key,
     Note,
     PromptEnded,
+    RecordingEnded,
+    RecordingOrder,
+    Reply,
+    Request,
     SpeechStarted,
     TransferOutcome,
+    Trouble,
     Vocabulary,
     Words,
 )
+from flows.graph import Graph
+from flows.orders import Order, Outcome
 from flows.prompts import Prompt
 from media import protocol
 
@@ -41,15 +50,37 @@ MAX_TYPED_AHEAD = 64
 TRANSFER_PATIENCE = 310.0
 """Seconds to wait for the word on a REFER: longer than SIP itself waits (:mod:`engine.sip.refer`)."""
 
+PREPARE_PATIENCE = 30.0
+"""Seconds that the sound of a prompt may take to be made while a caller waits for it."""
+
+LARGE = 32 * 1024
+"""Octets of a document from which on it is compiled away from the event loop."""
+
 ORDINARY_ENDS = ("", "stopped", "replaced", "closed")
 """Why prompts end; everything else is a fault."""
 
 
+_T = TypeVar("_T")
+
+
 class Signalling(Protocol):
-    """What a live call needs of SIP; the supervisor has it."""
+    """What a live call needs of SIP and of its recordings; the supervisor has it."""
 
     async def answer(self) -> float:
         """Answer; the time of the 200. Raises CallEnded if there is nobody to answer any more."""
+
+    def early_media(self) -> str:
+        """Have sound reach the caller before the answer; why that cannot be, empty if it can."""
+
+    def respond(self, status: int, reason: str) -> None:
+        """What to refuse the call with when it ends, or to say when it hangs up."""
+
+    def send_digits(self, digits: str, tone: float, gap: float) -> None: ...
+
+    def begin_recording(self, order: RecordingOrder) -> str:
+        """Record from now on; the recording's id. Raises :class:`~flows.call.Unsupported`."""
+
+    def end_recording(self, recording: str) -> None: ...
 
     def refer(self, target: str) -> None: ...
 
@@ -66,9 +97,13 @@ class LiveCall:
         caller: str,
         callee: str,
         signalling: Signalling,
-        prompt_file: Callable[[Prompt], Path],
+        prompts: Mapping[Prompt, Path],
+        render: Renderer,
+        fetch: Fetch,
         settle: float,
+        facts: Mapping[str, str],
     ) -> None:
+        """``prompts`` are those whose sounds are there; ``render`` makes others."""
         self.id = call_id
         self.caller = caller
         self.callee = callee
@@ -77,12 +112,18 @@ class LiveCall:
         self.ending: tuple[EndedBy, str] | None = None
         self.ended_at: float | None = None
         self.arbiter = KeyArbiter()
-        self._signalling = signalling
         self._stream: Stream | None = None
         self.over = asyncio.Event()
         self.transfer_accepted = False
-        self._prompt_file = prompt_file
+        self.facts = facts
+        self.signalling = signalling
+        self._told: Callable[[], None] = lambda: None
+        self._sounds = dict(prompts)
+        self._render = render
+        self._fetch = fetch
         self._settle = settle
+        self._background: set[str] = set()  # recordings that no step waits for
+        self._silent = False  # nothing can be heard before the answer
         self._loop = asyncio.get_running_loop()
         self._wake: asyncio.Future[None] | None = None
         self._inputs: deque[Input] = deque()
@@ -103,13 +144,44 @@ class LiveCall:
     def tell(self, note: Note) -> None:
         if isinstance(note, Entered):
             self.path = note.path
-        self._signalling.put_down(note)
+        self.signalling.put_down(note)
 
     async def answer(self) -> None:
         self._raise_if_ended()
         if self.answered_at is None:
-            self.answered_at = await self._signalling.answer()
+            self.answered_at = await self.signalling.answer()
+            self._silent = False
             self._raise_if_ended()
+            self._told()
+
+    def when_answered(self, told: Callable[[], None]) -> None:
+        self._told = told
+
+    async def early_media(self) -> None:
+        self._raise_if_ended()
+        if self.answered_at is None and (problem := self.signalling.early_media()):
+            self._silent = True
+            self.trouble(f"nothing is heard before the answer: {problem}")
+
+    async def prepare(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+        self._raise_if_ended()
+        missing = [prompt for prompt in prompts if prompt not in self._sounds]
+        if not missing:
+            return prompts
+        outcomes = await self._unless_over(
+            asyncio.gather(*(self._make(prompt) for prompt in missing), return_exceptions=True)
+        )
+        for prompt, outcome in zip(missing, outcomes, strict=True):
+            if isinstance(outcome, Path):
+                self._sounds[prompt] = outcome
+            else:
+                what = prompt.media or prompt.text
+                self.trouble(f"{what[:200]!r} is not heard: {str(outcome) or type(outcome).__name__}")
+        return [prompt for prompt in prompts if prompt in self._sounds]
+
+    async def _make(self, prompt: Prompt) -> Path:
+        async with asyncio.timeout(PREPARE_PATIENCE):
+            return await self._render(prompt)
 
     def start(self, prompts: Sequence[Prompt]) -> None:
         if self.ending is not None:
@@ -117,8 +189,8 @@ class LiveCall:
         self._inputs = deque(item for item in self._inputs if not isinstance(item, PromptEnded))
         if self._stream is None:
             raise CallEnded("error", "there is no media stream")
-        files = [self._prompt_file(prompt) for prompt in prompts]
-        if not files:
+        files = [self._sounds[prompt] for prompt in prompts]
+        if not files or self._silent:
             self._play = 0
             self._inputs.append(PromptEnded(self.now()))
             return
@@ -166,7 +238,7 @@ class LiveCall:
         self._referred = True
         self.transfer_accepted = False
         try:
-            self._signalling.refer(target)
+            self.signalling.refer(target)
         except (ValueError, RuntimeError) as error:  # no URI, or another transfer is under way
             self._referred = False
             return TransferOutcome(accepted=False, status=0, reason=str(error))
@@ -178,6 +250,44 @@ class LiveCall:
             self._raise_if_ended()
             return TransferOutcome(accepted=False, status=408, reason="nothing was heard of the transfer")
         return self._transfer
+
+    async def fetch(self, request: Request) -> Reply:
+        return await self._unless_over(self._fetch(request))
+
+    async def compute(self, work: Callable[[], _T], size: int) -> _T:
+        return work() if size < LARGE else await self._unless_over(asyncio.to_thread(work))
+
+    async def stored_flow(self, flow: str) -> Graph | None:
+        self._raise_if_ended()
+        return None
+
+    async def perform(self, order: Order) -> Outcome:
+        self._raise_if_ended()
+        return await perform(self, order)
+
+    def record(self, order: RecordingOrder) -> str:
+        return self.signalling.begin_recording(order)
+
+    def record_in_background(self, order: RecordingOrder) -> str:
+        """Record until :meth:`stop_background` or the end of the call."""
+        recording = self.signalling.begin_recording(order)
+        self._background.add(recording)
+        return recording
+
+    def stop_background(self) -> bool:
+        """End what :meth:`record_in_background` began; whether there was anything."""
+        for recording in self._background:
+            self.signalling.end_recording(recording)
+        found = bool(self._background)
+        self._background.clear()
+        return found
+
+    def trouble(self, what: str) -> None:
+        """Something did not go as the flow has it; the call goes on."""
+        self.tell(Trouble("", what))
+
+    def stop_recording(self, recording: str) -> None:
+        self.signalling.end_recording(recording)
 
     async def hangup(self, reason: str) -> NoReturn:
         self.end("flow", reason)
@@ -208,6 +318,15 @@ class LiveCall:
         if typed > MAX_TYPED_AHEAD:
             self._inputs.remove(next(item for item in self._inputs if isinstance(item, Key)))
 
+    def recorded(self, recording: str, report: protocol.Recorded) -> None:
+        """A recording that the flow asked for is over."""
+        if report.why == "failed":
+            self.trouble(f"the recording {recording} failed: {report.reason}")
+        if recording not in self._background:
+            reason = report.reason if report.why == "failed" else report.why
+            self._put(RecordingEnded(recording, report.seconds, reason, self.now()))
+        self._background.discard(recording)
+
     def transferred(self, outcome: TransferOutcome) -> None:
         """The final word on the REFER that :meth:`transfer` sent."""
         self._transfer = outcome
@@ -237,6 +356,18 @@ class LiveCall:
                 pass
 
     # --- waiting ------------------------------------------------------------------------
+
+    async def _unless_over(self, work: Awaitable[_T]) -> _T:
+        """The result of ``work``, which is cancelled when the call ends."""
+        task = asyncio.ensure_future(work)
+        over = asyncio.ensure_future(self.over.wait())
+        try:
+            await asyncio.wait([task, over], return_when=asyncio.FIRST_COMPLETED)
+            self._raise_if_ended()
+            return await task
+        finally:
+            over.cancel()
+            task.cancel()
 
     def _put(self, item: Input) -> None:
         self._inputs.append(item)

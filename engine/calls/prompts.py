@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from engine.callbacks.fetch import Fetcher, FetchFailed
 from engine.callbacks.urls import Refused
-from engine.calls.flowbook import PromptError, Renderer
+from engine.calls.services import PromptError, Renderer
 from flows.prompts import Prompt
 from media.files import MediaError, MediaImporter
 from media.tts.store import PromptStore
@@ -27,8 +27,11 @@ class PromptMaker:
         self._synth = synth
         self._fetcher = fetcher
 
-    def for_flow(self, folder: Path, voice: str) -> Renderer:
-        """A renderer for a flow that lies in ``folder`` and speaks with ``voice`` where it names none."""
+    def for_flow(self, folder: Path | None, voice: str) -> Renderer:
+        """A renderer for a flow that lies in ``folder`` and speaks with ``voice`` where it names none.
+
+        Without a folder (the flow came over HTTP, or the name was made up on the call) only URLs can be played.
+        """
 
         async def render(prompt: Prompt) -> Path:
             try:
@@ -40,8 +43,10 @@ class PromptMaker:
 
         return render
 
-    async def _media(self, media: str, folder: Path) -> Path:
+    async def _media(self, media: str, folder: Path | None) -> Path:
         if urlsplit(media).scheme.lower() not in ("http", "https"):
+            if folder is None:
+                raise PromptError("only what has a URL can be played here, no files")
             return await self._importer.add(folder / media)
         answer = await self._fetcher.fetch("GET", media, timeout=FETCH_SECONDS, body_limit=MAX_MEDIA_BYTES)
         if answer.status != 200:

@@ -1,4 +1,4 @@
-"""One recording of a call: where it goes, and that its end is known. The disk may hang: only threads wait for it."""
+"""Recordings of a call: where they go, and that their end is known. The disk may hang: only threads wait for it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 from engine.callbacks import records
 from engine.calls.media import Stream
 from engine.log import Logger
+from flows.call import RecordingOrder
+from flows.orders import Sides
 from media import mp3info, protocol
 
 PATIENCE = 3.0
@@ -31,11 +33,37 @@ WHOLE_CALL = 0
 """The number of a call's own recording on its stream; those that a flow makes count from 1."""
 
 
-class Recording:
-    """``YYYY/MM/DD/<call id>.wav`` below a folder (UTC): received left, sent right."""
+_SIDES: dict[Sides, protocol.Sides] = {
+    "caller": "caller",
+    "peer": "engine",
+    "mix": "mix",
+    "stereo": "both",
+    "each": "both",
+}
 
-    def __init__(self, call_id: str, folder: Path, append: Callable[[records.Record], None], log: Logger) -> None:
-        self.path = folder / datetime.now(UTC).strftime("%Y/%m/%d") / f"{call_id}.wav"
+_WHOLE_CALL_ORDER = RecordingOrder(sides="stereo")
+
+
+class Recording:
+    """``YYYY/MM/DD/<call id>.wav`` below a folder (UTC): received left, sent right.
+
+    Those that a flow makes are numbered from 1: ``<call id>-1.wav``.
+    """
+
+    def __init__(
+        self,
+        call_id: str,
+        folder: Path,
+        append: Callable[[records.Record], None],
+        log: Logger,
+        *,
+        number: int = WHOLE_CALL,
+        order: RecordingOrder = _WHOLE_CALL_ORDER,
+    ) -> None:
+        self.id = f"{call_id}-{number}" if number else call_id
+        self.path = folder / datetime.now(UTC).strftime("%Y/%m/%d") / f"{self.id}.{order.format}"
+        self.number = number
+        self.order = order
         self._call_id = call_id
         self._append = append
         self._log = log
@@ -45,8 +73,26 @@ class Recording:
     def start(self, stream: Stream) -> None:
         """Begin. The writer makes the folder; one that cannot be made costs the recording, not the call."""
         self._append(records.RecordingStarted(time.time(), call=self._call_id, path=str(self.path)))
-        stream.send(protocol.Record(stream.number, WHOLE_CALL, str(self.path)))
+        order = self.order
+        stream.send(
+            protocol.Record(
+                stream.number,
+                self.number,
+                str(self.path),
+                _SIDES[order.sides],
+                order.format,
+                order.limit,
+                order.silence,
+                order.trim,
+                order.beep,
+            )
+        )
         self._started = True
+
+    def stop(self, stream: Stream) -> None:
+        """End it now; :meth:`done` follows."""
+        if self._started and not self._ended.is_set():
+            stream.send(protocol.StopRecord(stream.number, self.number))
 
     def done(self, report: protocol.Recorded) -> None:
         """The writer has completed the file, or failed to: put that down at once, whether or not the call goes on."""
@@ -67,7 +113,7 @@ class Recording:
             return
         reason = ""
         if stream is not None:
-            stream.send(protocol.StopRecord(stream.number, WHOLE_CALL))
+            stream.send(protocol.StopRecord(stream.number, self.number))
             try:
                 await asyncio.wait_for(self._ended.wait(), PATIENCE)
             except TimeoutError:
@@ -89,6 +135,54 @@ class Recording:
         if record.reason:
             self._log.error("recording_failed", path=record.path, reason=record.reason)
         self._append(record)
+
+
+class Recordings:
+    """All recordings of one call: the one of the whole call, and those that its flow makes."""
+
+    def __init__(self, call_id: str, folder: Path, append: Callable[[records.Record], None], log: Logger) -> None:
+        self._call_id = call_id
+        self._folder = folder
+        self._append = append
+        self._log = log
+        self._made: list[Recording] = []
+        self._whole: Recording | None = None
+        self._next = WHOLE_CALL + 1
+
+    def whole_call(self, stream: Stream) -> None:
+        """Record the whole call from now on."""
+        self._whole = self._make(WHOLE_CALL, _WHOLE_CALL_ORDER)
+        self._whole.start(stream)
+
+    def begin(self, stream: Stream, order: RecordingOrder) -> Recording:
+        """Record what a flow asks for."""
+        recording = self._make(self._next, order)
+        self._next += 1
+        recording.start(stream)
+        return recording
+
+    def stop(self, stream: Stream, recording: str) -> None:
+        """End a recording by its id; no error when it has ended."""
+        for made in self._made:
+            if made.id == recording:
+                made.stop(stream)
+
+    def done(self, report: protocol.Recorded) -> Recording | None:
+        """The writer has completed a file, or failed to. Returns which, if a flow made it."""
+        for made in self._made:
+            if made.number == report.recording:
+                made.done(report)
+                return None if made is self._whole else made
+        return None
+
+    async def finish(self, stream: Stream | None) -> None:
+        """Complete all of them."""
+        await asyncio.gather(*(made.finish(stream) for made in self._made))
+
+    def _make(self, number: int, order: RecordingOrder) -> Recording:
+        recording = Recording(self._call_id, self._folder, self._append, self._log, number=number, order=order)
+        self._made.append(recording)
+        return recording
 
 
 async def _seconds_when_still(path: str) -> float:

@@ -8,6 +8,7 @@ kill finds the call unfinished again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from engine.callbacks import records
@@ -31,9 +32,13 @@ class Recovery:
         self._append = append
         self._say_bye = say_bye
         self._waiting: dict[str, list[records.CallHistory]] = {}
+        self._recordings: dict[tuple[str, str], records.RecordingFinished] = {}
 
-    def begin(self, histories: Sequence[records.CallHistory]) -> None:
+    async def begin(self, histories: Sequence[records.CallHistory]) -> None:
         """Tell every missing ``close`` and send every BYE. A call is put down as finished when its BYE is done."""
+        open_ones = [(history.call, path) for history in histories for path in history.recordings]
+        ends = await asyncio.to_thread(lambda: [finished_by_file(*each) for each in open_ones])  # the disk may be slow
+        self._recordings = dict(zip(open_ones, ends, strict=True))
         for history in histories:
             started, answered = history.started, history.answered
             narrator = Narrator.restore(history.call, started.caller, started.callee, notes_of(history))
@@ -54,7 +59,7 @@ class Recovery:
 
     def _finish(self, history: records.CallHistory, path: str) -> None:
         for recording in history.recordings:
-            self._append(finished_by_file(history.call, recording))
+            self._append(self._recordings[history.call, recording])
         at, answered = history.last_known, history.answered
         duration = max(at - answered.at, 0.0) if answered is not None else 0.0
         self._append(

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -22,15 +22,17 @@ from engine.callbacks import records
 from engine.calls.leg import CallerGone, Leg, NoCommonMedia
 from engine.calls.live import LiveCall
 from engine.calls.media import MediaError, Stream, StreamReport, Worker
-from engine.calls.recording import WHOLE_CALL, Recording
+from engine.calls.recording import Recordings
+from engine.calls.services import Fetch, Renderer
 from engine.log import get_logger
 from engine.sip.events import Ended
 from engine.sip.offer_answer import Agreed
 from engine.sip.server import IncomingSession
-from flows.call import CallEnded, EndedBy, Note, TransferOutcome
+from flows.call import CallEnded, EndedBy, Note, RecordingOrder, TransferOutcome, Trouble, Unsupported
 from flows.executor import Executor, Settings
 from flows.graph import Graph
 from flows.prompts import Prompt
+from flows.requests import LastGood
 from media import protocol
 from media.quality import Quality, judge
 
@@ -50,8 +52,11 @@ class CallPlan:
     graph: Graph
     prompts: Mapping[Prompt, Path]
     settings: Settings
-    record_to: Path | None = None
-    """Folder of recordings, None when this number is not recorded."""
+    render: Renderer
+    """Makes prompts that are known on the call only."""
+    recordings: Path
+    record: bool = False
+    """Whether all calls to this number are recorded, from the answer on."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,6 +95,8 @@ class CallSupervisor:
         limits: Limits,
         *,
         media: Worker,
+        fetch: Fetch,
+        last_good: LastGood,
         append: Callable[[records.Record], None],
         pump: Callable[[], None],
     ) -> None:
@@ -111,9 +118,10 @@ class CallSupervisor:
         """Whether a 200 was sent: the session is to be ended with a BYE then."""
         self._sip_status = 0
         self._q850: int | None = None
-        self._recording: Recording | None = None
-        if plan.record_to is not None:
-            self._recording = Recording(self.id, plan.record_to, append, self._log)
+        self._sip_reason: str | None = None
+        self._recorded = False
+        self._last_good = last_good
+        self._recordings = Recordings(self.id, plan.recordings, append, self._log)
         self._leg = Leg(
             session,
             host=limits.media_host,
@@ -128,8 +136,11 @@ class CallSupervisor:
             caller=parties.caller,
             callee=parties.callee,
             signalling=self,
-            prompt_file=plan.prompts.__getitem__,
+            prompts=plan.prompts,
+            render=plan.render,
+            fetch=fetch,
             settle=limits.settle,
+            facts=_facts(session, parties),
         )
 
     # --- the life of a call -------------------------------------------------------------
@@ -183,7 +194,7 @@ class CallSupervisor:
 
     async def _run_flow(self) -> None:
         """Run the flow; if it does not stop when the call is over, stop it."""
-        flow = asyncio.create_task(Executor(self.plan.graph, self.plan.settings).run(self.call))
+        flow = asyncio.create_task(Executor(self.plan.graph, self.plan.settings, self._last_good).run(self.call))
         try:
             await self._over_or(flow)
             done, _ = await asyncio.wait([flow], timeout=STOP_PATIENCE)
@@ -210,8 +221,7 @@ class CallSupervisor:
         by, reason = self.call.ending or ("error", "unknown")
         ended_at = self.call.ended_at or self._loop.time()
         self._end_session(by, reason)
-        if self._recording is not None:
-            await self._recording.finish(self._stream)
+        await self._recordings.finish(self._stream)
         if self._stream is not None:
             self.stats = await self._stream.close()
         agreed = self._leg.agreed
@@ -251,12 +261,12 @@ class CallSupervisor:
             return
         now = self._loop.time()
         if self._answered:
-            self.session.bye(now, reason=reason if by in ("limit", "error") else "")
+            self.session.bye(now, reason=self._sip_reason or (reason if by in ("limit", "error") else ""))
         elif reason == SHUTTING_DOWN:
             self.session.reject(503, now, headers=(("Retry-After", "30"),))
         else:
             self._sip_status = self._sip_status or (500 if by == "error" else 480)
-            self.session.reject(self._sip_status, now)
+            self.session.reject(self._sip_status, now, self._sip_reason)
         self._pump()
 
     # --- what the live call needs of SIP ------------------------------------------------
@@ -281,6 +291,40 @@ class CallSupervisor:
             answered = self._loop.time()
         return answered
 
+    def early_media(self) -> str:
+        try:
+            problem = self._leg.early(self._loop.time())
+        except CallerGone:
+            problem = "the caller is gone"
+        except NoCommonMedia as error:
+            problem = str(error)
+        self._pump()
+        return problem
+
+    def respond(self, status: int, reason: str) -> None:
+        self._sip_status = status if not self._answered else self._sip_status
+        self._sip_reason = reason or None
+
+    def send_digits(self, digits: str, tone: float, gap: float) -> None:
+        agreed = self._leg.agreed
+        if self._stream is not None and agreed is not None:
+            method: Literal["rfc4733", "inband"] = "rfc4733" if agreed.event_type >= 0 else "inband"
+            on, off = round(tone * 1000), round(gap * 1000)
+            self._stream.send(protocol.SendDigits(self._stream.number, digits, method, on, off))
+
+    def begin_recording(self, order: RecordingOrder) -> str:
+        if self._stream is None:
+            raise Unsupported("there is no media stream to record")
+        if order.upload is not None:
+            self.call.trouble("recordings are not uploaded yet: this one stays where recordings are kept")
+        if order.transcribe:
+            self.call.trouble("recordings are not transcribed yet")
+        return self._recordings.begin(self._stream, order).id
+
+    def end_recording(self, recording: str) -> None:
+        if self._stream is not None:
+            self._recordings.stop(self._stream, recording)
+
     def refer(self, target: str) -> None:
         if ":" not in target:
             target = f"sip:{target}@{self._parties.refer_host}"
@@ -289,6 +333,8 @@ class CallSupervisor:
 
     def put_down(self, note: Note) -> None:
         self._append(records.Noted(time.time(), call=self.id, note=records.note_to_data(note)))
+        if isinstance(note, Trouble):
+            self._log.warning("flow_trouble", step=note.step, what=note.what)
         if self._log.isEnabledFor(logging.DEBUG):
             self._log.debug("note", **{type(note).__name__.lower(): dataclasses.asdict(note)})
 
@@ -306,16 +352,17 @@ class CallSupervisor:
     def _on_agreed(self, agreed: Agreed, before: Agreed | None) -> None:
         if before is not None and before.event_type >= 0 > agreed.event_type:
             self.call.arbiter.release_owner()
-        if before is None and self._recording is not None and self._stream is not None:
-            self._recording.start(self._stream)
+        if self.plan.record and self._answered and not self._recorded and self._stream is not None:
+            self._recorded = True
+            self._recordings.whole_call(self._stream)
 
     def _on_report(self, report: StreamReport) -> None:
         match report:
             case protocol.RtpLost(seconds=seconds):
                 self.call.end("limit", f"no sound came from the caller for {seconds:.0f} s")
-            case protocol.Recorded(recording=number) if number == WHOLE_CALL:
-                if self._recording is not None:
-                    self._recording.done(report)
+            case protocol.Recorded():
+                if (recording := self._recordings.done(report)) is not None:
+                    self.call.recorded(recording.id, report)
             case _:
                 self.call.report(report)
 
@@ -371,6 +418,22 @@ class CallSupervisor:
             self.call.transferred(TransferOutcome(accepted=200 <= status < 300, status=status, reason=reason))
         else:
             self.call.transfer_accepted = True
+
+
+def _facts(session: IncomingSession, parties: Parties) -> dict[str, str]:
+    """What an INVITE says of the call, by the names that flows know (:data:`flows.templates.CALL_VARIABLES`)."""
+    request = session.request
+    return {
+        "call.account": "default",
+        "call.caller_name": request.from_.display or "",
+        "call.caller_realm": request.from_.uri.host,
+        "call.callee_realm": request.to.uri.host,
+        "call.request": request.ruri.user or "",
+        "call.request_realm": request.ruri.host,
+        "call.direction": "inbound",
+        "call.status": "ringing",
+        "call.user": parties.source,
+    }
 
 
 def read_info_digit(content_type: str, body: bytes) -> str:

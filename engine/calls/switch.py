@@ -13,12 +13,14 @@ from engine.calls.capacity import Overload, Strain
 from engine.calls.media import MediaError, MediaOverload, MediaPool, Worker
 from engine.calls.numbers import NumberPlan
 from engine.calls.quality import QualityCounts
+from engine.calls.services import Fetch
 from engine.calls.supervisor import SHUTTING_DOWN, CallPlan, CallSupervisor, Limits, Parties
 from engine.log import get_logger
 from engine.sip import events
 from engine.sip.message import Request
 from engine.sip.registrar import Registrar
 from engine.sip.server import IncomingSession
+from flows.requests import LastGood
 
 log = get_logger(__name__)
 
@@ -51,6 +53,7 @@ class Switch:
         max_lag_ms: float,
         pool: MediaPool,
         limits_for: Callable[[IncomingSession], Limits],
+        fetch: Fetch,
         append: Callable[[records.Record], None],
         backlog: Callable[[], int],
         pump: Callable[[], None],
@@ -67,6 +70,8 @@ class Switch:
         self._max_calls = max_calls
         self._pool = pool
         self._limits_for = limits_for
+        self._fetch = fetch
+        self._last_good = LastGood()
         self._append = append
         self._backlog = backlog
         self._pump = pump
@@ -212,6 +217,8 @@ class Switch:
             plan,
             self._limits_for(session),
             media=worker,
+            fetch=self._fetch,
+            last_good=self._last_good,
             append=self._append,
             pump=self._pump,
         )

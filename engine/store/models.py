@@ -86,7 +86,8 @@ class Delivery(Base):
 
     ``lane`` names call and URL: within a lane, deliveries go out one after the other in order of
     ``id``. ``host`` is the URL's network location, so that one server's slowness stays its own.
-    ``url`` is as the flow has it; ``params`` are name and value pairs in order.
+    ``url`` is as the flow has it; ``params`` are name and value pairs in order; ``encoding``: ``query``, ``form`` or
+    ``json``.
     """
 
     __tablename__ = "deliveries"
@@ -115,6 +116,7 @@ class Delivery(Base):
     method: Mapped[str] = mapped_column(String(8))
     url: Mapped[str]
     params: Mapped[list[list[str]]]
+    encoding: Mapped[str] = mapped_column(String(8), server_default="query")
     created_at: Mapped[float]
     due_at: Mapped[float]
     state: Mapped[str] = mapped_column(String(16))

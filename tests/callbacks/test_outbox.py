@@ -317,10 +317,11 @@ async def test_over_http(store: Store, server: Any, fetcher: Fetcher, until: Unt
     now = outboxes.WallClock().now()
     batch.add(Noted(now, call="c", note=note_to_data(Callback(url, params))))
     batch.add(Noted(now, call="c", note=note_to_data(Callback(f"{server.url}/post?q=1", {"a": "ț &"}, "POST"))))
+    batch.add(Noted(now, call="c", note=note_to_data(Callback(f"{server.url}/json", {"a": "ț"}, "POST", "json"))))
     async with store.writing() as connection:
         await batch.store(connection)
     async with running(store, http_sender(fetcher, 5.0), None) as outbox:
-        await until(lambda: outbox.counters.delivered == 2)
+        await until(lambda: outbox.counters.delivered == 3)
     get = next(request for request in server.requests if request.method == "GET")
     assert get.raw_path == (
         "/my%20hook?session=d%2f00de&x=%C4%83&e=open&path=a%2520b/$redirect&from=%2B391&id=c%40h&seq=1"
@@ -330,6 +331,9 @@ async def test_over_http(store: Store, server: Any, fetcher: Fetcher, until: Unt
     assert post.raw_path == "/post?q=1"
     assert post.content_type == "application/x-www-form-urlencoded"
     assert b"a=%C8%9B+%26" in server.bodies
+    told = next(request for request in server.requests if request.raw_path == "/json")
+    assert told.content_type == "application/json"
+    assert '{"a":"ț"}'.encode() in server.bodies
 
 
 async def test_server_down_for_the_whole_call_then_up(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.calls.live import MAX_TYPED_AHEAD, LiveCall
+from engine.calls.services import PromptError
 from flows.call import (
     BargeIn,
     CallEnded,
@@ -15,11 +16,18 @@ from flows.call import (
     Key,
     Note,
     PromptEnded,
+    RecordingEnded,
+    RecordingOrder,
+    Reply,
+    Request,
     SpeechStarted,
     TransferOutcome,
+    Trouble,
+    Unsupported,
     Vocabulary,
     Words,
 )
+from flows.orders import Conference, Respond, SendDigits, StartRecording, StopRecording, Upload
 from flows.prompts import Prompt
 from media import protocol
 
@@ -46,6 +54,25 @@ class Signalling:
     def __init__(self) -> None:
         self.notes: list[Note] = []
         self.referred: list[str] = []
+        self.early = ""
+        self.log: list[str] = []
+
+    def early_media(self) -> str:
+        self.log.append("early media")
+        return self.early
+
+    def respond(self, status: int, reason: str) -> None:
+        self.log.append(f"respond {status} {reason}")
+
+    def send_digits(self, digits: str, tone: float, gap: float) -> None:
+        self.log.append(f"digits {digits} {tone} {gap}")
+
+    def begin_recording(self, order: RecordingOrder) -> str:
+        self.log.append(f"record {order.sides} {order.format}")
+        return "c1-1"
+
+    def end_recording(self, recording: str) -> None:
+        self.log.append(f"stop {recording}")
 
     async def answer(self) -> float:
         return asyncio.get_running_loop().time()
@@ -57,16 +84,50 @@ class Signalling:
         self.notes.append(note)
 
 
+class Web:
+    """Sounds and answers, each after ``release`` was set."""
+
+    def __init__(self) -> None:
+        self.release = asyncio.Event()
+        self.release.set()
+        self.cancelled = 0
+
+    async def _wait(self) -> None:
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    async def render(self, prompt: Prompt) -> Path:
+        await self._wait()
+        if prompt.text == "bad":
+            raise PromptError("cannot be spoken")
+        return Path(f"/made/{prompt.text}.wav")
+
+    async def fetch(self, request: Request) -> Reply:
+        await self._wait()
+        return Reply(200, "text/plain", b"hello", request.url)
+
+
 @pytest.fixture
-async def line() -> tuple[LiveCall, Stream, Signalling]:
+async def web() -> Web:
+    return Web()
+
+
+@pytest.fixture
+async def line(web: Web) -> tuple[LiveCall, Stream, Signalling]:
     stream, signalling = Stream(), Signalling()
     call = LiveCall(
         call_id="c1",
         caller="+39",
         callee="1000",
         signalling=signalling,
-        prompt_file=lambda prompt: Path(f"/{prompt.text}.wav"),
+        prompts={Prompt(name): Path(f"/{name}.wav") for name in "abc"},
+        render=web.render,
+        fetch=web.fetch,
         settle=0.1,
+        facts={},
     )
     call.attach(stream)  # type: ignore[arg-type]
     return call, stream, signalling
@@ -217,3 +278,91 @@ async def test_endless_keys_do_not_fill_the_memory(line: Line):
         kept.append(item)
     assert len(kept) == MAX_TYPED_AHEAD
     assert kept[0] == Key("0", 10.0)
+
+
+# --- prompts, requests and orders that are known on the call only -----------------------
+
+
+def troubles(signalling: Signalling) -> list[str]:
+    return [note.what for note in signalling.notes if isinstance(note, Trouble)]
+
+
+async def test_prompts_are_made_on_the_call_once_and_bad_ones_are_left_out(line: Line) -> None:
+    call, stream, signalling = line
+    ready = await call.prepare([Prompt("a"), Prompt("bad"), Prompt("new")])
+    assert ready == [Prompt("a"), Prompt("new")]
+    assert troubles(signalling) == ["'bad' is not heard: cannot be spoken"]
+    call.start(ready)
+    assert stream.played[0][0] == ["/a.wav", "/made/new.wav"]
+
+
+async def test_what_a_call_waits_for_is_given_up_when_it_ends(line: Line, web: Web) -> None:
+    call, _, _ = line
+    web.release.clear()
+    waits = [
+        asyncio.create_task(call.prepare([Prompt("new")])),
+        asyncio.create_task(call.fetch(Request("http://h/"))),
+    ]
+    await asyncio.sleep(0.01)
+    call.end("caller", "hung up")
+    for wait in waits:
+        with pytest.raises(CallEnded):
+            await wait
+    await asyncio.sleep(0)
+    assert web.cancelled == 2
+
+
+@pytest.mark.parametrize("size", [10, 1_000_000])
+async def test_small_and_large_documents_are_computed(line: Line, size: int) -> None:
+    assert await line[0].compute(lambda: 42, size) == 42
+
+
+async def test_early_media_or_silence_before_the_answer(line: Line) -> None:
+    call, stream, signalling = line
+    await call.early_media()
+    call.start([Prompt("a")])
+    assert len(stream.played) == 1
+    signalling.early = "the INVITE has no offer"
+    await call.early_media()
+    call.start([Prompt("b")])
+    await call.played()
+    assert len(stream.played) == 1
+    assert troubles(signalling) == ["nothing is heard before the answer: the INVITE has no offer"]
+    told: list[str] = []
+    call.when_answered(lambda: told.append("answered"))
+    await call.answer()
+    assert told == ["answered"]
+    call.start([Prompt("b")])
+    assert len(stream.played) == 2
+
+
+async def test_keys_are_sent_for_as_long_as_they_take(line: Line) -> None:
+    call, _, signalling = line
+    began = call.now()
+    await call.perform(SendDigits(digits="12", tone=0.02, gap=0.01))
+    assert call.now() - began >= 0.06
+    assert signalling.log == ["digits 12 0.02 0.01"]
+
+
+async def test_a_response_ends_the_call_with_its_status(line: Line) -> None:
+    call, _, signalling = line
+    with pytest.raises(CallEnded, match="486 Busy Here"):
+        await call.perform(Respond(code=486, reason="Busy Here"))
+    assert signalling.log == ["respond 486 Busy Here"]
+
+
+async def test_recordings_in_the_background_and_in_a_step(line: Line) -> None:
+    call, _, signalling = line
+    assert (await call.perform(StopRecording())).story == ""
+    await call.perform(StartRecording(format="mp3", upload=Upload("http://h/")))
+    assert (await call.perform(StopRecording())).story == "recording stopped"
+    assert signalling.log == ["record stereo mp3", "stop c1-1"]
+    call.recorded("c1-1", protocol.Recorded(1, 1, "/r/c1-1.wav", 4.5, why="silence"))
+    assert await call.next(None) == RecordingEnded("c1-1", 4.5, "silence", pytest.approx(call.now(), abs=1.0))
+    call.recorded("c1-1", protocol.Recorded(1, 1, "/r/c1-1.wav", 0.0, reason="disk full", why="failed"))
+    assert "the recording c1-1 failed: disk full" in troubles(signalling)
+
+
+async def test_what_a_live_call_cannot_do_is_said(line: Line) -> None:
+    with pytest.raises(Unsupported, match="Conference is not possible"):
+        await line[0].perform(Conference(room="r"))

@@ -11,6 +11,7 @@ import structlog
 from engine.calls.admission import TrunkBook
 from engine.calls.media import MediaOverload
 from engine.calls.numbers import NumberPlan
+from engine.calls.services import no_web
 from engine.calls.switch import Switch
 from engine.sip.endpoint import Endpoint
 from engine.sip.flow import Flow
@@ -46,6 +47,7 @@ class Exchange:
             max_lag_ms=50.0,
             pool=cast("Any", self.pool),
             limits_for=lambda _session: cast("Any", None),
+            fetch=no_web,
             append=lambda _record: None,
             backlog=lambda: 0,
             pump=lambda: None,

@@ -10,6 +10,7 @@ import pytest
 
 from engine.calls.admission import TrunkAddress, TrunkBook
 from engine.calls.numbers import NumberPlan
+from engine.calls.services import no_web
 from engine.calls.switch import Switch
 from engine.sip.digest import Credentials, DigestClient
 from engine.sip.endpoint import Endpoint
@@ -39,6 +40,7 @@ class Exchange:
             max_lag_ms=50.0,
             pool=cast("Any", None),
             limits_for=lambda _session: cast("Any", None),
+            fetch=no_web,
             append=lambda _record: None,
             backlog=lambda: 0,
             pump=lambda: None,

@@ -1,0 +1,53 @@
+"""How a live call carries out orders (:mod:`flows.orders`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flows.call import RecordingOrder, Unsupported
+from flows.orders import Order, Outcome, Respond, SendDigits, StartRecording, StopRecording
+from flows.prompts import Prompt
+
+if TYPE_CHECKING:
+    from engine.calls.live import LiveCall
+
+
+async def perform(call: LiveCall, order: Order) -> Outcome:
+    """Carry out ``order``. Raises :class:`~flows.call.Unsupported` for what calls cannot do yet, and CallEnded."""
+    match order:
+        case SendDigits():
+            return await _send(call, order)
+        case Respond():
+            return await _respond(call, order)
+        case StartRecording():
+            return _start(call, order)
+        case StopRecording():
+            return Outcome((), {}, "recording stopped" if call.stop_background() else "")
+        case _:
+            raise Unsupported(f"{type(order).__name__} is not possible on a live call yet")
+
+
+async def _send(call: LiveCall, order: SendDigits) -> Outcome:
+    digits = str(order.digits)
+    call.signalling.send_digits(digits, order.tone, order.gap)
+    await call.pause(len(digits) * (order.tone + order.gap))
+    return Outcome((), {}, f"sent the keys {digits}")
+
+
+async def _respond(call: LiveCall, order: Respond) -> Outcome:
+    prompts = [prompt for prompt in order.prompts if isinstance(prompt, Prompt)]
+    if prompts:
+        await call.early_media()
+        if ready := await call.prepare(prompts):
+            call.start(ready)
+            await call.played()
+    call.signalling.respond(order.code, order.reason)
+    await call.hangup(f"{order.code} {order.reason}".rstrip())
+    return Outcome()
+
+
+def _start(call: LiveCall, order: StartRecording) -> Outcome:
+    if order.upload is not None:
+        call.trouble("recordings are not uploaded yet: this one stays where recordings are kept")
+    recording = call.record_in_background(RecordingOrder(order.format, order.sides, order.limit))
+    return Outcome((), {"id": recording}, "recording")
