@@ -86,6 +86,7 @@ def test_seed_sample_errors_children_lacks_the_usual_key() -> None:
     errors = [each for each in compile_flow(RECORDING_PER_USER_AS_PRINTED).findings if each.severity == "error"]
     assert errors[0].where == "/children/_/children/_/children/module"
     assert '{"_": {"module": …}}' in errors[0].hint
+    assert "'voicemail'" not in errors[0].message
 
 
 def test_seed_sample_errors_empty_data_and_code_as_text() -> None:
@@ -307,3 +308,11 @@ def test_the_language_of_the_document() -> None:
     (prompt,) = graph_of(node("tts", {"text": "salut"}), language="ro").prompts()
     assert prompt.language == "ro"
     assert compile_kazoo(node("tts", {"text": "x"}), name="main").graph.name == "main"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("key", ["1", "01", "+1", "-1", "é", "a/b~c", "children", "data", ""])
+def test_a_finding_points_to_the_key_as_it_is_written(key: str) -> None:
+    at = key.replace("~", "~0").replace("/", "~1")
+    document = node("menu", {"text": "?"})
+    document["children"] = {"1": node("hangup"), key: node("tts")}
+    assert found(document) == [("missing-option", "error", f"/children/{at}/data")]

@@ -53,15 +53,10 @@ def read_callflow(document: object, findings: Findings) -> tuple[dict[str, Any],
         return None
     stored = "flow" in value
     node, where = (value["flow"], "/flow") if stored else (value, "")
-    _tidy(node, where, findings)
-    if not has_errors(findings):
-        for problem in problems("kazoo", value):
-            _report(problem, value, findings)
-    if has_errors(findings):
-        return None
     if stored:
         _report_wrapper(value, findings)
-    return node, where
+    _check(node, where, findings)
+    return None if has_errors(findings) else (node, where)
 
 
 def _parsed(document: object, findings: Findings) -> Any:
@@ -73,8 +68,11 @@ def _parsed(document: object, findings: Findings) -> Any:
     return None if text is None else parse_json(text, findings)
 
 
-def _tidy(root: Any, where: str, findings: Findings) -> None:
-    """Count nodes and depth, and make objects of the empty lists that PHP writes for empty arrays."""
+def _check(root: Any, where: str, findings: Findings) -> None:
+    """Hold each node against the schema, itself alone, so that a finding has its place whatever keys lead there.
+
+    Empty lists, which PHP writes for empty arrays, are made objects first.
+    """
     for number, (node, at, depth) in enumerate(_nodes(root, where)):
         if number >= MAX_NODES:
             findings.error("too-many-nodes", at, f"the callflow has more than {MAX_NODES:,} nodes")
@@ -82,55 +80,46 @@ def _tidy(root: Any, where: str, findings: Findings) -> None:
         if depth > MAX_DEPTH or len(at) > MAX_POINTER:
             findings.error("too-deep", at, f"nested deeper than {MAX_DEPTH} levels, or under keys that are too long")
             return
+        if not isinstance(node, dict):
+            hint = 'children stand under a key: {"_": {"module": …}}' if depth > 1 else ""
+            findings.error("wrong-type", at, f"{kind_of(node)} where a node should be", hint)
+            continue
         for key in ("data", "children"):
             if node.get(key) == []:
                 hint = "PHP: write new stdClass() or JSON_FORCE_OBJECT"
                 findings.warning("empty-node", pointer(at, key), "an empty list, taken as an empty object", hint)
                 node[key] = {}
+        alone = {**node, "children": {}} if isinstance(node.get("children"), dict) else node
+        for problem in problems("kazoo", alone):
+            _report(problem, node, at, findings)
+        if findings.full and has_errors(findings):
+            return
 
 
-def _nodes(root: Any, where: str) -> Iterator[tuple[dict[str, Any], str, int]]:
+def _nodes(root: Any, where: str) -> Iterator[tuple[Any, str, int]]:
     """Every node with its pointer and depth, in document order, and no more of them than are asked for."""
-    ahead = [(where, "", iter([("", root)]))]
+    ahead = [("", iter([("", root)]))]
     while ahead:
-        below, slash, children = ahead[-1]
+        below, children = ahead[-1]
         key, node = next(children, (None, None))
         if key is None:
             ahead.pop()
-        elif isinstance(node, dict):
-            at = pointer(below, key) if slash else below
-            yield node, at, len(ahead)
-            inner = node.get("children")
-            if isinstance(inner, dict):
-                ahead.append((pointer(at, "children"), "/", iter(inner.items())))
+            continue
+        at = pointer(below, key) if len(ahead) > 1 else where
+        yield node, at, len(ahead)
+        inner = node.get("children") if isinstance(node, dict) else None
+        if isinstance(inner, dict):
+            ahead.append((pointer(at, "children"), iter(inner.items())))
 
 
-def _report(problem: Problem, document: dict[str, Any], findings: Findings) -> None:
+def _report(problem: Problem, node: dict[str, Any], at: str, findings: Findings) -> None:
     """What the schema does not allow, in words: module, field, reason."""
-    module = _module_at(document, problem.path)
-    names = [str(key) for key in problem.path]
-    prefix = f"{module}: " if module else ""
-    code = _CODES.get(problem.keyword, "bad-value")
-    if problem.missing:
-        findings.error(code, problem.where, f"{prefix}{problem.missing} is missing")
-        return
-    hint = ""
-    if problem.keyword == "type" and names[-2:-1] == ["children"]:
-        hint = 'children stand under a key: {"_": {"module": …}}'
-    field = f"{names[-1]}: " if names else ""
-    findings.error(code, problem.where, f"{prefix}{field}{problem.message}", hint)
-
-
-def _module_at(document: dict[str, Any], path: tuple[str | int, ...]) -> str:
-    """The module of the innermost node on the way to a place."""
-    module = ""
-    value: Any = document
-    for step, key in enumerate((None, *path)):
-        value = document if key is None else value[key]
-        is_node = isinstance(value, dict) and isinstance(value.get("module"), str)
-        if is_node and (step < 1 or path[step - 1] != "children"):
-            module = value["module"]
-    return module
+    module = node.get("module")
+    what = f"{problem.missing} is missing"
+    if not problem.missing:
+        what = f"{problem.path[-1]}: {problem.message}" if problem.path else problem.message
+    prefix = f"{module}: " if isinstance(module, str) else ""
+    findings.error(_CODES.get(problem.keyword, "bad-value"), f"{at}{problem.where}", f"{prefix}{what}")
 
 
 def _report_wrapper(value: dict[str, Any], findings: Findings) -> None:
