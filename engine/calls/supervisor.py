@@ -19,7 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from engine.callbacks import records
-from engine.calls.leg import CallerGone, Leg, NoCommonMedia
+from engine.calls.leg import CallerGone, CallerLeg, NoCommonMedia
 from engine.calls.live import LiveCall
 from engine.calls.media import MediaError, Stream, StreamReport, Worker
 from engine.calls.recording import Recordings
@@ -122,7 +122,7 @@ class CallSupervisor:
         self._recorded = False
         self._last_good = last_good
         self._recordings = Recordings(self.id, plan.recordings, append, self._log)
-        self._leg = Leg(
+        self._leg = CallerLeg(
             session,
             host=limits.media_host,
             codecs=limits.codecs,

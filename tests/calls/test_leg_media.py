@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
-from engine.calls.leg import Leg
+from engine.calls.leg import CallerLeg
 from engine.calls.media import Stream
 from engine.log import get_logger
 from engine.sip import sdp
@@ -16,7 +16,7 @@ def leg_and_stream(codecs: tuple[str, ...], offer: bytes | None = None) -> tuple
     """A leg whose stream keeps what it is told."""
     sent: list[Any] = []
     session = SimpleNamespace(offer=offer, accept=lambda body, now: sdp.parse(body).media[0].port == 4000)
-    leg = Leg(
+    leg = CallerLeg(
         cast("Any", session),
         host="192.0.2.254",
         codecs=codecs,
