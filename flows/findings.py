@@ -48,7 +48,7 @@ class Findings:
 
     @property
     def full(self) -> bool:
-        """Nothing more is put down, an error aside: a hint is not worth looking for."""
+        """Whether further ones are only counted: what costs time to say well need not be."""
         return len(self._items) >= MAX_FINDINGS
 
     def add(self, code: str, severity: Severity, where: str, message: str, hint: str = "") -> None:

@@ -11,7 +11,12 @@ from .kazoo import compile_kazoo, looks_like_kazoo
 
 Compiler = Callable[..., Compiled]
 
-DIALECTS: Mapping[str, Compiler] = MappingProxyType({"brombler": compile_brombler, "kazoo": compile_kazoo})
+DIALECTS: Mapping[str, Compiler] = MappingProxyType(
+    {
+        "brombler": compile_brombler,
+        "kazoo": compile_kazoo,
+    }
+)
 
 
 class UnknownDialect(ValueError):
