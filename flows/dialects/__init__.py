@@ -8,6 +8,7 @@ from types import MappingProxyType
 from .brombler import compile_brombler
 from .compiling import Compiled
 from .kazoo import compile_kazoo, looks_like_kazoo
+from .messagebird import compile_messagebird, looks_like_messagebird
 
 Compiler = Callable[..., Compiled]
 
@@ -15,6 +16,7 @@ DIALECTS: Mapping[str, Compiler] = MappingProxyType(
     {
         "brombler": compile_brombler,
         "kazoo": compile_kazoo,
+        "messagebird": compile_messagebird,
     }
 )
 
@@ -30,6 +32,8 @@ def detect(document: object) -> str:
     """The dialect that a document is taken to be written in."""
     if looks_like_kazoo(document):
         return "kazoo"
+    if looks_like_messagebird(document):
+        return "messagebird"
     return "brombler"
 
 
