@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 CALL_VARIABLES = (
@@ -33,13 +34,24 @@ CALL_VARIABLES = (
 """What a call may know of itself; a fact that it does not know is empty.
 
 ``call.date`` is ``2026-03-31``, ``call.weekday`` ``tuesday``, ``call.clock`` the seconds since midnight, all in the
-local time of the daemon.
+local time of the daemon when the call came (:func:`time_facts`).
 """
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 MAX_FILLED = 65_536
 """Characters that a template may come to."""
 
 Variables = Mapping[str, str]
+
+
+def time_facts(moment: datetime) -> dict[str, str]:
+    """What a call knows of the time at which it came."""
+    return {
+        "call.date": moment.date().isoformat(),
+        "call.weekday": WEEKDAYS[moment.weekday()],
+        "call.clock": str(moment.hour * 3600 + moment.minute * 60 + moment.second),
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,6 +12,7 @@ from kazoo_kit import graph_of, node, play, texts
 from flows.call import Fetched, Performed, Reply
 from flows.graph import Collect
 from flows.simulate import Simulation
+from flows.templates import time_facts
 
 LAST = "http://pivot.example/next"
 
@@ -226,8 +228,10 @@ def test_dead_air_lasts_until_the_caller_hangs_up() -> None:
     assert (simulation.ending.by, round(simulation.duration)) == ("caller", 60)
 
 
-@pytest.mark.parametrize(("clock", "heard"), [("36000", "open"), ("70000", "closed"), ("", "closed")])
-def test_business_hours(clock: str, heard: str) -> None:
+@pytest.mark.parametrize(
+    ("hour", "heard"), [(8, "closed"), (9, "open"), (16, "open"), (18, "closed"), (None, "closed")]
+)
+def test_business_hours(hour: int | None, heard: str) -> None:
     """§3.4 `temporal_route`: the original's example, 9:00 to 17:00."""
     rule = {
         "id": "office",
@@ -237,7 +241,7 @@ def test_business_hours(clock: str, heard: str) -> None:
         "time_window_stop": 61200,
     }
     flow = node("temporal_route", {"rules": [rule]}, office="open", _="closed")
-    facts = {"call.weekday": "tuesday", "call.clock": clock, "call.date": "2026-03-31"}
+    facts = time_facts(datetime(2026, 3, 31, hour, tzinfo=UTC)) if hour is not None else {}
     assert texts(play(flow, facts=facts)) == [heard]
 
 

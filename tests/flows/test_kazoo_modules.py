@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from flows.orders import (
     Upload,
 )
 from flows.prompts import Prompt
-from flows.templates import Condition, Template, Var, var
+from flows.templates import Condition, Template, Var, time_facts, var
 
 ALL_KEYS = "123456789*0#"
 
@@ -108,6 +109,7 @@ def test_what_cannot_be_heard_is_told() -> None:
     """§3.4 play: Bad id -> `_`."""
     assert found(node("play", {}, _="x")) == [("missing-option", "warning", "/data")]
     assert verbs(node("play", {})) == ["Answer", "Pause", "HangUp"]
+    assert found(node("tts", {"text": "  "}, _="x")) == [("missing-option", "warning", "/data")]
     assert found(node("play", {"id": "tone_stream://%(1,2,3)"})) == [("bad-media", "warning", "/data/id")]
     macros = [{"macro": "play", "text": "hi"}, {"macro": "say", "text": "1", "method": "pronounced"}]
     assert found(node("audio_macro", {"macros": macros})) == [
@@ -381,7 +383,7 @@ def test_callflow() -> None:
     assert found(node("callflow", {}, _="x")) == [("missing-option", "warning", "/data")]
 
 
-DAY = {"call.date": "2026-03-31", "call.weekday": "tuesday", "call.clock": "36000"}  # 10:00
+DAY = time_facts(datetime(2026, 3, 31, 10, 0, 0, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -415,6 +417,10 @@ def test_temporal_route(rule: dict[str, Any], holds: bool) -> None:
     assert any(all(condition.holds(DAY) for condition in case.conditions) for case in cases) == holds
     if rule.get("enabled") is None:
         assert not any(all(condition.holds({}) for condition in case.conditions) for case in cases)
+
+
+def test_what_a_call_knows_of_the_time() -> None:
+    assert DAY == {"call.date": "2026-03-31", "call.weekday": "tuesday", "call.clock": "36000"}
 
 
 def test_temporal_route_findings() -> None:

@@ -22,6 +22,8 @@ _SCHEME = re.compile(r"([A-Za-z][\w+.-]*)://")
 
 def _tts(node: Node, options: Options) -> None:
     text = options.text("text")
+    if not text:
+        node.missing("text", "nothing is said")
     node.answer()
     prompt = Prompt(text=text, voice=options.text("voice"), language=node.language(options))
     _heard(node, options, (prompt,) if text else (), times=0 if options.flag("endless_playback") else 1)
