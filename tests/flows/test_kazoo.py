@@ -86,7 +86,7 @@ def test_seed_sample_errors_children_lacks_the_usual_key() -> None:
     errors = [each for each in compile_flow(RECORDING_PER_USER_AS_PRINTED).findings if each.severity == "error"]
     assert errors[0].where == "/children/_/children/_/children/module"
     assert '{"_": {"module": …}}' in errors[0].hint
-    assert "'voicemail'" not in errors[0].message
+    assert errors[0].message == "a text where a node should be"
 
 
 def test_seed_sample_errors_empty_data_and_code_as_text() -> None:
