@@ -49,10 +49,10 @@ class Order:
 class Target:
     """Somebody to ring. ``value`` is a number, a URI or an id; ``delay`` and ``timeout`` in seconds.
 
-    ``any`` is the device, user or group that has the id, whichever there is.
+    ``any`` is the device, user or group that has the id; a ``queue`` stands for whoever has waited longest in it.
     """
 
-    kind: Literal["number", "uri", "device", "user", "group", "any"]
+    kind: Literal["number", "uri", "device", "user", "group", "any", "queue"]
     value: Text
     delay: float = 0.0
     timeout: float = 0.0

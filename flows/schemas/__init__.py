@@ -23,6 +23,9 @@ _NUMBER = re.compile(r"\+?[0-9]{1,20}\Z", re.ASCII)
 MOST_PROBLEMS = 200
 """Problems of one document that are told; the rest are not looked for."""
 
+MANY_VALUES = 20_000
+"""Of a document with more values only the first problem is told: to find all of them takes their number in time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -52,7 +55,7 @@ def _validator(name: str) -> jsonschema_rs.Validator:
 def problems(name: str, document: Any) -> Iterator[Problem]:
     """What in ``document`` (plain JSON values: dict, list, str, int, float, bool, None) the schema does not allow."""
     keys = _Keys()
-    for count, error in enumerate(_validator(name).iter_errors(document)):
+    for count, error in enumerate(_errors(_validator(name), document)):
         if count == MOST_PROBLEMS:
             return
         path = keys.path(document, tuple(error.instance_path), error.instance)
@@ -100,3 +103,27 @@ class _Keys:
                 if _NUMBER.match(key):
                     numbers.setdefault(int(key), []).append(key)
         return self._known[id(value)].get(told, [])
+
+
+def _errors(validator: jsonschema_rs.Validator, document: Any) -> Iterator[jsonschema_rs.ValidationError]:
+    if validator.is_valid(document):
+        return
+    if not _more_values_than(MANY_VALUES, document):
+        yield from validator.iter_errors(document)
+        return
+    try:
+        validator.validate(document)
+    except jsonschema_rs.ValidationError as error:
+        yield error
+
+
+def _more_values_than(most: int, document: Any) -> bool:
+    ahead = [document]
+    while ahead and most >= 0:
+        most -= 1
+        value = ahead.pop()
+        if isinstance(value, dict):
+            ahead.extend(value.values())
+        elif isinstance(value, list):
+            ahead.extend(value)
+    return bool(ahead) or most < 0

@@ -12,6 +12,7 @@ from kazoo_kit import found, graph_of, node, play, step_of, texts
 
 from flows import graph as g
 from flows.call import Callback, Fetched, Reply, Request
+from flows.dialects.twiml_flavours import PIVOT
 from flows.executor import Executor
 from flows.requests import LastGood, fetch_request, nested, readers_for
 from flows.script import parse_script
@@ -101,7 +102,7 @@ def test_request_params() -> None:
 
 def test_undefined_params_are_omitted() -> None:
     """§3.2: undefined ones omitted. `Api-Version` = `4.x`; `Direction` always `inbound`."""
-    assert request({}).query == (("Direction", "inbound"), ("Api-Version", "4.x"))
+    assert dict(request({}).query) == {"Direction": "inbound", "Api-Version": "4.x"}
 
 
 def test_get_with_a_query() -> None:
@@ -147,6 +148,11 @@ def test_nested_names_in_json() -> None:
         "[e]": "5",
         "f[g][h]": "6",
     }
+
+
+def test_twiml_is_asked_for_as_its_own_requests_do() -> None:
+    """§3.5: the names of a TwiML request are those that TwiML's own requests have."""
+    assert step_of(pivot(req_format="twiml"), g.Fetch).query == PIVOT.params()
 
 
 def test_legacy_digits() -> None:
@@ -230,8 +236,8 @@ def test_a_json_answer_is_executed_in_place_of_the_flow() -> None:
         ("Application/JSON; charset=utf-8", ("kazoo",)),
         ("text/xml", ("pivot",)),
         ("application/xml; q=1", ("pivot",)),
-        ("", ("kazoo", "pivot")),
-        ("text/html", ("kazoo", "pivot")),
+        ("", ("pivot", "kazoo")),
+        ("text/html", ("pivot", "kazoo")),
     ],
 )
 def test_content_type_picks_the_translator(content_type: str, readers: tuple[str, ...]) -> None:
@@ -243,9 +249,35 @@ def test_a_json_answer_under_another_name_is_read() -> None:
     assert answered(reply(FLOW, "text/html")) == ["hello from the server"]
 
 
+TWIML = b"<Response><Say>hello in TwiML</Say></Response>"
+
+
+@pytest.mark.parametrize("content_type", ["text/xml", "application/xml; charset=utf-8", "", "text/plain"])
+def test_a_twiml_answer_is_executed(content_type: str) -> None:
+    """§3.2: `text/xml`, `application/xml` -> TwiML; absent = xml; other = try both."""
+    assert answered(reply(TWIML, content_type)) == ["hello in TwiML"]
+
+
+def test_twiml_under_the_name_of_json_is_none() -> None:
+    """§3.2: Content type picks the translator."""
+    assert answered(reply(TWIML, "application/json")) == ["nothing came"]
+    assert answered(reply(FLOW, "text/xml")) == ["nothing came"]
+
+
+def test_twiml_may_go_on_with_a_callflow() -> None:
+    """§3.5 Gather, Redirect; §3.2: either format answers either request."""
+    gather = b'<Response><Gather numDigits="2" action="/picked"><Say>Which?</Say></Gather></Response>'
+    served = canned({"http://pivot.example/picked": reply(FLOW), URL: reply(gather, "text/xml")})
+    simulation = play(pivot(req_format="twiml"), "press 42", fetch=served)
+    assert texts(simulation) == ["Which?", "hello from the server"]
+    assert simulation.noted(Fetched)[1][0].method == "POST"
+
+
 @pytest.mark.parametrize(
     "answer",
     [
+        pytest.param(reply(b"<Response>", "text/xml"), id="bad XML"),
+        pytest.param(reply(b"<html/>", "text/html"), id="neither"),
         pytest.param(reply({}, status=404), id="4xx"),
         pytest.param(reply({}, status=500), id="5xx"),
         pytest.param(reply(FLOW, status=302), id="3xx"),

@@ -9,34 +9,24 @@ from collections.abc import Mapping
 
 from flows import graph as g
 from flows.dialects.options import Options
+from flows.dialects.twiml_flavours import PIVOT
 from flows.templates import var
 
 from .node import USUAL, Module, Node, written
 from .speaking import DEFAULT
 
-READERS = (
-    ("application/json", ("kazoo",)),
-    ("text/xml", ("pivot",)),
-    ("application/xml", ("pivot",)),
-    ("", ("kazoo", "pivot")),
-)
-"""Which compilers read an answer, by its content type. TwiML is read with this family's defaults."""
-
-_COMMON = (
-    g.Param(name="From", value=var("call.caller")),
-    g.Param(name="To", value=var("call.callee")),
-    g.Param(name="Direction", value="inbound"),
-)
 _CALLFLOW = (
     g.Param(name="Call-ID", value=var("call.id")),
     g.Param(name="Account-ID", value=var("call.account")),
-    *_COMMON,
+    g.Param(name="From", value=var("call.caller")),
     g.Param(name="From-Realm", value=var("call.caller_realm")),
+    g.Param(name="To", value=var("call.callee")),
     g.Param(name="To-Realm", value=var("call.callee_realm")),
     g.Param(name="Request", value=var("call.request")),
     g.Param(name="Request-Realm", value=var("call.request_realm")),
     g.Param(name="Call-Status", value=var("call.status")),
     g.Param(name="Api-Version", value="4.x"),
+    g.Param(name="Direction", value="inbound"),
     g.Param(name="Caller-ID-Name", value=var("call.caller_name")),
     g.Param(name="Caller-ID-Number", value=var("call.caller")),
     g.Param(name="User-ID", value=var("call.user")),
@@ -54,28 +44,7 @@ DIGITS = g.Param(name="Digits[{}]", each="digits.")
 LEGACY_DIGITS = g.Param(name="Digits", value=var(DEFAULT))
 CALLFLOW_PARAMS = (*_CALLFLOW, DIGITS)
 """What a request for a callflow tells."""
-TWIML_PARAMS = (
-    g.Param(name="CallSid", value=var("call.id")),
-    g.Param(name="AccountSid", value=var("call.account")),
-    *_COMMON,
-    g.Param(name="FromRealm", value=var("call.caller_realm")),
-    g.Param(name="ToRealm", value=var("call.callee_realm")),
-    g.Param(name="CallStatus", value=var("call.status")),
-    g.Param(name="ApiVersion", value="2010-04-01"),
-    g.Param(name="CallerName", value=var("call.caller_name")),
-    g.Param(name="CallerNumber", value=var("call.caller")),
-    g.Param(name="RecordingUrl", value=var("recording.url")),
-    g.Param(name="RecordingDuration", value=var("recording.duration")),
-    g.Param(name="RecordingSid", value=var("recording.id")),
-    LEGACY_DIGITS,
-    g.Param(name="TranscriptionSid", value=var("transcription.id")),
-    g.Param(name="TranscriptionStatus", value=var("transcription.status")),
-    g.Param(name="TranscriptionText", value=var("transcription.text")),
-    g.Param(name="TranscriptionUrl", value=var("transcription.url")),
-    g.Param(name="DialCallStatus", value=var("dial.status")),
-    g.Param(name="DialCallSid", value=var("dial.id")),
-    g.Param(name="DialCallDuration", value=var("dial.duration")),
-)
+TWIML_PARAMS = PIVOT.params()
 """What a request for TwiML tells."""
 
 
@@ -97,10 +66,10 @@ def _pivot(node: Node, options: Options) -> None:
         query=() if post else params,
         params=params if post else (),
         encoding="json" if post and options.text("req_body_format") == "json" else "form",
-        readers=READERS,
+        readers=PIVOT.readers,
         patience=options.seconds("req_timeout_ms"),
         last_good=options.flag("last_good"),
-        clear=("digits.",) if twiml else (),
+        clear=PIVOT.clear if twiml else (),
     )
     node.end()
     node.branch(fetch, {g.FAILED: node.child(USUAL)})
