@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import multiprocessing
 import struct
 import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from typing import Self, cast
+from typing import cast
 
 import numpy as np
 
-from benchmarks import processes
+from benchmarks.helpers import Helper
 from benchmarks.mmsg import Batch, datagram_socket
 from media import g711
 from media.g711 import Law
@@ -31,38 +30,15 @@ _HEADER = struct.Struct("!BBHII")
 Engine = Callable[[Connection, Sequence[int], bytes], None]
 
 
-class EngineProcess:
-    """One of the functions of this module, running. A context manager that ends it."""
+class EngineProcess(Helper):
+    """One of the functions of this module, running."""
 
     def __init__(self, engine: Engine, far: Sequence[int], prompt: bytes) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, far_end = context.Pipe()
-        self._process = context.Process(target=_run, args=(engine, far_end, far, prompt), daemon=True)
-        self._process.start()
-        far_end.close()
-        if not self._pipe.poll(30):
-            raise RuntimeError("the engine does not start")
-        try:
-            self.ports: list[int] = self._pipe.recv()
-        except EOFError:
-            raise RuntimeError("the engine died when it started") from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pipe.close()
-        self._process.kill()
-        self._process.join()
-
-    def cpu(self) -> float:
-        if self._process.exitcode is not None:
-            raise RuntimeError(f"the engine died, exit status {self._process.exitcode}")
-        assert self._process.pid is not None
-        return processes.cpu(self._process.pid)
+        super().__init__("the engine", _run, (engine, far, prompt))
+        self.ports: list[int] = self.answer()
 
 
-def _run(engine: Engine, pipe: Connection, far: Sequence[int], prompt: bytes) -> None:
+def _run(pipe: Connection, engine: Engine, far: Sequence[int], prompt: bytes) -> None:
     raise_priority()  # as media workers do
     engine(pipe, far, prompt)
 

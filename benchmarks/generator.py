@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import gc
 import itertools
-import multiprocessing
 import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any, Literal, Self
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import checks, processes
+from benchmarks import checks
 from benchmarks.callers import PERIOD, Schedule, make_bank
+from benchmarks.helpers import Helper
 from benchmarks.mmsg import Batch, datagram_socket, kernel_drops
 from media import g711
 from media.g711 import Law
@@ -79,24 +79,12 @@ class Heard:
     unlogged: int
 
 
-class Generator:
-    """The process seen from outside. A context manager: it is ended, whatever happened."""
+class Generator(Helper):
+    """The process seen from outside."""
 
     def __init__(self, plan: Plan) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, far_end = context.Pipe()
-        self._process = context.Process(target=_run, args=(far_end, plan), daemon=True)
-        self._process.start()
-        far_end.close()
-        self._ports: list[int] = self._answer()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pipe.close()
-        self._process.kill()
-        self._process.join()
+        super().__init__("the load generator", _run, (plan,), patience=_PATIENCE)
+        self._ports: list[int] = self.answer()
 
     def port(self, stream: int) -> int:
         """Where the packets of ``stream`` (0, 1, …) should go."""
@@ -109,31 +97,17 @@ class Generator:
 
     def start(self, ports: Sequence[int]) -> None:
         """Send, to ``ports`` of 127.0.0.1, by stream."""
-        self._pipe.send(list(ports))
+        self.pipe.send(list(ports))
 
     def mark(self) -> None:
         """Put down what comes from now on."""
-        self._pipe.send("mark")
+        self.pipe.send("mark")
 
     def stop(self) -> Heard:
         """Send no more; what was heard since :meth:`mark`."""
-        self._pipe.send("stop")
-        return self._answer()
-
-    def cpu(self) -> float:
-        assert self._process.pid is not None
-        return processes.cpu(self._process.pid)
-
-    def _answer(self) -> Any:
-        if not self._pipe.poll(_PATIENCE):
-            raise RuntimeError("the load generator does not answer")
-        try:
-            answer = self._pipe.recv()
-        except EOFError:
-            raise RuntimeError("the load generator died") from None
-        if isinstance(answer, RuntimeError):
-            raise answer
-        return answer
+        self.pipe.send("stop")
+        heard: Heard = self.answer()
+        return heard
 
 
 def _run(pipe: Connection, plan: Plan) -> None:

@@ -1,11 +1,11 @@
-"""Callers by template: many calls from one UDP socket, every response checked.
+"""Callers by template: many calls from one UDP socket, every response checked.from benchmarks.helpers import Helper
+
 
 :class:`Callers` is the caller's side without sockets or clock; :class:`SipGenerator` runs it in a process of its own.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import re
 import secrets
 import select
@@ -15,9 +15,8 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Self
 
-from benchmarks import processes
+from benchmarks.helpers import Helper
 
 T1 = 0.5
 """RFC 3261 17.1.1.1."""
@@ -214,8 +213,8 @@ def _ok(request: bytes) -> bytes:
     return b"SIP/2.0 200 OK\r\n" + kept + b"\r\nContent-Length: 0\r\n\r\n"
 
 
-class SipGenerator:
-    """:class:`Callers` in a process of its own. A context manager that ends it."""
+class SipGenerator(Helper):
+    """:class:`Callers` in a process of its own."""
 
     def __init__(
         self,
@@ -228,44 +227,22 @@ class SipGenerator:
         hold: bool = False,
     ) -> None:
         """``hold``: calls stay up until :meth:`finish`; otherwise the other side hangs up."""
-        context = multiprocessing.get_context("spawn")
-        self._pipe, far_end = context.Pipe()
-        self._patience = calls / rate + GIVE_UP + 30
-        arguments = (far_end, server, number, calls, rate, list(media))
-        self._process = context.Process(target=_run, args=arguments, kwargs={"hold": hold}, daemon=True)
-        self._process.start()
-        far_end.close()
-        self._answer()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pipe.close()
-        self._process.kill()
-        self._process.join()
+        arguments = (server, number, calls, rate, list(media))
+        super().__init__("the SIP generator", _run, arguments, {"hold": hold}, patience=calls / rate + GIVE_UP + 30)
+        self.answer()
 
     def call(self) -> Outcome:
         """Make the calls: until all have ended, or, if they are held, are up."""
-        self._pipe.send("go")
-        return self._answer()
+        return self._ask("go")
 
     def finish(self) -> Outcome:
         """Hang up what is held."""
-        self._pipe.send("bye")
-        return self._answer()
+        return self._ask("bye")
 
-    def cpu(self) -> float:
-        assert self._process.pid is not None
-        return processes.cpu(self._process.pid)
-
-    def _answer(self) -> Outcome:
-        if not self._pipe.poll(self._patience):
-            raise RuntimeError("the SIP generator does not come to an end")
-        try:
-            return self._pipe.recv()
-        except EOFError:
-            raise RuntimeError("the SIP generator died") from None
+    def _ask(self, what: str) -> Outcome:
+        self.pipe.send(what)
+        outcome: Outcome = self.answer()
+        return outcome
 
 
 def _run(

@@ -114,7 +114,7 @@ async def from_store(url: str, call_id: str) -> CallLog:
             )
             deliveries = await connection.execute(
                 select(Delivery.created_at, Delivery.url, Delivery.params, Delivery.method, Delivery.encoding)
-                .where(Delivery.call_id == call_id)
+                .where(Delivery.call_id == call_id, Delivery.encoding != "file")  # not the recordings
                 .order_by(Delivery.id)
             )
             told = [(row.at, note) for row in events if (note := _note(row.kind, row.detail)) is not None]

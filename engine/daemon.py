@@ -18,14 +18,18 @@ from engine.api.ops import make_app
 from engine.api.server import WebServer, WebServerError
 from engine.callbacks.fetch import Fetcher
 from engine.callbacks.journal import Journal, JournalError
-from engine.callbacks.records import CallHistory
 from engine.callbacks.service import CallbackService, StoreError
 from engine.calls.admission import TrunkAddress, TrunkBook
+from engine.calls.conference import Conferences
 from engine.calls.flowbook import FlowBook, FlowError
+from engine.calls.household import Outside
 from engine.calls.media import MediaError, MediaPool
+from engine.calls.parking import Lots
+from engine.calls.peer import Destination, Peer
 from engine.calls.prompts import PromptMaker
-from engine.calls.recogniser import RecogniserError, RecogniserProcess
+from engine.calls.recogniser import RecogniserError, Recognisers
 from engine.calls.recovery import Recovery
+from engine.calls.routes import Routes
 from engine.calls.services import flow_fetcher
 from engine.calls.supervisor import Limits
 from engine.calls.switch import Switch
@@ -34,11 +38,14 @@ from engine.lag import LagMonitor, Lags
 from engine.log import get_logger
 from engine.loop import about_loop, settle_garbage
 from engine.sip import events
+from engine.sip.client import OutgoingSession
 from engine.sip.endpoint import Endpoint
+from engine.sip.flow import Flow
 from engine.sip.session import Session
 from engine.transport import SipTransport, TransportError
-from engine.trunks import Registrations
+from engine.trunks import Registrations, outbound_trunk
 from media.protocol import MAX_STREAMS
+from media.tones import write_tones
 from media.tts.store import PromptStore
 from media.tts.synth import Synth, SynthError
 
@@ -122,13 +129,14 @@ class Daemon:
         )
         self._stack.push_async_callback(self.pool.close)
         await self.pool.start()
-        self.recogniser = RecogniserProcess(
+        self.recognisers = Recognisers(
             vosk_model=config.speech.vosk_model,
+            vosk_processes=config.speech.vosk_processes,
             max_listening=config.speech.max_listening,
-            on_path=self.pool.use_recogniser,
+            on_new=self.pool.use_recogniser,
         )
-        self._stack.push_async_callback(self.recogniser.close)
-        await self.recogniser.start()
+        self._stack.push_async_callback(self.recognisers.close)
+        await self.recognisers.start()
 
         self.transport = SipTransport(
             lambda contact_host: Endpoint(
@@ -146,6 +154,8 @@ class Daemon:
             for trunk in config.trunks
         )
         await trunks.resolve()
+        self.peers: dict[int, Peer] = {}
+        tones = await asyncio.to_thread(write_tones, state / "tones")
         self.switch = Switch(
             plan=plan,
             trunks=trunks,
@@ -155,6 +165,9 @@ class Daemon:
             max_lag_ms=config.calls.max_lag_ms,
             pool=self.pool,
             fetch=flow_fetcher(fetcher),
+            outside=Outside(
+                self._routes(config), self._invite, self._media_hosts, tones, Conferences(tones), Lots(tones)
+            ),
             limits_for=self._limits_for,
             append=self.journal.append,
             backlog=lambda: self.journal.backlog,
@@ -168,7 +181,7 @@ class Daemon:
         await self.web.start()
         self._stack.push_async_callback(self.web.close)
         await self.transport.listen(config.sip.listen)
-        self.recovery.begin(self.journal.unfinished_calls())
+        await self.recovery.begin(self.journal.unfinished_calls())
         self.registrations = Registrations(self.transport, config.trunks)
         self.registrations.start()
         settle_garbage()
@@ -270,26 +283,59 @@ class Daemon:
                 log.info("device_registered" if contact else "device_gone", device=name, contact=contact)
             case events.OptionsAnswered():
                 pass
+            case _ if (peer := self.peers.get(event.session.id)) is not None:
+                if isinstance(event, events.Ended):
+                    del self.peers[event.session.id]
+                peer.take(event)
             case _:
                 self.switch.take(event)
 
-    def _say_bye(self, history: CallHistory) -> bool:
-        return self.transport.resume_bye(history.dialog or {}, "the server was restarted")
+    def _say_bye(self, dialog: dict[str, Any]) -> bool:
+        return self.transport.resume_bye(dialog, "the server was restarted")
 
     def _limits_for(self, session: Session) -> Limits:
         """Limits of a call, and what its media has: the addresses that its signalling came over, or as configured."""
-        local = self.transport.local_host(session.flow)
-        bind = local
-        if self.config.rtp.advertise:
-            bind = "::" if ":" in local else "0.0.0.0"  # noqa: S104 - NAT: any address may be the one
+        bind, told = self._media_hosts(session.flow)
         return Limits(
             max_duration=self.config.calls.max_duration,
             rtp_timeout=self.config.rtp.timeout,
             settle=self.config.calls.settle_ms / 1000,
             bind_host=bind,
-            media_host=self.config.rtp.advertise or local,
+            media_host=told,
             codecs=tuple(self.config.rtp.codecs),
         )
+
+    def _media_hosts(self, flow: Flow) -> tuple[str, str]:
+        """For media with the peer of ``flow``: the address to bind ports on, and the one to tell."""
+        local = self.transport.local_host(flow)
+        bind = local
+        if self.config.rtp.advertise:
+            bind = "::" if ":" in local else "0.0.0.0"  # noqa: S104 - NAT: any address may be the one
+        return bind, self.config.rtp.advertise or local
+
+    def _routes(self, config: Config) -> Routes:
+        return Routes(
+            self.transport.endpoint.registrar,
+            self.transport.contact_host,
+            [outbound_trunk(trunk) for trunk in config.trunks if trunk.outbound],
+            {user.name: tuple(user.devices) for user in config.users},
+            {group.name: tuple(group.members) for group in config.groups},
+        )
+
+    def _invite(self, destination: Destination, body: bytes, peer: Peer) -> OutgoingSession:
+        session = self.transport.endpoint.invite(
+            destination.uri,
+            from_=destination.caller,
+            to=destination.to,
+            sdp=body,
+            flow=destination.flow,
+            now=asyncio.get_running_loop().time(),
+            headers=destination.headers,
+            credentials=destination.credentials,
+            route=destination.route,
+        )
+        self.peers[session.id] = peer
+        return session
 
     # --- what people ask ----------------------------------------------------------------
 
@@ -320,7 +366,7 @@ class Daemon:
         rtp = self.config.rtp
         yield "loop", about_loop()
         yield "speech", self.synth.unavailable_reason or self.synth.about
-        yield "words", self.recogniser.about
+        yield "words", self.recognisers.about
         for worker in self.pool.workers:
             yield f"media worker {worker.name}", worker.about
         of_worker = f"{rtp.max_busy:.0%} of a core and {rtp.max_late_ms:g} ms late"
@@ -390,6 +436,12 @@ class Daemon:
                 yield "ivrea_media_kernel_drops", "Packets dropped by the kernel.", labels, worker.load.kernel_drops
                 yield "ivrea_media_ring_drops", "Recording blocks lost.", labels, worker.load.ring_drops
                 yield "ivrea_words_not_heard", "Utterances nobody had time for.", labels, worker.load.not_listening
+        for number, process in enumerate(self.recognisers.processes):
+            labels = {"recogniser": str(number)}
+            yield "ivrea_recogniser_restarts", "Times that the recogniser died.", labels, process.restarts
+            for outcome, count in process.outcomes():
+                what = {**labels, "outcome": outcome}
+                yield "ivrea_utterances", "Utterances that came to the recogniser.", what, count
         yield from self.callbacks.counts()
 
     def histograms(self) -> Iterable[tuple[str, str, list[tuple[str, float]], float]]:

@@ -82,7 +82,7 @@ class Delays:
 
     def are_excused(self, slots: Slots, leads: NDArray[np.int32]) -> Flags:
         """Which of these packets, all of them late, are so through our own fault."""
-        owed = -self._late[slots]
+        owed = self.excused(slots)
         excused: Flags = (owed > 0) & (leads >= -owed - AHEAD)
         return excused
 
@@ -91,9 +91,10 @@ class Delays:
         self._late[slots] += 1
         self._counts[slots] = 0
 
-    def excused(self, slot: int) -> int:
-        """Packets that may yet be late through our own fault."""
-        return max(0, -int(self._late[slot]))
+    def excused(self, slots: Slots) -> NDArray[np.int64]:
+        """How many packets of each may yet be late through our own fault."""
+        owed: NDArray[np.int64] = np.maximum(0, -self._late[slots])
+        return owed
 
     def too_late(self, slot: int, frames: int) -> int:
         """A packet came ``frames`` after its turn. Returns by how many frames the delay must grow."""

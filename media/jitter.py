@@ -157,7 +157,7 @@ class JitterBuffers:
             offset += shift
         lead = offset // FRAME
         is_early = lead + -(-len(sound) // FRAME) > AHEAD
-        if is_early or lead < -self._delays.excused(slot) - AHEAD:
+        if is_early or lead < -int(self._delays.excused(np.array([slot]))[0]) - AHEAD:
             self.early[slot] += is_early
             self.reset(slot)
             self._begin(slot, timestamp)

@@ -1,7 +1,8 @@
 """A leg: one SIP session and the media stream that goes with it, agreed on by offer and answer (RFC 3264).
 
 Holds what both sides said last, answers offers (hold, resume, another codec or address, a question for
-ours), and keeps the media worker told of what was agreed.
+ours), and keeps the media worker told of what was agreed. Whoever called: :class:`Leg` has what both roles share,
+:class:`CallerLeg` answers an INVITE, :class:`PeerLeg` makes one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from engine.sip import offer_answer, sdp
 from engine.sip.offer_answer import Agreed, LocalMedia, NotAcceptable
 from engine.sip.sdp import SdpError, SessionDescription
 from engine.sip.server import IncomingSession
+from engine.sip.session import Session
 from media import protocol
 
 
@@ -33,7 +35,6 @@ class Leg:
 
     def __init__(
         self,
-        session: IncomingSession,
         *,
         host: str,
         codecs: tuple[str, ...],
@@ -49,7 +50,7 @@ class Leg:
         self.agreed: Agreed | None = None
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done with the first agreement."""
-        self._session = session
+        self.session: Session | None = None
         self._stream: Stream | None = None
         self._media = LocalMedia(host=host, port=0, session_id=time.time_ns() // 1000, codecs=codecs)
         self._offer: SessionDescription | None = None
@@ -70,50 +71,6 @@ class Leg:
         """The stream is gone."""
         self._stream = None
 
-    def answer(self, now: float) -> None:
-        """Answer the INVITE with what we can do of its offer, or with an offer of ours when it had none.
-
-        Raises :class:`NoCommonMedia` or :class:`CallerGone`. The 200 is ready to be sent, not sent yet.
-        """
-        body = self._session.offer
-        agreed: Agreed | None = None
-        if body is None:
-            description = offer_answer.make_offer(self._offerable(self._media))
-        else:
-            description, agreed = self._answer_to(body)
-        if not self._session.accept(description.encode(), now):
-            raise CallerGone
-        self._described = description
-        self._on_changed()
-        if agreed is None:
-            self._offer = description
-        else:
-            self._agree(agreed)
-
-    def early(self, now: float) -> str:
-        """Agree on media before the answer and send 183 with it, once. Returns why it cannot be, empty if it can.
-
-        Raises :class:`NoCommonMedia` or :class:`CallerGone`. The 200 will carry the same description (RFC 3261 13.2.1).
-        """
-        if self.agreed is not None:
-            return ""
-        body = self._session.offer
-        if body is None:
-            return "the INVITE has no offer"
-        description, agreed = self._answer_to(body)
-        if self._session.ended:
-            raise CallerGone
-        self._session.progress(now, description.encode())
-        self._described = description
-        self._agree(agreed)
-        return ""
-
-    def _answer_to(self, body: bytes) -> tuple[SessionDescription, Agreed]:
-        try:
-            return offer_answer.make_answer(sdp.parse(body), self._media)
-        except (NotAcceptable, SdpError) as error:
-            raise NoCommonMedia(str(error)) from error
-
     def acknowledged(self, body: bytes | None) -> None:
         """The ACK came; after an offer of ours it carries the answer. Raises :class:`NoCommonMedia`."""
         if self._offer is None:
@@ -126,10 +83,12 @@ class Leg:
 
     def reoffered(self, body: bytes | None, now: float) -> None:
         """A re-INVITE or UPDATE; one without a description asks for our offer."""
+        session = self.session
+        assert session is not None
         media = dataclasses.replace(self._media, version=self._media.version + 1)
         if body is None:
             offer = offer_answer.make_offer(self._offerable(media), self._described)
-            if self._session.answer_reoffer(offer.encode(), now):
+            if session.answer_reoffer(offer.encode(), now):
                 self._media, self._described, self._offer = media, offer, offer
                 self._on_changed()
             return
@@ -137,9 +96,9 @@ class Leg:
             answer, agreed = offer_answer.make_answer(sdp.parse(body), media)
         except (NotAcceptable, SdpError) as error:
             self._log.info("offer_refused", error=str(error))
-            self._session.reject_reoffer(488, now)
+            session.reject_reoffer(488, now)
             return
-        if self._session.answer_reoffer(answer.encode(), now):
+        if session.answer_reoffer(answer.encode(), now):
             self._media, self._described, self._offer = media, answer, None
             self._on_changed()
             self._agree(agreed)
@@ -166,3 +125,104 @@ class Leg:
         self._on_agreed(agreed, before)
         if not self.settled.done():
             self.settled.set_result(None)
+
+
+class CallerLeg(Leg):
+    """The leg of somebody who calls us."""
+
+    def __init__(
+        self,
+        session: IncomingSession,
+        *,
+        host: str,
+        codecs: tuple[str, ...],
+        rtp_timeout: float,
+        on_agreed: Callable[[Agreed, Agreed | None], None],
+        on_changed: Callable[[], None],
+        log: Logger,
+    ) -> None:
+        super().__init__(
+            host=host, codecs=codecs, rtp_timeout=rtp_timeout, on_agreed=on_agreed, on_changed=on_changed, log=log
+        )
+        self.session = self.invited = session
+
+    def answer(self, now: float) -> None:
+        """Answer the INVITE with what we can do of its offer, or with an offer of ours when it had none.
+
+        Raises :class:`NoCommonMedia` or :class:`CallerGone`. The 200 is ready to be sent, not sent yet.
+        """
+        body = self.invited.offer
+        agreed: Agreed | None = None
+        if body is None:
+            description = offer_answer.make_offer(self._offerable(self._media))
+        else:
+            description, agreed = self._answer_to(body)
+        if not self.invited.accept(description.encode(), now):
+            raise CallerGone
+        self._described = description
+        self._on_changed()
+        if agreed is None:
+            self._offer = description
+        else:
+            self._agree(agreed)
+
+    def early(self, now: float) -> str:
+        """Agree on media before the answer and send 183 with it, once. Returns why it cannot be, empty if it can.
+
+        Raises :class:`NoCommonMedia` or :class:`CallerGone`. The 200 will carry the same description (RFC 3261 13.2.1).
+        """
+        if self.agreed is not None:
+            return ""
+        body = self.invited.offer
+        if body is None:
+            return "the INVITE has no offer"
+        description, agreed = self._answer_to(body)
+        if self.invited.ended:
+            raise CallerGone
+        self.invited.progress(now, description.encode())
+        self._described = description
+        self._agree(agreed)
+        return ""
+
+    def _answer_to(self, body: bytes) -> tuple[SessionDescription, Agreed]:
+        try:
+            return offer_answer.make_answer(sdp.parse(body), self._media)
+        except (NotAcceptable, SdpError) as error:
+            raise NoCommonMedia(str(error)) from error
+
+
+class PeerLeg(Leg):
+    """The leg of somebody whom we call: its offer goes into the INVITE, the answer comes early or late."""
+
+    def offer(self, prefer: str = "") -> bytes:
+        """Our description for the INVITE: both laws, and before them ``prefer`` (the codec that the other leg has)."""
+        laws = [name for name in self._media.codecs if name in offer_answer.G711]
+        first = [prefer] if prefer in self._media.codecs else []
+        codecs = tuple(dict.fromkeys((*first, *laws))) or self._media.codecs[:1]
+        self._offer = self._described = offer_answer.make_offer(dataclasses.replace(self._media, codecs=codecs))
+        return self._offer.encode()
+
+    def progressed(self, body: bytes) -> bool:
+        """A provisional answer: whether there is early media now."""
+        try:
+            self._agree(self._read(body))
+        except NoCommonMedia as error:
+            self._log.info("early_media_refused", error=str(error))
+            return False
+        return True
+
+    def answered(self, body: bytes | None) -> None:
+        """The 200; without a description the one that came early counts. Raises :class:`NoCommonMedia`."""
+        self._on_changed()
+        if body is not None:
+            self._agree(self._read(body))
+        elif self.agreed is None:
+            raise NoCommonMedia("the 200 has no description")
+        self._offer = None
+
+    def _read(self, body: bytes) -> Agreed:
+        assert self._offer is not None
+        try:
+            return offer_answer.read_answer(self._offer, sdp.parse(body))
+        except (NotAcceptable, SdpError) as error:
+            raise NoCommonMedia(str(error)) from error

@@ -72,11 +72,19 @@ class Stream:
         self._plays = itertools.count(1)
         self._tickets = itertools.count(1)
 
-    def play(self, files: Sequence[Path], *, start_at: float = 0.0) -> int:
+    def play(self, files: Sequence[Path], *, start_at: float = 0.0, loop: bool = False) -> int:
         """Start ``files`` in place of what plays; the number comes back in :class:`~media.protocol.PlayEnded`."""
         number = next(self._plays)
-        self.send(protocol.Play(self.number, number, [str(file) for file in files], start_at))
+        self.send(protocol.Play(self.number, number, [str(file) for file in files], start_at, loop))
         return number
+
+    def relay(self, to: Stream | None) -> None:
+        """Pass what is received on to ``to``, a stream of the same worker, or no longer."""
+        self.send(protocol.Relay(self.number, 0 if to is None else to.number))
+
+    @property
+    def worker(self) -> Worker:
+        return self._worker
 
     def direct(self, agreed: Agreed, *, relatch: bool = False) -> None:
         """Send and receive as SDP agreed on; ``relatch`` lets symmetric RTP latch anew."""
@@ -170,7 +178,7 @@ class Worker:
         self._numbers = numbers
         self._child: Child[protocol.Report] | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._recogniser = ""
+        self._recognisers: dict[int, protocol.UseRecogniser] = {}
 
     @property
     def pid(self) -> int | None:
@@ -199,8 +207,8 @@ class Worker:
                     return
                 await asyncio.sleep(RESTART_PAUSE[-1])
                 continue
-            if self._recogniser:
-                self.send(protocol.UseRecogniser(self._recogniser))
+            for recogniser in self._recognisers.values():
+                self.send(recogniser)
             status = await self._child.exited
             came_up = self.ready.is_set()
             self.ready.clear()
@@ -260,9 +268,9 @@ class Worker:
             raise
         return stream
 
-    def use_recogniser(self, path: str) -> None:
-        self._recogniser = path
-        self.send(protocol.UseRecogniser(path))
+    def use_recogniser(self, recogniser: protocol.UseRecogniser) -> None:
+        self._recognisers[recogniser.number] = recogniser
+        self.send(recogniser)
 
     def send(self, command: protocol.Message) -> None:
         if self._child is not None:
@@ -342,9 +350,10 @@ class MediaPool:
     def _least_busy(self) -> Worker:
         return min(self._ready(), key=lambda worker: worker.gauge.rank)
 
-    def use_recogniser(self, path: str) -> None:
+    def use_recogniser(self, recogniser: protocol.UseRecogniser) -> None:
+        """All workers, also those to come, are to send it its share of the streams."""
         for worker in self.workers:
-            worker.use_recogniser(path)
+            worker.use_recogniser(recogniser)
 
     async def close(self) -> None:
         await asyncio.gather(*(worker.close() for worker in self.workers))

@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flows.call import RecordingOrder, Unsupported
-from flows.orders import Order, Outcome, Respond, SendDigits, StartRecording, StopRecording
+from flows.orders import (
+    Conference,
+    Dial,
+    Enqueue,
+    LeaveQueue,
+    Order,
+    Outcome,
+    Park,
+    Respond,
+    SendDigits,
+    Sides,
+    StartRecording,
+    StopRecording,
+)
 from flows.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -15,6 +28,12 @@ if TYPE_CHECKING:
 async def perform(call: LiveCall, order: Order) -> Outcome:
     """Carry out ``order``. Raises :class:`~flows.call.Unsupported` for what calls cannot do yet, and CallEnded."""
     match order:
+        case Dial():
+            return await _dial(call, order)
+        case Conference() | Park() | Enqueue():
+            return await call.signalling.meet(order)
+        case LeaveQueue():
+            return Outcome()
         case SendDigits():
             return await _send(call, order)
         case Respond():
@@ -25,6 +44,21 @@ async def perform(call: LiveCall, order: Order) -> Outcome:
             return Outcome((), {}, "recording stopped" if call.stop_background() else "")
         case _:
             raise Unsupported(f"{type(order).__name__} is not possible on a live call yet")
+
+
+async def _dial(call: LiveCall, order: Dial) -> Outcome:
+    """Recorded, if at all, for as long as the order takes; keys pressed meanwhile were for the other side."""
+    sides = _RECORDED.get(order.record)
+    if sides is not None:
+        call.record_in_background(RecordingOrder(sides=sides))
+    try:
+        return await call.signalling.dial(order)
+    finally:
+        if sides is not None:
+            call.stop_background()
+
+
+_RECORDED: dict[str, Sides] = {"caller": "caller", "peer": "peer", "each": "stereo", "stereo": "stereo"}
 
 
 async def _send(call: LiveCall, order: SendDigits) -> Outcome:
@@ -47,7 +81,13 @@ async def _respond(call: LiveCall, order: Respond) -> Outcome:
 
 
 def _start(call: LiveCall, order: StartRecording) -> Outcome:
-    if order.upload is not None:
-        call.trouble("recordings are not uploaded yet: this one stays where recordings are kept")
-    recording = call.record_in_background(RecordingOrder(order.format, order.sides, order.limit))
-    return Outcome((), {"id": recording}, "recording")
+    if order.sample_rate not in (0, 8000):
+        call.trouble(f"recordings have 8000 samples a second, not {order.sample_rate}")
+    sides: tuple[Sides, ...] = ("caller", "peer") if order.sides == "each" else (order.sides,)
+    begun = [
+        call.record_in_background(
+            RecordingOrder(order.format, side, order.limit, least=order.least, upload=order.upload), on=order.on
+        )
+        for side in sides
+    ]
+    return Outcome((), {"id": " ".join(filter(None, begun))}, "recording")

@@ -8,7 +8,9 @@ kill finds the call unfinished again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from engine.callbacks import records
 from engine.calls.recording import finished_by_file
@@ -24,23 +26,27 @@ REASON = "the server was killed while the call was running"
 class Recovery:
     """Unfinished calls of an earlier life, and what is still owed to each."""
 
-    def __init__(
-        self, append: Callable[[records.Record], None], say_bye: Callable[[records.CallHistory], bool]
-    ) -> None:
-        """``say_bye`` sends the BYE of a history's dialog; whether that could be done."""
+    def __init__(self, append: Callable[[records.Record], None], say_bye: Callable[[dict[str, Any]], bool]) -> None:
+        """``say_bye`` sends the BYE of a dialog that was journalled; whether that could be done."""
         self._append = append
         self._say_bye = say_bye
         self._waiting: dict[str, list[records.CallHistory]] = {}
+        self._recordings: dict[tuple[str, str], records.RecordingFinished] = {}
 
-    def begin(self, histories: Sequence[records.CallHistory]) -> None:
+    async def begin(self, histories: Sequence[records.CallHistory]) -> None:
         """Tell every missing ``close`` and send every BYE. A call is put down as finished when its BYE is done."""
+        open_ones = [(history.call, path) for history in histories for path in history.recordings]
+        ends = await asyncio.to_thread(lambda: [finished_by_file(*each) for each in open_ones])  # the disk may be slow
+        self._recordings = dict(zip(open_ones, ends, strict=True))
         for history in histories:
             started, answered = history.started, history.answered
             narrator = Narrator.restore(history.call, started.caller, started.callee, notes_of(history))
             for callback in narrator.close(answered.at if answered is not None else None, history.last_known):
                 note = records.note_to_data(callback)
                 self._append(records.Noted(history.last_known, call=history.call, note=note))
-            if history.dialog and self._say_bye(history):
+            for dialog in history.legs.values():
+                self._say_bye(dialog)
+            if history.dialog and self._say_bye(history.dialog):
                 self._waiting.setdefault(started.sip_call_id, []).append(history)
             else:
                 self._finish(history, narrator.path)
@@ -54,7 +60,7 @@ class Recovery:
 
     def _finish(self, history: records.CallHistory, path: str) -> None:
         for recording in history.recordings:
-            self._append(finished_by_file(history.call, recording))
+            self._append(self._recordings[history.call, recording])
         at, answered = history.last_known, history.answered
         duration = max(at - answered.at, 0.0) if answered is not None else 0.0
         self._append(

@@ -13,16 +13,20 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from engine.callbacks import records
-from engine.calls.leg import CallerGone, Leg, NoCommonMedia
+from engine.calls.dialling import Dialling
+from engine.calls.household import CallHouse, Outside
+from engine.calls.leg import CallerGone, CallerLeg, NoCommonMedia
 from engine.calls.live import LiveCall
 from engine.calls.media import MediaError, Stream, StreamReport, Worker
 from engine.calls.recording import Recordings
+from engine.calls.routes import Caller
 from engine.calls.services import Fetch, Renderer
 from engine.log import get_logger
 from engine.sip.events import Ended
@@ -31,8 +35,10 @@ from engine.sip.server import IncomingSession
 from flows.call import CallEnded, EndedBy, Note, RecordingOrder, TransferOutcome, Trouble, Unsupported
 from flows.executor import Executor, Settings
 from flows.graph import Graph
+from flows.orders import Conference, Dial, Enqueue, Outcome, Park
 from flows.prompts import Prompt
 from flows.requests import LastGood
+from flows.templates import time_facts
 from media import protocol
 from media.quality import Quality, judge
 
@@ -97,6 +103,7 @@ class CallSupervisor:
         media: Worker,
         fetch: Fetch,
         last_good: LastGood,
+        outside: Outside,
         append: Callable[[records.Record], None],
         pump: Callable[[], None],
     ) -> None:
@@ -121,8 +128,9 @@ class CallSupervisor:
         self._sip_reason: str | None = None
         self._recorded = False
         self._last_good = last_good
+        self._outside = outside
         self._recordings = Recordings(self.id, plan.recordings, append, self._log)
-        self._leg = Leg(
+        self._leg = CallerLeg(
             session,
             host=limits.media_host,
             codecs=limits.codecs,
@@ -312,11 +320,38 @@ class CallSupervisor:
             on, off = round(tone * 1000), round(gap * 1000)
             self._stream.send(protocol.SendDigits(self._stream.number, digits, method, on, off))
 
+    async def dial(self, order: Dial) -> Outcome:
+        house = CallHouse(
+            self.call,
+            self._leg,
+            self._outside,
+            Caller(self._parties.caller, self.session.request.from_.display or ""),
+            self._limits.codecs,
+            self._limits.rtp_timeout,
+            self._append,
+            self._pump,
+            self._log,
+        )
+        queues = [str(target.value) for target in order.targets if target.kind == "queue"]
+        if queues:
+            return await self._outside.lots.take_first(self.call, queues[0])
+        return await Dialling(order, house).run()
+
+    async def meet(self, order: Conference | Park | Enqueue) -> Outcome:
+        try:
+            match order:
+                case Conference():
+                    return await self._outside.conferences.join(self.call, order)
+                case Park():
+                    return await self._outside.lots.park(self.call, order)
+                case Enqueue():
+                    return await self._outside.lots.enqueue(self.call, order)
+        except MediaError as error:
+            return Outcome(("failed",), {"status": "failed"}, f"no media: {error}")
+
     def begin_recording(self, order: RecordingOrder) -> str:
         if self._stream is None:
             raise Unsupported("there is no media stream to record")
-        if order.upload is not None:
-            self.call.trouble("recordings are not uploaded yet: this one stays where recordings are kept")
         if order.transcribe:
             self.call.trouble("recordings are not transcribed yet")
         return self._recordings.begin(self._stream, order).id
@@ -433,6 +468,7 @@ def _facts(session: IncomingSession, parties: Parties) -> dict[str, str]:
         "call.direction": "inbound",
         "call.status": "ringing",
         "call.user": parties.source,
+        **time_facts(datetime.now(UTC).astimezone()),
     }
 
 

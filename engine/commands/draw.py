@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from engine.commands.replay import find_log
-from engine.commands.web import Config, Fetch, Replies, answers
+from engine.commands.web import Fetch, Replies, answers
+from engine.console import ConfigFile, err, fail
 from flows.graph import Graph
 from flows.simulate import Scenario, simulate
 from flows.tools.calllog import CallLog, log_of
@@ -38,10 +39,10 @@ def draw_flow(
     ] = None,
     replies: Replies = None,
     fetch: Fetch = False,  # noqa: FBT002 - typer's way to declare a flag
-    config: Config = None,
+    config: ConfigFile = None,
 ) -> None:
     """Draw a flow as SVG or as a page, and on it the way that a call went. Exit status 1 if there is no graph."""
-    from engine.cli import compile_or_fail, err, fail, show_findings
+    from engine.cli import compile_or_fail, show_findings
 
     way = draw_svg if output == "-" else _WAYS.get(Path(output).suffix.lower())
     if way is None:

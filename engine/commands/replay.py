@@ -11,7 +11,8 @@ from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
 from engine import calllogs
-from engine.commands.web import Config, Fetch, Replies, answers
+from engine.commands.web import Fetch, Replies, answers
+from engine.console import AsJson, ConfigFile, err, fail, out, read_config
 from flows.findings import has_errors, printable
 from flows.tools.calllog import CallLog, log_of
 from flows.tools.compare import compare
@@ -25,8 +26,6 @@ def register(app: typer.Typer) -> None:
 
 def find_log(call: str, config: Path | None) -> CallLog:
     """The log in the file ``call``, or of the call with this id in the database; the end with status 2."""
-    from engine.cli import fail, read_config
-
     try:
         if Path(call).is_file():
             return calllogs.read_file(Path(call))
@@ -42,14 +41,14 @@ def find_log(call: str, config: Path | None) -> CallLog:
 def replay_call(
     call: Annotated[str, typer.Argument(help="The id of a call, or a file with its log (ivrea simulate --json).")],
     flow: Annotated[Path, typer.Argument(help="The flow document. [b]-[/b] reads stdin.")],
-    config: Config = None,
+    config: ConfigFile = None,
     dialect: Annotated[str, typer.Option(help="Dialect of the document; found out from it when not given.")] = "",
     replies: Replies = None,
     fetch: Fetch = False,  # noqa: FBT002 - typer's way to declare a flag
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,  # noqa: FBT002
+    as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
 ) -> None:
     """Run the inputs of a call against a flow and compare the ways. Exit status 1 if the call goes another way."""
-    from engine.cli import compile_or_fail, err, fail, out, read_config, show_findings
+    from engine.cli import compile_or_fail, show_findings
 
     log = find_log(call, config)
     if not log.has_steps:

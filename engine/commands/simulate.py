@@ -10,7 +10,8 @@ import typer
 from rich.markup import escape
 
 from engine.calllogs import to_json
-from engine.commands.web import Config, Fetch, Replies, answers
+from engine.commands.web import Fetch, Replies, answers
+from engine.console import AsJson, ConfigFile, err, out
 from flows.findings import has_errors
 from flows.simulate import Scenario, simulate
 from flows.tools.calllog import log_of
@@ -39,11 +40,11 @@ def simulate_flow(
     fetch: Fetch = False,  # noqa: FBT002 - typer's way to declare a flag
     caller: Annotated[str, typer.Option("--from", help="The calling number.")] = "caller",
     callee: Annotated[str, typer.Option("--to", help="The number that is called.")] = "callee",
-    config: Config = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,  # noqa: FBT002
+    config: ConfigFile = None,
+    as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
 ) -> None:
     """Walk a flow with a scripted caller, without a phone and without waiting. Exit status 1 if the flow has errors."""
-    from engine.cli import compile_or_fail, err, out, read_script, show_findings
+    from engine.cli import compile_or_fail, read_script, show_findings
 
     statements = read_script(script)
     fetcher = answers(replies, fetch=fetch, config=config)

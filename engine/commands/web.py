@@ -12,6 +12,7 @@ import yaml
 
 from engine.callbacks.fetch import Fetcher
 from engine.calls.services import flow_fetcher
+from engine.console import fail, read_config
 from flows.call import Reply, Request
 from flows.scripted_world import canned, nothing_known
 from flows.tools.replies import Replies as TableOfReplies
@@ -24,10 +25,6 @@ Replies = Annotated[
 Fetch = Annotated[
     bool, typer.Option("--fetch", help="Really ask web servers for what [b]--replies[/b] does not answer.")
 ]
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="TOML file; without it ivrea.toml in this folder, or the defaults."),
-]
 
 
 def answers(replies: Path | None, *, fetch: bool, config: Path | None) -> Callable[[Request], Reply]:
@@ -37,8 +34,6 @@ def answers(replies: Path | None, *, fetch: bool, config: Path | None) -> Callab
 
 
 def _read(path: Path) -> TableOfReplies:
-    from engine.cli import fail
-
     try:
         table = yaml.safe_load(path.read_bytes())
         return read_replies(table, lambda name: (path.parent / name).read_bytes())
@@ -52,8 +47,6 @@ def _read(path: Path) -> TableOfReplies:
 
 def _asking(config: Path | None) -> Callable[[Request], Reply]:
     """The client that live calls have; private addresses only where the configuration allows them."""
-    from engine.cli import read_config
-
     allow_private = read_config(config).callbacks.allow_private
 
     async def ask(request: Request) -> Reply:

@@ -18,7 +18,7 @@ Replies = Mapping[str, Sequence[Reply | FetchFailed]]
 
 _KEYS = ("status", "type", "body", "json", "file", "fail")
 _BODIES = ("body", "json", "file", "fail")
-_TYPES = {".json": "application/json", ".xml": "text/xml", ".twiml": "text/xml", ".txt": "text/plain"}
+_TYPES = {".json": "application/json", ".xml": "text/xml", ".txt": "text/plain"}
 _STARTS = {b"<": "text/xml", b"{": "application/json", b"[": "application/json"}
 
 

@@ -1,0 +1,166 @@
+"""A dialled leg: an INVITE of ours, its stream, and what becomes of both.
+
+A peer rings, perhaps with early media, then answers or does not; once it has answered it lasts until one side hangs
+up. Whoever waits for it is woken by :attr:`Peer.changed`. It ends exactly once, and then everything of it is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from engine.calls.leg import NoCommonMedia, PeerLeg
+from engine.calls.media import Stream, StreamReport
+from engine.log import Logger
+from engine.sip import events
+from engine.sip.client import OutgoingSession
+from engine.sip.digest import Credentials
+from engine.sip.flow import Flow
+from engine.sip.uri import Address, Uri
+from media import protocol
+
+State = Literal["new", "calling", "ringing", "early", "answered", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where an INVITE goes: ``uri`` through ``flow``, as ``caller``. ``label`` is for people."""
+
+    label: str
+    uri: Uri
+    flow: Flow
+    caller: Address
+    to: Address
+    credentials: Credentials | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    route: tuple[Address, ...] = ()
+    trunk: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerEnd:
+    """How a peer ended: ``status`` is its final SIP status (408: none came), 200 after an answer."""
+
+    status: int
+    reason: str
+    q850: int | None = None
+    by: str = "remote"
+
+
+@dataclass(slots=True)
+class Peer:
+    """One dialled leg."""
+
+    id: str
+    destination: Destination
+    leg: PeerLeg
+    stream: Stream
+    now: Callable[[], float]
+    pump: Callable[[], None]
+    log: Logger
+    state: State = "new"
+    end: PeerEnd | None = None
+    answered_at: float | None = None
+    on_change: Callable[[], None] = lambda: None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    session: OutgoingSession | None = None
+
+    def invite(self, send: Callable[[Destination, bytes, Peer], OutgoingSession], prefer: str) -> None:
+        """Call it. ``prefer`` is the codec that would not have to be transcoded.
+
+        ``send`` sends an INVITE with a description; what becomes of the session goes to :meth:`take`.
+        """
+        self.leg.attach(self.stream)
+        self.state = "calling"
+        self.session = send(self.destination, self.leg.offer(prefer), self)
+        self.leg.session = self.session
+        self.pump()
+
+    def take(self, event: events.SessionEvent) -> None:
+        """What SIP says of the session."""
+        match event:
+            case events.Progressed(status=status, sdp=body):
+                self._progressed(status, body)
+            case events.Answered(sdp=body):
+                self._answered(body)
+            case events.Refused(status=status, reason=reason, q850=q850):
+                self.finish(PeerEnd(status, reason, q850))
+            case events.Acknowledged(sdp=body):
+                self._acknowledged(body)
+            case events.Reoffered(sdp=body):
+                self.leg.reoffered(body, self.now())
+                self.pump()
+            case events.Ended(by=by, status=status, reason=reason, q850=q850):
+                self.finish(PeerEnd(status, reason, q850, by))
+            case _:
+                pass
+
+    def report(self, report: StreamReport) -> None:
+        """What the media worker says of the stream."""
+        match report:
+            case protocol.RtpLost(seconds=seconds):
+                self.hang_up(f"no sound came for {seconds:.0f} s")
+            case _:
+                pass
+
+    def worker_lost(self, reason: str) -> None:
+        self.leg.detach()
+        self.hang_up(reason)
+
+    def hang_up(self, reason: str = "") -> None:
+        """CANCEL or BYE; nothing happens if it has ended."""
+        if self.state == "ended":
+            return
+        if self.session is not None:
+            self.session.terminate(self.now(), reason)
+        self.finish(PeerEnd(200 if self.answered_at is not None else 487, reason or "given up", by="local"))
+        self.pump()
+
+    def finish(self, end: PeerEnd) -> None:
+        """It is over; the first word counts."""
+        if self.state != "ended":
+            self.state = "ended"
+            self.end = end
+            self._tell()
+
+    async def close(self) -> protocol.StreamStats:
+        """Hang up, if that is still to be done, and close the ports."""
+        self.hang_up()
+        return await self.stream.close()
+
+    def _progressed(self, status: int, body: bytes | None) -> None:
+        if self.state == "ended":
+            return
+        if body is not None and self.leg.progressed(body):
+            self.state = "early"
+        elif self.state != "early" and status != 183:
+            self.state = "ringing"
+        self._tell()
+
+    def _answered(self, body: bytes | None) -> None:
+        if self.state == "ended":
+            return  # given up while the 200 was on its way: the session sees to ACK and BYE
+        try:
+            self.leg.answered(body)
+        except NoCommonMedia as error:
+            self.log.info("peer_without_media", peer=self.destination.label, error=str(error))
+            if self.session is not None:
+                self.session.terminate(self.now(), "no common media")
+            self.finish(PeerEnd(488, f"no common media: {error}"))
+            return
+        self.answered_at = self.now()
+        self.state = "answered"
+        self._tell()
+
+    def _tell(self) -> None:
+        self.changed.set()
+        self.on_change()
+
+    def _acknowledged(self, body: bytes | None) -> None:
+        """The ACK to an answer of ours in which we offered; it has their answer."""
+        try:
+            self.leg.acknowledged(body)
+        except NoCommonMedia as error:
+            self.hang_up(str(error))
