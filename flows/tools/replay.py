@@ -27,7 +27,7 @@ from flows.call import (
     Trouble,
     Unsupported,
 )
-from flows.graph import UNSUPPORTED, Graph, Transfer
+from flows.graph import UNSUPPORTED, Fetch, Graph, Transfer
 from flows.listening import Settings
 from flows.orders import (
     LeaveQueue,
@@ -164,6 +164,7 @@ class ReplayedCall(ScriptedCall):
         self._raise_if_ended()
         answer = self._past.answer(request)
         if answer is None:
+            await self._until_the_end(Fetch.__name__)
             return await super().fetch(request)
         await self.lasting(answer.seconds)
         if isinstance(answer.reply, FetchFailed):
@@ -176,6 +177,7 @@ class ReplayedCall(ScriptedCall):
         past = None if isinstance(order, _OURS) else self._past.outcome(name)
         if past is None:
             if not isinstance(order, _OURS):
+                await self._until_the_end(name)
                 self.tell(Trouble("", f"the call has no word of this {name}: it is simulated"))
             return await super().perform(order)
         if past.performed.exits[:1] == (UNSUPPORTED,):
@@ -191,11 +193,17 @@ class ReplayedCall(ScriptedCall):
         self._raise_if_ended()
         past = self._past.outcome(Transfer.__name__)
         if past is None:
+            await self._until_the_end(Transfer.__name__)
             self.tell(Trouble("", f"the call has no word of a transfer to {target}: it is simulated"))
             return await super().transfer(target)
         await self.lasting(past.seconds)
         facts = past.performed.facts
         return TransferOutcome(not past.performed.exits, int(_number(facts.get("status", ""))), facts.get("reason", ""))
+
+    async def _until_the_end(self, verb: str) -> None:
+        """What was under way when the call ended is so until the end."""
+        if verb == self._past.unfinished:
+            await self.lasting(self._scenario.max_duration)
 
     def record(self, order: RecordingOrder) -> str:
         past = self._past.recorded.popleft() if self._past.recorded else None
@@ -238,6 +246,8 @@ class _Past:
     outcomes: dict[str, deque[_Outcome]] = field(default_factory=dict)
     recorded: deque[Recorded] = field(default_factory=deque)
     lengths: dict[str, float] = field(default_factory=dict)
+    unfinished: str = ""
+    """The verb of what depends on others and was under way when the call ended."""
 
     def answer(self, request: Request) -> _Answer | None:
         """The next answer to the same request, or one that differs in its query only; the last stays for ever."""
@@ -257,9 +267,11 @@ def _past(log: CallLog) -> _Past:
     playing: list[Prompt] = []
     spoke_at = 0.0
     for note, at in log.notes:
+        if isinstance(note, Fetched | Performed):
+            past.unfinished = ""
         match note:
             case Reached():
-                since, playing = at, []
+                since, playing, past.unfinished = at, [], note.verb
             case Took(kind="key" | "word"):
                 playing = []
             case Spoke(prompt=prompt):

@@ -39,6 +39,8 @@ class Way:
     told: str
     target: str = ""
     ends: str = ""
+    away: bool = False
+    """It goes on in another flow."""
 
 
 @dataclass(slots=True)
@@ -118,7 +120,7 @@ class _Maker:
         """The exits of ``step``, those with the same end together."""
         conditions = cases(step) if isinstance(step, g.Branch) else {}
         found: dict[tuple[str, str], Way] = {}
-        only = list(step.exits) == [g.NEXT]
+        only = list(step.exits) == [g.NEXT] and not isinstance(step, g.Fetch | g.Jump)
         for name, target in step.exits.items():
             if name == g.NEXT and isinstance(step, g.Listen) and step.exits.keys() >= {g.NOMATCH, g.SILENCE}:
                 self._end(target)  # never taken
@@ -131,8 +133,10 @@ class _Maker:
             else:
                 found[key] = Way((name,), told, "" if ends else target, ends)
         ways = _otherwise_last(list(found.values()))
+        if isinstance(step, g.Fetch | g.Jump):
+            ways.append(Way((), "goes on in that flow", away=True))
         if g.NEXT not in step.exits and not set(step.leads) <= step.exits.keys():
-            told = exit_in_words(step, g.NEXT) if step.exits else ""
+            told = exit_in_words(step, g.NEXT) if step.exits or isinstance(step, g.Fetch | g.Jump) else ""
             ways.append(Way((), told, ends="end of the flow"))
         return ways
 

@@ -211,7 +211,7 @@ def _stop_rows(stops: Sequence[Stop]) -> Iterator[Row]:
             if left <= 0:
                 break
             indent = 0 if place == 0 else 1
-            for line in wrap(printable(text), 11, ROOM - 26, 2):
+            for line in wrap(printable(text), 11, (ROOM - 26) / 1.1, 2):  # bold
                 yield Row(line, "stop", 17 if place == 0 else 15, 11, badge=stop.number if indent == 0 else -1)
                 indent = 1
                 left -= 1

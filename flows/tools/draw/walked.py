@@ -85,24 +85,26 @@ def walked(scene: Scene, blocks: Mapping[str, Block], log: CallLog) -> Walked:
         last = number == len(every)
         if (at := entries.get(visit.step)) is not None:
             result.stops.setdefault(at, []).append(Stop(number, visit, last))
-            if (way := _way(every, number - 1, scene.graph, blocks[at[0]], at[1])) is not None:
+            for way in _ways(every, number - 1, scene.graph, blocks[at[0]], at[1]):
                 result.ways[at[0], way] = result.ways.get((at[0], way), 0) + 1
     return result
 
 
-def _way(every: Sequence[Visit], place: int, graph: g.Graph, block: Block, entry: int) -> int | None:
-    """The way out of ``block`` that was taken after the visit at ``place``, if it was out of the block at all."""
+def _ways(every: Sequence[Visit], place: int, graph: g.Graph, block: Block, entry: int) -> Iterator[int]:
+    """The ways out of ``block`` that were taken after the visit at ``place``, if it was out of the block at all."""
     visit = every[place]
     if entry < len(block.entries) - 1 or place == len(every) - 1:
-        return None
+        return
     name = visit.way
-    if every[place + 1].flow != visit.flow:  # another flow took over; is there a way back to this one?
+    if every[place + 1].flow != visit.flow:  # another flow took over, or the one before goes on
+        if every[place + 1].flow > visit.flow:
+            yield from (number for number, way in enumerate(block.ways) if way.away)
         if all(later.flow != visit.flow for later in every[place + 1 :]):
-            return None
+            return
         name = g.NEXT
     if name not in graph.steps[visit.step].exits:
         name = g.NEXT
-    return next((number for number, way in enumerate(block.ways) if name in way.names), None)
+    yield from (number for number, way in enumerate(block.ways) if name in way.names)
 
 
 def story(stop: Stop) -> Iterator[str]:

@@ -37,9 +37,11 @@ EXITS = {
 
 def exit_in_words(step: g.Step, name: str) -> str:
     """An exit of ``step``, as it is written where a line begins."""
-    if name == g.NEXT:
-        return "otherwise" if isinstance(step, g.Listen | g.Branch) else "done"
-    return EXITS.get(name, name)
+    if name != g.NEXT:
+        return EXITS.get(name, name)
+    if isinstance(step, g.Fetch | g.Jump):  # whoever goes on in another flow comes here only when it comes back
+        return "back from there" if step.returns else EXITS[g.FAILED]
+    return "otherwise" if isinstance(step, g.Listen | g.Branch) else "done"
 
 
 def describe(step: g.Step) -> Described:  # noqa: C901 - one case for each verb
@@ -135,7 +137,7 @@ def _collect(step: g.Collect) -> str:
         many = f"{step.most}" if step.least == step.most else f"{step.least} to {step.most}"
     else:
         many = f"{step.least} or more"
-    parts = [f"{many} keys into {step.into}"]
+    parts = [f"{many} {'key' if many == '1' else 'keys'} into {step.into}"]
     if step.finish:
         parts.append(f"{' '.join(step.finish)} ends")
     return ", ".join(parts)
