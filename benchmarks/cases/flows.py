@@ -117,8 +117,6 @@ class Flows:
 
     def _simulating(self, bench: Bench) -> str:
         question = {"_": "Please say yes or press one, after this rather long explanation of the matter."}
-            "_": "Please say yes or press one, after this rather long explanation of the matter."
-        }
         tree: dict[str, Any] = {"_": "Thank you and goodbye."}
         for _ in range(60):
             tree = {**question, "yes | key:1": tree}
