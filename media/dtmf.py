@@ -38,7 +38,7 @@ MISSES = 8
 TOLERANCE = 0.024
 """Relative deviation of a frequency; Q.24 wants 1.5 to 1.8 % accepted and 3 to 3.5 % refused."""
 
-MAX_TWIST = 10 ** (9.0 / 10)
+MAX_TWIST = 10 ** (10.0 / 10)
 """Ratio of the powers of the two tones; Q.24 wants up to 8 dB accepted."""
 
 PURITY = 0.75

@@ -20,11 +20,12 @@ SILENCE_FRAMES = 15
 QUIETEST = power(-46.0)
 """Power that is never voice, whatever the floor."""
 
-OVER_FLOOR = 10 ** (9.0 / 10)
-"""A frame this much over the floor is voiced; within speech 3 dB less will do."""
+OVER_FLOOR = 10 ** (10.5 / 10)
+"""A frame this much over the floor is voiced; within speech 3 dB less will do. With 9 dB, the talk of many people at once,
+10 dB below the caller, begins an utterance more than once a minute."""
 
 WITHIN_SPEECH = 0.5
-_LOUDEST_FIRST_FLOOR = power(-36.0)
+_LOUDEST_FIRST_FLOOR = power(-37.5)
 _LEAST_FLOOR = power(-75.0)
 _LEADING = 4
 """Frames of digital silence, before the first packet is due, that say nothing about the floor."""
