@@ -1,7 +1,8 @@
 """How well speech is told from noise, and when it is said to begin and end.
 
-What is speech is read off the clean recordings: a frame is speech when it is no more than 15.9 dB below the level of its
-talker (ITU-T P.56); pauses of less than 300 ms belong to the utterance that they are in, as they do for the detector.
+What is speech is read off the clean recordings: a frame is speech when it is no more than 15.9 dB below the level of
+its talker (ITU-T P.56); pauses of less than 300 ms belong to the utterance that they are in, as they do for the
+detector.
 """
 
 from __future__ import annotations
@@ -76,10 +77,11 @@ def truth(clean: Sound) -> Spans:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Of speech under one noise. ``hits`` and ``false``: percent of the frames that are speech, and that are not, which
-    lay in speech that was found; ``reached``: of the frames that are speech, those that a recogniser is given, which
-    has what came shortly before and the silence at the end too. ``begun``: percent of the utterances that were found, and ``whole`` of those, those found as one. ``begin_error`` in ms (median,
-    90th percentile of its magnitude); ``over`` the ms from the true end to the report of it, the same way.
+    """Of speech under one noise, in percent. ``hits`` and ``false``: of the frames that are speech, and that are not,
+    those that lay in speech that was found; ``reached``: of the frames that are speech, those that a recogniser is
+    given, which has what came shortly before and the silence at the end too. ``begun``: of the utterances, those that
+    were found, and ``whole`` of these, those found as one. ``begin_error`` in ms (median, 90th percentile of its
+    magnitude); ``over`` the ms from the true end to the report of it, the same way.
     """
 
     noise: str
@@ -94,9 +96,7 @@ class Row:
     over: tuple[float, float]
 
 
-def measure(
-    chosen: Sequence[Take], kind: str, snr: float | None, streams: int, seconds: float, seed: int = 1
-) -> Row:
+def measure(chosen: Sequence[Take], kind: str, snr: float | None, streams: int, seconds: float, seed: int = 1) -> Row:
     """``chosen`` people talk in ``streams`` calls of ``seconds``."""
     rng = np.random.default_rng(seed)
     count = round((seconds + LEAD) * 50) * FRAME
@@ -106,7 +106,11 @@ def measure(
         said = talk(list(chosen), seconds, rng, (0.6, 1.6))
         clean[-len(said) :] = said
         clean[-FRAME * 50 :] = 0
-        dirty = rng.normal(0, rms_of(-65.0), count) if snr is None else noise(kind, seconds + LEAD, LEVEL - snr, rng, chosen)
+        dirty = (
+            rng.normal(0, rms_of(-65.0), count)
+            if snr is None
+            else noise(kind, seconds + LEAD, LEVEL - snr, rng, chosen)
+        )
         cleans.append(clean)
         sounds.append(coded(clean + dirty, list(Law)[stream % 2]))
     return _compare(kind, snr, [truth(clean) for clean in cleans], detect(np.stack(sounds)), count // FRAME)
@@ -149,7 +153,9 @@ def _middle(values: list[float]) -> tuple[float, float]:
     return float(np.median(values)), float(np.percentile(np.abs(values), 90))
 
 
-def starts_per_minute(chosen: Sequence[Take], kind: str, dbfs: float, streams: int, seconds: float, seed: int = 2) -> float:
+def starts_per_minute(
+    chosen: Sequence[Take], kind: str, dbfs: float, streams: int, seconds: float, seed: int = 2
+) -> float:
     """How often noise alone is taken for speech that begins."""
     rng = np.random.default_rng(seed)
     sounds = [coded(noise(kind, seconds, dbfs, rng, chosen), list(Law)[stream % 2]) for stream in range(streams)]
@@ -168,7 +174,16 @@ def table(chosen: Sequence[Take], streams: int, seconds: float) -> Iterator[Row]
 
 def words_of(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Head and rows of text."""
-    head = ["noise", "SNR", "utterances", "speech found", "given to a recogniser", "taken for speech", "utterances found", "as one"]
+    head = [
+        "noise",
+        "SNR",
+        "utterances",
+        "speech found",
+        "given to a recogniser",
+        "taken for speech",
+        "utterances found",
+        "as one",
+    ]
     head += ["begin off by, ms", "end told after, ms"]
     lines = []
     for row in rows:
