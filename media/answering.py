@@ -40,6 +40,9 @@ PROGRESS_BAND = (340.0, 520.0)
 PROGRESS_LEAST = 0.8
 """Seconds from which on a tone in that band is no beep, whatever was said before it."""
 
+PROGRESS_PAIRS, PROGRESS_SHORTEST = 620.0, 0.22
+"""Mean Hz below which two tones are call progress, and their least length in seconds: that of a fast busy tone."""
+
 LONGEST_BEEP = 3.0
 """Seconds."""
 
@@ -80,7 +83,7 @@ def kind_of(tones: list[Tone], *, spoken: bool) -> ToneKind | None:
     if any(abs(other.hertz - tone.hertz) > 25.0 for other in tones):
         return "sit" if _is_sit(tones) else None
     if not tone.single:
-        return "progress" if tone.hertz < PROGRESS_BAND[1] + 100.0 else None
+        return "progress" if tone.hertz < PROGRESS_PAIRS and seconds >= PROGRESS_SHORTEST else None
     if abs(tone.hertz - FAX[0]) <= FAX[1] and seconds >= FAX[2]:
         return "fax"
     if PROGRESS_BAND[0] <= tone.hertz <= PROGRESS_BAND[1] and (seconds >= PROGRESS_LEAST or not spoken):
@@ -155,8 +158,10 @@ class Answering:
         power.
         """
         tonal, over = self._tones.feed(slots, frames, levels)
-        self._since[slots] += tonal * FRAME_SECONDS  # ringback after the answer is no silence of somebody
         at = now - DELAY * FRAME_SECONDS
+        if tonal.any():  # a tone is no silence of somebody
+            self._since[slots[tonal]] += FRAME_SECONDS
+            self._last[slots[tonal & (self._phase[slots] == _MACHINE)]] = at
         self._follow(slots, self._in_front(slots, voiced, tonal, levels), tonal, at)
         self._decide(slots, at, now)
         for tone in over:

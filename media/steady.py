@@ -33,7 +33,13 @@ TWO = 0.9
 """Share of the power that two tones have together."""
 
 DRIFT = 12.0
-"""Hz by which a window may be off the mean of those before it."""
+"""Hz by which a window of a tone may be off the mean of those before it: that of two tones that beat moves as much."""
+
+WANDER = 1.5
+"""The same for a single tone: a machine holds its pitch, a voice does not."""
+
+VOICES, ONE_AMONG_VOICES = 520.0, 0.9
+"""Hz below which voices have harmonics that may outdo all others, and the share that a single tone must have there."""
 
 SECOND = 0.02
 """Share of the power from which on a second tone, which has most of what the first one leaves, is one."""
@@ -93,7 +99,7 @@ def single_tone(sound: Samples) -> tuple[bool, float]:
     total = max(float(spectra.sum()), 1.0)
     first, hertz = (float(figure[0]) for figure in _LONG.take_peak(spectra, 2 * _LOBE))
     second, other = (float(figure[0]) for figure in _LONG.take_peak(spectra, 2 * _LOBE))
-    if first < ONE * total:
+    if first < (ONE_AMONG_VOICES if hertz < VOICES else ONE) * total:
         return False, hertz
     times = other / max(hertz, 1.0)
     is_harmonic = times > 1.5 and abs(times - round(times)) < 0.02 * times
@@ -115,6 +121,7 @@ class SteadyTones:
         self._level: Powers = np.zeros(capacity, np.float32)
         self._run: NDArray[np.int32] = np.zeros(capacity, np.int32)
         self._hertz: NDArray[np.float32] = np.zeros(capacity, np.float32)
+        self._wander: NDArray[np.float32] = np.zeros(capacity, np.float32)
         self._single: dict[int, float] = {}
 
     def open(self, slot: int) -> None:
@@ -140,12 +147,14 @@ class SteadyTones:
             sound = np.concatenate([self._before(chosen), frames[steady]], axis=1)
             rows = np.flatnonzero(steady)
             steady[rows], hertz[rows] = _tonal(sound)
-        same = steady & (run > 0) & (np.abs(hertz - mean) <= DRIFT)
+        off = np.abs(hertz - mean)
+        same = steady & (run > 0) & (off <= DRIFT)
         over = [self._end(slot) for slot in slots[(run >= LEAST) & ~same].tolist()]
         run = np.where(same, run + 1, steady)
         self._hertz[slots] = np.where(same, mean + (hertz - mean) / np.maximum(run, 1), hertz)
         self._run[slots] = run
-        for slot in slots[run == LEAST].tolist():
+        self._wander[slots] = np.where(same, np.maximum(self._wander[slots], off), 0)
+        for slot in slots[(run == LEAST) & (self._wander[slots] <= WANDER)].tolist():
             single, exactly = single_tone(self._history(slot, LEAST))
             if single:
                 self._single[slot] = exactly
