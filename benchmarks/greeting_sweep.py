@@ -49,7 +49,7 @@ PEOPLE = {
 }
 MACHINES = {
     "set": [
-        "Hi, you've reached Tom and Susan. We can't come to the phone right now. Please leave a message after the tone.",
+        "Hi, you've reached Tom and Susan. We can't come to the phone now. Please leave a message after the tone.",
         "The person you are calling is not available. Please leave your message after the beep.",
         "Hello, this is the voicemail of David Green. I am out of the office until Monday. Leave your name and number.",
         "Your call has been forwarded to an automatic voice message system.",
@@ -60,7 +60,7 @@ MACHINES = {
         "This is Karen. I am either away from my desk or on another line. Please leave a message and I will call back.",
         "Welcome to the mailbox of oh five five, one two three, four. Speak after the signal.",
         "Hey, it's Mike! You know what to do. Wait for the beep.",
-        "The customer you have dialled cannot take your call at present. Please record your message when you hear the tone.",
+        "The customer you have dialled cannot take your call at present. Please record your message after the tone.",
         "You have reached the dental practice of doctor Wilson. For appointments, please call back tomorrow morning.",
         "Hi, I can't talk now, please try again later or send me a text.",
     ],
@@ -74,8 +74,6 @@ BEEPS = [(hertz, seconds) for hertz in (425, 440, 620, 850, 1000, 1400, 2000) fo
 """Hz and seconds. Those in the band of ringback last 0.5 s at most."""
 
 NOISES = (("quiet", -62.0), ("white", -40.0), ("pink", -35.0), ("babble", -38.0))
-
-_BACKGROUND = -62.0
 
 
 @dataclass(slots=True)
@@ -118,7 +116,7 @@ def listen(
         answering.watch(
             slot, protocol.DetectMachine(slot, answered=answered, limits=limits or protocol.MachineLimits()), 0.0
         )
-    for index in range(length):  # noqa: B007 - before() and history() look at it
+    for index in range(length):
         slots = np.flatnonzero(answering.watching)
         if not slots.size:
             break
@@ -140,15 +138,15 @@ def sine(hertz: float, seconds: float, dbfs: float) -> Sound:
     return np.sqrt(2) * rms_of(dbfs) * edge * np.sin(2 * np.pi * hertz * time)
 
 
-def spoken(folder: Path, half: str) -> dict[str, list[Sound]]:
-    """Greetings of "people" and "machines" by all voices of a half, at -20 dBFS; rendered prompts stay in ``folder``.
-    Raises SynthError.
+def spoken(folder: Path, half: str, every: int = 1) -> dict[str, list[Sound]]:
+    """Greetings of "people" and "machines" by all voices of a half (of them, each ``every``-th), at -20 dBFS; rendered
+    prompts stay in ``folder``. Raises SynthError.
     """
     wanted = {
-        "people": [Speech(text, voice, rate=rate) for text in PEOPLE[half] for voice in VOICES[half] for rate in RATES],
-        "machines": [
-            Speech(text, voice, rate=rate) for text in MACHINES[half] for voice in VOICES[half] for rate in RATES
-        ],
+        who: [Speech(text, voice, rate=rate) for text in texts[half] for voice in VOICES[half] for rate in RATES][
+            ::every
+        ]
+        for who, texts in (("people", PEOPLE), ("machines", MACHINES))
     }
     return asyncio.run(_render(folder, wanted))
 
@@ -271,6 +269,36 @@ def _beeps(name: str, calls: list[Call]) -> Beeps:
     without = len(calls) - len(with_beep)
     share = 100 * found / max(1, len(with_beep)), 100 * false / max(1, without), 100 * early / max(1, len(calls))
     return Beeps(name, len(calls), *share, _middle(after))
+
+
+def words_of(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of text."""
+    head = ["who", "noise", "calls", "human", "machine", "unsure", "verdict after, s"]
+    return head, [
+        [
+            row.who,
+            row.noise,
+            str(row.calls),
+            *(f"{share:.1f} %" for share in (row.human, row.machine, row.unsure)),
+            f"{row.after[0]:.2f} ({row.after[1]:.2f}) {'of its begin' if row.who == 'machines' else 'of the end'}",
+        ]
+        for row in rows
+    ]
+
+
+def words_of_beeps(rows: Sequence[Beeps]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of text."""
+    head = ["noise", "machines", "beeps found", "beeps where there is none", "told to speak too early"]
+    head.append("told after the beep, ms")
+    return head, [
+        [
+            row.noise,
+            str(row.calls),
+            *(f"{share:.1f} %" for share in (row.found, row.false, row.early)),
+            f"{row.after[0]:.0f} ({row.after[1]:.0f})",
+        ]
+        for row in rows
+    ]
 
 
 def _middle(values: list[float]) -> tuple[float, float]:

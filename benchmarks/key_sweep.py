@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.speech_bank import noise, takes, talk
 from media import g711
 from media.dtmf import COLUMNS, KEYS, ROWS, ToneReceiver
 from media.frames import Samples, powers
@@ -210,3 +211,27 @@ def table(rows: Iterable[tuple[Cell, ...]]) -> tuple[list[str], list[list[str]]]
         wanted = ("heard" if criterion.accept else "not heard") + ("" if criterion.goal else " (not asked for)")
         lines.append([criterion.name, wanted, *(f"{cell.percent:.1f} %" for cell in row), str(row[0].presses)])
     return head, lines
+
+
+TALKERS = 30
+
+
+def talk_off(hours: float, seed: int = 1) -> list[str]:
+    """Keys heard in ``hours`` of all the recorded speech, by TALKERS side by side: in random order, each recording at
+    a random level from -30 to -10 dBFS, in white, pink or hum noise 10 to 40 dB below -20 dBFS. None should be.
+    """
+    rng = np.random.default_rng(seed)
+    seconds = hours * 3600 / TALKERS
+    streams = []
+    for talker in range(TALKERS):
+        parts, left = [], seconds
+        while left > 0:
+            part = talk(takes(), min(left, 30.0), rng, (0.0, 0.3)) * 10 ** (rng.uniform(-10, 10) / 20)
+            parts.append(part)
+            left -= len(part) / RATE
+        sound = np.concatenate(parts)
+        sound = sound[: len(sound) // FRAME * FRAME]
+        kind, below = ("white", "pink", "hum")[talker % 3], (10, 20, 30, 40)[talker % 4]
+        sound += noise(kind, len(sound) / RATE, -20.0 - below, rng)
+        streams.append(coded(sound, list(Law)[talker % 2]).reshape(-1, FRAME))
+    return [key for _, _, key in presses_in(np.stack(streams))]

@@ -192,3 +192,10 @@ def words_of(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         figures = [f"{figure:.1f} %" for figure in (row.hits, row.reached, row.false, row.begun, row.whole)]
         lines.append([row.noise, snr, str(row.utterances), *figures, begin, over])
     return head, lines
+
+
+def talk_coded(chosen: Sequence[Take], seconds: float, seed: int = 3) -> Samples:
+    """``chosen`` people one after another, in faint noise, as a call carries it."""
+    rng = np.random.default_rng(seed)
+    said = talk(chosen, seconds, rng, (0.0, 0.3))
+    return coded(said + rng.normal(0, rms_of(-55.0), len(said)), Law.PCMU)
