@@ -159,8 +159,8 @@ class Answering:
         """
         tonal, over = self._tones.feed(slots, frames, levels)
         at = now - DELAY * FRAME_SECONDS
-        if tonal.any():  # a tone is no silence of somebody
-            self._since[slots[tonal]] += FRAME_SECONDS
+        if tonal.any():  # who rings on has not answered yet, and who beeps is not silent
+            self._since[slots[tonal]] = at
             self._last[slots[tonal & (self._phase[slots] == _MACHINE)]] = at
         self._follow(slots, self._in_front(slots, voiced, tonal, levels), tonal, at)
         self._decide(slots, at, now)
@@ -249,7 +249,8 @@ class Answering:
                 int(self._words[slot]),
             )
         )
-        self._phase[slot] = _MACHINE if result == "machine" and message.answered else _DECIDED
+        listens = result == "machine" and message.answered and reason not in ("fax", "sit")
+        self._phase[slot] = _MACHINE if listens else _DECIDED
         self._until[slot] = now + message.limits.patience if message.answered else np.inf
 
     def _may_speak(self, slot: int, why: MachineReason, hertz: float, now: float) -> None:

@@ -126,7 +126,7 @@ class MachineLimits(msgspec.Struct, array_like=True, frozen=True):
 
 class DetectMachine(Message, frozen=True):
     """Find out who answered: exactly one :class:`MachineVerdict`, unless the stream ends or ``on`` is false before;
-    after that of a machine, and whenever a beep is heard, :class:`MachineListens`, at most one; and
+    after that of a machine that is no fax, and whenever a beep is heard, :class:`MachineListens`, at most one; and
     :class:`ToneHeard`. Sent with ``answered`` false, it listens to early media: only an announcement, a fax or special
     information tones give a verdict then, and it goes on until it is sent again at the answer, which begins anew.
     """

@@ -80,8 +80,8 @@ class EarsTones:
             starts.append([kind, *(number(figure) for figure in figures)])
         section.tables.append(Table(["noise alone", "utterances a minute, −40 dBFS", "−30 dBFS"], starts))
         section.text.append(
-            "**Voice**: people at −20 dBFS, in noise so far below them, through G.711. In brackets the 90th percentile, "
-            "times in whole frames of 20 ms. Speech is over after 300 ms of silence, so about 300 ms are due. Babble "
+            "**Voice**: people at −20 dBFS, in noise so far below them, through G.711. In brackets the 90th percentile."
+            " Times are whole frames of 20 ms. Speech is over after 300 ms of silence, so about 300 ms are due. Babble "
             "is 24 recordings at once. The limits were set on two speakers of digits and babble made of them; these "
             "are two other speakers and all that is read, and babble made of those."
         )
