@@ -355,7 +355,7 @@ def tone_table() -> list[list[str]]:
 
 def false_beeps(sound: Samples) -> list[protocol.ToneHeard]:
     """Tones that are heard in speech."""
-    pieces = [sound[start : start + 600 * RATE] for start in range(0, len(sound), 600 * RATE)]
+    pieces = [sound[start : start + 60 * RATE] for start in range(0, len(sound), 60 * RATE)]
     forever = protocol.MachineLimits(patience=1e9, message_pause=1e9)
     heard = listen(pieces, answered=False, limits=forever)
     return [report for reports in heard for report in reports if isinstance(report, protocol.ToneHeard)]

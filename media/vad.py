@@ -88,17 +88,17 @@ class SpeechDetector:
 
     def voiced(self, slots: Slots, levels: Powers) -> Flags:
         """Which of the frames with these powers are loud enough to be voice; the floors follow."""
-        waiting = (self._frames[slots] < 0) & (levels == 0)
-        if waiting.any():
+        frames = self._frames[slots]
+        if frames.min(initial=0) < 0 and (waiting := (frames < 0) & (levels == 0)).any():
             self._frames[slots[waiting]] += 1
             voiced = np.zeros(slots.size, np.bool_)
             voiced[~waiting] = self.voiced(slots[~waiting], levels[~waiting])
             return voiced
         smooth = self._smooth[slots]
-        smooth = smooth + (levels - smooth) * _SMOOTHING
+        smooth += (levels - smooth) * _SMOOTHING
         self._smooth[slots] = smooth
         self._least[slots] = np.minimum(self._least[slots], smooth)
-        frames = np.maximum(self._frames[slots], 0) + 1
+        frames = np.maximum(frames, 0) + 1
         self._frames[slots] = frames
         full = slots[frames % _SPAN == 0]
         if full.size:
@@ -128,11 +128,14 @@ class SpeechDetector:
             self._sum[begun] = 0
         self._silent[slots] = np.where(voiced, 0, self._silent[slots] + 1)
         loud = slots[voiced]
-        self._until[loud] = now
-        self._sum[loud] += levels[voiced]
-        self._voiced[loud] += 1
+        if loud.size:
+            self._until[loud] = now
+            self._sum[loud] += levels[voiced]
+            self._voiced[loud] += 1
+        ended: list[Speech] = []
+        if not speaking.any():
+            return begun.tolist(), ended
         over = slots[speaking & (self._silent[slots] >= SILENCE_FRAMES)]
-        ended = []
         for slot in over.tolist():
             mean = float(self._sum[slot]) / max(1, int(self._voiced[slot]))
             ended.append(Speech(slot, float(self.since[slot]), float(self._until[slot]), level(mean)))

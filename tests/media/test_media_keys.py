@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from media_studio import voice
 
-from benchmarks.key_sweep import CRITERIA, coded, keys_in, sweep, table, talk_off
+from benchmarks.key_sweep import CRITERIA, Criterion, Press, coded, keys_in, measure, sweep, table, talk_off
 from media.dtmf import tones
 from media.g711 import Law
 from media.rates import FRAME, RATE
@@ -186,6 +186,14 @@ def test_every_criterion_of_q24(capsys: pytest.CaptureFixture[str]) -> None:
             least = 100.0
         heard = cell.percent if cell.criterion.accept else 100.0 - cell.percent
         assert heard >= least, f"{cell.criterion.name}: {cell.percent:.1f} %"
+
+
+@pytest.mark.parametrize("law", list(Law))
+def test_a_window_that_is_half_in_a_tone_does_not_fill_a_pause(law: Law) -> None:
+    """One in some hundred pauses of 40 ms was not heard for a window that passed at its edge."""
+    pause = Criterion("", (Press(ms=40, count=2, pause=40), Press(count=2, pause=40)), expect=2)
+    cell = measure(pause, law, 35, seed=5)
+    assert cell.right == cell.presses
 
 
 def test_no_key_in_an_hour_of_speech_under_noise() -> None:
