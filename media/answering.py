@@ -138,6 +138,7 @@ class Answering:
         self._gap[slot] = 1000
         self._loudest[slot] = self._level[slot] = 0
         self._since[slot] = self._first[slot] = self._last[slot] = now
+        self._until[slot] = now + limits.patience if message.answered else np.inf
         self._initial[slot], self._greeting[slot] = limits.initial_silence, limits.greeting
         self._pause[slot], self._total[slot], self._message[slot] = limits.pause, limits.total, limits.message_pause
         self._most[slot] = limits.words
@@ -163,9 +164,9 @@ class Answering:
             self._since[slots[tonal]] = at
             self._last[slots[tonal & (self._phase[slots] == _MACHINE)]] = at
         self._follow(slots, self._in_front(slots, voiced, tonal, levels), tonal, at)
-        self._decide(slots, at, now)
         for tone in over:
             self._chain(tone, now)
+        self._decide(slots, tonal, at, now)
         if self._chains:
             self._end_chains(set(slots.tolist()), now)
 
@@ -200,7 +201,7 @@ class Answering:
         first = begun[self._words[begun] == 1]
         self._first[first] = at - self._word[first] * FRAME_SECONDS
 
-    def _decide(self, slots: Slots, at: float, now: float) -> None:
+    def _decide(self, slots: Slots, tonal: Flags, at: float, now: float) -> None:
         phase, words = self._phase[slots], self._words[slots]
         last, waited = self._last[slots], at - self._since[slots]
         spoke, deciding = words > 0, phase == _DECIDING
@@ -210,18 +211,21 @@ class Answering:
         human = deciding & spoke & (quiet >= self._pause[slots])
         unsure = deciding & (waited >= np.where(spoke, self._total[slots], self._initial[slots]))
         ready = (phase == _MACHINE) & (quiet >= self._message[slots])
-        over = (phase >= _MACHINE) & (at >= self._until[slots])
+        over = (phase >= _DECIDING) & (at >= self._until[slots])
+        unsure |= over & deciding
         due = machine | human | unsure | ready | over
         if not due.any():
             return
         for row in np.flatnonzero(due).tolist():
             slot = int(slots[row])
+            if (tonal[row] or slot in self._chains) and not over[row]:
+                continue  # it may be a beep
             if machine[row]:
                 self._is_machine(slot, now)
             elif human[row]:
                 self._verdict(slot, "human", "greeting", 1.0 - 0.5 * self._length(slot) / self._greeting[slot], now)
             elif unsure[row]:
-                self._verdict(slot, "unsure", "time" if spoke[row] else "silence", 0.5, now)
+                self._verdict(slot, "unsure", "time" if spoke[row] or over[row] else "silence", 0.5, now)
             elif phase[row] == _MACHINE:
                 self._may_speak(slot, "silence" if ready[row] else "time", 0.0, now)
             else:

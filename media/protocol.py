@@ -121,7 +121,7 @@ class MachineLimits(msgspec.Struct, array_like=True, frozen=True):
     message_pause: float = 2.0
     """Silence after a machine's greeting in which no beep came: it listens."""
     patience: float = 30.0
-    """A beep is waited for this long after the verdict."""
+    """A beep is waited for this long after the verdict, and the end of ringback after the answer before it."""
 
 
 class DetectMachine(Message, frozen=True):

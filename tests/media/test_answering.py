@@ -146,6 +146,20 @@ def test_a_beep_alone_is_a_machine_at_once() -> None:
     assert of(reports, MachineListens)[0].why == "beep"
 
 
+@pytest.mark.parametrize("pause", [0.6, 0.7, 0.78])
+def test_silence_that_a_beep_ends_is_not_that_of_a_person(pause: float) -> None:
+    """It was, when the time was up before the end of the beep."""
+    reports = heard(silence(0.4), said(0.9), silence(pause), sine(1000, 0.5, -16), silence(2))
+    assert (verdict(reports).result, verdict(reports).reason) == ("machine", "beep")
+
+
+@pytest.mark.parametrize("patience", np.arange(1.8, 2.5, 0.06).round(2).tolist())
+def test_time_is_up_about_a_beep(patience: float) -> None:
+    sound = silence(0.5), talking(2.5), silence(0.5), sine(1000, 0.3, -16), silence(2)
+    (listens,) = of(heard(*sound, limits=MachineLimits(greeting=1.0, patience=patience)), MachineListens)
+    assert listens.why in ("time", "beep")
+
+
 def test_a_beep_after_a_wrong_verdict_is_told_of() -> None:
     reports = heard(silence(0.4), said(0.9), silence(1.2), sine(1000, 0.3, -16), silence(2))
     assert verdict(reports).result == "human"
@@ -209,6 +223,12 @@ def test_ringback_after_the_answer_is_neither_greeting_nor_silence() -> None:
     )
     found = verdict(reports)
     assert (found.result, found.words) == ("human", 1)
+
+
+def test_who_rings_for_ever_is_given_up() -> None:
+    found = verdict(heard(silence(0.5), sine(425, 8, -18), limits=MachineLimits(patience=5)))
+    assert (found.result, found.reason) == ("unsure", "time")
+    assert found.at == pytest.approx(5, abs=0.2)
 
 
 def test_an_announcement_before_the_answer() -> None:
