@@ -79,8 +79,8 @@ async def _respond(call: LiveCall, order: Respond) -> Outcome:
         if ready := await call.prepare(prompts):
             call.start(ready)
             await call.played()
-    call.signalling.respond(order.code, order.reason)
-    await call.hangup(f"{order.code} {order.reason}".rstrip())
+    call.signalling.respond(order.final, order.reason)
+    await call.hangup(f"{order.final} {order.reason}".rstrip())
     return Outcome()
 
 
