@@ -15,6 +15,7 @@ from media.speech.model import ModelError, bundled_folder
 
 Pronunciation = tuple[str, ...]
 
+ENGLISH = frozenset(("", "en"))
 DICTIONARY = "cmudict-en-us.dict"
 MAX_WORD = 40
 """Letters; longer words are no words."""
@@ -90,9 +91,14 @@ def bundled() -> Lexicon:
     return Lexicon()
 
 
+def primary(tag: str) -> str:
+    """The language of a tag: "en" of "en-GB" and "en_us"."""
+    return re.split("[-_]", tag.casefold(), maxsplit=1)[0]
+
+
 def is_english(language: str) -> bool:
-    """Whether a language tag ("en", "en-GB", "en_us") names English."""
-    return re.split("[-_]", language.casefold(), maxsplit=1)[0] in ("", "en")
+    """Whether a language tag names English; none does."""
+    return primary(language) in ENGLISH
 
 
 def pronounceable(words: Iterable[str], language: str = "en", vosk_model: Path | None = None) -> set[str]:

@@ -81,7 +81,12 @@ def phone_chain(phones: Phones, phone: int) -> Chain:
 
 
 class Network:
-    """``part[p]``: the chains of a part, as a slice; ``word[c]``: number of the word of chain ``c``, -1 if of none."""
+    """``part[p]``: the chains of a part, as a slice; ``word[c]``: number of the word of chain ``c``, -1 if of none.
+
+    Flat arrays for the search: of each chain its first and last state, its penalty and its part (``group``); of each
+    part its first chain (``bounds``); of each state the log probabilities to stay and to leave and the column of its
+    senone in the scores of ``scorer``.
+    """
 
     def __init__(self, model: AcousticModel, densities: Densities, words: Entries, common: Entries = ()) -> None:
         phones = model.phones
@@ -111,6 +116,8 @@ class Network:
         self.part = {part: slice(ends[part], ends[part + 1]) for part in Part}
         self.word: npt.NDArray[np.int32] = np.array([number for number, _, _ in rows], np.int32)
         self.penalty: Floats = np.array([penalty for _, _, penalty in rows], np.float32)
+        self.bounds: npt.NDArray[np.intp] = np.array(ends[:-1])
+        self.group: npt.NDArray[np.intp] = np.repeat(np.arange(len(parts)), np.diff(ends))
         self._lay_out(model, densities, [chain for _, chain, _ in rows])
 
     def _lay_out(self, model: AcousticModel, densities: Densities, chains: Sequence[Chain]) -> None:
@@ -123,13 +130,9 @@ class Network:
         third = (np.arange(len(senones)) - np.repeat(self.first, lengths)) % 3
         self.stay: Floats = model.transitions[owners, third, third]
         self.leave: Floats = model.transitions[owners, third, third + 1]
-        self._scorer = Scorer(model, densities, senones)
-        self._columns: Indices = self._scorer.column(senones)
+        self.scorer = Scorer(model, densities, senones)
+        self.columns: Indices = self.scorer.column(senones)
 
     @property
     def states(self) -> int:
         return len(self.stay)
-
-    def observe(self, frames: Floats) -> Floats:
-        """Log likelihood of each frame in each state, (n, states), for features (n, 39)."""
-        return self._scorer.score(frames)[:, self._columns]

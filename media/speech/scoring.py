@@ -1,13 +1,18 @@
-"""Log likelihoods of senones, for a chunk of frames at once."""
+"""Log likelihoods of senones: the frames of all utterances at once, as matrix products."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from media.speech.features import CEPSTRA
 from media.speech.model import STREAMS, AcousticModel, Floats, Indices
 
-_TINY = np.float32(1e-30)
+_LEAST = np.float32(-69.0)
+"""Logarithm of the least likelihood that a density can have beside the best of all: no score falls through the floor."""
+SLICE = 12
+"""Frames that are scored at once: their densities stay in the cache."""
 
 
 class Densities:
@@ -17,22 +22,24 @@ class Densities:
         self.codebooks = model.codebooks
         inverse = 1.0 / model.variances.astype(np.float64)
         means = model.means.astype(np.float64)
-        constant = -0.5 * (np.log(2 * np.pi / inverse) + means**2 * inverse).sum(axis=3)
-        self._constant = constant.transpose(1, 0, 2).reshape(STREAMS, -1).astype(np.float32)
-        terms = np.concatenate([-0.5 * inverse, means * inverse], axis=3)
+        constant = -0.5 * (np.log(2 * np.pi / inverse) + means**2 * inverse).sum(axis=3, keepdims=True)
+        terms = np.concatenate([-0.5 * inverse, means * inverse, constant], axis=3)
         self._terms = np.ascontiguousarray(
-            terms.transpose(1, 3, 0, 2).reshape(STREAMS, 2 * CEPSTRA, -1).astype(np.float32)
+            terms.transpose(1, 3, 0, 2).reshape(STREAMS, 2 * CEPSTRA + 1, -1).astype(np.float32)
         )
 
     def evaluate(self, frames: Floats) -> tuple[Floats, Floats]:
-        """For frames (n, 39): likelihoods relative to the best of their codebook, (stream, codebook, n, density),
-        and that best one's logarithm, (stream, codebook, n).
+        """For frames (n, 39): likelihoods relative to the frame's best, (stream, codebook, n, density),
+        and that best one's logarithm, (stream, n).
         """
         split = frames.reshape(len(frames), STREAMS, CEPSTRA).transpose(1, 0, 2)
-        logs = np.matmul(np.concatenate([split * split, split], axis=2), self._terms) + self._constant[:, None, :]
-        logs = logs.reshape(STREAMS, len(frames), self.codebooks, -1).transpose(0, 2, 1, 3)
-        best = logs.max(axis=3)
-        return np.exp(logs - best[..., None]), best
+        one = np.ones((STREAMS, len(frames), 1), np.float32)
+        logs = np.matmul(np.concatenate([split * split, split, one], axis=2), self._terms)
+        best = logs.max(axis=2)
+        logs -= best[..., None]
+        np.maximum(logs, _LEAST, out=logs)
+        np.exp(logs, out=logs)
+        return logs.reshape(STREAMS, len(frames), self.codebooks, -1).transpose(0, 2, 1, 3), best
 
 
 class Scorer:
@@ -48,19 +55,50 @@ class Scorer:
         for codebook in range(model.codebooks):
             mine = owner == codebook
             slot[mine] = np.arange(counts[codebook])
-        weights = np.zeros((STREAMS, model.codebooks, model.means.shape[2], int(counts.max(initial=1))), np.float32)
+        most = int(counts.max(initial=1))
+        weights = np.zeros((STREAMS, model.codebooks, model.means.shape[2], most), np.float32)
         weights[:, owner, :, slot] = model.mixture_weights(senones).transpose(2, 0, 1)
         self._weights = weights
-        self._owner, self._slot = owner, slot
+        self._place = owner * most + slot
 
     def column(self, senones: Indices) -> Indices:
         """Columns of :meth:`score` that belong to these senones."""
         return np.searchsorted(self.senones, senones).astype(np.int32)
 
-    def score(self, frames: Floats) -> Floats:
-        """Log likelihoods, (n, senones), of frames (n, 39)."""
-        relative, best = self._densities.evaluate(frames)
+    def mix(self, relative: Floats, best: Floats) -> Floats:
+        """Log likelihoods, (n, senones), of what :meth:`Densities.evaluate` made of n frames."""
         mixed = np.matmul(relative, self._weights)
-        logs = np.log(np.maximum(mixed, _TINY)) + best[..., None]
-        total: Floats = logs.sum(axis=0)
-        return total[self._owner, :, self._slot].T
+        products = mixed.transpose(0, 2, 1, 3).reshape(STREAMS, best.shape[1], -1).take(self._place, axis=2)
+        logs: Floats = np.log(products).sum(axis=0) + best.sum(axis=0)[:, None]
+        return logs
+
+
+def score(densities: Densities, jobs: Sequence[tuple[Scorer, Floats]]) -> list[Floats]:
+    """Log likelihoods, (n, senones of the scorer), for the frames (n, 39) of each job.
+
+    Densities are evaluated for all jobs together; put those of one scorer next to each other.
+    """
+    scores = [np.empty((len(frames), len(scorer.senones)), np.float32) for scorer, frames in jobs]
+    if not jobs:
+        return scores
+    every = np.concatenate([frames for _, frames in jobs])
+    begins = np.cumsum([0, *(len(frames) for _, frames in jobs)]).tolist()
+    job = 0
+    for start in range(0, len(every), SLICE):
+        end = min(start + SLICE, len(every))
+        relative, best = densities.evaluate(every[start:end])
+        while job < len(jobs) and begins[job] < end:
+            scorer = jobs[job][0]
+            upto = job + 1
+            while upto < len(jobs) and begins[upto] < end and jobs[upto][0] is scorer:
+                upto += 1
+            first = max(begins[job], start)
+            mixed = scorer.mix(relative[:, :, first - start : begins[upto] - start], best[:, first - start : begins[upto] - start])
+            for each in range(job, upto):
+                low, high = max(begins[each], start), min(begins[each + 1], end)
+                scores[each][low - begins[each] : high - begins[each]] = mixed[low - first : high - first]
+            job = upto
+            if begins[upto] > end:
+                job = upto - 1  # it goes on in the next slice
+                break
+    return scores
