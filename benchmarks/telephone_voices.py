@@ -128,9 +128,9 @@ def count(voices: AcousticModel, heard: Sequence[tuple[str, Floats]]) -> Counts:
     }
     silence = phone_chain(voices.phones, voices.phones.silence)
     every = [chain.senones for some in chains.values() for chain in some] + [silence.senones]
-    scorer = Scorer(voices, densities := Densities(voices), np.array([s for each in every for s in each], np.int32))
+    scorer = Scorer(voices, np.array([senone for each in every for senone in each], np.int32))
     counts = Counts.none(voices)
-    for (word, frames), scores in zip(heard, score(densities, [(scorer, f) for _, f in heard]), strict=True):
+    for (word, frames), scores in zip(heard, score(Densities(voices), [(scorer, f) for _, f in heard]), strict=True):
         _, path = max((align(voices, scores, scorer, chain) for chain in chains[word]), key=lambda found: found[0])
         counts.hear(voices, frames, path)
     return counts

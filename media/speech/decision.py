@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from media.speech.features import Floats, contrast, spread
+from media.speech.features import SHIFT, WINDOW, Floats, contrast, spread, voiced_frames
 from media.speech.search import Search, Segment
 
 ACCEPTED = 0.5
@@ -26,6 +26,8 @@ _SHORTEST_ALONE, _LONGEST = 15, 100
 """Frames between which a word alone lasts: clicks are shorter, hums longer."""
 _TONE = -24.0
 """Spread (dB) below which the sound is a tone of some machine."""
+_PITCHED = 3
+"""Frames with the pitch of a voice that a word has at least: knocks and bursts of noise have none."""
 _SHORT, _LONG = 100, 250
 """Frames up to which speech is short, and from which it is long."""
 _SHORTEST = 20
@@ -75,8 +77,9 @@ class Accepted:
 class Sound:
     """What the sound of an utterance is like, worked out where it is asked for; see :mod:`media.speech.features`."""
 
-    def __init__(self, energies: Floats) -> None:
+    def __init__(self, energies: Floats, pcm: bytes | bytearray) -> None:
         self._energies = energies
+        self._pcm = pcm
 
     @cached_property
     def doubt(self) -> float:
@@ -84,7 +87,10 @@ class Sound:
         return max(_CLEAR - contrast(self._energies), 0.0) * _PER_DECIBEL
 
     def is_voice(self, segment: Segment) -> bool:
-        """Whether the sound of a word is that of a voice, not a tone."""
+        """Whether the sound of a word is that of a voice: neither a tone nor without any pitch."""
+        pcm = self._pcm[2 * segment.start * SHIFT : 2 * (segment.end * SHIFT + WINDOW)]
+        if voiced_frames(np.frombuffer(bytes(pcm), "<i2")) < _PITCHED:
+            return False
         return float(np.median(spread(self._energies[segment.start : segment.end]))) > _TONE
 
 

@@ -8,6 +8,7 @@ nothing above 4 kHz, so the lower filters are computed at 8 kHz exactly as they 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,9 @@ FLOOR = 10.0
 _DITHER = 8.0
 """RMS of the noise that every signal gets: a constant signal looks unlike any silence that was ever recorded."""
 _NOISE = (np.random.default_rng(8000).standard_normal(RATE) * _DITHER).astype(np.float32)
+
+_PITCH_WINDOW = 320
+_PERIODIC = 0.4
 
 _LOUD = 10
 """So many frames are at least as loud as what counts as the utterance's loudness."""
@@ -102,8 +106,8 @@ def _energies_at(samples: Samples | Floats, starts: npt.NDArray[np.intp]) -> Flo
     """Log mel energies of the windows that begin at ``starts``, (len(starts), HEARD)."""
     if not len(starts):
         return np.empty((0, HEARD), np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[starts] * _HAMMING
-    spectrum = np.fft.rfft(windows, BINS)
+    windows: npt.NDArray[Any] = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[starts]
+    spectrum = np.fft.rfft(windows * _HAMMING, BINS)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
     energies: Floats = np.log(power @ _FILTERS_8K + _FLOOR_POWER)
     return energies
@@ -131,9 +135,9 @@ def cut(front_ends: Sequence[FrontEnd], sounds: Sequence[Samples]) -> list[Float
         noise = _NOISE.take(range(front_end.position, front_end.position + len(samples)), mode="wrap")
         front_end.position = (front_end.position + len(samples)) % len(_NOISE)
         joined.append(np.concatenate([front_end.rest, samples + noise]))
-    counts = [max((len(samples) - WINDOW) // SHIFT + 1, 0) for samples in joined]
-    for front_end, samples, count in zip(front_ends, joined, counts, strict=True):
-        front_end.rest = samples[count * SHIFT :].copy()
+    counts = [max((len(sound) - WINDOW) // SHIFT + 1, 0) for sound in joined]
+    for front_end, sound, count in zip(front_ends, joined, counts, strict=True):
+        front_end.rest = sound[count * SHIFT :].copy()
     begins = np.cumsum([0, *map(len, joined)])[:-1]
     starts = [begin + np.arange(count) * SHIFT for begin, count in zip(begins, counts, strict=True)]
     energies = _energies_at(np.concatenate(joined), np.concatenate(starts)) if joined else np.empty((0, HEARD))
@@ -160,6 +164,21 @@ def spread(energies: Floats) -> Floats:
     power = np.sort(np.exp(energies), axis=1)
     rest: Floats = 10.0 * np.log10(power[:, :-6].sum(axis=1) / power.sum(axis=1))
     return rest
+
+
+def voiced_frames(samples: Samples) -> int:
+    """How many frames of ``samples`` repeat themselves at the pitch of a voice, 50 to 400 Hz: the autocorrelation of
+    40 ms reaches :data:`_PERIODIC`. A word has vowels and so at least three; bursts of noise have one at most.
+    """
+    if len(samples) < _PITCH_WINDOW:
+        return 0
+    emphasised = np.diff(samples.astype(np.float32), prepend=0.0)
+    windows = np.lib.stride_tricks.sliding_window_view(emphasised, _PITCH_WINDOW)[::SHIFT]
+    power = np.abs(np.fft.rfft(windows - windows.mean(axis=1, keepdims=True), 2 * BINS)) ** 2
+    lags = np.arange(RATE // 400, RATE // 50 + 1)
+    correlation = np.fft.irfft(power)
+    alike = correlation[:, lags] / (correlation[:, :1] + 1e3) * (_PITCH_WINDOW / (_PITCH_WINDOW - lags))
+    return int((alike.max(axis=1) > _PERIODIC).sum())
 
 
 def contrast(energies: Floats) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from media.speech import adaptation, channel, model
+from media.speech.features import Floats
 from media.speech.lexicon import ENGLISH, Lexicon, Pronunciation, bundled, primary
 
 COMMON = (
@@ -27,7 +28,7 @@ class Language:
     tags: frozenset[str]
     model: model.AcousticModel
     lexicon: Lexicon
-    cepstra: model.Floats
+    cepstra: Floats
     common: tuple[tuple[str, tuple[Pronunciation, ...]], ...]
 
     def speaks(self, tag: str) -> bool:

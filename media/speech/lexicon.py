@@ -17,6 +17,9 @@ Pronunciation = tuple[str, ...]
 
 ENGLISH = frozenset(("", "en"))
 DICTIONARY = "cmudict-en-us.dict"
+HISSES = frozenset(("S", "Z"))
+LEAST_PHONES = 3
+"""What is left of a word without its hiss must have so many, or all kinds of sounds would be taken for it."""
 MAX_WORD = 40
 """Letters; longer words are no words."""
 
@@ -46,10 +49,11 @@ class Lexicon:
         return self._known[word]
 
     def spoken(self, word: str) -> tuple[Pronunciation, ...]:
-        """:meth:`pronunciations`, and how those who drop a final r say them."""
+        """:meth:`pronunciations`, how those who drop a final r say them, and what a telephone leaves of them."""
         found = self.pronunciations(word)
-        without = (_without_final_r(pronunciation) for pronunciation in found)
-        return tuple(dict.fromkeys((*found, *(variant for variants in without for variant in variants))))
+        found += tuple(variant for pronunciation in found for variant in _without_final_r(pronunciation))
+        lost = (variant for pronunciation in found for variant in _without_hiss(pronunciation))
+        return tuple(dict.fromkeys((*found, *lost)))
 
     def _find(self, word: str) -> tuple[Pronunciation, ...]:
         if not word or len(word) > MAX_WORD or not _PLAIN.fullmatch(word):
@@ -83,6 +87,13 @@ def _without_final_r(pronunciation: Pronunciation) -> tuple[Pronunciation, ...]:
         return ()
     dropped = pronunciation[:-1]
     return ((*dropped[:-1], "AO"),) if dropped[-1] == "UH" else (dropped,)
+
+
+def _without_hiss(pronunciation: Pronunciation) -> tuple[Pronunciation, ...]:
+    """Without the s at its begin or end, whose sound lies above what a call carries: "six" is all but "ik"."""
+    begin, end = int(pronunciation[0] in HISSES), len(pronunciation) - int(pronunciation[-1] in HISSES)
+    shorter = dict.fromkeys((pronunciation[begin:], pronunciation[:end], pronunciation[begin:end]))
+    return tuple(variant for variant in shorter if variant != pronunciation and len(variant) >= LEAST_PHONES)
 
 
 @lru_cache(maxsize=1)

@@ -35,13 +35,29 @@ class _Utterance:
     def __init__(self, network: Network, voice: Voice, at: float) -> None:
         self.at = at
         self.voice = voice
+        self.pcm = bytearray()
         self.search = Search(network)
         self.look_at = 1
         self.spotted: set[str] = set()
+        self._held: Floats = np.empty((0, network.scorer.count), np.float32)
+
+    def to_score(self, features: Floats) -> Floats:
+        """Every second frame; the one after it sounds alike."""
+        return features[self.search.frames % 2 :: 2]
+
+    def observed(self, frames: int, scored: Floats) -> Floats:
+        """Scores of so many frames, (frames, senones), from those that were scored."""
+        rows = (
+            np.concatenate([self._held, scored.repeat(2, axis=0)])
+            if self.search.frames % 2
+            else scored.repeat(2, axis=0)
+        )
+        self._held = rows[frames - 1 :][:1]
+        return rows[:frames]
 
     @property
     def sound(self) -> decision.Sound:
-        return decision.Sound(self.voice.energies)
+        return decision.Sound(self.voice.energies, self.pcm)
 
 
 class KeywordMatcher:
@@ -82,9 +98,11 @@ class KeywordMatcher:
         """See :class:`media.speech.engine.BatchRecogniser`. An odd last byte is ignored."""
         heard = {key: utterance for key in sounds if (utterance := self._utterances.get(key)) is not None}
         heard = {key: utterance for key, utterance in heard.items() if utterance.search.network.words}
-        samples = [np.frombuffer(sounds[key][: len(sounds[key]) & ~1], "<i2") for key in heard]
-        energies = cut([utterance.voice.front_end for utterance in heard.values()], samples)
-        for utterance, frames in zip(heard.values(), energies, strict=True):
+        pieces = [sounds[key][: len(sounds[key]) & ~1] for key in heard]
+        front_ends = [utterance.voice.front_end for utterance in heard.values()]
+        energies = cut(front_ends, [np.frombuffer(pcm, "<i2") for pcm in pieces])
+        for utterance, pcm, frames in zip(heard.values(), pieces, energies, strict=True):
+            utterance.pcm += pcm
             utterance.voice.add(frames)
         self._search(heard.values(), ended=False)
         return [(key, spotted) for key, utterance in heard.items() for spotted in self._spotted(utterance)]
@@ -96,11 +114,16 @@ class KeywordMatcher:
         return [self._said(key, utterance) if utterance else [] for key, utterance in ended]
 
     def _search(self, utterances: Iterable[_Utterance], *, ended: bool) -> None:
-        ready = [(utterance.search, utterance.voice.features(ended=ended)) for utterance in utterances]
-        ready = [(search, features) for search, features in ready if len(features)]
-        ready.sort(key=lambda each: id(each[0].network))
-        scores = score(self._densities, [(search.network.scorer, features) for search, features in ready])
-        advance([search for search, _ in ready], scores)
+        waiting = [(utterance, utterance.voice.features(ended=ended)) for utterance in utterances]
+        waiting = [(utterance, features) for utterance, features in waiting if len(features)]
+        waiting.sort(key=lambda each: id(each[0].search.network))
+        jobs = [(utterance.search.network.scorer, utterance.to_score(features)) for utterance, features in waiting]
+        scores = score(self._densities, jobs)
+        observed = [
+            utterance.observed(len(features), scored)
+            for (utterance, features), scored in zip(waiting, scores, strict=True)
+        ]
+        advance([utterance.search for utterance, _ in waiting], observed)
 
     def _said(self, key: Key, utterance: _Utterance) -> list[HeardWord]:
         if not utterance.search.frames:
@@ -134,7 +157,7 @@ class KeywordMatcher:
         else:
             spoken = [(word, self._language.lexicon.spoken(word)) for word in words]
             spoken = [(word, pronunciations) for word, pronunciations in spoken if pronunciations]
-            self._networks[words] = Network(self._language.model, self._densities, spoken, self._language.common)
+            self._networks[words] = Network(self._language.model, spoken, self._language.common)
             if len(self._networks) > _NETWORKS_KEPT:
                 self._networks.popitem(last=False)
         return self._networks[words]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -10,8 +11,8 @@ from media.speech.features import CEPSTRA
 from media.speech.model import STREAMS, AcousticModel, Floats, Indices
 
 _LEAST = np.float32(-69.0)
-"""Logarithm of the least likelihood that a density can have beside the best of all: no score falls through the floor."""
-SLICE = 12
+"""Logarithm of the least likelihood that a density can have beside the best of all."""
+SLICE = 32
 """Frames that are scored at once: their densities stay in the cache."""
 
 
@@ -27,14 +28,17 @@ class Densities:
         self._terms = np.ascontiguousarray(
             terms.transpose(1, 3, 0, 2).reshape(STREAMS, 2 * CEPSTRA + 1, -1).astype(np.float32)
         )
+        self._room = np.empty((STREAMS, SLICE, self._terms.shape[2]), np.float32)
 
     def evaluate(self, frames: Floats) -> tuple[Floats, Floats]:
-        """For frames (n, 39): likelihoods relative to the frame's best, (stream, codebook, n, density),
-        and that best one's logarithm, (stream, n).
+        """For frames (n, 39), at most :data:`SLICE`: likelihoods relative to the frame's best, (stream, codebook, n,
+        density), valid until the next call, and that best one's logarithm, (stream, n).
         """
         split = frames.reshape(len(frames), STREAMS, CEPSTRA).transpose(1, 0, 2)
         one = np.ones((STREAMS, len(frames), 1), np.float32)
-        logs = np.matmul(np.concatenate([split * split, split, one], axis=2), self._terms)
+        # In room that is there: fresh pages for every slice cost more than the product.
+        logs = self._room[:, : len(frames)]
+        np.matmul(np.concatenate([split * split, split, one], axis=2), self._terms, out=logs)
         best = logs.max(axis=2)
         logs -= best[..., None]
         np.maximum(logs, _LEAST, out=logs)
@@ -45,31 +49,32 @@ class Densities:
 class Scorer:
     """Log likelihoods of chosen senones. ``column`` tells where a senone's are."""
 
-    def __init__(self, model: AcousticModel, densities: Densities, senones: Indices) -> None:
-        self._densities = densities
+    def __init__(self, model: AcousticModel, senones: Indices) -> None:
         senones = np.unique(senones)
-        self.senones = senones
         owner = model.phones.codebook_of_senone[senones]
-        counts = np.bincount(owner, minlength=model.codebooks)
-        slot = np.empty(len(senones), np.int64)
-        for codebook in range(model.codebooks):
-            mine = owner == codebook
-            slot[mine] = np.arange(counts[codebook])
-        most = int(counts.max(initial=1))
-        weights = np.zeros((STREAMS, model.codebooks, model.means.shape[2], most), np.float32)
-        weights[:, owner, :, slot] = model.mixture_weights(senones).transpose(2, 0, 1)
-        self._weights = weights
-        self._place = owner * most + slot
+        order = np.argsort(owner, kind="stable")
+        self.count = len(senones)
+        self._senones = senones
+        self._column = np.empty(len(senones), np.int32)
+        self._column[order] = np.arange(len(senones))
+        weights = model.mixture_weights(senones[order])
+        ends = np.searchsorted(owner[order], np.arange(model.codebooks + 1)).tolist()
+        self._weights = [
+            (codebook, begin, end, np.ascontiguousarray(weights[:, :, begin:end]))
+            for codebook, (begin, end) in enumerate(pairwise(ends))
+            if end > begin
+        ]
 
     def column(self, senones: Indices) -> Indices:
-        """Columns of :meth:`score` that belong to these senones."""
-        return np.searchsorted(self.senones, senones).astype(np.int32)
+        """Columns of the scores that belong to these senones."""
+        return self._column[np.searchsorted(self._senones, senones)]
 
     def mix(self, relative: Floats, best: Floats) -> Floats:
         """Log likelihoods, (n, senones), of what :meth:`Densities.evaluate` made of n frames."""
-        mixed = np.matmul(relative, self._weights)
-        products = mixed.transpose(0, 2, 1, 3).reshape(STREAMS, best.shape[1], -1).take(self._place, axis=2)
-        logs: Floats = np.log(products).sum(axis=0) + best.sum(axis=0)[:, None]
+        mixed = np.empty((STREAMS, best.shape[1], self.count), np.float32)
+        for codebook, begin, end, weights in self._weights:
+            mixed[:, :, begin:end] = np.matmul(relative[:, codebook], weights)
+        logs: Floats = np.log(mixed, out=mixed).sum(axis=0) + best.sum(axis=0)[:, None]
         return logs
 
 
@@ -78,7 +83,7 @@ def score(densities: Densities, jobs: Sequence[tuple[Scorer, Floats]]) -> list[F
 
     Densities are evaluated for all jobs together; put those of one scorer next to each other.
     """
-    scores = [np.empty((len(frames), len(scorer.senones)), np.float32) for scorer, frames in jobs]
+    scores = [np.empty((len(frames), scorer.count), np.float32) for scorer, frames in jobs]
     if not jobs:
         return scores
     every = np.concatenate([frames for _, frames in jobs])
@@ -93,7 +98,8 @@ def score(densities: Densities, jobs: Sequence[tuple[Scorer, Floats]]) -> list[F
             while upto < len(jobs) and begins[upto] < end and jobs[upto][0] is scorer:
                 upto += 1
             first = max(begins[job], start)
-            mixed = scorer.mix(relative[:, :, first - start : begins[upto] - start], best[:, first - start : begins[upto] - start])
+            taken = slice(first - start, begins[upto] - start)
+            mixed = scorer.mix(relative[:, :, taken], best[:, taken])
             for each in range(job, upto):
                 low, high = max(begins[each], start), min(begins[each + 1], end)
                 scores[each][low - begins[each] : high - begins[each]] = mixed[low - first : high - first]
