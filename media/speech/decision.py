@@ -22,6 +22,7 @@ from media.speech.search import Search, Segment
 ACCEPTED = 0.5
 """Confidence from which a word counts at the end of its utterance."""
 
+_FEW, _MANY = 2, 5
 _SHORTEST_ALONE, _LONGEST = 15, 100
 """Frames between which a word alone lasts: clicks are shorter, hums longer."""
 _TONE = -24.0
@@ -54,11 +55,20 @@ class Thresholds:
     """What was set with speech in view, and so is set anew without a speaker whose figures are quoted."""
 
     alone: float = -1.5
-    """Evidence per frame (natural logarithm, against the background) that a word needs which is its whole utterance."""
+    """Evidence per frame (natural logarithm, against the background) that a word needs which is its whole utterance,
+    where :data:`_MANY` words or more are listened for.
+    """
+    alone_few: float = -2.4
+    """The same where two are: what was not listened for is less likely to sound like one of them."""
     among: float = 24.0
     """Evidence in all that a word needs among others, in short speech."""
     among_long: float = 60.0
     """The same in long speech."""
+
+    def alone_among(self, words: int) -> float:
+        """Evidence per frame that a word alone needs where so many are listened for."""
+        share = min(max((words - _FEW) / (_MANY - _FEW), 0.0), 1.0)
+        return self.alone_few + share * (self.alone - self.alone_few)
 
 
 SHIPPED = Thresholds()
@@ -96,7 +106,7 @@ class Sound:
 
 def said(search: Search, sound: Sound, thresholds: Thresholds = SHIPPED) -> list[Accepted]:
     """The words of a finished utterance, in order of time."""
-    if whole := _alone(search, thresholds.alone, sound):
+    if whole := _alone(search, thresholds.alone_among(len(search.network.words)), sound):
         return whole
     share = min(max((search.speech_frames() - _SHORT) / (_LONG - _SHORT), 0.0), 1.0)
     segments = search.among_background()

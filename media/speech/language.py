@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from media.speech import adaptation, channel, model
 from media.speech.features import Floats
-from media.speech.lexicon import ENGLISH, Lexicon, Pronunciation, bundled, primary
+from media.speech.letters import Pronunciation
+from media.speech.lexicon import ENGLISH, Lexicon, bundled, primary
 
 COMMON = (
     "the of and to in is you that it he was for on are with as his they at be this have from or had by not but what "

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+from media.speech import letters
+from media.speech.letters import Pronunciation
 from media.speech.model import ModelError, bundled_folder
-
-Pronunciation = tuple[str, ...]
 
 ENGLISH = frozenset(("", "en"))
 DICTIONARY = "cmudict-en-us.dict"
@@ -23,6 +23,8 @@ LEAST_PHONES = 3
 MAX_WORD = 40
 """Letters; longer words are no words."""
 
+_READABLE = re.compile(r"(?=.*[aeiouy])[a-z']{2,}", re.ASCII)
+"""What can be read as a word; the rest would be spelled out."""
 _PLAIN = re.compile(r"[a-z']+(?:[-.][a-z']+)*\.?", re.ASCII)
 
 
@@ -37,6 +39,7 @@ class Lexicon:
         except (OSError, UnicodeDecodeError) as error:
             raise ModelError(f"cannot read the pronunciation dictionary {path}: {error}") from error
         self._known: dict[str, tuple[Pronunciation, ...]] = {}
+        self._learned: set[str] = set()
 
     def pronunciations(self, word: str) -> tuple[Pronunciation, ...]:
         """All pronunciations of ``word`` (any case), most usual first; empty when it has none.
@@ -47,6 +50,20 @@ class Lexicon:
         if word not in self._known:
             self._known[word] = self._find(word)
         return self._known[word]
+
+    def learn(self, words: Iterable[str]) -> None:
+        """Find out how those of ``words`` are said that the dictionary lacks, by their letters.
+
+        That takes a process and some tenths of a second, once for each word.
+        """
+        parts = {part for word in words for part in word.casefold().split("-")}
+        unknown = [part for part in parts if part not in self._learned and not self.pronunciations(part)]
+        unknown = [part for part in unknown if len(part) <= MAX_WORD and _READABLE.fullmatch(part)]
+        self._learned.update(unknown)
+        for word, pronunciation in letters.spell(unknown).items():
+            self._known[word] = (pronunciation,)
+        if unknown:
+            self._known = {word: found for word, found in self._known.items() if found}
 
     def spoken(self, word: str) -> tuple[Pronunciation, ...]:
         """:meth:`pronunciations`, how those who drop a final r say them, and what a telephone leaves of them."""
@@ -124,5 +141,6 @@ def pronounceable(words: Iterable[str], language: str = "en", vosk_model: Path |
         return unknown_words(words, vosk_model)
     if not is_english(language):
         return set(words)
-    lexicon = bundled()
+    lexicon, words = bundled(), set(words)
+    lexicon.learn(words)
     return {word for word in words if not lexicon.pronunciations(word)}

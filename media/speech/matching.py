@@ -155,6 +155,7 @@ class KeywordMatcher:
         if words in self._networks:
             self._networks.move_to_end(words)
         else:
+            self._language.lexicon.learn(words)
             spoken = [(word, self._language.lexicon.spoken(word)) for word in words]
             spoken = [(word, pronunciations) for word, pronunciations in spoken if pronunciations]
             self._networks[words] = Network(self._language.model, spoken, self._language.common)

@@ -15,7 +15,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from media.speech.lexicon import Pronunciation
+from media.speech.letters import Pronunciation
 from media.speech.model import BEGIN, END, INTERNAL, SINGLE, AcousticModel, Floats, Indices, Phones
 from media.speech.scoring import Scorer
 
