@@ -388,6 +388,8 @@ class Daemon:
                 yield "ivrea_media_kernel_drops", "Packets dropped by the kernel.", labels, worker.load.kernel_drops
                 yield "ivrea_media_ring_drops", "Recording blocks lost.", labels, worker.load.ring_drops
                 yield "ivrea_words_not_heard", "Utterances nobody had time for.", labels, worker.load.not_listening
+        refused = self.recogniser.refused
+        yield "ivrea_words_refused", "Utterances not heard over speech.max_listening.", {}, refused
         yield from self.callbacks.counts()
 
     def histograms(self) -> Iterable[tuple[str, str, list[tuple[str, float]], float]]:

@@ -43,7 +43,7 @@ class EarsWords:
         costs = []
         for callers, nodes in self._sizes(bench):
             bench.advance(f"{self.name}: {callers} callers")
-            costs.append(ears_words.cost(callers, nodes, bench.seconds(5.0, 1.0)))
+            costs.append(ears_words.cost(callers, nodes, bench.seconds(2.0, 0.5), bench.size(6, 2)))
         section.tables.append(expenses(costs, decoded))
         section.text += goals(figures, costs, synthetic)
         section.notes.append(

@@ -27,6 +27,7 @@ class RecogniserProcess:
 
     def __init__(self, *, vosk_model: str, max_listening: int, on_path: Callable[[str], None]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="ivrea-ears-")
+        self._limit = max_listening
         self._arguments = ["--max-listening", str(max_listening)]
         if vosk_model:
             self._arguments += ["--vosk-model", vosk_model]
@@ -38,6 +39,8 @@ class RecogniserProcess:
         self.about = ""
         self.load: protocol.RecogniserLoad | None = None
         self.restarts = 0
+        self.refused = 0
+        """Utterances that were not heard because as many as ``max_listening`` were, over all restarts."""
 
     @property
     def pid(self) -> int | None:
@@ -78,6 +81,7 @@ class RecogniserProcess:
             if not self._ready.is_set():
                 return
             self.restarts += 1
+            self.load = None
             log.error("recogniser_died", status=status)
             await asyncio.sleep(RESTART_PAUSE)
 
@@ -92,9 +96,17 @@ class RecogniserProcess:
                 self._failure = reason
                 log.error("recogniser_failed", reason=reason)
             case protocol.RecogniserLoad():
-                self.load = report
+                self._note(report)
             case _:
                 pass
+
+    def _note(self, load: protocol.RecogniserLoad) -> None:
+        """Count what was not heard over the limit; tell of it at most once a second, as often as load is told."""
+        before = self.load.refused if self.load is not None else 0
+        if load.refused > before:
+            self.refused += load.refused - before
+            log.warning("words_not_heard", refused=load.refused - before, listening=load.utterances, limit=self._limit)
+        self.load = load
 
     async def close(self) -> None:
         if self._keeper is not None:

@@ -58,7 +58,7 @@ class Thresholds:
     """Evidence per frame (natural logarithm, against the background) that a word needs which is its whole utterance,
     where :data:`_MANY` words or more are listened for.
     """
-    alone_few: float = -2.4
+    alone_few: float = -2.3
     """The same where two are: what was not listened for is less likely to sound like one of them."""
     among: float = 24.0
     """Evidence in all that a word needs among others, in short speech."""
@@ -98,10 +98,10 @@ class Sound:
 
     def is_voice(self, segment: Segment) -> bool:
         """Whether the sound of a word is that of a voice: neither a tone nor without any pitch."""
-        pcm = self._pcm[2 * segment.start * SHIFT : 2 * (segment.end * SHIFT + WINDOW)]
-        if voiced_frames(np.frombuffer(bytes(pcm), "<i2")) < _PITCHED:
+        if float(np.median(spread(self._energies[segment.start : segment.end]))) <= _TONE:
             return False
-        return float(np.median(spread(self._energies[segment.start : segment.end]))) > _TONE
+        pcm = self._pcm[2 * segment.start * SHIFT : 2 * (segment.end * SHIFT + WINDOW)]
+        return voiced_frames(np.frombuffer(bytes(pcm), "<i2")) >= _PITCHED
 
 
 def said(search: Search, sound: Sound, thresholds: Thresholds = SHIPPED) -> list[Accepted]:

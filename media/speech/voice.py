@@ -34,6 +34,8 @@ class Voice:
         self._energies: Floats = np.empty((_ROOM, HEARD), np.float32)
         self._cepstra: Floats = np.empty((_ROOM, CEPSTRA), np.float32)
         self._given = 0
+        self._levelled = 0  # so many frames' mean is taken, as cepstra:
+        self._level: Floats = np.zeros(CEPSTRA, np.float32)
 
     @property
     def energies(self) -> Floats:
@@ -57,12 +59,17 @@ class Voice:
             return np.empty((0, 3 * CEPSTRA), np.float32)
         self._given = end
         low, high = max(begin - SPAN, 0), min(end + SPAN, self.frames)
-        around = ((low - begin + SPAN, end + SPAN - high), (0, 0))
-        features = with_differences(np.pad(self._cepstra[low:high], around, mode="edge"))
+        around = self._cepstra[low:high]
+        if high - low < end - begin + 2 * SPAN:  # the first and the last frame stand for those beyond them
+            around = np.pad(around, ((low - begin + SPAN, end + SPAN - high), (0, 0)), mode="edge")
+        features = with_differences(around)
         at = begin
         while at < end:
             until = SETTLED if at < SETTLED else at + ANEW - (at - SETTLED) % ANEW
-            features[at - begin : until - begin, :CEPSTRA] -= self._mean(max(until - ANEW, SETTLED)) @ self._map
+            heard = min(max(until - ANEW, SETTLED), self.frames)
+            if heard != self._levelled:
+                self._levelled, self._level = heard, self._mean(heard) @ self._map
+            features[at - begin : until - begin, :CEPSTRA] -= self._level
             at = until
         return features
 
