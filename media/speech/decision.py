@@ -54,7 +54,7 @@ _PAUSE = 12
 class Thresholds:
     """What was set with speech in view, and so is set anew without a speaker whose figures are quoted."""
 
-    alone: float = -1.5
+    alone: float = -1.25
     """Evidence per frame (natural logarithm, against the background) that a word needs which is its whole utterance,
     where :data:`_MANY` words or more are listened for.
     """

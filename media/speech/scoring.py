@@ -10,8 +10,8 @@ import numpy as np
 from media.speech.features import CEPSTRA
 from media.speech.model import STREAMS, AcousticModel, Floats, Indices
 
-_LEAST = np.float32(-69.0)
-"""Logarithm of the least likelihood that a density can have beside the best of all."""
+_LEAST = np.float32(1e-30)
+"""The least likelihood that a mixture can have in a stream, beside that of the best density of all."""
 SLICE = 32
 """Frames that are scored at once: their densities stay in the cache."""
 
@@ -41,7 +41,6 @@ class Densities:
         np.matmul(np.concatenate([split * split, split, one], axis=2), self._terms, out=logs)
         best = logs.max(axis=2)
         logs -= best[..., None]
-        np.maximum(logs, _LEAST, out=logs)
         np.exp(logs, out=logs)
         return logs.reshape(STREAMS, len(frames), self.codebooks, -1).transpose(0, 2, 1, 3), best
 
@@ -74,6 +73,7 @@ class Scorer:
         mixed = np.empty((STREAMS, best.shape[1], self.count), np.float32)
         for codebook, begin, end, weights in self._weights:
             mixed[:, :, begin:end] = np.matmul(relative[:, codebook], weights)
+        np.maximum(mixed, _LEAST, out=mixed)
         logs: Floats = np.log(mixed, out=mixed).sum(axis=0) + best.sum(axis=0)[:, None]
         return logs
 

@@ -180,19 +180,19 @@ def advance(searches: Sequence[Search], observed: Sequence[Floats]) -> None:
         n, c, groups = int(flat.states[under_way]), int(flat.chains[under_way]), under_way * _PARTS
         first, group = flat.first[:c], flat.group[:c]
         np.add(score[: n - 1], flat.leave[: n - 1], out=moved[1:n])
-        moved[first] = entrance[:under_way].ravel()[group] + flat.penalty[:c]
+        moved[first] = entrance[:under_way].ravel().take(group) + flat.penalty[:c]
         origin[1:n] = start[: n - 1]
-        origin[first] = (frames + frame)[flat.utterance[:c]]
+        origin[first] = (frames + frame).take(flat.utterance[:c])
         score[:n] += flat.stay[:n]
         np.greater(moved[:n], score[:n], out=better[:n])
-        np.copyto(score[:n], moved[:n], where=better[:n])
+        np.maximum(moved[:n], score[:n], out=score[:n])
         np.copyto(start[:n], origin[:n], where=better[:n])
-        score[:n] += heard.take(at[:n])
+        score[:n] += heard.take(at[:n], out=moved[:n], mode="clip")
         at[:n] += flat.step[:n]
         leaving = score[flat.last[:c]] + flat.leave_last[:c]
         bounds = flat.bounds[:groups]
         best = np.maximum.reduceat(leaving, bounds)
-        hits = np.flatnonzero(leaving == best[group])
+        hits = np.flatnonzero(leaving == best.take(group))
         winner = hits[np.searchsorted(hits, bounds)]
         exits[frame, :under_way] = best.reshape(under_way, _PARTS)
         since[frame, :under_way] = start[flat.last[winner]].reshape(under_way, _PARTS)
