@@ -53,7 +53,7 @@ class EarsWords:
             "three is judged by voices adapted to the remaining two. *Likeliest*: the best of the words, without "
             "rejection; *right*, *wrong*: accepted. Five-word nodes: 0–4, 5–9, even, odd. The form of the "
             "adaptation (two classes, variances, two rounds) and the share of "
-            f"{100 * ears_words.TAKEN:.0f} % were chosen with these same tables in view, among some twenty forms and "
+            f"{100 * ears_words.TAKEN:.0f} % were chosen with these same tables in view, among some thirty forms and "
             "six rules: expect a little less of strangers. The cost is that of the process without its sockets, "
             "for callers who talk without a pause; the recogniser gets no sound of those who do not."
         )
@@ -113,7 +113,9 @@ def goals(figures: list[Figures], costs: list[Cost], synthetic: ears_words.Synth
     ]
     if synthetic is not None:
         what = f"yes and no, {synthetic.said} sayings by *synthetic* voices never tuned on"
-        lines.append(line(what, synthetic.right, 0.97, least=True) + f" ({100 * synthetic.wrong:.1f} % wrong)")
+        forced, wrong = 100 * synthetic.forced, 100 * synthetic.wrong
+        shares = f" (likelier word right: {forced:.1f} %, wrong word accepted: {wrong:.1f} %)"
+        lines.append(line(what, synthetic.right, 0.97, least=True) + shares)
     one_node = [cost for cost in costs if cost.callers > 1]
     most = max(cost.milliseconds for cost in one_node)
     met = f"goal ≤ {CPU_GOAL:.0f} ms: {_verdict(most <= CPU_GOAL)}"

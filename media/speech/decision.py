@@ -58,7 +58,7 @@ class Thresholds:
     """Evidence per frame (natural logarithm, against the background) that a word needs which is its whole utterance,
     where :data:`_MANY` words or more are listened for.
     """
-    alone_few: float = -2.3
+    alone_few: float = -2.4
     """The same where two are: what was not listened for is less likely to sound like one of them."""
     among: float = 24.0
     """Evidence in all that a word needs among others, in short speech."""
