@@ -194,7 +194,7 @@ def test_the_prompts_own_echo_takes_no_branch(daemon_for: Callable[..., Daemon])
 
 
 def test_a_branch_is_taken_soon_after_the_word(listening: Daemon) -> None:
-    """From the last of the word to the first of the branch's prompt, with the 300 ms of silence that end an utterance."""
+    """From the last of the word to the first of the branch's prompt, with the 300 ms that end an utterance."""
 
     def waited(digit: int) -> float:
         word = speech(SPEECH / "digits" / f"{digit}_lucas_4.wav")
