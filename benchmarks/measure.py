@@ -158,8 +158,7 @@ def check_recordings(folder: Path, bank: Bank, schedule: Schedule, prompt: Sound
         frames = frames[50 * FRAME : _last_packet(frames[:, 0])]
         sides: Sequence[tuple[int, Sound]] = ((0, bank.sound(schedule[stream])), (1, prompt))
         verdicts = [
-            checks.compare(stream, np.ascontiguousarray(frames[:, side]), [source], 0.9)
-            for side, source in sides
+            checks.compare(stream, np.ascontiguousarray(frames[:, side]), [source], 0.9) for side, source in sides
         ]
         wrong += verdicts[0].right < verdicts[0].loud or verdicts[1].wrong
     return [f"{wrong} of {len(chosen)} compared recordings are not what was said"] if wrong else []
