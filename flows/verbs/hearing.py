@@ -63,7 +63,7 @@ async def collect(walk: Walk, step: g.Collect) -> str:
         outcome = await _attempt(walk, step, prompts)
         if outcome.digits:
             walk.call.tell(Heard("key", outcome.digits))
-        if outcome.exit == g.NEXT or left == 0:
+        if outcome.exit == g.NEXT or left <= 0:
             break
         left -= 1
         prompts = step.prompts if step.again is None else step.again
