@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from engine import log, loop
+from engine.commands import testing
 from engine.config import Config, ConfigError, load
 from engine.flowcheck import knowledge
 from flows.check import check_compiled
@@ -264,6 +265,9 @@ def doctor(config: ConfigFile = None) -> None:
 
     if not loop.run(examine()):
         raise typer.Exit(1)
+
+
+testing.register(app)
 
 
 def main() -> None:

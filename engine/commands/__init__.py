@@ -1,0 +1,1 @@
+"""Commands of ``ivrea`` that are more than a few lines: a module each, with ``register(app)``."""
