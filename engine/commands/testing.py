@@ -52,10 +52,10 @@ def load_file(path: Path) -> Loaded:
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    app.command("test")(test)
+    app.command("test")(run_tests)
 
 
-def test(
+def run_tests(
     paths: Annotated[
         list[Path], typer.Argument(help="Files with flow tests, or folders to look for *.flowtest.yaml in.")
     ],
