@@ -36,6 +36,7 @@ from pydantic_settings import (
 
 from engine.addresses import Address, is_wildcard, parse_address, parse_peer, plain_number, split_host
 from engine.sip.offer_answer import CODECS
+from flows.dialects import DIALECTS
 
 __all__ = [
     "Address",
@@ -120,6 +121,12 @@ def _codec(text: str) -> str:
     if (name := text.upper()) not in CODECS:
         raise ValueError(f"{text!r}: one of {', '.join(CODECS)}")
     return name
+
+
+def _dialect(text: str) -> str:
+    if text and text not in DIALECTS:
+        raise ValueError(f"{text!r}: one of {', '.join(DIALECTS)}")
+    return text
 
 
 def _network(text: str) -> str:
@@ -315,7 +322,7 @@ class NumberConfig(Section):
     """The dialled number, a prefix that ends in ``*``, or ``*``. Separators are ignored."""
     flow: Name
     """Flow file."""
-    dialect: Literal["", "brombler"] = ""
+    dialect: Annotated[str, AfterValidator(_dialect)] = ""
     """Dialect of the flow file. Empty: recognised from its content."""
     record: bool = False
     """Record calls to this number."""
@@ -340,6 +347,14 @@ class TrunkConfig(Section):
     """Numbers that this trunk delivers; empty: all."""
     number_from: Literal["request", "to"] = "request"
     """Where the dialled number stands: in the Request-URI or in To."""
+    outbound: bool = True
+    """Calls of flows may go out by this trunk."""
+    order: int = 0
+    """Of several trunks that take a number the lowest is tried first; the next when it fails."""
+    prefixes: TextList = []
+    """Beginnings of the numbers that go out by this trunk; empty: all."""
+    caller_id: str = ""
+    """Number to show on calls that go out. Empty: the caller's own."""
 
     @model_validator(mode="after")
     def _user_to_register(self) -> TrunkConfig:
@@ -360,6 +375,24 @@ class DeviceConfig(Section):
     """User name with which it registers."""
     password: Annotated[SecretStr, Field(min_length=1)]
     """Its password."""
+
+
+class UserConfig(Section):
+    """``[[users]]``: a person with one telephone or several."""
+
+    name: Name
+    """What flows and callers call them by."""
+    devices: TextList
+    """Their telephones, by the names of ``[[devices]]``."""
+
+
+class GroupConfig(Section):
+    """``[[groups]]``: people and telephones that ring together."""
+
+    name: Name
+    """What flows call it by."""
+    members: TextList
+    """Users and devices."""
 
 
 class Config(BaseSettings):
@@ -383,6 +416,8 @@ class Config(BaseSettings):
     numbers: tuple[NumberConfig, ...] = ()
     trunks: tuple[TrunkConfig, ...] = ()
     devices: tuple[DeviceConfig, ...] = ()
+    users: tuple[UserConfig, ...] = ()
+    groups: tuple[GroupConfig, ...] = ()
 
     @classmethod
     def given(cls, data: dict[str, Any]) -> Config:
@@ -394,6 +429,8 @@ class Config(BaseSettings):
         _refuse_repeats("numbers", (each.number for each in self.numbers))
         _refuse_repeats("trunks", (each.name for each in self.trunks))
         _refuse_repeats("devices", (each.name for each in self.devices))
+        _refuse_repeats("users", (each.name for each in self.users))
+        _refuse_repeats("groups", (each.name for each in self.groups))
         return self
 
     @classmethod

@@ -18,14 +18,16 @@ from engine.api.ops import make_app
 from engine.api.server import WebServer, WebServerError
 from engine.callbacks.fetch import Fetcher
 from engine.callbacks.journal import Journal, JournalError
-from engine.callbacks.records import CallHistory
 from engine.callbacks.service import CallbackService, StoreError
 from engine.calls.admission import TrunkAddress, TrunkBook
 from engine.calls.flowbook import FlowBook, FlowError
+from engine.calls.household import Outside
 from engine.calls.media import MediaError, MediaPool
+from engine.calls.peer import Destination, Peer
 from engine.calls.prompts import PromptMaker
 from engine.calls.recogniser import RecogniserError, RecogniserProcess
 from engine.calls.recovery import Recovery
+from engine.calls.routes import Routes
 from engine.calls.services import flow_fetcher
 from engine.calls.supervisor import Limits
 from engine.calls.switch import Switch
@@ -34,10 +36,12 @@ from engine.lag import LagMonitor, Lags
 from engine.log import get_logger
 from engine.loop import about_loop, settle_garbage
 from engine.sip import events
+from engine.sip.client import OutgoingSession
 from engine.sip.endpoint import Endpoint
+from engine.sip.flow import Flow
 from engine.sip.session import Session
 from engine.transport import SipTransport, TransportError
-from engine.trunks import Registrations
+from engine.trunks import Registrations, outbound_trunk
 from media.protocol import MAX_STREAMS
 from media.tts.store import PromptStore
 from media.tts.synth import Synth, SynthError
@@ -146,6 +150,7 @@ class Daemon:
             for trunk in config.trunks
         )
         await trunks.resolve()
+        self.peers: dict[int, Peer] = {}
         self.switch = Switch(
             plan=plan,
             trunks=trunks,
@@ -155,6 +160,7 @@ class Daemon:
             max_lag_ms=config.calls.max_lag_ms,
             pool=self.pool,
             fetch=flow_fetcher(fetcher),
+            outside=Outside(self._routes(config), self._invite, self._media_hosts),
             limits_for=self._limits_for,
             append=self.journal.append,
             backlog=lambda: self.journal.backlog,
@@ -270,26 +276,59 @@ class Daemon:
                 log.info("device_registered" if contact else "device_gone", device=name, contact=contact)
             case events.OptionsAnswered():
                 pass
+            case _ if (peer := self.peers.get(event.session.id)) is not None:
+                if isinstance(event, events.Ended):
+                    del self.peers[event.session.id]
+                peer.take(event)
             case _:
                 self.switch.take(event)
 
-    def _say_bye(self, history: CallHistory) -> bool:
-        return self.transport.resume_bye(history.dialog or {}, "the server was restarted")
+    def _say_bye(self, dialog: dict[str, Any]) -> bool:
+        return self.transport.resume_bye(dialog, "the server was restarted")
 
     def _limits_for(self, session: Session) -> Limits:
         """Limits of a call, and what its media has: the addresses that its signalling came over, or as configured."""
-        local = self.transport.local_host(session.flow)
-        bind = local
-        if self.config.rtp.advertise:
-            bind = "::" if ":" in local else "0.0.0.0"  # noqa: S104 - NAT: any address may be the one
+        bind, told = self._media_hosts(session.flow)
         return Limits(
             max_duration=self.config.calls.max_duration,
             rtp_timeout=self.config.rtp.timeout,
             settle=self.config.calls.settle_ms / 1000,
             bind_host=bind,
-            media_host=self.config.rtp.advertise or local,
+            media_host=told,
             codecs=tuple(self.config.rtp.codecs),
         )
+
+    def _media_hosts(self, flow: Flow) -> tuple[str, str]:
+        """For media with the peer of ``flow``: the address to bind ports on, and the one to tell."""
+        local = self.transport.local_host(flow)
+        bind = local
+        if self.config.rtp.advertise:
+            bind = "::" if ":" in local else "0.0.0.0"  # noqa: S104 - NAT: any address may be the one
+        return bind, self.config.rtp.advertise or local
+
+    def _routes(self, config: Config) -> Routes:
+        return Routes(
+            self.transport.endpoint.registrar,
+            self.transport.contact_host,
+            [outbound_trunk(trunk) for trunk in config.trunks if trunk.outbound],
+            {user.name: tuple(user.devices) for user in config.users},
+            {group.name: tuple(group.members) for group in config.groups},
+        )
+
+    def _invite(self, destination: Destination, body: bytes, peer: Peer) -> OutgoingSession:
+        session = self.transport.endpoint.invite(
+            destination.uri,
+            from_=destination.caller,
+            to=destination.to,
+            sdp=body,
+            flow=destination.flow,
+            now=asyncio.get_running_loop().time(),
+            headers=destination.headers,
+            credentials=destination.credentials,
+            route=destination.route,
+        )
+        self.peers[session.id] = peer
+        return session
 
     # --- what people ask ----------------------------------------------------------------
 

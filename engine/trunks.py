@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from engine.addresses import bracketed
+from engine.addresses import bracketed, plain_number
+from engine.calls.routes import OutboundTrunk
 from engine.config import TrunkConfig
 from engine.log import get_logger
 from engine.sip.digest import Credentials
@@ -66,6 +67,20 @@ class Registrations:
             await asyncio.wait_for(self._removed.wait(), UNREGISTER_PATIENCE)
         except TimeoutError:
             log.warning("not_unregistered", trunks=sorted(self._running))
+
+
+def outbound_trunk(trunk: TrunkConfig) -> OutboundTrunk:
+    """The trunk as calls go out by it."""
+    address = trunk.address
+    credentials = Credentials(trunk.username, trunk.password.get_secret_value()) if trunk.username else None
+    return OutboundTrunk(
+        trunk.name,
+        Flow(address.transport, ("", 0), (address.host, address.port)),
+        trunk.order,
+        tuple(plain_number(prefix) for prefix in trunk.prefixes),
+        trunk.caller_id,
+        credentials,
+    )
 
 
 def _configuration(trunk: TrunkConfig) -> RegistrationConfig:

@@ -9,7 +9,20 @@ from graphlib import CycleError, TopologicalSorter
 from .dialects import compile_flow
 from .dialects.compiling import Compiled
 from .findings import Finding, Findings
-from .graph import Answer, Graph, Listen, Say, Step, Transfer, prompts_of
+from .graph import (
+    Answer,
+    Collect,
+    Fetch,
+    Graph,
+    Listen,
+    Pause,
+    Perform,
+    Record,
+    Say,
+    Step,
+    Transfer,
+    prompts_of,
+)
 from .keywords import Alternative, Term
 from .prompts import Draft
 
@@ -75,11 +88,15 @@ def _check_reach(graph: Graph, findings: Findings) -> None:
             findings.warning("unreachable", step.origin, "nothing leads to this step")
 
 
+_LISTENING = (Listen, Collect, Record)
+_WAITING = (*_LISTENING, Say, Pause, Transfer, Answer, Fetch, Perform)
+
+
 def _check_loops(graph: Graph, findings: Findings) -> None:
     """A way round that never listens goes on until a limit ends the call; one that takes no time is worse."""
-    if (loop := _loop(graph, (Listen, Say, Transfer, Answer))) is not None:
+    if (loop := _loop(graph, _WAITING)) is not None:
         findings.error("loop", loop.origin, "the flow goes round here without ever waiting for anything")
-    elif (loop := _loop(graph, (Listen,))) is not None:
+    elif (loop := _loop(graph, _LISTENING)) is not None:
         findings.warning("loop", loop.origin, "the flow goes round here without ever listening to the caller")
 
 

@@ -179,13 +179,17 @@ class Record(Step):
 class Param:
     """A parameter of a request; left out when it is empty, unless ``always``.
 
-    With ``each`` there is one for every variable whose name begins with it, ``{}`` in ``name`` standing for the rest.
+    With ``each`` there is one for every variable whose name begins with it, ``{}`` in ``name`` standing for the rest;
+    or, as an ``object``, one whose value is the text of a JSON object of them all. A ``number`` is one in a JSON body.
     """
 
     name: str
     value: Text = ""
     each: str = ""
     always: bool = False
+    kind: Literal["text", "number", "object"] = "text"
+    strip: str = ""
+    """Characters that are taken off the beginning of the value, as the ``+`` of a telephone number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

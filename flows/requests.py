@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from .call import Callback, Reply, Request
@@ -21,14 +22,30 @@ JSON = "application/json"
 def parameters(params: Iterable[Param], variables: Variables) -> Iterator[tuple[str, str]]:
     """Names and values of those parameters that are to be sent."""
     for param in params:
-        if param.each:
-            for name, value in variables.items():
-                if name.startswith(param.each) and (value or param.always):
-                    yield param.name.replace("{}", name.removeprefix(param.each)), value
-        else:
-            value = fill(param.value, variables)
+        for name, value in _named(param, variables):
             if value or param.always:
-                yield param.name, value
+                yield name, value
+
+
+def _named(param: Param, variables: Variables) -> Iterator[tuple[str, str]]:
+    if not param.each:
+        yield param.name, fill(param.value, variables).lstrip(param.strip or "\0")
+        return
+    found = {name.removeprefix(param.each): value for name, value in variables.items() if name.startswith(param.each)}
+    if param.kind == "object":
+        yield param.name, json.dumps(found) if found else ""
+    else:
+        yield from ((param.name.replace("{}", name), value) for name, value in found.items())
+
+
+def with_numbers(params: Iterable[Param], members: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of a JSON body, numbers as such."""
+    numbers = {param.name for param in params if param.kind == "number"}
+    return {name: int(value) if name in numbers and _is_whole(value) else value for name, value in members.items()}
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 15
 
 
 def fetch_request(step: Fetch, variables: Variables) -> Request:
@@ -37,7 +54,7 @@ def fetch_request(step: Fetch, variables: Variables) -> Request:
     if step.method == "POST":
         pairs = list(parameters(step.params, variables))
         if step.encoding == "json":
-            body, content_type = json.dumps(dict(pairs)).encode(), JSON
+            body, content_type = json.dumps(with_numbers(step.params, dict(pairs))).encode(), JSON
         else:
             body, content_type = urlencode(pairs).encode(), FORM
         if step.content_type:

@@ -13,6 +13,7 @@ from typing import Literal
 
 CALL_VARIABLES = (
     "call.id",
+    "call.leg",
     "call.account",
     "call.caller",
     "call.caller_name",

@@ -84,6 +84,35 @@ class RecordingFinished(Record, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class LegStarted(Record, frozen=True, kw_only=True):
+    """A leg was dialled for a call; ``to`` says whom."""
+
+    call: str
+    leg: str
+    to: str
+
+
+class LegAnswered(Record, frozen=True, kw_only=True):
+    """A dialled leg was answered: its ``dialog`` as plain data, for a BYE after a kill."""
+
+    call: str
+    leg: str
+    dialog: dict[str, Any]
+
+
+class LegFinished(Record, frozen=True, kw_only=True):
+    """The one final state of a dialled leg. ``duration``: seconds since its answer, 0 if there was none."""
+
+    call: str
+    leg: str
+    by: str
+    reason: str
+    sip_status: int = 0
+    q850: int | None = None
+    duration: float = 0.0
+    stats: dict[str, Any] = {}
+
+
 class CallFinished(Record, frozen=True, kw_only=True):
     """The one final state of a call. ``duration``: seconds since the answer, 0 if there was none."""
 
@@ -106,6 +135,9 @@ AnyRecord = Union[  # noqa: UP007 - msgspec's decoder needs the union as a value
     Noted,
     RecordingStarted,
     RecordingFinished,
+    LegStarted,
+    LegAnswered,
+    LegFinished,
     CallFinished,
 ]
 
@@ -173,6 +205,8 @@ class CallHistory:
     dialog: dict[str, Any] | None = None
     notes: list[Noted] = field(default_factory=list)
     recordings: list[str] = field(default_factory=list)
+    legs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Dialogs of dialled legs that were answered and have no end yet."""
     last_known: float = 0.0
 
     @property
@@ -193,6 +227,10 @@ class CallHistory:
                 self.dialog = record.dialog
             case Noted():
                 self.notes.append(record)
+            case LegAnswered():
+                self.legs[record.leg] = record.dialog
+            case LegFinished():
+                self.legs.pop(record.leg, None)
             case RecordingStarted():
                 self.recordings.append(record.path)
             case RecordingFinished() if record.path in self.recordings:

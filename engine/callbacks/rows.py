@@ -6,6 +6,7 @@ import hashlib
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+import msgspec
 from sqlalchemy import Table, bindparam, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,6 +14,9 @@ from engine.callbacks.records import (
     CallAnswered,
     CallFinished,
     CallStarted,
+    LegAnswered,
+    LegFinished,
+    LegStarted,
     Noted,
     Record,
     RecordingFinished,
@@ -49,6 +53,9 @@ _RECORDED = (
 )
 
 
+_OF_LEGS = frozenset({"leg", "to", "by", "reason", "sip_status", "q850", "duration"})
+
+
 class Batch:
     """Rows of some records, in their order; :meth:`store` runs within the caller's transaction."""
 
@@ -80,8 +87,16 @@ class Batch:
             case RecordingFinished():
                 row = {"call": record.call, "file": record.path, "length": record.seconds, "missing": record.lost}
                 self.recorded.append(_clean(row))
+            case LegStarted() | LegAnswered() | LegFinished():
+                self._add_leg(record)
             case CallFinished():
                 self.finished.append(_clean(_finished_row(record)))
+
+    def _add_leg(self, record: LegStarted | LegAnswered | LegFinished) -> None:
+        """What becomes of a dialled leg stands among the call's events; its dialog is the journal's business."""
+        detail = {key: value for key, value in msgspec.to_builtins(record).items() if key in _OF_LEGS}
+        row = {"call_id": record.call, "at": record.at, "kind": type(record).__name__, "detail": detail}
+        self.events.append(_clean(row))
 
     def _add_note(self, record: Noted) -> None:
         if record.note.get("is") == "Callback":

@@ -144,20 +144,20 @@ class CallerLeg(Leg):
         super().__init__(
             host=host, codecs=codecs, rtp_timeout=rtp_timeout, on_agreed=on_agreed, on_changed=on_changed, log=log
         )
-        self.session = self._invited = session
+        self.session = self.invited = session
 
     def answer(self, now: float) -> None:
         """Answer the INVITE with what we can do of its offer, or with an offer of ours when it had none.
 
         Raises :class:`NoCommonMedia` or :class:`CallerGone`. The 200 is ready to be sent, not sent yet.
         """
-        body = self._invited.offer
+        body = self.invited.offer
         agreed: Agreed | None = None
         if body is None:
             description = offer_answer.make_offer(self._offerable(self._media))
         else:
             description, agreed = self._answer_to(body)
-        if not self._invited.accept(description.encode(), now):
+        if not self.invited.accept(description.encode(), now):
             raise CallerGone
         self._described = description
         self._on_changed()
@@ -173,13 +173,13 @@ class CallerLeg(Leg):
         """
         if self.agreed is not None:
             return ""
-        body = self._invited.offer
+        body = self.invited.offer
         if body is None:
             return "the INVITE has no offer"
         description, agreed = self._answer_to(body)
-        if self._invited.ended:
+        if self.invited.ended:
             raise CallerGone
-        self._invited.progress(now, description.encode())
+        self.invited.progress(now, description.encode())
         self._described = description
         self._agree(agreed)
         return ""

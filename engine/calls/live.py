@@ -38,7 +38,7 @@ from flows.call import (
     Words,
 )
 from flows.graph import Graph
-from flows.orders import Order, Outcome
+from flows.orders import Dial, Order, Outcome
 from flows.prompts import Prompt
 from media import protocol
 
@@ -76,6 +76,9 @@ class Signalling(Protocol):
         """What to refuse the call with when it ends, or to say when it hangs up."""
 
     def send_digits(self, digits: str, tone: float, gap: float) -> None: ...
+
+    async def dial(self, order: Dial) -> Outcome:
+        """Ring others and bridge the caller with one. Raises CallEnded, and Unsupported where calls stay inside."""
 
     def begin_recording(self, order: RecordingOrder) -> str:
         """Record from now on; the recording's id. Raises :class:`~flows.call.Unsupported`."""
@@ -168,7 +171,7 @@ class LiveCall:
         missing = [prompt for prompt in prompts if prompt not in self._sounds]
         if not missing:
             return prompts
-        outcomes = await self._unless_over(
+        outcomes = await self.unless_over(
             asyncio.gather(*(self._make(prompt) for prompt in missing), return_exceptions=True)
         )
         for prompt, outcome in zip(missing, outcomes, strict=True):
@@ -183,7 +186,12 @@ class LiveCall:
         async with asyncio.timeout(PREPARE_PATIENCE):
             return await self._render(prompt)
 
-    def start(self, prompts: Sequence[Prompt]) -> None:
+    @property
+    def stream(self) -> Stream | None:
+        return self._stream
+
+    def start(self, prompts: Sequence[Prompt], *, loop: bool = False) -> None:
+        """Play ``prompts``; with ``loop`` again and again until :meth:`stop`."""
         if self.ending is not None:
             return
         self._inputs = deque(item for item in self._inputs if not isinstance(item, PromptEnded))
@@ -195,7 +203,7 @@ class LiveCall:
             self._inputs.append(PromptEnded(self.now()))
             return
         settled = (self.answered_at or 0.0) + self._settle
-        self._play = self._stream.play(files, start_at=settled)
+        self._play = self._stream.play(files, start_at=settled, loop=loop)
 
     def stop(self) -> None:
         if self._play and self._stream is not None:
@@ -252,10 +260,10 @@ class LiveCall:
         return self._transfer
 
     async def fetch(self, request: Request) -> Reply:
-        return await self._unless_over(self._fetch(request))
+        return await self.unless_over(self._fetch(request))
 
     async def compute(self, work: Callable[[], _T], size: int) -> _T:
-        return work() if size < LARGE else await self._unless_over(asyncio.to_thread(work))
+        return work() if size < LARGE else await self.unless_over(asyncio.to_thread(work))
 
     async def stored_flow(self, flow: str) -> Graph | None:
         self._raise_if_ended()
@@ -357,7 +365,22 @@ class LiveCall:
 
     # --- waiting ------------------------------------------------------------------------
 
-    async def _unless_over(self, work: Awaitable[_T]) -> _T:
+    def poke(self) -> None:
+        """Something that :meth:`key_or_change` waits for has happened."""
+        self._wake_up()
+
+    async def key_or_change(self, deadline: float | None) -> str:
+        """Wait for a key, a :meth:`poke` or ``deadline``. Returns the key, empty if there was none."""
+        self._raise_if_ended()
+        if not self._inputs and (deadline is None or self.now() < deadline):
+            await self._wait(deadline)
+        while self._inputs:
+            heard = self._inputs.popleft()
+            if isinstance(heard, Key):
+                return heard.digit
+        return ""
+
+    async def unless_over(self, work: Awaitable[_T]) -> _T:
         """The result of ``work``, which is cancelled when the call ends."""
         task = asyncio.ensure_future(work)
         over = asyncio.ensure_future(self.over.wait())

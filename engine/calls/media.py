@@ -72,11 +72,19 @@ class Stream:
         self._plays = itertools.count(1)
         self._tickets = itertools.count(1)
 
-    def play(self, files: Sequence[Path], *, start_at: float = 0.0) -> int:
+    def play(self, files: Sequence[Path], *, start_at: float = 0.0, loop: bool = False) -> int:
         """Start ``files`` in place of what plays; the number comes back in :class:`~media.protocol.PlayEnded`."""
         number = next(self._plays)
-        self.send(protocol.Play(self.number, number, [str(file) for file in files], start_at))
+        self.send(protocol.Play(self.number, number, [str(file) for file in files], start_at, loop))
         return number
+
+    def relay(self, to: Stream | None) -> None:
+        """Pass what is received on to ``to``, a stream of the same worker, or no longer."""
+        self.send(protocol.Relay(self.number, 0 if to is None else to.number))
+
+    @property
+    def worker(self) -> Worker:
+        return self._worker
 
     def direct(self, agreed: Agreed, *, relatch: bool = False) -> None:
         """Send and receive as SDP agreed on; ``relatch`` lets symmetric RTP latch anew."""

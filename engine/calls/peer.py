@@ -49,10 +49,6 @@ class PeerEnd:
     by: str = "remote"
 
 
-Inviter = Callable[[Destination, bytes], OutgoingSession]
-"""Sends an INVITE with this description; events of the session go to :meth:`Peer.take` from then on."""
-
-
 @dataclass(slots=True)
 class Peer:
     """One dialled leg."""
@@ -64,18 +60,21 @@ class Peer:
     now: Callable[[], float]
     pump: Callable[[], None]
     log: Logger
-    on_key: Callable[[protocol.KeyMethod, str, float], None]
     state: State = "new"
     end: PeerEnd | None = None
     answered_at: float | None = None
+    on_change: Callable[[], None] = lambda: None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     session: OutgoingSession | None = None
 
-    def invite(self, send: Inviter, prefer: str) -> None:
-        """Call it. ``prefer`` is the codec that would not have to be transcoded."""
+    def invite(self, send: Callable[[Destination, bytes, Peer], OutgoingSession], prefer: str) -> None:
+        """Call it. ``prefer`` is the codec that would not have to be transcoded.
+
+        ``send`` sends an INVITE with a description; what becomes of the session goes to :meth:`take`.
+        """
         self.leg.attach(self.stream)
         self.state = "calling"
-        self.session = send(self.destination, self.leg.offer(prefer))
+        self.session = send(self.destination, self.leg.offer(prefer), self)
         self.leg.session = self.session
         self.pump()
 
@@ -103,8 +102,6 @@ class Peer:
         match report:
             case protocol.RtpLost(seconds=seconds):
                 self.hang_up(f"no sound came for {seconds:.0f} s")
-            case protocol.DigitHeard(method=method, digit=digit, at=at):
-                self.on_key(method, digit, at)
             case _:
                 pass
 
@@ -126,7 +123,7 @@ class Peer:
         if self.state != "ended":
             self.state = "ended"
             self.end = end
-            self.changed.set()
+            self._tell()
 
     async def close(self) -> protocol.StreamStats:
         """Hang up, if that is still to be done, and close the ports."""
@@ -140,7 +137,7 @@ class Peer:
             self.state = "early"
         elif self.state != "early" and status != 183:
             self.state = "ringing"
-        self.changed.set()
+        self._tell()
 
     def _answered(self, body: bytes | None) -> None:
         if self.state == "ended":
@@ -155,7 +152,11 @@ class Peer:
             return
         self.answered_at = self.now()
         self.state = "answered"
+        self._tell()
+
+    def _tell(self) -> None:
         self.changed.set()
+        self.on_change()
 
     def _acknowledged(self, body: bytes | None) -> None:
         """The ACK to an answer of ours in which we offered; it has their answer."""

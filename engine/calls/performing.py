@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flows.call import RecordingOrder, Unsupported
-from flows.orders import Order, Outcome, Respond, SendDigits, StartRecording, StopRecording
+from flows.orders import Dial, Order, Outcome, Respond, SendDigits, Sides, StartRecording, StopRecording
 from flows.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 async def perform(call: LiveCall, order: Order) -> Outcome:
     """Carry out ``order``. Raises :class:`~flows.call.Unsupported` for what calls cannot do yet, and CallEnded."""
     match order:
+        case Dial():
+            return await _dial(call, order)
         case SendDigits():
             return await _send(call, order)
         case Respond():
@@ -25,6 +27,21 @@ async def perform(call: LiveCall, order: Order) -> Outcome:
             return Outcome((), {}, "recording stopped" if call.stop_background() else "")
         case _:
             raise Unsupported(f"{type(order).__name__} is not possible on a live call yet")
+
+
+async def _dial(call: LiveCall, order: Dial) -> Outcome:
+    """Recorded, if at all, for as long as the order takes; keys pressed meanwhile were for the other side."""
+    sides = _RECORDED.get(order.record)
+    if sides is not None:
+        call.record_in_background(RecordingOrder(sides=sides))
+    try:
+        return await call.signalling.dial(order)
+    finally:
+        if sides is not None:
+            call.stop_background()
+
+
+_RECORDED: dict[str, Sides] = {"caller": "caller", "peer": "peer", "each": "stereo", "stereo": "stereo"}
 
 
 async def _send(call: LiveCall, order: SendDigits) -> Outcome:

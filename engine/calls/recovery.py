@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from engine.callbacks import records
 from engine.calls.recording import finished_by_file
@@ -25,10 +26,8 @@ REASON = "the server was killed while the call was running"
 class Recovery:
     """Unfinished calls of an earlier life, and what is still owed to each."""
 
-    def __init__(
-        self, append: Callable[[records.Record], None], say_bye: Callable[[records.CallHistory], bool]
-    ) -> None:
-        """``say_bye`` sends the BYE of a history's dialog; whether that could be done."""
+    def __init__(self, append: Callable[[records.Record], None], say_bye: Callable[[dict[str, Any]], bool]) -> None:
+        """``say_bye`` sends the BYE of a dialog that was journalled; whether that could be done."""
         self._append = append
         self._say_bye = say_bye
         self._waiting: dict[str, list[records.CallHistory]] = {}
@@ -45,7 +44,9 @@ class Recovery:
             for callback in narrator.close(answered.at if answered is not None else None, history.last_known):
                 note = records.note_to_data(callback)
                 self._append(records.Noted(history.last_known, call=history.call, note=note))
-            if history.dialog and self._say_bye(history):
+            for dialog in history.legs.values():
+                self._say_bye(dialog)
+            if history.dialog and self._say_bye(history.dialog):
                 self._waiting.setdefault(started.sip_call_id, []).append(history)
             else:
                 self._finish(history, narrator.path)

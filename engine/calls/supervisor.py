@@ -19,10 +19,13 @@ from typing import Any, Literal
 import msgspec
 
 from engine.callbacks import records
+from engine.calls.dialling import Dialling
+from engine.calls.household import CallHouse, Outside
 from engine.calls.leg import CallerGone, CallerLeg, NoCommonMedia
 from engine.calls.live import LiveCall
 from engine.calls.media import MediaError, Stream, StreamReport, Worker
 from engine.calls.recording import Recordings
+from engine.calls.routes import Caller
 from engine.calls.services import Fetch, Renderer
 from engine.log import get_logger
 from engine.sip.events import Ended
@@ -31,6 +34,7 @@ from engine.sip.server import IncomingSession
 from flows.call import CallEnded, EndedBy, Note, RecordingOrder, TransferOutcome, Trouble, Unsupported
 from flows.executor import Executor, Settings
 from flows.graph import Graph
+from flows.orders import Dial, Outcome
 from flows.prompts import Prompt
 from flows.requests import LastGood
 from media import protocol
@@ -97,6 +101,7 @@ class CallSupervisor:
         media: Worker,
         fetch: Fetch,
         last_good: LastGood,
+        outside: Outside,
         append: Callable[[records.Record], None],
         pump: Callable[[], None],
     ) -> None:
@@ -121,6 +126,7 @@ class CallSupervisor:
         self._sip_reason: str | None = None
         self._recorded = False
         self._last_good = last_good
+        self._outside = outside
         self._recordings = Recordings(self.id, plan.recordings, append, self._log)
         self._leg = CallerLeg(
             session,
@@ -311,6 +317,20 @@ class CallSupervisor:
             method: Literal["rfc4733", "inband"] = "rfc4733" if agreed.event_type >= 0 else "inband"
             on, off = round(tone * 1000), round(gap * 1000)
             self._stream.send(protocol.SendDigits(self._stream.number, digits, method, on, off))
+
+    async def dial(self, order: Dial) -> Outcome:
+        house = CallHouse(
+            self.call,
+            self._leg,
+            self._outside,
+            Caller(self._parties.caller, self.session.request.from_.display or ""),
+            self._limits.codecs,
+            self._limits.rtp_timeout,
+            self._append,
+            self._pump,
+            self._log,
+        )
+        return await Dialling(order, house).run()
 
     def begin_recording(self, order: RecordingOrder) -> str:
         if self._stream is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from engine.callbacks import records
 from engine.calls.admission import NumberFrom, Source, TrunkBook
 from engine.calls.capacity import Overload, Strain
+from engine.calls.household import Outside
 from engine.calls.media import MediaError, MediaOverload, MediaPool, Worker
 from engine.calls.numbers import NumberPlan
 from engine.calls.quality import QualityCounts
@@ -54,6 +55,7 @@ class Switch:
         pool: MediaPool,
         limits_for: Callable[[IncomingSession], Limits],
         fetch: Fetch,
+        outside: Outside,
         append: Callable[[records.Record], None],
         backlog: Callable[[], int],
         pump: Callable[[], None],
@@ -71,6 +73,7 @@ class Switch:
         self._pool = pool
         self._limits_for = limits_for
         self._fetch = fetch
+        self._outside = outside
         self._last_good = LastGood()
         self._append = append
         self._backlog = backlog
@@ -219,6 +222,7 @@ class Switch:
             media=worker,
             fetch=self._fetch,
             last_good=self._last_good,
+            outside=self._outside,
             append=self._append,
             pump=self._pump,
         )

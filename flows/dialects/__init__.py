@@ -7,10 +7,16 @@ from types import MappingProxyType
 
 from .brombler import compile_brombler
 from .compiling import Compiled
+from .messagebird import compile_messagebird, looks_like_messagebird
 
 Compiler = Callable[..., Compiled]
 
-DIALECTS: Mapping[str, Compiler] = MappingProxyType({"brombler": compile_brombler})
+DIALECTS: Mapping[str, Compiler] = MappingProxyType(
+    {
+        "brombler": compile_brombler,
+        "messagebird": compile_messagebird,
+    }
+)
 
 
 class UnknownDialect(ValueError):
@@ -22,6 +28,8 @@ class UnknownDialect(ValueError):
 
 def detect(document: object) -> str:
     """The dialect that a document is taken to be written in."""
+    if looks_like_messagebird(document):
+        return "messagebird"
     return "brombler"
 
 

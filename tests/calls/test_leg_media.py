@@ -12,7 +12,7 @@ from engine.sip import sdp
 from media import protocol
 
 
-def leg_and_stream(codecs: tuple[str, ...], offer: bytes | None = None) -> tuple[Leg, list[Any]]:
+def leg_and_stream(codecs: tuple[str, ...], offer: bytes | None = None) -> tuple[CallerLeg, list[Any]]:
     """A leg whose stream keeps what it is told."""
     sent: list[Any] = []
     session = SimpleNamespace(offer=offer, accept=lambda body, now: sdp.parse(body).media[0].port == 4000)
@@ -73,7 +73,7 @@ async def test_an_offer_of_ours_has_no_codecs_that_could_come_beside_another() -
     """The answer may list all that we offer, and the caller then send any of them (RFC 3264 section 6.1)."""
     leg, sent = leg_and_stream(("G722", "PCMA", "L16", "PCMU"))
     said: list[bytes] = []
-    leg._session.accept = lambda body, now: not said.append(body)  # type: ignore[method-assign, assignment, func-returns-value]
+    leg.session.accept = lambda body, now: not said.append(body)  # type: ignore[method-assign, assignment, func-returns-value]
     leg.answer(0.0)
     assert sdp.parse(said[0]).media[0].formats == ("8", "0", "101")
     leg.acknowledged(b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 5004 RTP/AVP 0 8 9\r\n")
@@ -86,7 +86,7 @@ async def test_an_offer_of_ours_keeps_the_codec_in_use() -> None:
     leg, sent = leg_and_stream(("PCMU", "PCMA", "G722", "L16"), offer)
     leg.answer(0.0)
     said: list[bytes] = []
-    leg._session.answer_reoffer = lambda body, now: not said.append(body)  # type: ignore[method-assign, assignment, func-returns-value]
+    leg.session.answer_reoffer = lambda body, now: not said.append(body)  # type: ignore[method-assign, assignment, func-returns-value]
     leg.reoffered(None, 1.0)
     assert sdp.parse(said[0]).media[0].formats == ("97", "0", "8", "101")
     sent.clear()

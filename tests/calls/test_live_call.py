@@ -38,7 +38,7 @@ class Stream:
         self.stopped = 0
         self.heard: list[tuple[str, ...]] = []
 
-    def play(self, files: list[Path], *, start_at: float = 0.0) -> int:
+    def play(self, files: list[Path], *, start_at: float = 0.0, loop: bool = False) -> int:
         self.played.append(([str(file) for file in files], start_at))
         return len(self.played)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.callbacks import records
 from engine.calls.recovery import REASON, Recovery
 from flows.call import Callback, Entered, Note, Subscribed
@@ -28,8 +30,8 @@ class House:
         self._bye = bye
         self.recovery = Recovery(self.journal.append, self._say_bye)
 
-    def _say_bye(self, past: records.CallHistory) -> bool:
-        self.byes.append(past.call)
+    def _say_bye(self, dialog: dict[str, Any]) -> bool:
+        self.byes.append(dialog["call_id"])
         return self._bye
 
     def closes(self) -> list[Callback]:
@@ -49,7 +51,7 @@ async def test_the_close_is_told_at_once_and_the_end_after_the_bye():
     await house.recovery.begin(
         [history(Subscribed(URL), Entered("", "1"), opened(1), Entered("yes", "2"), opened(2, "tree"))]
     )
-    assert house.byes == ["c1"]
+    assert house.byes == ["sip-1"]
     [close] = house.closes()
     assert close.url == URL
     assert dict(close.params) == {
@@ -77,7 +79,7 @@ async def test_a_second_kill_before_the_bye_is_done_tells_no_second_close():
     past.notes += [record for record in first.journal if isinstance(record, records.Noted)]
     second = House()
     await second.recovery.begin([past])
-    assert second.byes == ["c1"]
+    assert second.byes == ["sip-1"]
     assert second.closes() == []
     second.recovery.bye_finished("sip-1", 481)
     assert len(second.finished()) == 1
@@ -97,3 +99,14 @@ async def test_a_damaged_dialog_does_not_keep_the_call_open():
     house = House(bye=False)
     await house.recovery.begin([history()])
     assert len(house.finished()) == 1
+
+
+async def test_dialled_legs_are_hung_up_too_unless_they_had_ended() -> None:
+    house = House()
+    past = history()
+    for leg in ("c1-leg1", "c1-leg2"):
+        past.add(records.LegStarted(103.0, call="c1", leg=leg, to="desk"))
+        past.add(records.LegAnswered(104.0, call="c1", leg=leg, dialog={"call_id": leg}))
+    past.add(records.LegFinished(105.0, call="c1", leg="c1-leg1", by="remote", reason=""))
+    await house.recovery.begin([past])
+    assert house.byes == ["c1-leg2", "sip-1"]

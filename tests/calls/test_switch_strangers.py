@@ -41,6 +41,7 @@ class Exchange:
             pool=cast("Any", None),
             limits_for=lambda _session: cast("Any", None),
             fetch=no_web,
+            outside=cast("Any", None),
             append=lambda _record: None,
             backlog=lambda: 0,
             pump=lambda: None,

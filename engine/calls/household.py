@@ -1,0 +1,185 @@
+"""What dialling needs of the call that it is for (:class:`~engine.calls.dialling.House`), on real legs and streams."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engine.callbacks import records
+from engine.calls.leg import CallerGone, CallerLeg, NoCommonMedia, PeerLeg
+from engine.calls.media import MediaError, Stream
+from engine.calls.peer import Destination, Peer, PeerEnd
+from engine.calls.routes import Caller, Routes
+from engine.log import Logger
+from engine.sip.client import OutgoingSession
+from engine.sip.flow import Flow
+from engine.sip.offer_answer import Agreed
+from flows.orders import Dial, Target
+from flows.prompts import Prompt
+
+if TYPE_CHECKING:
+    from engine.calls.live import LiveCall
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """How calls reach others."""
+
+    routes: Routes
+    invite: Callable[[Destination, bytes, Peer], OutgoingSession]
+    """Sends an INVITE with a description for a peer, which gets the events of its session."""
+    media_hosts: Callable[[Flow], tuple[str, str]]
+    """By flow: the address to bind ports on, and the one to tell."""
+    ringback: str = ""
+    """What a caller hears while it rings, if the call was answered before: a file."""
+
+
+@dataclass(slots=True)
+class CallHouse:
+    """The call of a caller, with the peers that are dialled for it."""
+
+    call: LiveCall
+    leg: CallerLeg
+    outside: Outside
+    caller: Caller
+    codecs: tuple[str, ...]
+    rtp_timeout: float
+    append: Callable[[records.Record], None]
+    pump: Callable[[], None]
+    log: Logger
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _ringing_back: bool = False
+
+    def now(self) -> float:
+        return self.call.now()
+
+    def find(self, target: Target, order: Dial) -> list[list[Destination]]:
+        return self.outside.routes.find(target, order, self.caller)
+
+    async def make_peer(self, destination: Destination) -> Peer:
+        bind, told = self.outside.media_hosts(destination.flow)
+        log = self.log.bind(peer=destination.label)
+        made: list[Peer] = []
+        stream = await self._caller_stream().worker.open(
+            bind,
+            lambda report: made[0].report(report) if made else None,
+            lambda reason: made[0].worker_lost(reason) if made else None,
+        )
+        leg = PeerLeg(
+            host=told,
+            codecs=self.codecs,
+            rtp_timeout=self.rtp_timeout,
+            on_agreed=_nothing,
+            on_changed=lambda: self._dialog_changed(made[0]),
+            log=log,
+        )
+        peer = Peer(
+            f"{self.call.id}-leg{next(self._numbers)}",
+            destination,
+            leg,
+            stream,
+            self.now,
+            self.pump,
+            log,
+            on_change=self.call.poke,
+        )
+        made.append(peer)
+        return peer
+
+    def call_peer(self, peer: Peer) -> None:
+        agreed = self.leg.agreed
+        self.append(records.LegStarted(time.time(), call=self.call.id, leg=peer.id, to=peer.destination.label))
+        peer.log.info("leg dialled", leg=peer.id, uri=str(peer.destination.uri))
+        peer.invite(self.outside.invite, agreed.codec if agreed is not None else "")
+
+    async def forget(self, peer: Peer) -> None:
+        stats = await asyncio.shield(peer.close())
+        end = peer.end or PeerEnd(487, "given up", by="local")
+        duration = max(0.0, self.now() - peer.answered_at) if peer.answered_at is not None else 0.0
+        self.append(
+            records.LegFinished(
+                time.time(),
+                call=self.call.id,
+                leg=peer.id,
+                by=end.by,
+                reason=end.reason,
+                sip_status=end.status,
+                q850=end.q850,
+                duration=duration,
+                stats=msgspec.structs.asdict(stats),
+            )
+        )
+        peer.log.info("leg ended", leg=peer.id, status=end.status, reason=end.reason, duration=round(duration, 2))
+
+    def caller_rings(self) -> None:
+        if self.call.answered_at is None and self.leg.agreed is None:
+            self.leg.invited.ringing(self.now())
+            self.pump()
+
+    def caller_hears(self, peer: Peer) -> None:
+        if self.call.answered_at is None:
+            try:
+                problem = self.leg.early(self.now())
+            except (CallerGone, NoCommonMedia) as error:
+                problem = str(error)
+            self.pump()
+            if problem:
+                self.log.info("no_early_media", reason=problem)
+                return
+        self._stop_ringing_back()
+        peer.stream.relay(self._caller_stream())
+
+    async def connect(self, peer: Peer) -> None:
+        await self.call.answer()
+        self._stop_ringing_back()
+        stream = self._caller_stream()
+        stream.relay(peer.stream)
+        peer.stream.relay(stream)
+
+    def disconnect(self, peer: Peer) -> None:
+        if self.call.stream is not None:
+            self.call.stream.relay(None)
+        peer.stream.relay(None)
+
+    async def ring_back(self, media: str) -> None:
+        wanted = media or self.outside.ringback
+        if self.call.answered_at is None or not wanted:
+            return
+        if ready := await self.call.prepare([Prompt(media=wanted)]):
+            self._ringing_back = True
+            self.call.start(ready, loop=True)
+
+    async def wait(self, deadline: float | None) -> str:
+        return await self.call.key_or_change(deadline)
+
+    async def unless_over(self, work: asyncio.Task[Peer | PeerEnd]) -> Peer | PeerEnd:
+        try:
+            return await self.call.unless_over(work)
+        finally:
+            self._stop_ringing_back()
+
+    def _stop_ringing_back(self) -> None:
+        if self._ringing_back:
+            self._ringing_back = False
+            self.call.stop()
+
+    def _caller_stream(self) -> Stream:
+        if self.call.stream is None:
+            raise MediaError("the caller's media stream is gone")
+        return self.call.stream
+
+    def _dialog_changed(self, peer: Peer) -> None:
+        """In the journal before anything leaves: a kill in between must not lose the dialog."""
+        assert peer.session is not None
+        dialog = msgspec.to_builtins(peer.session.save())
+        self.append(records.LegAnswered(time.time(), call=self.call.id, leg=peer.id, dialog=dialog))
+
+
+def _nothing(agreed: Agreed, before: Agreed | None) -> None:
+    """A peer's agreement concerns its stream alone, which its leg has told."""
