@@ -20,9 +20,11 @@ from engine.callbacks.fetch import Fetcher
 from engine.callbacks.journal import Journal, JournalError
 from engine.callbacks.service import CallbackService, StoreError
 from engine.calls.admission import TrunkAddress, TrunkBook
+from engine.calls.conference import Conferences
 from engine.calls.flowbook import FlowBook, FlowError
 from engine.calls.household import Outside
 from engine.calls.media import MediaError, MediaPool
+from engine.calls.parking import Lots
 from engine.calls.peer import Destination, Peer
 from engine.calls.prompts import PromptMaker
 from engine.calls.recogniser import RecogniserError, RecogniserProcess
@@ -43,6 +45,7 @@ from engine.sip.session import Session
 from engine.transport import SipTransport, TransportError
 from engine.trunks import Registrations, outbound_trunk
 from media.protocol import MAX_STREAMS
+from media.tones import write_tones
 from media.tts.store import PromptStore
 from media.tts.synth import Synth, SynthError
 
@@ -151,6 +154,7 @@ class Daemon:
         )
         await trunks.resolve()
         self.peers: dict[int, Peer] = {}
+        tones = await asyncio.to_thread(write_tones, state / "tones")
         self.switch = Switch(
             plan=plan,
             trunks=trunks,
@@ -160,7 +164,9 @@ class Daemon:
             max_lag_ms=config.calls.max_lag_ms,
             pool=self.pool,
             fetch=flow_fetcher(fetcher),
-            outside=Outside(self._routes(config), self._invite, self._media_hosts),
+            outside=Outside(
+                self._routes(config), self._invite, self._media_hosts, tones, Conferences(tones), Lots(tones)
+            ),
             limits_for=self._limits_for,
             append=self.journal.append,
             backlog=lambda: self.journal.backlog,

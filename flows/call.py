@@ -144,6 +144,8 @@ class RecordingOrder:
     silence: float = 0.0
     beep: bool = False
     trim: bool = False
+    least: float = 0.0
+    """Shorter ones are not kept."""
     upload: Upload | None = None
     transcribe: str = ""
 

@@ -40,11 +40,17 @@ class Object(dict[str, Any]):
                 self[key] = value
 
 
-def decode(document: str | bytes, findings: Findings) -> str | None:
-    """The text of a document, within the limit on its size; ``None`` after an error."""
+def fits(document: str | bytes, findings: Findings) -> bool:
+    """Whether a document is within the limit on its size; an error among the findings when it is not."""
     size = len(document) if isinstance(document, bytes) else len(document.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:
         findings.error("too-large", "", f"the document has {size:,} bytes, the limit is {MAX_BYTES:,}")
+    return size <= MAX_BYTES
+
+
+def decode(document: str | bytes, findings: Findings) -> str | None:
+    """The text of a document, within the limit on its size; ``None`` after an error."""
+    if not fits(document, findings):
         return None
     if isinstance(document, str):
         return document.removeprefix("\ufeff")

@@ -46,6 +46,11 @@ class Findings:
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.all())
 
+    @property
+    def full(self) -> bool:
+        """Whether further ones are only counted: what costs time to say well need not be."""
+        return len(self._items) >= MAX_FINDINGS
+
     def add(self, code: str, severity: Severity, where: str, message: str, hint: str = "") -> None:
         """Put down one finding; beyond :data:`MAX_FINDINGS` only errors are, once."""
         if len(self._items) < MAX_FINDINGS or (severity == "error" and not has_errors(self._items)):

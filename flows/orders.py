@@ -41,9 +41,12 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Somebody to ring. ``value`` is a number, a URI or an id; ``delay`` and ``timeout`` in seconds."""
+    """Somebody to ring. ``value`` is a number, a URI or an id; ``delay`` and ``timeout`` in seconds.
 
-    kind: Literal["number", "uri", "device", "user", "group"]
+    A ``queue`` stands for whoever has waited longest in it.
+    """
+
+    kind: Literal["number", "uri", "device", "user", "group", "queue"]
     value: Text
     delay: float = 0.0
     timeout: float = 0.0

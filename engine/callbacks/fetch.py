@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urljoin
 
 import aiohttp
@@ -53,11 +54,11 @@ class Fetcher:
         url: str,
         *,
         timeout: float,  # noqa: ASYNC109 - one budget for name, redirects and body, not for the await alone
-        data: bytes | None = None,
+        data: bytes | Path | None = None,
         headers: Mapping[str, str] | None = None,
         body_limit: int = 65536,
     ) -> Answer:
-        """Make a request and follow its redirects within ``timeout`` seconds.
+        """Make a request and follow its redirects within ``timeout`` seconds. Of a path in ``data``, the file is sent.
 
         Raises :class:`~engine.callbacks.urls.Refused` or :class:`FetchFailed`.
         """
@@ -78,14 +79,15 @@ class Fetcher:
             self._session = None
 
     async def _follow(
-        self, method: str, url: str, data: bytes | None, headers: dict[str, str], body_limit: int
+        self, method: str, url: str, data: bytes | Path | None, headers: dict[str, str], body_limit: int
     ) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
             there = self._judge(url)
+            body_sent = await asyncio.to_thread(data.open, "rb") if isinstance(data, Path) else data
             async with self._open_session().request(
                 method,
                 there.url,
-                data=data,
+                data=body_sent,
                 headers=headers,
                 allow_redirects=False,
                 skip_auto_headers=("Content-Type",),  # what a request has is what its caller says

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, cast
 from urllib.parse import urlencode
 
@@ -34,6 +35,8 @@ THEN_EVERY = 3600.0
 PER_HOST = 16
 IN_ALL = 256
 PAUSE_AFTER_FAILURE = 1.0
+UPLOAD_TIMES = 60
+_KINDS = {".wav": "audio/wav", ".mp3": "audio/mpeg"}
 LONGEST_WAIT = 60.0
 """The wall clock is looked at again after this many seconds, should it have been set."""
 
@@ -51,6 +54,7 @@ class Parcel:
     url: str
     params: tuple[tuple[str, str], ...]
     encoding: str
+    file: str | None
     created_at: float
     attempts: int
 
@@ -97,11 +101,24 @@ class WallClock:
 
 
 def http_sender(fetcher: Fetcher, timeout: float) -> Sender:
-    """Sends a parcel as GET with a query, or as POST with a form or JSON, within ``timeout`` seconds."""
+    """Sends a parcel as GET with a query, as POST with a form or JSON, or the content of a file.
+
+    ``timeout`` is in seconds; a file has :data:`UPLOAD_TIMES` as long.
+    """
 
     async def send(parcel: Parcel) -> Outcome:
         try:
-            if parcel.method == "POST":
+            if parcel.file is not None:
+                path = Path(parcel.file)
+                kind = _KINDS.get(path.suffix, "application/octet-stream")
+                answer = await fetcher.fetch(
+                    parcel.method,
+                    with_query(parcel.url, ()),
+                    timeout=timeout * UPLOAD_TIMES,
+                    data=path,
+                    headers={"Content-Type": kind},
+                )
+            elif parcel.method == "POST":
                 data, kind = _body(parcel)
                 answer = await fetcher.fetch(
                     "POST", with_query(parcel.url, ()), timeout=timeout, data=data, headers={"Content-Type": kind}
@@ -111,7 +128,8 @@ def http_sender(fetcher: Fetcher, timeout: float) -> Sender:
         except Refused as error:
             return Outcome(error=str(error), hopeless=True)
         except FetchFailed as error:
-            return Outcome(error=str(error))
+            gone = parcel.file is not None and not await asyncio.to_thread(Path(parcel.file).exists)
+            return Outcome(error=f"{parcel.file} is gone" if gone else str(error), hopeless=gone)
         return Outcome(status=answer.status)
 
     return send
@@ -344,6 +362,7 @@ def _parcel(row: RowMapping) -> Parcel:
         url=row["url"],
         params=tuple((name, value) for name, value in row["params"]),
         encoding=row["encoding"],
+        file=row["file"],
         created_at=row["created_at"],
         attempts=row["attempts"],
     )

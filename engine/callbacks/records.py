@@ -84,6 +84,15 @@ class RecordingFinished(Record, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class UploadOwed(Record, frozen=True, kw_only=True):
+    """A recording is to be sent to ``url``: the content of the file ``path``."""
+
+    call: str
+    path: str
+    url: str
+    method: str = "PUT"
+
+
 class LegStarted(Record, frozen=True, kw_only=True):
     """A leg was dialled for a call; ``to`` says whom."""
 
@@ -135,6 +144,7 @@ AnyRecord = Union[  # noqa: UP007 - msgspec's decoder needs the union as a value
     Noted,
     RecordingStarted,
     RecordingFinished,
+    UploadOwed,
     LegStarted,
     LegAnswered,
     LegFinished,

@@ -21,6 +21,7 @@ from engine.callbacks.records import (
     Record,
     RecordingFinished,
     RecordingStarted,
+    UploadOwed,
 )
 from engine.store.models import PENDING, Call, CallEvent, Delivery, Recording
 
@@ -49,7 +50,7 @@ _FINISHED = (
 _RECORDED = (
     update(_RECORDINGS)
     .where(_RECORDINGS.c.call_id == bindparam("call"), _RECORDINGS.c.path == bindparam("file"))
-    .values(seconds=bindparam("length"), lost=bindparam("missing"))
+    .values(seconds=bindparam("length"), lost=bindparam("missing"), reason=bindparam("why"))
 )
 
 
@@ -83,10 +84,12 @@ class Batch:
                 self._add_note(record)
             case RecordingStarted():
                 row = {"call_id": record.call, "path": record.path, "started_at": record.at}
-                self.recordings.append(_clean({**row, "seconds": None, "lost": None}))
+                self.recordings.append(_clean({**row, "seconds": None, "lost": None, "reason": None}))
             case RecordingFinished():
                 row = {"call": record.call, "file": record.path, "length": record.seconds, "missing": record.lost}
-                self.recorded.append(_clean(row))
+                self.recorded.append(_clean({**row, "why": record.reason or None}))
+            case UploadOwed():
+                self.deliveries.append(_clean(_upload_row(record)))
             case LegStarted() | LegAnswered() | LegFinished():
                 self._add_leg(record)
             case CallFinished():
@@ -158,17 +161,40 @@ def _delivery_row(record: Noted) -> Row:
     return {
         "call_id": record.call,
         "seq": int(seq) if seq.isascii() and seq.isdigit() and len(seq) < 10 else None,
-        "lane": hashlib.blake2b(f"{record.call}\0{url}".encode(), digest_size=16).hexdigest(),
+        "lane": _lane(record.call, url),
         "host": host_of(url),
         "method": str(note.get("method", "GET")),
         "url": url,
         "params": [[key, value] for key, value in params.items()],
         "encoding": str(note.get("encoding", "query")),
+        "file": None,
         "created_at": record.at,
         "due_at": record.at,
         "state": PENDING,
         "attempts": 0,
     }
+
+
+def _upload_row(record: UploadOwed) -> Row:
+    return {
+        "call_id": record.call,
+        "seq": None,
+        "lane": _lane(record.call, record.url),
+        "host": host_of(record.url),
+        "method": record.method,
+        "url": record.url,
+        "params": [],
+        "encoding": "file",
+        "file": record.path,
+        "created_at": record.at,
+        "due_at": record.at,
+        "state": PENDING,
+        "attempts": 0,
+    }
+
+
+def _lane(call: str, url: str) -> str:
+    return hashlib.blake2b(f"{call}\0{url}".encode(), digest_size=16).hexdigest()
 
 
 def host_of(url: str) -> str:

@@ -77,6 +77,8 @@ class Dialling:
         names = ", ".join(str(target.value) for target in order.targets) or "nobody"
         if order.strategy == "page":
             raise Unsupported("paging is not possible on a live call yet")
+        if any(target.kind == "queue" for target in order.targets):
+            raise Unsupported("queues are not possible on a live call yet")
         await house.ring_back(order.ringback)
         found = await house.unless_over(asyncio.ensure_future(self._ring()))
         if isinstance(found, PeerEnd):

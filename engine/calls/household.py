@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.callbacks import records
+from engine.calls.conference import Conferences
 from engine.calls.leg import CallerGone, CallerLeg, NoCommonMedia, PeerLeg
 from engine.calls.media import MediaError, Stream
+from engine.calls.parking import Lots
 from engine.calls.peer import Destination, Peer, PeerEnd
 from engine.calls.routes import Caller, Routes
 from engine.log import Logger
@@ -22,6 +24,7 @@ from engine.sip.flow import Flow
 from engine.sip.offer_answer import Agreed
 from flows.orders import Dial, Target
 from flows.prompts import Prompt
+from media.tones import Tones
 
 if TYPE_CHECKING:
     from engine.calls.live import LiveCall
@@ -36,8 +39,9 @@ class Outside:
     """Sends an INVITE with a description for a peer, which gets the events of its session."""
     media_hosts: Callable[[Flow], tuple[str, str]]
     """By flow: the address to bind ports on, and the one to tell."""
-    ringback: str = ""
-    """What a caller hears while it rings, if the call was answered before: a file."""
+    tones: Tones
+    conferences: Conferences
+    lots: Lots
 
 
 @dataclass(slots=True)
@@ -141,19 +145,22 @@ class CallHouse:
         stream = self._caller_stream()
         stream.relay(peer.stream)
         peer.stream.relay(stream)
+        self.call.bridged(on=True)
 
     def disconnect(self, peer: Peer) -> None:
+        self.call.bridged(on=False)
         if self.call.stream is not None:
             self.call.stream.relay(None)
         peer.stream.relay(None)
 
     async def ring_back(self, media: str) -> None:
-        wanted = media or self.outside.ringback
-        if self.call.answered_at is None or not wanted:
+        if self.call.answered_at is None:
             return
-        if ready := await self.call.prepare([Prompt(media=wanted)]):
-            self._ringing_back = True
+        self._ringing_back = True
+        if media and (ready := await self.call.prepare([Prompt(media=media)])):
             self.call.start(ready, loop=True)
+        else:
+            self.call.play_files([self.outside.tones.ringback], loop=True)
 
     async def wait(self, deadline: float | None) -> str:
         return await self.call.key_or_change(deadline)

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, Protocol, TypeVar
+from typing import Literal, NoReturn, Protocol, TypeVar
 
 from engine.calls.keys import KeyArbiter
 from engine.calls.media import Stream, StreamReport
@@ -38,7 +38,7 @@ from flows.call import (
     Words,
 )
 from flows.graph import Graph
-from flows.orders import Dial, Order, Outcome
+from flows.orders import Conference, Dial, Enqueue, Order, Outcome, Park
 from flows.prompts import Prompt
 from media import protocol
 
@@ -79,6 +79,9 @@ class Signalling(Protocol):
 
     async def dial(self, order: Dial) -> Outcome:
         """Ring others and bridge the caller with one. Raises CallEnded, and Unsupported where calls stay inside."""
+
+    async def meet(self, order: Conference | Park | Enqueue) -> Outcome:
+        """Bring the caller together with others who called. Raises CallEnded."""
 
     def begin_recording(self, order: RecordingOrder) -> str:
         """Record from now on; the recording's id. Raises :class:`~flows.call.Unsupported`."""
@@ -126,6 +129,8 @@ class LiveCall:
         self._fetch = fetch
         self._settle = settle
         self._background: set[str] = set()  # recordings that no step waits for
+        self._later: list[tuple[str, RecordingOrder]] = []  # recordings that wait for an answer or a bridge
+        self._bridged = False
         self._silent = False  # nothing can be heard before the answer
         self._loop = asyncio.get_running_loop()
         self._wake: asyncio.Future[None] | None = None
@@ -155,6 +160,7 @@ class LiveCall:
             self.answered_at = await self.signalling.answer()
             self._silent = False
             self._raise_if_ended()
+            self._begin_later("answer")
             self._told()
 
     def when_answered(self, told: Callable[[], None]) -> None:
@@ -197,7 +203,16 @@ class LiveCall:
         self._inputs = deque(item for item in self._inputs if not isinstance(item, PromptEnded))
         if self._stream is None:
             raise CallEnded("error", "there is no media stream")
-        files = [self._sounds[prompt] for prompt in prompts]
+        self._play_files([self._sounds[prompt] for prompt in prompts], loop=loop)
+
+    def play_files(self, files: Sequence[Path], *, loop: bool = False) -> None:
+        """The same for files of ours."""
+        if self.ending is None and self._stream is not None:
+            self._inputs = deque(item for item in self._inputs if not isinstance(item, PromptEnded))
+            self._play_files(files, loop=loop)
+
+    def _play_files(self, files: Sequence[Path], *, loop: bool) -> None:
+        assert self._stream is not None
         if not files or self._silent:
             self._play = 0
             self._inputs.append(PromptEnded(self.now()))
@@ -276,18 +291,36 @@ class LiveCall:
     def record(self, order: RecordingOrder) -> str:
         return self.signalling.begin_recording(order)
 
-    def record_in_background(self, order: RecordingOrder) -> str:
-        """Record until :meth:`stop_background` or the end of the call."""
+    def record_in_background(self, order: RecordingOrder, on: Literal["now", "answer", "bridge"] = "now") -> str:
+        """Record until :meth:`stop_background` or the end of the call: from now on, or not before the call is answered
+        or bridged. Returns the id of the recording, empty if it has not begun.
+        """
+        if (on == "answer" and self.answered_at is None) or (on == "bridge" and not self._bridged):
+            self._later.append((on, order))
+            return ""
         recording = self.signalling.begin_recording(order)
         self._background.add(recording)
         return recording
+
+    def bridged(self, *, on: bool) -> None:
+        """The caller was bridged with somebody, or is not any more."""
+        self._bridged = on
+        if on:
+            self._begin_later("bridge")
+
+    def _begin_later(self, what: str) -> None:
+        due = [order for on, order in self._later if on == what]
+        self._later = [(on, order) for on, order in self._later if on != what]
+        for order in due:
+            self.record_in_background(order)
 
     def stop_background(self) -> bool:
         """End what :meth:`record_in_background` began; whether there was anything."""
         for recording in self._background:
             self.signalling.end_recording(recording)
-        found = bool(self._background)
+        found = bool(self._background or self._later)
         self._background.clear()
+        self._later.clear()
         return found
 
     def trouble(self, what: str) -> None:

@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flows.call import RecordingOrder, Unsupported
-from flows.orders import Dial, Order, Outcome, Respond, SendDigits, Sides, StartRecording, StopRecording
+from flows.orders import (
+    Conference,
+    Dial,
+    Enqueue,
+    LeaveQueue,
+    Order,
+    Outcome,
+    Park,
+    Respond,
+    SendDigits,
+    Sides,
+    StartRecording,
+    StopRecording,
+)
 from flows.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -17,6 +30,10 @@ async def perform(call: LiveCall, order: Order) -> Outcome:
     match order:
         case Dial():
             return await _dial(call, order)
+        case Conference() | Park() | Enqueue():
+            return await call.signalling.meet(order)
+        case LeaveQueue():
+            return Outcome()
         case SendDigits():
             return await _send(call, order)
         case Respond():
@@ -64,7 +81,13 @@ async def _respond(call: LiveCall, order: Respond) -> Outcome:
 
 
 def _start(call: LiveCall, order: StartRecording) -> Outcome:
-    if order.upload is not None:
-        call.trouble("recordings are not uploaded yet: this one stays where recordings are kept")
-    recording = call.record_in_background(RecordingOrder(order.format, order.sides, order.limit))
-    return Outcome((), {"id": recording}, "recording")
+    if order.sample_rate not in (0, 8000):
+        call.trouble(f"recordings have 8000 samples a second, not {order.sample_rate}")
+    sides: tuple[Sides, ...] = ("caller", "peer") if order.sides == "each" else (order.sides,)
+    begun = [
+        call.record_in_background(
+            RecordingOrder(order.format, side, order.limit, least=order.least, upload=order.upload), on=order.on
+        )
+        for side in sides
+    ]
+    return Outcome((), {"id": " ".join(filter(None, begun))}, "recording")

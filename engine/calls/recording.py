@@ -96,6 +96,8 @@ class Recording:
 
     def done(self, report: protocol.Recorded) -> None:
         """The writer has completed the file, or failed to: put that down at once, whether or not the call goes on."""
+        if self._ended.is_set():
+            return
         self._end(
             records.RecordingFinished(
                 time.time(),
@@ -135,6 +137,12 @@ class Recording:
         if record.reason:
             self._log.error("recording_failed", path=record.path, reason=record.reason)
         self._append(record)
+        upload = self.order.upload
+        if upload is not None and record.seconds > max(self.order.least, 0.0):
+            url = f"{str(upload.url).rstrip('/')}/{upload.name}" if upload.name else str(upload.url)
+            self._append(
+                records.UploadOwed(time.time(), call=self._call_id, path=record.path, url=url, method=upload.method)
+            )
 
 
 class Recordings:

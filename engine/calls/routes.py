@@ -19,7 +19,7 @@ MOST_DESTINATIONS = 64
 
 @dataclass(frozen=True, slots=True)
 class OutboundTrunk:
-    """A trunk that calls go out by: the lowest ``order`` is tried first; ``prefixes`` of numbers it takes (empty: all)."""
+    """A trunk for calls that go out: the lowest ``order`` is tried first; ``prefixes`` of its numbers (empty: all)."""
 
     name: str
     flow: Flow

@@ -34,7 +34,7 @@ from engine.sip.server import IncomingSession
 from flows.call import CallEnded, EndedBy, Note, RecordingOrder, TransferOutcome, Trouble, Unsupported
 from flows.executor import Executor, Settings
 from flows.graph import Graph
-from flows.orders import Dial, Outcome
+from flows.orders import Conference, Dial, Enqueue, Outcome, Park
 from flows.prompts import Prompt
 from flows.requests import LastGood
 from media import protocol
@@ -330,13 +330,26 @@ class CallSupervisor:
             self._pump,
             self._log,
         )
+        queues = [str(target.value) for target in order.targets if target.kind == "queue"]
+        if queues:
+            return await self._outside.lots.take_first(self.call, queues[0])
         return await Dialling(order, house).run()
+
+    async def meet(self, order: Conference | Park | Enqueue) -> Outcome:
+        try:
+            match order:
+                case Conference():
+                    return await self._outside.conferences.join(self.call, order)
+                case Park():
+                    return await self._outside.lots.park(self.call, order)
+                case Enqueue():
+                    return await self._outside.lots.enqueue(self.call, order)
+        except MediaError as error:
+            return Outcome(("failed",), {"status": "failed"}, f"no media: {error}")
 
     def begin_recording(self, order: RecordingOrder) -> str:
         if self._stream is None:
             raise Unsupported("there is no media stream to record")
-        if order.upload is not None:
-            self.call.trouble("recordings are not uploaded yet: this one stays where recordings are kept")
         if order.transcribe:
             self.call.trouble("recordings are not transcribed yet")
         return self._recordings.begin(self._stream, order).id

@@ -79,6 +79,7 @@ class Recording(Base):
     started_at: Mapped[float]
     seconds: Mapped[float | None]
     lost: Mapped[int | None]
+    reason: Mapped[str | None]
 
 
 class Delivery(Base):
@@ -87,7 +88,7 @@ class Delivery(Base):
     ``lane`` names call and URL: within a lane, deliveries go out one after the other in order of
     ``id``. ``host`` is the URL's network location, so that one server's slowness stays its own.
     ``url`` is as the flow has it; ``params`` are name and value pairs in order; ``encoding``: ``query``, ``form`` or
-    ``json``.
+    ``json``. With a ``file`` its content is the body.
     """
 
     __tablename__ = "deliveries"
@@ -117,6 +118,7 @@ class Delivery(Base):
     url: Mapped[str]
     params: Mapped[list[list[str]]]
     encoding: Mapped[str] = mapped_column(String(8), server_default="query")
+    file: Mapped[str | None]
     created_at: Mapped[float]
     due_at: Mapped[float]
     state: Mapped[str] = mapped_column(String(16))

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from flows.markup import is_xml
+
 from .brombler import compile_brombler
 from .compiling import Compiled
 from .messagebird import compile_messagebird, looks_like_messagebird
+from .twiml import compile_pivot, compile_twiml
+from .verboice_flow import compile_verboice, looks_like_verboice
 
 Compiler = Callable[..., Compiled]
 
@@ -15,6 +19,9 @@ DIALECTS: Mapping[str, Compiler] = MappingProxyType(
     {
         "brombler": compile_brombler,
         "messagebird": compile_messagebird,
+        "twiml": compile_twiml,
+        "verboice": compile_verboice,
+        "pivot": compile_pivot,
     }
 )
 
@@ -30,6 +37,10 @@ def detect(document: object) -> str:
     """The dialect that a document is taken to be written in."""
     if looks_like_messagebird(document):
         return "messagebird"
+    if is_xml(document):
+        return "twiml"
+    if looks_like_verboice(document):
+        return "verboice"
     return "brombler"
 
 

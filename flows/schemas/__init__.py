@@ -20,6 +20,9 @@ from flows.findings import pointer
 MOST_PROBLEMS = 200
 """Problems of one document that are told; the rest are not looked for."""
 
+MANY_VALUES = 20_000
+"""Of a document with more values only the first problem is told: to find all of them takes their number in time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -48,7 +51,7 @@ def _validator(name: str) -> jsonschema_rs.Validator:
 
 def problems(name: str, document: Any) -> Iterator[Problem]:
     """What in ``document`` (plain JSON values: dict, list, str, int, float, bool, None) the schema does not allow."""
-    for count, error in enumerate(_validator(name).iter_errors(document)):
+    for count, error in enumerate(_errors(_validator(name), document)):
         if count == MOST_PROBLEMS:
             return
         path = tuple(error.instance_path)
@@ -58,3 +61,27 @@ def problems(name: str, document: Any) -> Iterator[Problem]:
         keyword = next((str(part) for part in reversed(error.schema_path) if isinstance(part, str)), "")
         missing = getattr(error.kind, "property", "") if keyword == "required" else ""
         yield Problem(where, path, keyword, error.message, missing)
+
+
+def _errors(validator: jsonschema_rs.Validator, document: Any) -> Iterator[jsonschema_rs.ValidationError]:
+    if validator.is_valid(document):
+        return
+    if not _more_values_than(MANY_VALUES, document):
+        yield from validator.iter_errors(document)
+        return
+    try:
+        validator.validate(document)
+    except jsonschema_rs.ValidationError as error:
+        yield error
+
+
+def _more_values_than(most: int, document: Any) -> bool:
+    ahead = [document]
+    while ahead and most >= 0:
+        most -= 1
+        value = ahead.pop()
+        if isinstance(value, dict):
+            ahead.extend(value.values())
+        elif isinstance(value, list):
+            ahead.extend(value)
+    return bool(ahead) or most < 0

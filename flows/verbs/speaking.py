@@ -61,7 +61,14 @@ async def record(walk: Walk, step: g.Record) -> str:
     walk.waiting.clear()
     upload: Upload | None = filled(step.upload, walk.variables)
     order = RecordingOrder(
-        step.format, step.sides, step.limit, step.silence, step.beep, step.trim, upload, step.transcribe
+        step.format,
+        step.sides,
+        step.limit,
+        step.silence,
+        step.beep,
+        step.trim,
+        upload=upload,
+        transcribe=step.transcribe,
     )
     try:
         recording = walk.call.record(order)

@@ -24,12 +24,25 @@ MODULE_FOLDERS = (
 
 class Baresip:
     """One baresip process. ``audio`` is played to the far end from the answer on, once, from 8 kHz, or 16 kHz if it is
-    ``wide``: it speaks G.722 then, and nothing else, and keeps what it :meth:`heard`.
+    ``wide``: it speaks G.722 then, and nothing else. With ``keep`` it keeps what it :meth:`heard`; with ``answers`` it
+    takes calls; with a ``server`` (host:port) and a ``password`` it registers there.
     """
 
     def __init__(
-        self, folder: Path, *, user: str = "baresip", audio: Samples | None = None, wide: bool = False
+        self,
+        folder: Path,
+        *,
+        user: str = "baresip",
+        audio: Samples | None = None,
+        wide: bool = False,
+        keep: bool = False,
+        answers: bool = False,
+        server: str = "",
+        password: str = "",
     ) -> None:
+        self._keep = keep or wide
+        own = f"<sip:{user}@{server}>;auth_pass={password};regint=60" if server else ""
+        self._account = (own, ";answermode=auto" if answers else "")
         self.folder = folder
         self._rate = 16000 if wide else sound.RATE
         self._codecs = "G722/16000/1" if wide else "PCMU/8000/1,PCMA/8000/1"
@@ -76,7 +89,7 @@ class Baresip:
             "module g711.so",
             "module g722.so",
             "module aufile.so",
-            *(["module sndfile.so", f"snd_path {self.folder}"] if wide else []),
+            *(["module sndfile.so", f"snd_path {self.folder}"] if self._keep else []),
             "module_tmp uuid.so",
             "module_tmp account.so",
             "module_app menu.so",
@@ -84,9 +97,9 @@ class Baresip:
             f"ctrl_tcp_listen 127.0.0.1:{self.control_port}",
         ]
         (self.folder / "config").write_text("\n".join(lines) + "\n")
-        (self.folder / "accounts").write_text(
-            f"<sip:{self.user}@127.0.0.1:{self.sip_port}>;regint=0;audio_codecs={self._codecs}\n"
-        )
+        own, mode = self._account
+        own = own or f"<sip:{self.user}@127.0.0.1:{self.sip_port}>;regint=0"
+        (self.folder / "accounts").write_text(f"{own}{mode};audio_codecs={self._codecs}\n")
         (self.folder / "contacts").write_text("")
 
     def __enter__(self) -> Self:
@@ -109,6 +122,10 @@ class Baresip:
                 self.process.kill()
                 self.process.wait()
         self._log.close()
+
+    @property
+    def uri(self) -> str:
+        return f"sip:{self.user}@127.0.0.1:{self.sip_port}"
 
     def heard(self) -> tuple[int, Samples]:
         """Rate and sound of what was decoded; to be asked when the call is over."""

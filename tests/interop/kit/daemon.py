@@ -148,6 +148,7 @@ class Daemon:
             self._sections.setdefault(section, {}).update(keys)
         self._trunks, self._devices, self._record = trunks, devices, set(record)
         self._numbers: list[str] = []
+        self._kinds: dict[str, str] = {}
         for number, tree in flows.items():
             self.write_flow(number, tree)
         for name, samples in (sounds or {}).items():
@@ -159,9 +160,17 @@ class Daemon:
         """Write (or change) the flow of a number; a ``Path`` stands for itself."""
         if number not in self._numbers:
             self._numbers.append(number)
-        path = self.folder / f"{self._safe(number)}.json"
-        path.write_text(tree.read_text() if isinstance(tree, Path) else json.dumps(tree, ensure_ascii=False))
+        path = self.folder / self._file(number, tree)
+        if isinstance(tree, Path):
+            path.write_text(tree.read_text())
+        else:
+            path.write_text(tree if isinstance(tree, str) else json.dumps(tree, ensure_ascii=False))
         return path
+
+    def _file(self, number: str, tree: object = None) -> str:
+        """Text is XML, everything else JSON."""
+        kind = self._kinds.setdefault(number, "xml" if isinstance(tree, str) else "json")
+        return f"{self._safe(number)}.{kind}"
 
     @staticmethod
     def _safe(number: str) -> str:
@@ -174,7 +183,7 @@ class Daemon:
         for number in self._numbers:
             row: Mapping[str, object] = {
                 "number": number,
-                "flow": f"{self._safe(number)}.json",
+                "flow": self._file(number),
                 "record": number in self._record,
             }
             lines += ["[[numbers]]", *(f"{key} = {toml(value)}" for key, value in row.items()), ""]

@@ -1,0 +1,190 @@
+"""Conferences: rooms on a media worker, who is in them, and who may do what."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.calls.links import stand_in
+from engine.calls.media import MediaError, Stream, Worker
+from engine.log import get_logger
+from flows.orders import Conference, Outcome
+from flows.prompts import Prompt
+from media import protocol
+from media.tones import Tones
+
+if TYPE_CHECKING:
+    from engine.calls.live import LiveCall
+
+log = get_logger(__name__)
+
+PIN_ATTEMPTS = 3
+PIN_PATIENCE = 10.0
+"""Seconds for a PIN to be entered."""
+
+ASK_PIN = "Please enter the PIN, followed by the hash key."
+WRONG_PIN = "That is not the PIN."
+FULL = "This conference is full."
+WAIT = "Please wait for the moderator."
+WELCOME = "You are in the conference."
+
+
+@dataclass(slots=True)
+class Member:
+    """Somebody in a room; ``stream`` is theirs, or their stand-in on the room's worker."""
+
+    call: LiveCall
+    stream: Stream
+    moderator: bool
+
+
+@dataclass(slots=True)
+class Room:
+    """A room with its members, on the worker of who came first."""
+
+    name: str
+    number: int
+    worker: Worker
+    members: dict[str, Member] = field(default_factory=dict)
+    closed: bool = False
+
+    @property
+    def moderated(self) -> bool:
+        return any(member.moderator for member in self.members.values())
+
+    def poke(self) -> None:
+        """Something changed that members may wait for."""
+        for member in self.members.values():
+            member.call.poke()
+
+
+class Conferences:
+    """All rooms of this process, by account and name; a room lives as long as somebody is in it."""
+
+    def __init__(self, tones: Tones) -> None:
+        self._tones = tones
+        self._rooms: dict[tuple[str, str], Room] = {}
+        self._numbers = itertools.count(1)
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    async def join(self, call: LiveCall, order: Conference) -> Outcome:
+        """Take ``call`` in until it leaves, the room is closed, or the time is up. Raises CallEnded and MediaError."""
+        began = call.now()
+        account = call.facts.get("call.account", "")
+        moderator = order.moderator
+        if order.pins or order.moderator_pins:
+            pin = await self._ask_pin(call, order)
+            if pin is None:
+                return _failed("the PIN was wrong")
+            moderator = moderator or pin in order.moderator_pins
+        key = (account, f"{'id' if order.stored else 'name'}:{order.room}")
+        room = self._rooms.get(key)
+        if room is not None and order.most and len(room.members) >= order.most:
+            await _say(call, FULL)
+            return _failed("the conference is full")
+        stream = call.stream
+        if stream is None:
+            raise MediaError("there is no media stream")
+        if order.welcome == "default":
+            await _say(call, WAIT if order.wait_for_moderator and not moderator else WELCOME)
+        elif order.welcome:
+            await _play(call, [Prompt(media=order.welcome)])
+        room = self._rooms.get(key)  # it may have come and gone while we spoke
+        if room is None:
+            room = self._rooms[key] = Room(str(order.room), next(self._numbers), stream.worker)
+        try:
+            async with stand_in(stream, room.worker) as here:
+                await self._stay(call, order, room, Member(call, here, moderator))
+        finally:
+            if not room.members and self._rooms.get(key) is room:
+                del self._rooms[key]
+        seconds = call.now() - began
+        return Outcome((), {"status": "completed", "duration": str(int(seconds))}, f"conference {order.room}")
+
+    async def _stay(self, call: LiveCall, order: Conference, room: Room, member: Member) -> None:
+        until = call.now() + order.time_limit if order.time_limit else None
+        room.members[call.id] = member
+        room.poke()
+        log.info("conference_joined", call_id=call.id, room=room.name, members=len(room.members))
+        try:
+            if not await self._moderator(call, order, room, member, until):
+                return
+            member.stream.send(
+                protocol.Join(member.stream.number, room.number, muted=order.muted, deaf=order.deaf, gated=False)
+            )
+            self._announce(room, call, self._tone(order.entry_tone, self._tones.entry))
+            while not room.closed and (until is None or call.now() < until):
+                await call.key_or_change(until)
+        finally:
+            room.members.pop(call.id, None)
+            member.stream.send(protocol.Leave(member.stream.number))
+            self._announce(room, call, self._tone(order.exit_tone, self._tones.leaving))
+            if member.moderator and order.close_with_moderator and not room.moderated:
+                room.closed = True
+            room.poke()
+            log.info("conference_left", call_id=call.id, room=room.name, members=len(room.members))
+
+    async def _moderator(
+        self, call: LiveCall, order: Conference, room: Room, member: Member, until: float | None
+    ) -> bool:
+        """Wait, with music, until there is a moderator; false when the time is up before."""
+        if not order.wait_for_moderator or member.moderator:
+            return True
+        call.play_files([self._tones.music], loop=True)
+        while not room.moderated and not room.closed:
+            if until is not None and call.now() >= until:
+                return False
+            await call.key_or_change(until)
+        call.stop()
+        return not room.closed
+
+    async def _ask_pin(self, call: LiveCall, order: Conference) -> str | None:
+        pins = {*order.pins, *order.moderator_pins}
+        longest = max(map(len, pins))
+        for attempt in range(PIN_ATTEMPTS):
+            await _say(call, ASK_PIN if not attempt else f"{WRONG_PIN} {ASK_PIN}", wait=False)
+            pin = ""
+            until = call.now() + PIN_PATIENCE
+            while len(pin) < longest and call.now() < until:
+                key = await call.key_or_change(until)
+                if key == "#":
+                    break
+                if key:
+                    call.stop()
+                    pin += key
+                    until = call.now() + PIN_PATIENCE
+            call.stop()
+            if pin in pins:
+                return pin
+        return None
+
+    def _tone(self, wanted: str, usual: Path) -> Path | None:
+        return usual if wanted == "default" else None
+
+    def _announce(self, room: Room, about: LiveCall, tone: Path | None) -> None:
+        """Let the others hear that somebody came or left."""
+        if tone is not None:
+            for member in room.members.values():
+                if member.call is not about:
+                    member.stream.play([tone])
+
+
+async def _say(call: LiveCall, text: str, *, wait: bool = True) -> None:
+    await _play(call, [Prompt(text=text, language="en")], wait=wait)
+
+
+async def _play(call: LiveCall, prompts: Sequence[Prompt], *, wait: bool = True) -> None:
+    """Play what can be played: without a voice there is none of it."""
+    if ready := await call.prepare(prompts):
+        call.start(ready)
+        if wait:
+            await call.played()
+
+
+def _failed(story: str) -> Outcome:
+    return Outcome(("failed",), {"status": "failed", "duration": "0"}, story)

@@ -1,0 +1,78 @@
+"""Callers who meet in conferences, queues and parking lots: phones that are not ours, heard by what they keep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from kit import sound
+from kit.baresip import Baresip
+from kit.daemon import Daemon
+
+ALICE, BOB = 600.0, 900.0
+DaemonFor = Callable[..., Daemon]
+
+
+def twiml(body: str) -> str:
+    return f'<?xml version="1.0"?><Response>{body}</Response>'
+
+
+def phones(folder: Path) -> tuple[Baresip, Baresip]:
+    return (
+        Baresip(folder / "alice", user="alice", audio=sound.tone(ALICE, 30), keep=True),
+        Baresip(folder / "bob", user="bob", audio=sound.tone(BOB, 30), keep=True),
+    )
+
+
+def hears(phone: Baresip, frequency: float) -> bool:
+    _, samples = phone.heard()
+    return sound.find_tone(samples, frequency)
+
+
+@pytest.mark.peer("baresip")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_members_of_a_conference_hear_each_other_and_not_themselves(
+    daemon_for: DaemonFor, tmp_path: Path, workers: int
+) -> None:
+    """With two workers both are on different ones, and a link between them."""
+    house = daemon_for(
+        {"6000": twiml("<Dial><Conference>room</Conference></Dial>")}, settings={"rtp": {"workers": workers}}
+    )
+    alice, bob = phones(tmp_path)
+    with alice, bob:
+        for phone in (alice, bob):
+            phone.dial(house.uri("6000"))
+            phone.wait_event("CALL_ESTABLISHED")
+        house.wait_log("conference_joined", count=2)
+        time.sleep(3.0)  # what they talk
+        alice.hangup()
+        bob.hangup()
+        house.wait_ended(2)
+    assert hears(alice, BOB)
+    assert hears(bob, ALICE)
+    assert not hears(alice, ALICE)
+
+
+@pytest.mark.peer("baresip")
+def test_who_waits_in_a_queue_is_taken_by_who_dials_it(daemon_for: DaemonFor, tmp_path: Path) -> None:
+    house = daemon_for(
+        {
+            "6001": twiml("<Enqueue>support</Enqueue><Hangup/>"),
+            "6002": twiml("<Dial><Queue>support</Queue></Dial>"),
+        }
+    )
+    alice, bob = phones(tmp_path)
+    with alice, bob:
+        alice.dial(house.uri("6001"))
+        alice.wait_event("CALL_ESTABLISHED")
+        house.wait_log("queued")
+        bob.dial(house.uri("6002"))
+        bob.wait_event("CALL_ESTABLISHED")
+        time.sleep(2.0)  # what they talk
+        bob.hangup()
+        alice.wait_event("CALL_CLOSED")
+        house.wait_ended(2)
+    assert hears(alice, BOB)
+    assert hears(bob, ALICE)
