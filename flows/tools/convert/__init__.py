@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from flows.documents import MAX_BYTES
 from flows.findings import Finding
 from flows.graph import Graph
 from flows.listening import Settings
@@ -25,12 +26,14 @@ from .writing import Writer
 __all__ = ["TARGETS", "Converted", "convert"]
 
 _USUAL = Settings()
+_SIZES = (5000, 1000, 200, 40, 8)
+"""Steps of a document, tried until it is not too large to be read."""
 
-TARGETS: Mapping[str, Callable[[Losses, Settings], Writer]] = MappingProxyType(
+TARGETS: Mapping[str, Callable[[Losses, Settings, int], Writer]] = MappingProxyType(
     {
-        "kazoo": lambda losses, settings: KazooWriter(losses),
-        "messagebird": lambda losses, settings: MessageBirdWriter(losses),
-        "twiml": lambda losses, settings: TwimlWriter(losses),
+        "kazoo": lambda losses, settings, most: KazooWriter(losses, most),
+        "messagebird": lambda losses, settings, most: MessageBirdWriter(losses, most),
+        "twiml": lambda losses, settings, most: TwimlWriter(losses, most),
         "brombler": BromblerWriter,
     }
 )
@@ -53,9 +56,12 @@ class Converted:
 def convert(graph: Graph, to: str, settings: Settings = _USUAL) -> Converted:
     """Write ``graph`` in the dialect ``to`` (one of :data:`TARGETS`; ``KeyError`` for any other).
 
-    ``settings`` say how calls behave where the flow does not. The document always compiles.
+    ``settings`` say how calls behave where the flow does not. The document compiles without an error.
     """
-    losses = Losses()
-    block = read(graph, settings, losses)
-    document = TARGETS[to](losses, settings).document(block, graph.name)
+    for most in _SIZES:
+        losses = Losses()
+        block = read(graph, settings, losses)
+        document = TARGETS[to](losses, settings, most).document(block, graph.name)
+        if len(document.encode()) <= MAX_BYTES:
+            break
     return Converted(document, losses.all())

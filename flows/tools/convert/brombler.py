@@ -29,8 +29,8 @@ _ACTION = re.compile(r"\$[A-Za-z]+(\s|\Z)")
 class BromblerWriter(Writer):
     dialect = "a call tree"
 
-    def __init__(self, losses: Losses, settings: Settings) -> None:
-        super().__init__(losses)
+    def __init__(self, losses: Losses, settings: Settings, most: int) -> None:
+        super().__init__(losses, most)
         self._settings = settings
 
     def document(self, block: Block, title: str) -> str:
@@ -38,8 +38,19 @@ class BromblerWriter(Writer):
         tree = value if isinstance(value, dict) else {value: ""} if _ACTION.match(value) else {"_": value}
         return json.dumps(tree, ensure_ascii=False, indent=4) + "\n"
 
+    def refuses(self, step: g.Step) -> bool:
+        match step:
+            case g.Perform(order=o.Dial(targets=targets)):
+                return not any(target.kind in ("number", "uri") for target in targets)
+            case g.Transfer():
+                return False
+            case _:
+                return isinstance(step, g.Perform | g.Fetch | g.Jump)
+
     def value(self, block: Block, depth: int, voice: str, language: str) -> Value:
         """The value for a branch; ``voice`` and ``language`` are those of the nodes above it."""
+        if self.full:
+            return ""
         block = self.straight(block)
         node: dict[str, Any] = {}
         said: list[Prompt] = []
@@ -48,7 +59,7 @@ class BromblerWriter(Writer):
                 break
             if (target := self._target(act)) is not None:
                 return self._redirect(node, act, rest_of(block, number), target, said, depth, voice, language)
-            self._act(act, node, said)
+            self._act(act, rest_of(block, number), node, said)
             if isinstance(act.step, g.Perform) and isinstance(act.step.order, o.Respond):
                 return self._leaf(node, said, voice, language)
         end = block.end
@@ -94,9 +105,9 @@ class BromblerWriter(Writer):
         node[key] = one.text
         return one.voice or voice, one.language or language
 
-    def _act(self, act: Act, node: dict[str, Any], said: list[Prompt]) -> None:
+    def _act(self, act: Act, rest: Block, node: dict[str, Any], said: list[Prompt]) -> None:
         step = act.step
-        self.lost_exits(act)
+        self.lost_exits(act, rest)
         match step:
             case g.Say():
                 said += self._said(step)
@@ -115,7 +126,7 @@ class BromblerWriter(Writer):
 
     def _said(self, step: g.Say) -> list[Prompt]:
         if step.stop_keys:
-            self.losses.changed("keys", step.origin, "keys do not end what is said before a call tree listens")
+            self.losses.changed("keys", "", "keys do not end what is said before a call tree listens")
         times = step.times
         if not 1 <= times <= MAX_REPEATS:
             self.losses.lost("repeat", step.origin, f"said {times or 'endlessly many'} times: here once")
@@ -132,6 +143,8 @@ class BromblerWriter(Writer):
         if said and menu.attempts > 1:
             message = "what is said before the choices is said again with them"
             self.losses.changed("prompts", menu.where, message)
+        if menu.invalid:
+            self.losses.lost("prompts", menu.where, "what is said after a wrong key is lost")
         if menu.again != menu.prompts:
             self.losses.changed("prompts", menu.where, "what is asked again is what was asked the first time")
         voice, language = self._speak(node, "_", [*said, *asked], voice, language)
@@ -206,7 +219,7 @@ class BromblerWriter(Writer):
             message = "the caller is transferred, and gone from here, where the two were bridged"
             self.losses.changed("transfer", act.step.origin, message)
         failed = act.exits.get(g.FAILED, rest)
-        self.lost_exits(act, g.FAILED)
+        self.lost_exits(act, rest, g.FAILED)
         self.lost_rest(act.step, rest, "once it is transferred")
         if not said and not node and failed.empty:
             return key

@@ -14,6 +14,7 @@ from flows.documents import MAX_DEPTH
 from flows.prompts import Prompt
 
 from .kazoo_dialling import ring
+from .losses import Losses
 from .shape import Act, Block, Fork, Menu
 from .writing import KEYPAD, Writer, joined, only_prompts, pressed, rest_of
 
@@ -31,12 +32,23 @@ Made = tuple[list[Node], bool]
 class KazooWriter(Writer):
     dialect = "Kazoo"
 
+    def __init__(self, losses: Losses, most: int) -> None:
+        super().__init__(losses, most)
+        self._weights: dict[int, tuple[Node, int]] = {}
+
+    def refuses(self, step: g.Step) -> bool:
+        refused = (o.Enqueue, o.LeaveQueue, o.BridgeSession, o.DetectMachine)
+        return isinstance(step, g.Perform) and isinstance(step.order, refused)
+
     def document(self, block: Block, title: str) -> str:
         node = self.node(block, 1) or make("hangup")
         return json.dumps(node, ensure_ascii=False, indent=2) + "\n"
 
     def node(self, block: Block, depth: int) -> Node | None:
         """The first node of a block, with all others below it; ``None`` where the call just ends."""
+        if self.full:
+            return None
+        block = self.feasible(block)
         row: list[Node] = []
         number = 0
         over = False
@@ -180,17 +192,36 @@ class KazooWriter(Writer):
         silence, nomatch = self.node(menu.silence, depth + 1), self.node(menu.nomatch, depth + 1)
         if any(choice.any_key for choice in menu.choices):
             nomatch = None
-        if silence == nomatch and (menu.insist or attempts == 1):
+        if silence == nomatch and (menu.insist or attempts == 1) and not menu.invalid:
             return _menu_node(data, attempts, children, {"max_retries": nomatch})
-        last = {"timeout": silence or make("hangup"), "max_retries": nomatch}
-        node = _menu_node(data, 1, children, last)
-        if menu.insist and attempts > 1:
+        weight = sum(map(self._weight, children.values())) + self._weight(silence) + self._weight(nomatch)
+        if weight * 2**attempts > self.most:
+            message = "what a wrong key leads to happens after silence too: there is no room for a menu for each try"
+            self.losses.lost("branch", menu.where, message)
+            return _menu_node(data, attempts, children, {"max_retries": nomatch})
+        node = _menu_node(data, 1, children, {"timeout": silence or make("hangup"), "max_retries": nomatch})
+        if menu.insist and attempts > 1 and not menu.invalid:
             return _menu_node(data, attempts - 1, children, {"max_retries": node})
         for _ in range(attempts - 1):
-            node = _menu_node(data, 1, children, {"timeout": node, "max_retries": nomatch})
+            wrong: Node | None = nomatch
+            if menu.invalid:
+                (wrong,) = self._say([g.Say(id="", origin=menu.where, prompts=menu.invalid)]) or [node]
+                wrong = {**wrong, "children": {"_": node}} if wrong is not node else node
+            node = _menu_node(data, 1, children, {"timeout": node, "max_retries": wrong})
         return node
 
+    def _weight(self, node: Node | None) -> int:
+        """How many nodes there are in what is written for ``node``: what is used twice is written twice."""
+        if node is None:
+            return 0
+        if id(node) not in self._weights:
+            weight = 1 + sum(map(self._weight, node.get("children", {}).values()))
+            self._weights[id(node)] = (node, weight)  # kept, so that no other node gets its identity
+        return self._weights[id(node)][1]
+
     def _fork(self, fork: Fork, depth: int) -> Node | None:
+        if not self.room(fork.where):
+            return None
         otherwise = self.node(fork.otherwise, depth + 1)
         names = {condition.variable for conditions, _ in fork.cases for condition in conditions}
         simple = all(
@@ -223,7 +254,7 @@ class KazooWriter(Writer):
             return ([node], True) if node is not None and self._over(act, node, rest, depth) else ([], False)
         if (ending := self._ending(step)) is not None:
             return ([ending], True) if self._over(act, ending, rest, depth) else ([], False)
-        self.lost_exits(act)
+        self.lost_exits(act, rest)
         return self._passing(step), isinstance(step, g.Perform) and isinstance(step.order, o.Respond)
 
     def _over(self, act: Act, node: Node, rest: Block, depth: int) -> bool:

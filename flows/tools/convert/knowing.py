@@ -11,7 +11,7 @@ from flows.templates import Condition, Template, Text, Var
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Some text, but none of these."""
+    """Some text, but none of these; it may be empty unless the empty text is among them."""
 
     than: frozenset[str]
 
@@ -40,8 +40,8 @@ def _verdict(condition: Condition, known: Known) -> bool | None:
     if isinstance(value, str):
         return Condition(condition.variable, condition.operator, compared).holds({condition.variable: value})
     if condition.operator in ("exists", "absent"):
-        return condition.operator == "exists"
-    if compared in value.than or not compared:
+        return condition.operator == "exists" if "" in value.than else None
+    if compared in value.than:
         return {"==": False, "is": False, "!=": True}.get(condition.operator)
     return None
 

@@ -38,8 +38,8 @@ _OPERATORS = {"is": "=="}
 class MessageBirdWriter(Writer):
     dialect = "MessageBird"
 
-    def __init__(self, losses: Losses) -> None:
-        super().__init__(losses)
+    def __init__(self, losses: Losses, most: int) -> None:
+        super().__init__(losses, most)
         self.steps: list[Step] = []
         self.record = False
         self._menus = 0
@@ -49,8 +49,20 @@ class MessageBirdWriter(Writer):
         flow = {"title": title or "Flow", **({"record": True} if self.record else {}), "steps": self.steps}
         return json.dumps(flow, ensure_ascii=False, indent=2) + "\n"
 
+    def refuses(self, step: g.Step) -> bool:
+        match step:
+            case g.Perform(order=o.Dial(targets=targets)):
+                return not any(target.kind in ("number", "uri") for target in targets)
+            case g.Perform(order=order):
+                return not isinstance(order, o.SendDigits | o.StartRecording | o.Respond)
+            case _:
+                return isinstance(step, g.Jump)
+
     def block(self, block: Block, when: Conditions) -> None:
         """Write down a block for calls on which the conditions ``when`` hold, up to its end."""
+        if self.full:
+            return
+        block = self.feasible(block)
         for number, act in enumerate(block.acts):
             if self._act(act, rest_of(block, number), when):
                 return
@@ -158,10 +170,7 @@ class MessageBirdWriter(Writer):
     def _tries(self, menu: Menu, name: str, when: Conditions, chosen: list[Step]) -> None:
         """Ask, and wait, as often as there are attempts, until one of the choices was made."""
         keys: Step = {"onKeypressVar": name}
-        if menu.finish:
-            keys["endKey"] = menu.finish[0]
-        if menu.most != 1:
-            keys["maxNumKeys"] = min(menu.most or 64, 64)
+        keys |= _entry(menu.finish, menu.most)
         numeric = [each["value"] for each in chosen if each.get("value", "").isdigit()]
         if len({int(value) for value in numeric}) < len(numeric):
             self.losses.lost("keys", menu.where, "MessageBird compares numbers: 01 and 1 are the same choice")
@@ -170,6 +179,8 @@ class MessageBirdWriter(Writer):
             until = (_condition(name, "absent"),)
         for attempt in range(menu.attempts):
             asking = (*when, *until) if attempt else when
+            for prompt in menu.invalid if attempt else ():
+                self._heard(menu.where, prompt, (*asking, _condition(name, "exists")))
             waiting = (*when, _condition(name, "absent"))
             for number, prompt in enumerate(menu.again if attempt else menu.prompts):
                 self._heard(menu.where, prompt, waiting if number else asking, **keys)
@@ -217,7 +228,7 @@ class MessageBirdWriter(Writer):
         step = act.step
         if isinstance(step, g.Fetch):
             return self._fetch(step, act, rest, when)
-        self.lost_exits(act)
+        self.lost_exits(act, rest)
         match step:
             case g.Say():
                 self._say(step, when)
@@ -242,7 +253,7 @@ class MessageBirdWriter(Writer):
     def _say(self, step: g.Say, when: Conditions) -> None:
         if step.stop_keys:
             message = "keys do not end what is heard; they wait for the next step that takes some"
-            self.losses.changed("keys", step.origin, message)
+            self.losses.changed("keys", "", message)
         if len(step.prompts) > 1 and step.times == 0:
             self.lost_step(step, "repeating several prompts without end")
         rounds, times = (step.times or 1, 1) if len(step.prompts) > 1 else (1, step.times)
@@ -251,9 +262,7 @@ class MessageBirdWriter(Writer):
 
     def _collect(self, step: g.Collect, when: Conditions) -> None:
         name = step.into.partition(".")[2]
-        keys: Step = {"onKeypressVar": name, **({"endKey": step.finish[0]} if step.finish else {})}
-        if step.most != 1:
-            keys["maxNumKeys"] = min(step.most or 64, 64)
+        keys: Step = {"onKeypressVar": name, **_entry(step.finish, step.most)}
         message = f"the keys are kept as {name}, and waited for in a pause after the prompt"
         self.losses.changed("keys", step.origin, message)
         for number, prompt in enumerate(step.prompts):
@@ -290,7 +299,7 @@ class MessageBirdWriter(Writer):
             message = f"{url} is asked by GET for a MessageBird flow: the server must answer so"
             self.losses.lost("request", step.origin, message)
         self.add(when, "fetchCallFlow", {"url": url})
-        self.lost_exits(act)
+        self.lost_exits(act, rest)
         if step.returns:
             self.lost_rest(step, rest, "when the fetched flow is")
         return True
@@ -341,6 +350,12 @@ class MessageBirdWriter(Writer):
         elif order.caller_id:
             self.losses.lost("dial", step.origin, f"the caller id {order.caller_id} is left out")
         self._transfer(step, first.value, more, when)
+
+
+def _entry(finish: str, most: int) -> Step:
+    """How an entry of keys ends; one key, without these."""
+    end = {"endKey": finish[0]} if finish else {}
+    return {**end, "maxNumKeys": min(most or 64, 64)} if finish or most != 1 else {}
 
 
 def _condition(name: str, operator: str, value: str | None = None) -> Step:

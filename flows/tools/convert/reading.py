@@ -7,13 +7,14 @@ by what is asked of the keys that a collection took; several tries of one menu b
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from flows import graph as g
 from flows.listening import Settings
 from flows.orders import DetectMachine
+from flows.prompts import Draft, Prompt
 
 from . import knowing
 from .knowing import Known, Other
@@ -72,11 +73,12 @@ class _Reader:
         end: Any = block.end
         if isinstance(end, Menu):
             inner = (end.nomatch, end.silence, *(choice.block for choice in end.choices))
-            plain = replace(end, nomatch=Block(), silence=Block(), choices=())
-            end = (repr(plain), repr([replace(choice, block=Block()) for choice in end.choices]), _identities(inner))
+            plain = replace(end, where="", nomatch=Block(), silence=Block(), choices=())
+            choices = [replace(choice, where="", block=Block()) for choice in end.choices]
+            end = (repr(plain), repr(choices), _identities(inner))
         elif isinstance(end, Fork):
             inner = (end.otherwise, *(way for _, way in end.cases))
-            end = (end.where, repr([conditions for conditions, _ in end.cases]), _identities(inner))
+            end = (repr([conditions for conditions, _ in end.cases]), _identities(inner))
         acts = tuple((repr(act.step), *act.exits, *_identities(act.exits.values())) for act in block.acts)
         return self._alike.setdefault((acts, end), block)
 
@@ -224,13 +226,14 @@ class _Reader:
         if not asked and pressed == silent:
             return None
         silence = self.block(silent, knowing.with_value(known, step.into, ""))
-        other = Other(frozenset(asked))
+        other = Other(frozenset(("", *asked)))
         nomatch = self.block(pressed, knowing.with_value(known, step.into, other if asked else None))
         choices = [
             Choice((keys,), block, step.origin)
             for keys in asked
             if (block := self.block(pressed, knowing.with_value(known, step.into, keys))) != nomatch
         ]
+        choices = list(_grouped(choices))
         if not choices and nomatch == silence:
             return None
         if not choices:
@@ -250,7 +253,7 @@ class _Reader:
             most=step.most,
             finish=step.finish,
         )
-        return _merged(_merged(menu))
+        return _merged(menu, self.losses)
 
     def _asked(self, step: g.Collect) -> Iterator[str]:
         """What the keys of a collection are compared with before they are collected anew."""
@@ -272,42 +275,82 @@ def _identities(blocks: Iterable[Block]) -> tuple[int, ...]:
     return tuple(map(id, blocks))
 
 
+def _grouped(choices: Iterable[Choice]) -> Iterator[Choice]:
+    """Keys that lead to the same as one choice."""
+    ways: dict[int, Choice] = {}
+    for choice in choices:
+        before = ways.get(id(choice.block))
+        ways[id(choice.block)] = choice if before is None else replace(before, keys=before.keys + choice.keys)
+    yield from ways.values()
+
+
 def _compared(branch: g.Branch, step: g.Collect) -> Iterator[str]:
+    possible = [key for key in step.keys if key not in step.finish]
     for condition in (condition for case in branch.cases for condition in case.conditions):
         value = condition.value
-        if condition.variable != step.into or condition.operator not in ("==", "is", "!="):
+        if condition.variable != step.into or condition.operator in ("exists", "absent"):
             continue
-        possible = isinstance(value, str) and set(value) <= set(step.keys) - set(step.finish)
-        if possible and isinstance(value, str) and max(step.least, 1) <= len(value) <= (step.most or len(value)):
-            yield value
+        if condition.operator not in ("==", "is", "!="):
+            if step.most == 1:  # every key can be held against it
+                yield from possible
+        elif isinstance(value, str) and set(value) <= set(possible):
+            if max(step.least, 1) <= len(value) <= (step.most or len(value)):
+                yield value
 
 
 def _without(known: Known, case: g.Case) -> Known:
     """What is known where a case with one condition did not hold."""
     (condition,) = case.conditions
-    if condition.operator not in ("==", "is") or not isinstance(condition.value, str) or not condition.value:
+    if condition.operator not in ("==", "is") or not isinstance(condition.value, str):
         return known
     before = known.get(condition.variable)
     if isinstance(before, str):
         return known
-    than: Mapping[str, None] = dict.fromkeys(before.than if before else ())
-    if before is None:  # it may be empty: nothing more can be told of it
-        return known
-    return knowing.with_value(known, condition.variable, Other(frozenset((*than, condition.value))))
+    than = frozenset() if before is None else before.than
+    return knowing.with_value(known, condition.variable, Other(than | {condition.value}))
 
 
-def _merged(menu: Menu) -> Menu:
-    """``menu`` and the one that follows it as one, where the second is no more than waiting or another attempt."""
+def _follower(menu: Menu) -> tuple[Menu, tuple[Prompt | Draft, ...]] | None:
+    """The next attempt at ``menu``, if silence and a wrong choice lead to it, and what is said after the latter."""
     follower = menu.silence.end
     if menu.silence.acts or not isinstance(follower, Menu) or follower.choices != menu.choices:
+        return None
+    acts = menu.nomatch.acts
+    if menu.nomatch.end != follower:
+        return None
+    said = [act.step.prompts for act in acts if isinstance(act.step, g.Say) and act.step.times == 1]
+    return (follower, sum(said, ())) if len(said) == len(acts) else None
+
+
+def _waiting(menu: Menu) -> Menu | None:
+    """A menu behind ``menu`` that does no more than wait for its keys."""
+    follower = menu.silence.end
+    if menu.seconds or menu.silence.acts or not isinstance(follower, Menu) or follower.prompts:
+        return None
+    return follower if (follower.choices, follower.nomatch) == (menu.choices, menu.nomatch) else None
+
+
+def _merged(menu: Menu, losses: Losses) -> Menu:
+    """``menu`` and those that follow it as one, where they are no more than waiting or another attempt."""
+    if (waiting := _waiting(menu)) is not None:
+        if menu.attempts > 1:
+            message = f"waits {waiting.seconds:g} s after each time that it asks, not after the last one only"
+            losses.changed("time", menu.where, message)
+        menu = replace(menu, seconds=waiting.seconds, silence=waiting.silence, between=waiting.between)
+    if (found := _follower(menu)) is None:
         return menu
-    if not menu.seconds and not follower.prompts and follower.nomatch == menu.nomatch:
-        return replace(menu, seconds=follower.seconds, silence=follower.silence, between=follower.between)
-    again = menu.nomatch == menu.silence and follower.prompts in (menu.again, menu.prompts)
+    follower, invalid = found
     alike = (follower.seconds, follower.insist) == (menu.seconds, menu.insist)
-    if again and alike and (menu.attempts == 1 or menu.again == follower.prompts):
-        attempts = menu.attempts + follower.attempts
-        return replace(
-            menu, again=follower.prompts, attempts=attempts, nomatch=follower.nomatch, silence=follower.silence
-        )
-    return menu
+    asked = follower.prompts in (menu.again, menu.prompts) and follower.again == follower.prompts
+    if not (alike and asked and menu.attempts == 1 and follower.invalid in ((), invalid)):
+        return menu
+    if follower.attempts > 1 and follower.invalid != invalid:
+        return menu
+    return replace(
+        menu,
+        again=follower.prompts,
+        invalid=invalid,
+        attempts=1 + follower.attempts,
+        nomatch=follower.nomatch,
+        silence=follower.silence,
+    )

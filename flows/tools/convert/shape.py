@@ -35,7 +35,7 @@ class Choice:
 
     keys: tuple[str, ...]
     block: Block
-    where: str = ""
+    where: str = field(default="", compare=False)
     pattern: str = ""
     """As a call tree has it; empty where only keys count."""
     words: tuple[str, ...] = ()
@@ -50,9 +50,11 @@ class Menu:
     With ``insist`` a wrong choice is asked for again as silence is; without, it leads to ``nomatch`` at once.
     """
 
-    where: str
+    where: str = field(compare=False)
     prompts: Prompts
     again: Prompts
+    invalid: Prompts = ()
+    """Said after a wrong choice, before it is asked for again."""
     choices: tuple[Choice, ...]
     nomatch: Block
     silence: Block
@@ -68,7 +70,7 @@ class Menu:
 class Fork:
     """Variables decide where the call goes on: the first of ``cases`` whose conditions hold, else ``otherwise``."""
 
-    where: str
+    where: str = field(compare=False)
     cases: tuple[tuple[tuple[Condition, ...], Block], ...]
     otherwise: Block
 

@@ -28,8 +28,8 @@ Attributes = Mapping[str, str | int | None]
 class TwimlWriter(Writer):
     dialect = "TwiML"
 
-    def __init__(self, losses: Losses) -> None:
-        super().__init__(losses)
+    def __init__(self, losses: Losses, most: int) -> None:
+        super().__init__(losses, most)
         self.lines: list[str] = []
 
     def document(self, block: Block, title: str) -> str:
@@ -37,6 +37,15 @@ class TwimlWriter(Writer):
         body = "".join(f"    {line}\n" for line in self.lines)
         head = '<?xml version="1.0" encoding="UTF-8"?>\n'
         return f"{head}<Response>\n{body}</Response>\n"
+
+    def refuses(self, step: g.Step) -> bool:
+        match step:
+            case g.Perform(order=o.Dial(targets=targets)):
+                return not any(target.kind in _NOUNS for target in targets)
+            case g.Perform(order=order):
+                return isinstance(order, o.Voicemail | o.Park | o.BridgeSession | o.Presence | o.DetectMachine)
+            case _:
+                return isinstance(step, g.Jump)
 
     def block(self, block: Block) -> None:
         """Write down a block, and what a silent caller hears of what follows it."""
@@ -97,7 +106,6 @@ class TwimlWriter(Writer):
         step = g.Collect(id="", origin=menu.where, into="", first=menu.seconds, most=menu.most, finish=menu.finish)
         (asked, method) = _request(menu)
         if not asked:
-            self.lost_words(menu)
             for choice in menu.choices:
                 name = choice.pattern or ", ".join(choice.keys) or "any key"
                 message = f"what {name!r} leads to is lost: a server has to answer the keys"
@@ -128,7 +136,7 @@ class TwimlWriter(Writer):
     def _act(self, act: Act, rest: Block) -> bool:
         """Write an act; whether the document is over behind it."""
         step = act.step
-        self.lost_exits(act)
+        self.lost_exits(act, rest)
         match step:
             case g.Say():
                 self._say(step)

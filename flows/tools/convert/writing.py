@@ -23,21 +23,41 @@ class Writer:
     dialect = ""
     """As people call it, in messages."""
 
-    def __init__(self, losses: Losses) -> None:
+    def __init__(self, losses: Losses, most: int = MAX_PLACES) -> None:
         self.losses = losses
+        self.most = most
         self._places = 0
 
     def document(self, block: Block, title: str) -> str:
         """The document that does what ``block`` does."""
         raise NotImplementedError
 
+    def refuses(self, step: g.Step) -> bool:
+        """Whether the dialect cannot say at all what a step does that may also fail."""
+        return False
+
+    @property
+    def full(self) -> bool:
+        """No more steps are written."""
+        return self._places > self.most
+
     def room(self, where: str) -> bool:
         """Whether there is room for one more step; the loss is told when there is none."""
         self._places += 1
-        if self._places > MAX_PLACES:
-            message = f"more than {MAX_PLACES:,} steps: what several ways lead to is written for each of them"
+        if self.full:
+            message = f"more than {self.most:,} steps: what several ways lead to is written for each of them"
             self.losses.lost("too-large", "", message)
-        return self._places <= MAX_PLACES
+        return not self.full
+
+    def feasible(self, block: Block) -> Block:
+        """``block`` up to the first step that the dialect refuses, and from there on as if that had failed."""
+        for number, act in enumerate(block.acts):
+            way = act.exits.get(g.UNSUPPORTED) or act.exits.get(g.FAILED)
+            if way is not None and self.refuses(act.step):
+                self.lost_step(act.step)
+                way = self.feasible(way)
+                return Block(block.acts[:number] + way.acts, way.end)
+        return block
 
     # --- losses that several dialects have ----------------------------------------------------
 
@@ -53,16 +73,18 @@ class Writer:
 
     def straight(self, block: Block) -> Block:
         """``block`` without forks, for dialects that have none: what is not asked for goes on."""
+        block = self.feasible(block)
         while isinstance(fork := block.end, Fork):
             message = f"what depends on conditions is lost: {self.dialect} has none"
             self.losses.lost("condition", fork.where, message)
-            block = Block(block.acts + fork.otherwise.acts, fork.otherwise.end)
+            otherwise = self.feasible(fork.otherwise)
+            block = Block(block.acts + otherwise.acts, otherwise.end)
         return block
 
-    def lost_exits(self, act: Act, *but: str) -> None:
-        """Ways on from a step that the dialect has no place for."""
+    def lost_exits(self, act: Act, rest: Block, *but: str) -> None:
+        """Ways on from a step that the dialect has no place for, since it goes on with ``rest`` in any case."""
         for name, block in act.exits.items():
-            if name not in but and not (name == g.UNSUPPORTED or block.empty):
+            if name not in (g.UNSUPPORTED, *but) and not block.empty and block != rest:
                 message = f"where the call goes on after {name!r} is lost: {self.dialect} goes on as usual then"
                 self.losses.lost("exit", act.step.origin, message)
 
