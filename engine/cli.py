@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -18,8 +18,10 @@ from rich.markup import escape
 
 from engine import log, loop
 from engine.commands import testing
-from engine.config import Config, ConfigError, load
+from engine.config import load
+from engine.console import AsJson, ConfigFile, err, fail, out, read_config
 from engine.flowcheck import knowledge
+from engine.speechcli import speech_app
 from flows.check import check_compiled
 from flows.dialects import UnknownDialect, compile_flow
 from flows.dialects.compiling import Compiled
@@ -35,8 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+app.add_typer(speech_app)
 
 
 class KeysBy(StrEnum):
@@ -56,15 +57,10 @@ class LogLevel(StrEnum):
     error = "error"
 
 
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="TOML file; without it ivrea.toml in this folder, or the defaults."),
-]
 FlowFile = Annotated[
     Path, typer.Argument(help="The flow document: JSON, or plain text to speak. [b]-[/b] reads stdin.")
 ]
 Dialect = Annotated[str, typer.Option(help="Dialect of the document; found out from it when not given.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Script = Annotated[
     str,
     typer.Option(
@@ -74,20 +70,6 @@ Script = Annotated[
         "say! and press! (at once), wait SECONDS, hangup.",
     ),
 ]
-
-
-def fail(message: str, status: int = 2) -> NoReturn:
-    """Say what is wrong and leave."""
-    err.print(f"[red]ivrea:[/red] {escape(message)}")
-    raise typer.Exit(status)
-
-
-def read_config(path: Path | None) -> Config:
-    """The configuration, or the end with status 2."""
-    try:
-        return load(path)
-    except ConfigError as error:
-        fail(str(error))
 
 
 def read_flow(path: Path) -> bytes:

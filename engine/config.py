@@ -283,6 +283,8 @@ class SpeechConfig(Section):
 
     vosk_model: str = ""
     """Folder of a vosk model. Empty: the built-in English keyword matcher."""
+    vosk_processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that recognise by the vosk model, each with a copy of it and a share of the calls."""
     voice: Name = "en"
     """Voice for text when neither the number nor the flow names one."""
     max_listening: Annotated[int, Field(ge=1)] = 100

@@ -27,7 +27,7 @@ from engine.calls.media import MediaError, MediaPool
 from engine.calls.parking import Lots
 from engine.calls.peer import Destination, Peer
 from engine.calls.prompts import PromptMaker
-from engine.calls.recogniser import RecogniserError, RecogniserProcess
+from engine.calls.recogniser import RecogniserError, Recognisers
 from engine.calls.recovery import Recovery
 from engine.calls.routes import Routes
 from engine.calls.services import flow_fetcher
@@ -129,13 +129,14 @@ class Daemon:
         )
         self._stack.push_async_callback(self.pool.close)
         await self.pool.start()
-        self.recogniser = RecogniserProcess(
+        self.recognisers = Recognisers(
             vosk_model=config.speech.vosk_model,
+            vosk_processes=config.speech.vosk_processes,
             max_listening=config.speech.max_listening,
-            on_path=self.pool.use_recogniser,
+            on_new=self.pool.use_recogniser,
         )
-        self._stack.push_async_callback(self.recogniser.close)
-        await self.recogniser.start()
+        self._stack.push_async_callback(self.recognisers.close)
+        await self.recognisers.start()
 
         self.transport = SipTransport(
             lambda contact_host: Endpoint(
@@ -365,7 +366,7 @@ class Daemon:
         rtp = self.config.rtp
         yield "loop", about_loop()
         yield "speech", self.synth.unavailable_reason or self.synth.about
-        yield "words", self.recogniser.about
+        yield "words", self.recognisers.about
         for worker in self.pool.workers:
             yield f"media worker {worker.name}", worker.about
         of_worker = f"{rtp.max_busy:.0%} of a core and {rtp.max_late_ms:g} ms late"
@@ -435,6 +436,12 @@ class Daemon:
                 yield "ivrea_media_kernel_drops", "Packets dropped by the kernel.", labels, worker.load.kernel_drops
                 yield "ivrea_media_ring_drops", "Recording blocks lost.", labels, worker.load.ring_drops
                 yield "ivrea_words_not_heard", "Utterances nobody had time for.", labels, worker.load.not_listening
+        for number, process in enumerate(self.recognisers.processes):
+            labels = {"recogniser": str(number)}
+            yield "ivrea_recogniser_restarts", "Times that the recogniser died.", labels, process.restarts
+            for outcome, count in process.outcomes():
+                what = {**labels, "outcome": outcome}
+                yield "ivrea_utterances", "Utterances that came to the recogniser.", what, count
         yield from self.callbacks.counts()
 
     def histograms(self) -> Iterable[tuple[str, str, list[tuple[str, float]], float]]:

@@ -7,6 +7,7 @@ raises :class:`flows.call.Unsupported`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, TypeVar
@@ -17,13 +18,18 @@ from .templates import Template, Text, Variables
 Needs = Literal["nothing", "early media", "answer"]
 """What a step needs of the call: nothing, a media path (before the answer if need be), or that it is answered."""
 
+_REFUSAL = re.compile(r"[3-6]\d\d\Z", re.ASCII)
+
 Sides = Literal["caller", "peer", "mix", "stereo", "each"]
 """Whose voice a recording has; ``each``: a file for either."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Where a recording is sent when it is done; ``name`` is put behind ``url`` and a slash, if there is one."""
+    """Where a recording is sent when it is done; ``name`` is put behind ``url`` and a slash, if there is one.
+
+    ``url`` may be of http, https, ftp or ftps.
+    """
 
     url: Text
     method: Literal["PUT", "POST"] = "PUT"
@@ -43,10 +49,10 @@ class Order:
 class Target:
     """Somebody to ring. ``value`` is a number, a URI or an id; ``delay`` and ``timeout`` in seconds.
 
-    A ``queue`` stands for whoever has waited longest in it.
+    ``any`` is the device, user or group that has the id; a ``queue`` stands for whoever has waited longest in it.
     """
 
-    kind: Literal["number", "uri", "device", "user", "group", "queue"]
+    kind: Literal["number", "uri", "device", "user", "group", "any", "queue"]
     value: Text
     delay: float = 0.0
     timeout: float = 0.0
@@ -184,6 +190,12 @@ class Respond(Order):
     code: int
     reason: str = ""
     prompts: tuple[Prompt | Draft, ...] = ()
+    status: Text = ""
+    """Counts in place of ``code`` when it comes to a final SIP status that is no success."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.status, str) and _REFUSAL.match(self.status):
+            object.__setattr__(self, "code", int(self.status))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -54,13 +55,29 @@ def fetch_request(step: Fetch, variables: Variables) -> Request:
     if step.method == "POST":
         pairs = list(parameters(step.params, variables))
         if step.encoding == "json":
-            body, content_type = json.dumps(with_numbers(step.params, dict(pairs))).encode(), JSON
+            body, content_type = json.dumps(with_numbers(step.params, nested(pairs))).encode(), JSON
         else:
             body, content_type = urlencode(pairs).encode(), FORM
         if step.content_type:
             content_type = "" if step.content_type == "-" else step.content_type
     query = tuple(parameters(step.query, variables))
     return Request(fill(step.url, variables), step.method, query, body, content_type, step.patience)
+
+
+_INNER = re.compile(r"([^\[\]]+)\[([^\[\]]*)\]\Z")
+
+
+def nested(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Parameters as a JSON object: ``a[b]``, as forms have it, is the member ``b`` of the object ``a``."""
+    result: dict[str, Any] = {}
+    for name, value in pairs:
+        inner = _INNER.match(name)
+        group = result.setdefault(inner.group(1), {}) if inner else None
+        if inner and isinstance(group, dict):
+            group[inner.group(2)] = value
+        else:
+            result[name] = value
+    return result
 
 
 def tell_request(step: Tell, variables: Variables) -> Callback:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 CALL_VARIABLES = (
@@ -26,13 +27,31 @@ CALL_VARIABLES = (
     "call.language",
     "call.status",
     "call.user",
+    "call.date",
+    "call.weekday",
+    "call.clock",
 )
-"""What a call may know of itself; a fact that it does not know is empty."""
+"""What a call may know of itself; a fact that it does not know is empty.
+
+``call.date`` is ``2026-03-31``, ``call.weekday`` ``tuesday``, ``call.clock`` the seconds since midnight, all in the
+local time of the daemon when the call came (:func:`time_facts`).
+"""
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 MAX_FILLED = 65_536
 """Characters that a template may come to."""
 
 Variables = Mapping[str, str]
+
+
+def time_facts(moment: datetime) -> dict[str, str]:
+    """What a call knows of the time at which it came."""
+    return {
+        "call.date": moment.date().isoformat(),
+        "call.weekday": WEEKDAYS[moment.weekday()],
+        "call.clock": str(moment.hour * 3600 + moment.minute * 60 + moment.second),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +108,15 @@ def parse_template(text: str, name_of: Callable[[str], str] = lambda name: f"var
     return Template(tuple(parts))
 
 
-Operator = Literal["==", "!=", "<", "<=", ">", ">=", "contains", "starts", "ends", "exists", "absent"]
+Operator = Literal["is", "==", "!=", "<", "<=", ">", ">=", "contains", "starts", "ends", "exists", "absent"]
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """``variable operator value``. Both sides that are numbers are compared as numbers, all else as text."""
+    """``variable operator value``. Both sides that are numbers are compared as numbers, all else as text.
+
+    ``is`` compares as text in any case: ``07`` is not ``7``.
+    """
 
     variable: str
     operator: Operator
@@ -120,6 +142,7 @@ def _is_number(text: str) -> bool:
 
 
 _HOLDS: Mapping[str, Callable[[str, str], bool]] = {
+    "is": lambda left, right: left == right,
     "==": lambda left, right: _ordered(left, right) == 0,
     "!=": lambda left, right: _ordered(left, right) != 0,
     "<": lambda left, right: _ordered(left, right) < 0,

@@ -21,7 +21,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from media.files import MAX_SECONDS, Decode, Decoded, DecodeRefused, FromDecoder, MediaError, read_source
+from media.files import MAX_SECONDS, AsRecorded, Decode, Decoded, DecodeRefused, FromDecoder, MediaError, read_source
 from media.levels import Samples, fade, normalise, to_int16
 from media.rates import RATE, WIDE_RATE
 from media.servant import Servant
@@ -82,6 +82,17 @@ def decode(content: bytes, *, max_seconds: float = MAX_SECONDS) -> Sound:
 
     Raises :class:`MediaError`.
     """
+    sound, rate = _decode(content, AsRecorded(), max_seconds)
+    return Sound(to_int16(fade(normalise(sound, rate, tolerance=LEVEL_TOLERANCE, boost=MOST_BOOST), rate)), rate)
+
+
+def decode_as_recorded(content: bytes, wanted: AsRecorded, *, max_seconds: float = MAX_SECONDS) -> Sound:
+    """The sound in ``content`` as it is: no level changed, no edge faded. Raises :class:`MediaError`."""
+    sound, rate = _decode(content, wanted, max_seconds)
+    return Sound(np.rint(sound.clip(-1.0, 32767 / 32768) * 32768).astype(np.int16), rate)
+
+
+def _decode(content: bytes, wanted: AsRecorded, max_seconds: float) -> tuple[Samples, int]:
     import av
 
     try:
@@ -93,12 +104,13 @@ def decode(content: bytes, *, max_seconds: float = MAX_SECONDS) -> Sound:
             options={"codec_whitelist": ",".join(sorted(_DECODERS))},  # while it finds out what there is
         ) as container:
             stream = _sound_of(container)
-            rate = WIDE_RATE if stream.codec_context.sample_rate >= WIDE_RATE else RATE
-            sound = _collect(_resampled(_blocks(container, stream), rate), rate, max_seconds)
+            wide = stream.codec_context.sample_rate >= WIDE_RATE
+            rate = wanted.rate or (WIDE_RATE if wide else RATE)
+            blocks = _resampled(_blocks(container, stream, wanted.channel), rate)
+            return _collect(blocks, rate, max_seconds), rate
     except (av.FFmpegError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise MediaError(f"cannot be decoded: {reason}") from error
-    return Sound(to_int16(fade(normalise(sound, rate, tolerance=LEVEL_TOLERANCE, boost=MOST_BOOST), rate)), rate)
 
 
 def _sound_of(container: InputContainer) -> AudioStream:
@@ -112,8 +124,11 @@ def _sound_of(container: InputContainer) -> AudioStream:
     return stream
 
 
-def _blocks(container: InputContainer, stream: AudioStream) -> Iterator[tuple[int, Samples]]:
-    """Mono sound as it is decoded, with its sampling rate. Bad packets are skipped unless they prevail."""
+def _blocks(container: InputContainer, stream: AudioStream, channel: int | None) -> Iterator[tuple[int, Samples]]:
+    """Sound of ``channel`` (of all) as it is decoded, with its sampling rate.
+
+    Bad packets are skipped unless they prevail.
+    """
     import av
 
     good = bad = 0
@@ -126,16 +141,20 @@ def _blocks(container: InputContainer, stream: AudioStream) -> Iterator[tuple[in
         good += 1
         for frame in frames:
             if isinstance(frame, av.AudioFrame):
-                yield frame.sample_rate, _mono(frame)
+                yield frame.sample_rate, _mono(frame, channel)
     if bad > good:
         raise MediaError(f"damaged: {bad} of {good + bad} packets cannot be decoded")
 
 
-def _mono(frame: av.AudioFrame) -> Samples:
-    """The mean of a frame's channels, full scale at ±1."""
+def _mono(frame: av.AudioFrame, channel: int | None) -> Samples:
+    """The mean of a frame's channels or one of them, full scale at ±1."""
     channels = max(1, len(frame.layout.channels))
     raw = frame.to_ndarray()
     rows = raw if frame.format.is_planar else raw.reshape(-1, channels).T
+    if channel is not None:
+        if channel >= channels:
+            raise MediaError("it has one channel only" if channels == 1 else f"it has {channels} channels only")
+        rows = rows[channel : channel + 1]
     mixed: NDArray[np.float64] = np.asarray(rows.mean(axis=0, dtype=np.float64))
     if raw.dtype.kind == "u":
         mixed = (mixed - 128) / 128
@@ -181,7 +200,8 @@ def answer(store: PromptStore, request: Decode) -> FromDecoder:
         content = read_source(Path(os.fsdecode(request.source)))
         if hashlib.sha256(content).hexdigest() != request.digest:
             raise MediaError("the file changed while it was read")
-        samples, rate = decode(content)
+        recorded = request.as_recorded
+        samples, rate = decode(content) if recorded is None else decode_as_recorded(content, recorded)
         store.put(request.key, samples, rate)
     except MediaError as error:
         return DecodeRefused(str(error))

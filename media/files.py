@@ -14,6 +14,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from media.ipc import Child
 from media.protocol import Message
 from media.tts.store import PromptStore, content_key
@@ -35,12 +37,22 @@ class MediaError(Exception):
     """A media file cannot be used; the message names the file and says why."""
 
 
+class AsRecorded(msgspec.Struct, frozen=True):
+    """Sound wanted as it is, not as a prompt: at ``rate`` Hz (0: 16 kHz if it has that much, else 8 kHz), of one
+    ``channel`` (0: left) or mixed of all.
+    """
+
+    rate: int = 0
+    channel: int | None = None
+
+
 class Decode(Message, frozen=True):
     """Decode ``source``, whose content has the SHA-256 ``digest``, into the store as ``key``."""
 
     source: bytes
     digest: str
     key: str
+    as_recorded: AsRecorded | None = None
 
 
 class Decoded(Message, frozen=True):
@@ -70,15 +82,20 @@ class MediaImporter:
         self._patience = patience
         self._slots = asyncio.Semaphore(at_once)
 
-    async def add(self, path: Path, *, name: str = "") -> Path:
-        """The stored prompt with the sound of ``path``, called ``name`` in errors. Raises :class:`MediaError`."""
+    async def add(self, path: Path, *, name: str = "", as_recorded: AsRecorded | None = None) -> Path:
+        """The stored prompt with the sound of ``path``, called ``name`` in errors; ``as_recorded`` if that is given.
+
+        Raises :class:`MediaError`.
+        """
         source = os.fsencode(path)
         try:
             async with self._slots:
                 digest = await asyncio.to_thread(_digest, path)
                 key = content_key("media", _TREATMENT, digest)
+                if as_recorded is not None:
+                    key = content_key("recorded", as_recorded.rate, str(as_recorded.channel), digest)
                 if not self._store.has(key):
-                    await self._decode(Decode(source, digest, key))
+                    await self._decode(Decode(source, digest, key, as_recorded))
         except MediaError as error:
             raise MediaError(f"{name or path}: {error}") from error
         return self._store.path(key)

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
+from typing import Protocol
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from media import ipc, protocol
+from media import protocol
 from media.echo import EchoGate
 from media.frames import Flags, Powers, Samples, Slots, powers
-from media.jitter import JitterBuffers
 from media.rates import FRAME
-from media.utterances import Utterances
+from media.recognising import RecogniserLink, Recognising
 from media.vad import SpeechDetector
 
 PRE_ROLL = 18
 """Frames that an utterance begins with: 300 ms before the speech and the 60 ms in which it was found."""
 
-MAX_PENDING = 4 * 1024 * 1024
-"""Octets that the recogniser may lie behind; then nothing new begins."""
 
+class History(Protocol):
+    """What remembers the sound that was received: :class:`media.jitter.JitterBuffers` on a call."""
 
-RETRY_AFTER = 1.0
-"""Seconds between attempts to reach a recogniser that is gone."""
+    def before(self, slots: Slots) -> Samples:
+        """The frame of each of ``slots`` that came before the newest."""
+
+    def history(self, slot: int, frames: int) -> Samples:
+        """The last ``frames`` frames of ``slot``, the newest included, as one array of samples."""
 
 
 @dataclass(slots=True)
 class _Ear:
     stream: int
+    recognising: Recognising
     words: bool = False
     activity: bool = False
 
@@ -38,7 +40,7 @@ class _Ear:
 class Listening:
     """Speech detection for streams that somebody listens to. ``armed`` says which slots those are."""
 
-    def __init__(self, capacity: int, jitter: JitterBuffers, reports: list[protocol.Report]) -> None:
+    def __init__(self, capacity: int, jitter: History, reports: list[protocol.Report]) -> None:
         self.armed: Flags = np.zeros(capacity, np.bool_)
         self.reports = reports
         self._jitter = jitter
@@ -47,27 +49,28 @@ class Listening:
         self._ears: dict[int, _Ear] = {}
         # The last frames of each slot, the newest in bit 0: set where they were echo.
         self._echo: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
-        self._utterances = Utterances(reports)
-        self._link: ipc.Link[protocol.FromRecogniser] | None = None
-        self._path = ""
-        self._retry_at = 0.0
+        self._recognising = [Recognising(reports)]
+        self._shares = 1
 
     @property
     def unheard(self) -> int:
         """Utterances that no recogniser heard."""
-        return self._utterances.unheard
+        return sum(recognising.utterances.unheard for recognising in self._recognising)
 
     # --- streams ------------------------------------------------------------------------
 
     def hear(self, slot: int, message: protocol.Hear) -> None:
         """Listen for words, or no longer."""
+        listened = slot in self._ears
+        ear = self._arm(slot, message.stream)
+        utterances = ear.recognising.utterances
         if not message.words:
-            self._utterances.stop(message.stream)
+            utterances.stop(message.stream)
         else:
-            self._utterances.listen(message.stream, message.ticket, message.words, message.language)
-            if slot in self._ears and not self._ears[slot].activity:
+            utterances.listen(message.stream, message.ticket, message.words, message.language)
+            if listened and not ear.activity:
                 self._detector.calm(slot)
-        self._arm(slot, message.stream).words = bool(message.words)
+        ear.words = bool(message.words)
         self._disarm_idle(slot)
 
     def activity(self, slot: int, message: protocol.Activity) -> None:
@@ -83,13 +86,16 @@ class Listening:
 
     def close(self, slot: int, stream: int) -> None:
         """The stream is going."""
-        self._utterances.stop(stream)
-        self._ears.pop(slot, None)
+        ear = self._ears.pop(slot, None)
+        if ear is not None:
+            ear.recognising.utterances.stop(stream)
         self.armed[slot] = False
 
     def _arm(self, slot: int, stream: int) -> _Ear:
         self.armed[slot] = True
-        return self._ears.setdefault(slot, _Ear(stream))
+        if slot not in self._ears:
+            self._ears[slot] = _Ear(stream, self._recognising[stream % self._shares])
+        return self._ears[slot]
 
     def _disarm_idle(self, slot: int) -> None:
         ear = self._ears[slot]
@@ -115,7 +121,7 @@ class Listening:
             self._go_on(int(slots[index]), received[index], now)
         for speech in ended:
             ear = self._ears[speech.slot]
-            self._utterances.end(ear.stream, now)
+            ear.recognising.utterances.end(ear.stream, now)
             if ear.activity:
                 self.reports.append(protocol.SpeechEnded(ear.stream, speech.since, speech.until, speech.dbfs))
 
@@ -133,7 +139,7 @@ class Listening:
         if ear.activity:
             self.reports.append(protocol.SpeechStarted(ear.stream, since))
         if ear.words:
-            self._utterances.begin(ear.stream, since, self._pre_roll(slot), now)
+            ear.recognising.utterances.begin(ear.stream, since, self._pre_roll(slot), now)
 
     def _pre_roll(self, slot: int) -> bytes:
         """The last frames but the newest, with silence in place of echo."""
@@ -148,7 +154,7 @@ class Listening:
         ear = self._ears[slot]
         if not ear.words:
             return
-        utterances = self._utterances
+        utterances = ear.recognising.utterances
         if not utterances.under_way(ear.stream):  # words came to be listened for in the middle of speech
             utterances.begin(ear.stream, now, self._pre_roll(slot), now)
         sound = bytes(2 * FRAME) if self._echo[slot] & 1 else frame.tobytes()
@@ -158,48 +164,23 @@ class Listening:
 
     # --- the recogniser -----------------------------------------------------------------
 
-    def connect(self, path: str, now: float) -> None:
-        """Use the recogniser on the Unix socket ``path``; while it cannot be reached, nothing is recognised."""
-        self._lose(now)
-        self._path = path
-        self._try_to_connect(now)
+    def connect(self, path: str, number: int, of: int, now: float) -> None:
+        """Use the recogniser on the Unix socket ``path``, that with this number ``of`` so many; while it cannot be
+        reached, it recognises nothing.
+        """
+        self._recognising_at(number, of).connect(path, now)
 
-    def _try_to_connect(self, now: float) -> None:
-        self._retry_at = now + RETRY_AFTER
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            sock.connect(self._path)
-        except OSError:
-            sock.close()
-            return
-        self._link = ipc.Link(sock, protocol.FromRecogniser)
-        self._utterances.ready = True
+    def attach(self, link: RecogniserLink) -> None:
+        """Use what is at the other end of ``link``, and nothing else."""
+        self._recognising_at(0, 1).attach(link)
+
+    def _recognising_at(self, number: int, of: int) -> Recognising:
+        while len(self._recognising) < of:
+            self._recognising.append(Recognising(self.reports))
+        self._shares = of
+        return self._recognising[number]
 
     def poll(self, now: float) -> None:
-        """Exchange messages with the recogniser; to be called with every tick."""
-        utterances, link = self._utterances, self._link
-        if link is None:
-            utterances.outgoing.clear()
-            if self._path and now >= self._retry_at:
-                self._try_to_connect(now)
-            return
-        try:
-            for message in utterances.outgoing:
-                link.send(message)
-            utterances.outgoing.clear()
-            link.flush()
-            for answer in link.receive():
-                utterances.answer(answer, now)
-        except (ipc.LinkClosed, msgspec.MsgspecError):
-            self._lose(now)
-            return
-        utterances.ready = link.pending < MAX_PENDING
-        utterances.check(now)
-
-    def _lose(self, now: float) -> None:
-        if self._link is not None:
-            self._link.close()
-            self._link = None
-        self._utterances.lose(now)
-        self._retry_at = now + RETRY_AFTER
+        """Exchange messages with the recognisers; to be called with every tick."""
+        for recognising in self._recognising:
+            recognising.poll(now)

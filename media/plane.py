@@ -429,7 +429,7 @@ class Plane:
             stream.timeout, stream.timeout_since, stream.lost_reported = message.seconds, now, False
 
     def _use_recogniser(self, message: protocol.UseRecogniser, now: float) -> None:
-        self._listening.connect(message.path, now)
+        self._listening.connect(message.path, message.number, message.of, now)
 
     def _drop(self, message: protocol.Drop, now: float) -> None:
         stream = self._streams.pop(message.stream, None)

@@ -188,9 +188,14 @@ class Drop(Message, frozen=True):
 
 
 class UseRecogniser(Message, frozen=True):
-    """Connect to the recogniser that listens on this Unix socket (again, if it was restarted)."""
+    """Connect to the recogniser that listens on this Unix socket (again, if it was restarted).
+
+    There are ``of`` recognisers, numbered from 0; streams are dealt out among them by their numbers.
+    """
 
     path: str
+    number: int = 0
+    of: int = 1
 
 
 # --- media worker -> control process ----------------------------------------------------

@@ -178,7 +178,7 @@ class Worker:
         self._numbers = numbers
         self._child: Child[protocol.Report] | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._recogniser = ""
+        self._recognisers: dict[int, protocol.UseRecogniser] = {}
 
     @property
     def pid(self) -> int | None:
@@ -207,8 +207,8 @@ class Worker:
                     return
                 await asyncio.sleep(RESTART_PAUSE[-1])
                 continue
-            if self._recogniser:
-                self.send(protocol.UseRecogniser(self._recogniser))
+            for recogniser in self._recognisers.values():
+                self.send(recogniser)
             status = await self._child.exited
             came_up = self.ready.is_set()
             self.ready.clear()
@@ -268,9 +268,9 @@ class Worker:
             raise
         return stream
 
-    def use_recogniser(self, path: str) -> None:
-        self._recogniser = path
-        self.send(protocol.UseRecogniser(path))
+    def use_recogniser(self, recogniser: protocol.UseRecogniser) -> None:
+        self._recognisers[recogniser.number] = recogniser
+        self.send(recogniser)
 
     def send(self, command: protocol.Message) -> None:
         if self._child is not None:
@@ -350,9 +350,10 @@ class MediaPool:
     def _least_busy(self) -> Worker:
         return min(self._ready(), key=lambda worker: worker.gauge.rank)
 
-    def use_recogniser(self, path: str) -> None:
+    def use_recogniser(self, recogniser: protocol.UseRecogniser) -> None:
+        """All workers, also those to come, are to send it its share of the streams."""
         for worker in self.workers:
-            worker.use_recogniser(path)
+            worker.use_recogniser(recogniser)
 
     async def close(self) -> None:
         await asyncio.gather(*(worker.close() for worker in self.workers))

@@ -74,7 +74,7 @@ class Routes:
                 if devices:
                     return self._ring(devices, shown, headers)
                 return [trunks] if (trunks := self._by_trunks(value, order, shown, headers)) else []
-            case "group":
+            case "group" | "any":
                 members = self.groups.get(value, (value,))
                 devices = [device for member in members for device in self._devices_of(member)]
                 return self._ring(devices, shown, headers)

@@ -13,6 +13,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +38,7 @@ from flows.graph import Graph
 from flows.orders import Conference, Dial, Enqueue, Outcome, Park
 from flows.prompts import Prompt
 from flows.requests import LastGood
+from flows.templates import time_facts
 from media import protocol
 from media.quality import Quality, judge
 
@@ -466,6 +468,7 @@ def _facts(session: IncomingSession, parties: Parties) -> dict[str, str]:
         "call.direction": "inbound",
         "call.status": "ringing",
         "call.user": parties.source,
+        **time_facts(datetime.now(UTC).astimezone()),
     }
 
 

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from engine.console import AsJson, fail, out
 from flows.findings import Finding, printable
 from flows.tools.flowtest import SUFFIXES, Loaded, Result, load, run
 
@@ -60,11 +61,9 @@ def run_tests(
         list[Path], typer.Argument(help="Files with flow tests, or folders to look for *.flowtest.yaml in.")
     ],
     name: Annotated[str, typer.Option("--name", "-k", help="Only tests that have this in their name.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002 - typer's
+    as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
 ) -> None:
     """Run flow tests, without a phone and without waiting. Exit status 1 if one fails or cannot be read."""
-    from engine.cli import fail, out
-
     files = list(dict.fromkeys(find(paths)))
     if not files:
         fail(f"no flow tests in {', '.join(map(str, paths))}: their files end in {SUFFIXES[0]}")

@@ -9,6 +9,7 @@ from flows.markup import is_xml
 
 from .brombler import compile_brombler
 from .compiling import Compiled
+from .kazoo import compile_kazoo, looks_like_kazoo
 from .messagebird import compile_messagebird, looks_like_messagebird
 from .twiml import compile_pivot, compile_twiml
 from .verboice_flow import compile_verboice, looks_like_verboice
@@ -18,6 +19,7 @@ Compiler = Callable[..., Compiled]
 DIALECTS: Mapping[str, Compiler] = MappingProxyType(
     {
         "brombler": compile_brombler,
+        "kazoo": compile_kazoo,
         "messagebird": compile_messagebird,
         "twiml": compile_twiml,
         "verboice": compile_verboice,
@@ -35,6 +37,8 @@ class UnknownDialect(ValueError):
 
 def detect(document: object) -> str:
     """The dialect that a document is taken to be written in."""
+    if looks_like_kazoo(document):
+        return "kazoo"
     if looks_like_messagebird(document):
         return "messagebird"
     if is_xml(document):

@@ -7,6 +7,7 @@ means) the compiler of the dialect does.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,8 @@ from typing import Any
 import jsonschema_rs
 
 from flows.findings import pointer
+
+_NUMBER = re.compile(r"\+?[0-9]{1,20}\Z", re.ASCII)
 
 MOST_PROBLEMS = 200
 """Problems of one document that are told; the rest are not looked for."""
@@ -51,16 +54,55 @@ def _validator(name: str) -> jsonschema_rs.Validator:
 
 def problems(name: str, document: Any) -> Iterator[Problem]:
     """What in ``document`` (plain JSON values: dict, list, str, int, float, bool, None) the schema does not allow."""
+    keys = _Keys()
     for count, error in enumerate(_errors(_validator(name), document)):
         if count == MOST_PROBLEMS:
             return
-        path = tuple(error.instance_path)
+        path = keys.path(document, tuple(error.instance_path), error.instance)
         where = ""
         for key in path:
             where = pointer(where, key)
         keyword = next((str(part) for part in reversed(error.schema_path) if isinstance(part, str)), "")
         missing = getattr(error.kind, "property", "") if keyword == "required" else ""
         yield Problem(where, path, keyword, error.message, missing)
+
+
+class _Keys:
+    """Keys of objects as they are written.
+
+    The validator tells one that looks like a number (``01``) as that number (1), and leaves an empty one out.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, dict[int, list[str]]] = {}
+
+    def path(self, value: Any, told: tuple[str | int, ...], instance: Any) -> tuple[str | int, ...]:
+        """The path to ``instance`` inside ``value``, from the one that was told."""
+        return self._inside(value, told, instance) or told
+
+    def _inside(self, value: Any, told: tuple[str | int, ...], instance: Any) -> tuple[str | int, ...] | None:
+        if not told and value == instance:
+            return ()
+        for key in self._candidates(value, told[0]) if told else ():
+            if (found := self._inside(value[key], told[1:], instance)) is not None:
+                return (key, *found)
+        if isinstance(value, dict) and "" in value and (found := self._inside(value[""], told, instance)) is not None:
+            return ("", *found)
+        return None
+
+    def _candidates(self, value: Any, told: str | int) -> list[str] | list[int]:
+        if isinstance(value, list):
+            return [told] if isinstance(told, int) and told < len(value) else []
+        if not isinstance(value, dict):
+            return []
+        if isinstance(told, str):
+            return [told] if told in value else []
+        if id(value) not in self._known:
+            numbers = self._known[id(value)] = {}
+            for key in value:
+                if _NUMBER.match(key):
+                    numbers.setdefault(int(key), []).append(key)
+        return self._known[id(value)].get(told, [])
 
 
 def _errors(validator: jsonschema_rs.Validator, document: Any) -> Iterator[jsonschema_rs.ValidationError]:

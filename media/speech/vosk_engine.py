@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from media.protocol import HeardWord
+from media.rates import RATE
 from media.speech.engine import Key, Spotted
-from media.speech.features import RATE
 from media.speech.model import ModelError
 
 UNKNOWN = "[unk]"
@@ -17,12 +17,12 @@ ACCEPTED = 0.7
 """Confidence from which a word of a final result counts."""
 SPOTTED_AFTER = 3
 """Partial results in a row that must agree on a word before it is spotted: partials carry no confidence."""
-_LAYOUTS = (("am/final.mdl", "conf/mfcc.conf"), ("final.mdl", "mfcc.conf"))
+_LAYOUTS = (("am/final.mdl", "conf/model.conf", "conf/mfcc.conf"), ("final.mdl", "mfcc.conf"))
 """What every vosk model has, in one of the two layouts that the library reads."""
 
 
-def check_model(folder: Path) -> None:
-    """Raises :class:`~media.speech.model.ModelError` unless ``folder`` holds a model that takes grammars.
+def check_model(folder: Path, *, with_grammar: bool = True) -> None:
+    """Raises :class:`~media.speech.model.ModelError` unless ``folder`` holds a model, one that takes grammars if asked.
 
     Looked at before the library is: it answers a wrong path with a bare exception, and an empty
     one by asking the network.
@@ -30,7 +30,9 @@ def check_model(folder: Path) -> None:
     if not folder.is_dir():
         raise ModelError(f"speech.vosk_model: {folder} is not a folder")
     if not any(all((folder / name).is_file() for name in layout) for layout in _LAYOUTS):
-        raise ModelError(f"speech.vosk_model: {folder} holds no vosk model (am/final.mdl, conf/mfcc.conf)")
+        raise ModelError(f"speech.vosk_model: {folder} holds no vosk model ({', '.join(_LAYOUTS[0])})")
+    if not with_grammar:
+        return
     graphs = [folder / "graph", folder]
     if not any((graph / "HCLr.fst").is_file() and (graph / "Gr.fst").is_file() for graph in graphs):
         raise ModelError(

@@ -49,6 +49,15 @@ def test_every_example_is_in_the_readme() -> None:
         ("menu.json", "press! *", "We are open from nine to five, every day but Sunday. Good bye!"),
         ("menu.json", "say one; say new", "One moment, please. You will be connected."),
         ("callbacks.json", "say yes; say no", "One offer, then. Good bye!"),
+        ("kazoo-reception.json", "press 1; busy", "All of us are on the phone. Please call again in some minutes."),
+        ("kazoo-reception.json", "press 1; noanswer; wait 15; press! #", "Thank you. We will call you back."),
+        (
+            "kazoo-reception.json",
+            "press 2; press 12#; fail",
+            "We cannot look at your order now. Please call again later.",
+        ),
+        ("kazoo-reception.json", "press *", "We are open from nine to five, every day but Sunday."),
+        ("kazoo-reception.json", "press 3; press 4", "We could not understand you. Good bye."),
     ],
 )
 def test_ways_through_the_examples(name: str, script: str, last: str) -> None:

@@ -26,7 +26,7 @@ from .writing import Writer
 __all__ = ["TARGETS", "Converted", "convert"]
 
 _USUAL = Settings()
-_SIZES = (5000, 1000, 200, 40, 8)
+_SIZES = (5000, 4000, 3000, 2000, 1000, 500, 200, 50, 8)
 """Steps of a document, tried until it is not too large to be read."""
 
 TARGETS: Mapping[str, Callable[[Losses, Settings, int], Writer]] = MappingProxyType(

@@ -14,6 +14,8 @@ class Other:
     """Some text, but none of these; it may be empty unless the empty text is among them."""
 
     than: frozenset[str]
+    sample: str = ""
+    """One that stands for all of them wherever they are compared; empty where none does."""
 
 
 Known = Mapping[str, str | Other]
@@ -41,6 +43,8 @@ def _verdict(condition: Condition, known: Known) -> bool | None:
         return Condition(condition.variable, condition.operator, compared).holds({condition.variable: value})
     if condition.operator in ("exists", "absent"):
         return condition.operator == "exists" if "" in value.than else None
+    if value.sample:
+        return Condition(condition.variable, condition.operator, compared).holds({condition.variable: value.sample})
     if compared in value.than:
         return {"==": False, "is": False, "!=": True}.get(condition.operator)
     return None

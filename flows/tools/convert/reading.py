@@ -15,9 +15,11 @@ from flows import graph as g
 from flows.listening import Settings
 from flows.orders import DetectMachine
 from flows.prompts import Draft, Prompt
+from flows.templates import Condition
 
 from . import knowing
 from .knowing import Known, Other
+from .living import living
 from .losses import Losses
 from .shape import Act, Block, Choice, Fork, Menu
 
@@ -48,11 +50,13 @@ class _Reader:
         self._open: set[tuple[str, frozenset[Any]]] = set()
         self._depth = 0
         self._count = 0
+        self._alive = living(graph)
 
     def block(self, start: str | None, known: Known) -> Block:
         """What happens from ``start`` on."""
         if start is None:
             return Block()
+        known = self._mattering(start, known)
         place = (start, frozenset(known.items()))
         if place in self._blocks:
             return self._blocks[place]
@@ -67,6 +71,10 @@ class _Reader:
         self._depth -= 1
         self._blocks[place] = block
         return block
+
+    def _mattering(self, start: str, known: Known) -> Known:
+        alive = self._alive[start]
+        return {name: value for name, value in known.items() if name in alive}
 
     def _same(self, block: Block) -> Block:
         """The one block for all that are equal, so that comparing them takes no time."""
@@ -86,6 +94,7 @@ class _Reader:
         acts: list[Act] = []
         step: g.Step | None = self.graph.steps[start]
         while step is not None:
+            known = self._mattering(step.id, known)
             place = (step.id, frozenset(known.items()))
             self._count += 1
             if place in self._open:
@@ -145,7 +154,7 @@ class _Reader:
         values = tuple((name, knowing.text(value, known)) for name, value in step.values)
         for name, value in values:
             known = knowing.with_value(known, name, value if isinstance(value, str) else None)
-        own = tuple((name, value) for name, value in values if name.startswith(_OWN))
+        own = tuple((name, value) for name, value in step.values if name.startswith(_OWN))
         if own:
             acts.append(Act(replace(step, values=own)))
         return known
@@ -221,19 +230,19 @@ class _Reader:
 
     def _collect(self, step: g.Collect, known: Known) -> Menu | None:
         """A collection as a menu; ``None`` when the call goes the same way whatever is pressed."""
-        asked = tuple(dict.fromkeys(self._asked(step)))
+        asked, other = _told_apart(step, self._asked(step))
         pressed, silent = step.exits.get(g.NEXT), step.exits.get(g.NONE, step.exits.get(g.NEXT))
         if not asked and pressed == silent:
             return None
         silence = self.block(silent, knowing.with_value(known, step.into, ""))
-        other = Other(frozenset(("", *asked)))
         nomatch = self.block(pressed, knowing.with_value(known, step.into, other if asked else None))
-        choices = [
-            Choice((keys,), block, step.origin)
-            for keys in asked
-            if (block := self.block(pressed, knowing.with_value(known, step.into, keys))) != nomatch
-        ]
-        choices = list(_grouped(choices))
+        choices = list(
+            _grouped(
+                Choice((keys,), self.block(pressed, knowing.with_value(known, step.into, keys)), step.origin)
+                for keys in asked
+            )
+        )
+        choices = [choice for choice in choices if choice.block != nomatch]
         if not choices and nomatch == silence:
             return None
         if not choices:
@@ -255,8 +264,8 @@ class _Reader:
         )
         return _merged(menu, self.losses)
 
-    def _asked(self, step: g.Collect) -> Iterator[str]:
-        """What the keys of a collection are compared with before they are collected anew."""
+    def _asked(self, step: g.Collect) -> Iterator[Condition]:
+        """What the keys of a collection are held against before they are collected anew."""
         ahead = deque(step.exits.values())
         seen = set(ahead)
         while ahead:
@@ -264,7 +273,8 @@ class _Reader:
             if isinstance(found, g.Collect) and found.into == step.into:
                 continue
             if isinstance(found, g.Branch):
-                yield from _compared(found, step)
+                conditions = (condition for case in found.cases for condition in case.conditions)
+                yield from (each for each in conditions if each.variable == step.into and isinstance(each.value, str))
             for target in found.exits.values():
                 if target not in seen:
                     seen.add(target)
@@ -275,6 +285,27 @@ def _identities(blocks: Iterable[Block]) -> tuple[int, ...]:
     return tuple(map(id, blocks))
 
 
+def _told_apart(step: g.Collect, conditions: Iterable[Condition]) -> tuple[tuple[str, ...], Other]:
+    """The keys that are told apart from others by ``conditions``, and those others."""
+    several = tuple(conditions)
+    possible = [key for key in step.keys if key not in step.finish]
+    same = ("==", "is", "!=", "exists", "absent")
+    if step.most == 1 and any(condition.operator not in same for condition in several):
+        alike: dict[tuple[bool, ...], list[str]] = {}
+        for key in possible:
+            alike.setdefault(tuple(each.holds({step.into: key}) for each in several), []).append(key)
+        most = max(alike.values(), key=len)
+        asked = tuple(key for key in possible if key not in most)
+        return asked, Other(frozenset(("", *asked)), most[0])
+    values = (str(each.value) for each in several if each.operator in same)
+    asked = tuple(dict.fromkeys(value for value in values if set(value) <= set(possible) and _fits(value, step)))
+    return asked, Other(frozenset(("", *asked)))
+
+
+def _fits(keys: str, step: g.Collect) -> bool:
+    return max(step.least, 1) <= len(keys) <= (step.most or len(keys))
+
+
 def _grouped(choices: Iterable[Choice]) -> Iterator[Choice]:
     """Keys that lead to the same as one choice."""
     ways: dict[int, Choice] = {}
@@ -282,20 +313,6 @@ def _grouped(choices: Iterable[Choice]) -> Iterator[Choice]:
         before = ways.get(id(choice.block))
         ways[id(choice.block)] = choice if before is None else replace(before, keys=before.keys + choice.keys)
     yield from ways.values()
-
-
-def _compared(branch: g.Branch, step: g.Collect) -> Iterator[str]:
-    possible = [key for key in step.keys if key not in step.finish]
-    for condition in (condition for case in branch.cases for condition in case.conditions):
-        value = condition.value
-        if condition.variable != step.into or condition.operator in ("exists", "absent"):
-            continue
-        if condition.operator not in ("==", "is", "!="):
-            if step.most == 1:  # every key can be held against it
-                yield from possible
-        elif isinstance(value, str) and set(value) <= set(possible):
-            if max(step.least, 1) <= len(value) <= (step.most or len(value)):
-                yield value
 
 
 def _without(known: Known, case: g.Case) -> Known:
