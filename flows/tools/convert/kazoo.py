@@ -127,6 +127,7 @@ class KazooWriter(Writer):
         if not self.room(menu.where):
             return None
         self.lost_words(menu)
+        self.told_late(menu)
         asked, before = self._asked(menu)
         children: Node = {}
         for choice in menu.choices:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ VOICE = "female"
 Step = dict[str, Any]
 Conditions = tuple[Step, ...]
 
+_CONDITION = re.compile(r'\{\s+("variable": "[^"]*"),\s+("operator": "[^"]*")(,\s+"value": "[^"\\]*")?\s+\}')
 _NAMES = {"call.id": "callID", "call.caller": "source", "call.callee": "destination"}
 _OPERATORS = {"is": "=="}
 
@@ -47,7 +49,7 @@ class MessageBirdWriter(Writer):
     def document(self, block: Block, title: str) -> str:
         self.block(block, ())
         flow = {"title": title or "Flow", **({"record": True} if self.record else {}), "steps": self.steps}
-        return json.dumps(flow, ensure_ascii=False, indent=2) + "\n"
+        return _CONDITION.sub(_on_one_line, json.dumps(flow, ensure_ascii=False, indent=2)) + "\n"
 
     def refuses(self, step: g.Step) -> bool:
         match step:
@@ -151,6 +153,7 @@ class MessageBirdWriter(Writer):
 
     def _menu(self, menu: Menu, when: Conditions) -> None:
         self.lost_words(menu)
+        self.told_late(menu)
         self._menus += 1
         name = f"choice{self._menus}"
         chosen: list[tuple[Step, Block]] = []
@@ -356,6 +359,10 @@ def _entry(finish: str, most: int) -> Step:
     """How an entry of keys ends; one key, without these."""
     end = {"endKey": finish[0]} if finish else {}
     return {**end, "maxNumKeys": min(most or 64, 64)} if finish or most != 1 else {}
+
+
+def _on_one_line(condition: re.Match[str]) -> str:
+    return "{" + ", ".join(part.lstrip(", \n") for part in condition.groups() if part) + "}"
 
 
 def _condition(name: str, operator: str, value: str | None = None) -> Step:

@@ -87,7 +87,7 @@ class _Reader:
         elif isinstance(end, Fork):
             inner = (end.otherwise, *(way for _, way in end.cases))
             end = (repr([conditions for conditions, _ in end.cases]), _identities(inner))
-        acts = tuple((repr(act.step), *act.exits, *_identities(act.exits.values())) for act in block.acts)
+        acts = tuple((_deed(act.step), *act.exits, *_identities(act.exits.values())) for act in block.acts)
         return self._alike.setdefault((acts, end), block)
 
     def _follow(self, start: str, known: Known, opened: list[tuple[str, frozenset[Any]]]) -> Block:
@@ -285,6 +285,11 @@ def _identities(blocks: Iterable[Block]) -> tuple[int, ...]:
     return tuple(map(id, blocks))
 
 
+def _deed(step: g.Step) -> str:
+    """What a step does, whichever it is."""
+    return repr(replace(step, id="", origin="", exits={}))
+
+
 def _told_apart(step: g.Collect, conditions: Iterable[Condition]) -> tuple[tuple[str, ...], Other]:
     """The keys that are told apart from others by ``conditions``, and those others."""
     several = tuple(conditions)
@@ -330,11 +335,11 @@ def _without(known: Known, case: g.Case) -> Known:
 def _follower(menu: Menu) -> tuple[Menu, tuple[Prompt | Draft, ...]] | None:
     """The next attempt at ``menu``, if silence and a wrong choice lead to it, and what is said after the latter."""
     follower = menu.silence.end
-    if menu.silence.acts or not isinstance(follower, Menu) or follower.choices != menu.choices:
+    if not isinstance(follower, Menu) or (follower, follower.choices) != (menu.nomatch.end, menu.choices):
         return None
-    acts = menu.nomatch.acts
-    if menu.nomatch.end != follower:
+    if any(not isinstance(act.step, g.Flush) for act in menu.silence.acts):
         return None
+    acts = [act for act in menu.nomatch.acts if not isinstance(act.step, g.Flush)]
     said = [act.step.prompts for act in acts if isinstance(act.step, g.Say) and act.step.times == 1]
     return (follower, sum(said, ())) if len(said) == len(acts) else None
 
@@ -363,6 +368,8 @@ def _merged(menu: Menu, losses: Losses) -> Menu:
         return menu
     if follower.attempts > 1 and follower.invalid != invalid:
         return menu
+    for act in menu.silence.acts:
+        losses.changed("keys", act.step.origin, "keys that were pressed ahead are not forgotten between two attempts")
     return replace(
         menu,
         again=follower.prompts,

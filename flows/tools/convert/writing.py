@@ -104,6 +104,12 @@ class Writer:
                 message = f"{name!r} can only be pressed ({', '.join(choice.keys)}): {self.dialect} hears no words"
                 self.losses.lost("words", choice.where or menu.where, message)
 
+    def told_late(self, menu: Menu) -> None:
+        """Where several keys make a choice, a call tree knows of each key whether it can still come to one."""
+        if menu.most > 1 and any(choice.pattern for choice in menu.choices):
+            message = f"keys are taken {menu.most} at a time, or until no more come: a wrong one is told only then"
+            self.losses.changed("sequence", menu.where, message)
+
     def fixed(self, step: g.Step, prompts: Prompts) -> tuple[Prompt, ...]:
         """Prompts without variables in them; the others are lost."""
         for each in prompts:
