@@ -10,6 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_flow_properties import trees
+from test_kazoo_properties import nodes
+from test_messagebird_properties import good_flows
+from test_twiml_properties import documents
 
 from flows.dialects import compile_flow, detect
 from flows.documents import MAX_BYTES
@@ -139,10 +142,31 @@ def test_any_tree_is_written_and_says_the_same_unless_that_is_listed(value: obje
     assert again.graph is not None, again.findings
     assert len(converted.document.encode()) <= MAX_BYTES
     alike = {finding.code for finding in converted.lost} <= {"words", "callbacks"}
-    if alike and not {"prompts", "sequence"} & {*codes(converted)}:
+    if alike and not {"prompts", "sequence", "text"} & {*codes(converted)}:
         was, came = simulate(found.graph, "; ".join(script)), simulate(again.graph, "; ".join(script))
         assert heard(came) == heard(was)
         assert keys(came) == keys(was)
+
+
+others = st.one_of(
+    st.tuples(st.just("kazoo"), nodes(good=True)),
+    st.tuples(st.just("messagebird"), good_flows),
+    st.tuples(st.sampled_from(["twiml", "pivot"]), documents),
+)
+
+
+@quick
+@given(others, st.sampled_from(sorted(TARGETS)))
+def test_any_flow_is_written_and_says_the_same_where_nothing_is_listed(flow: tuple[str, Any], to: str) -> None:
+    found = compile_flow(flow[1], dialect=flow[0])
+    if found.graph is None:
+        return
+    converted = convert(found.graph, to)
+    again = compile_flow(converted.document, dialect=to)
+    assert again.graph is not None, again.findings
+    for script in () if converted.findings else ("", "press 1; press 2"):
+        was, came = simulate(found.graph, script), simulate(again.graph, script)
+        assert heard(came) == heard(was) or was.ending.by == "limit"
 
 
 # --- a line for each thing that is lost or changed --------------------------------------

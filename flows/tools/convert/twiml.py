@@ -167,6 +167,8 @@ class TwimlWriter(Writer):
         times = step.times if len(prompts) == 1 else 1
         if step.times not in (1, times) and prompts:
             self.losses.lost("repeat", step.origin, "several prompts are not repeated together: each is heard once")
+        if len(prompts) > 1 and step.stop_keys:
+            self.losses.changed("keys", step.origin, "a key ends the prompt that is heard, not those behind it")
         for prompt in prompts:
             self._sound(step, prompt, times=min(times, 1000), stop_keys=step.stop_keys)
 
