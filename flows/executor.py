@@ -68,17 +68,10 @@ async def _go(walk: Walk) -> None:
     """Step after step until the flow ends; then hang up."""
     call, settings = walk.call, walk.settings
     call.tell(Began(walk.graph.name, dict(call.facts), settings.listen, settings.repeats))
-    taken = lately = 0
-    since = call.now()
     step: Step | None = walk.step
     while step is not None:
         walk.begin(step)
-        taken += 1
-        lately += 1
-        if (now := call.now()) - since > 1.0:
-            lately, since = 0, now
-        if taken > settings.max_steps or lately > settings.max_steps_per_second:
-            raise LimitReached("the flow went round in circles")
+        walk.count()
         try:
             if not walk.opened:
                 await walk.ready(step.needs)

@@ -59,6 +59,8 @@ class Walk:
         self._stopped_by: tuple[Key, str] | None = None  # the key that stopped a prompt, and its collection
         self._frames: list[tuple[Graph, int, Step | None]] = []
         self._goto: Step | None = None
+        self._taken = self._lately = 0
+        self._since = call.now()
         self._flow = self._flows = 0  # the number of the graph, and the highest there was
         self._way = ""  # the exit that was last taken
         call.when_answered(self._answered)
@@ -127,6 +129,16 @@ class Walk:
     def tell(self, callbacks: Sequence[Callback]) -> None:
         for callback in callbacks:
             self.call.tell(callback)
+
+    def count(self) -> None:
+        """A step, or a step once more: :class:`LimitReached` when there were too many, in all or within a second."""
+        self._taken += 1
+        self._lately += 1
+        if (now := self.call.now()) - self._since > 1.0:
+            self._lately, self._since = 0, now
+        settings = self.settings
+        if self._taken > settings.max_steps or self._lately > settings.max_steps_per_second:
+            raise LimitReached("the flow went round in circles")
 
     def trouble(self, what: str) -> None:
         self.call.tell(Trouble(self.step.id, what))

@@ -30,6 +30,7 @@ async def listen(walk: Walk, step: g.Listen) -> str:
                 if not verdict.again:
                     walk.because = "nothing matched" if verdict.why == "nomatch" else "the caller said nothing"
                     return g.NOMATCH if verdict.why == "nomatch" else g.SILENCE
+            walk.count()
             prompts = await walk.prepare(step.again)
     finally:
         call.hear(None)
@@ -66,6 +67,7 @@ async def collect(walk: Walk, step: g.Collect) -> str:
         if outcome.exit == g.NEXT or left <= 0:
             break
         left -= 1
+        walk.count()
         prompts = step.prompts if step.again is None else step.again
     walk.set(step.into, outcome.digits)
     if outcome.exit == g.NEXT:

@@ -17,6 +17,7 @@ async def say(walk: Walk, step: g.Say) -> str:
     heard = 0
     while step.times == 0 or heard < step.times:
         heard += 1
+        walk.count()
         walk.speak(prompts)
         if not step.stop_keys:
             await walk.played()

@@ -113,6 +113,13 @@ def test_a_collection_is_asked_for_again_and_then_given_up() -> None:
     assert spoken(simulate(flow, "")) == ["your number", "your number", "nothing"]
 
 
+def test_repeats_without_end_reach_the_limit_of_steps() -> None:
+    collect = make(g.Collect, "c", into="digits.a", first=-1.0, repeats=10**9)
+    assert simulate(graph(collect)).ending.by == "limit"
+    endless = make(g.Say, "s", prompts=(Prompt(""),), times=10**9)
+    assert simulate(graph(endless)).ending.by == "limit"
+
+
 def test_repeats_below_none_are_none() -> None:
     collect = make(g.Collect, "c", into="digits.a", prompts=(Prompt("your number"),), repeats=-1)
     assert spoken(simulate(graph(collect))) == ["your number"]
