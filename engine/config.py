@@ -357,6 +357,8 @@ class TrunkConfig(Section):
     """Beginnings of the numbers that go out by this trunk; empty: all."""
     caller_id: str = ""
     """Number to show on calls that go out. Empty: the caller's own."""
+    shared: bool = False
+    """Not for this account alone: numbers of all accounts come in by it, calls of all accounts may go out."""
 
     @model_validator(mode="after")
     def _user_to_register(self) -> TrunkConfig:
@@ -386,6 +388,8 @@ class UserConfig(Section):
     """What flows and callers call them by."""
     devices: TextList
     """Their telephones, by the names of ``[[devices]]``."""
+    role: Literal["owner", "admin", "agent", "viewer", "none"] = "none"
+    """What they may ask of the API, with a token of ``ivrea token``."""
 
 
 class GroupConfig(Section):
@@ -395,6 +399,27 @@ class GroupConfig(Section):
     """What flows call it by."""
     members: TextList
     """Users and devices."""
+
+
+class ExtensionConfig(Section):
+    """``[[extensions]]``: a number for our own telephones; one of ``flow``, ``user`` and ``group``."""
+
+    number: Annotated[str, AfterValidator(_dialled_number)]
+    """What is dialled; patterns as in ``[[numbers]]``."""
+    flow: str = ""
+    """Flow file to run."""
+    dialect: Annotated[str, AfterValidator(_dialect)] = ""
+    """Dialect of the flow file. Empty: recognised from its content."""
+    user: str = ""
+    """User to ring, by the name of ``[[users]]``."""
+    group: str = ""
+    """Group to ring, by the name of ``[[groups]]``."""
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> ExtensionConfig:
+        if sum(map(bool, (self.flow, self.user, self.group))) != 1:
+            raise ValueError("one of flow, user and group is needed, and no more")
+        return self
 
 
 class Config(BaseSettings):
@@ -420,6 +445,7 @@ class Config(BaseSettings):
     devices: tuple[DeviceConfig, ...] = ()
     users: tuple[UserConfig, ...] = ()
     groups: tuple[GroupConfig, ...] = ()
+    extensions: tuple[ExtensionConfig, ...] = ()
 
     @classmethod
     def given(cls, data: dict[str, Any]) -> Config:
@@ -433,6 +459,7 @@ class Config(BaseSettings):
         _refuse_repeats("devices", (each.name for each in self.devices))
         _refuse_repeats("users", (each.name for each in self.users))
         _refuse_repeats("groups", (each.name for each in self.groups))
+        _refuse_repeats("extensions", (each.number for each in self.extensions))
         return self
 
     @classmethod
@@ -554,12 +581,14 @@ def _with_resolved_paths(config: Config, folder: Path) -> Config:
     )
     speech = config.speech.model_copy(update={"vosk_model": resolve(config.speech.vosk_model)})
     numbers = tuple(each.model_copy(update={"flow": resolve(each.flow)}) for each in config.numbers)
+    extensions = tuple(each.model_copy(update={"flow": resolve(each.flow)}) for each in config.extensions)
     for place, needed in (("http.tls_cert", http.tls_cert), ("http.tls_key", http.tls_key)):
         if needed and not Path(needed).is_file():
             raise ConfigError(f"{place}: there is no file {needed}")
     if speech.vosk_model and not Path(speech.vosk_model).is_dir():
         raise ConfigError(f"speech.vosk_model: there is no folder {speech.vosk_model}")
-    return config.model_copy(update={"store": store, "http": http, "speech": speech, "numbers": numbers})
+    update = {"store": store, "http": http, "speech": speech, "numbers": numbers, "extensions": extensions}
+    return config.model_copy(update=update)
 
 
 def _resolve_database(url: str, folder: Path) -> str:

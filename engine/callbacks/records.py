@@ -43,6 +43,7 @@ class CallStarted(Record, frozen=True, kw_only=True):
     sip_call_id: str = ""
     flow: str = ""
     source: str = ""
+    account: str = "default"
 
 
 class CallAnswered(Record, frozen=True, kw_only=True):
@@ -94,15 +95,19 @@ class UploadOwed(Record, frozen=True, kw_only=True):
 
 
 class LegStarted(Record, frozen=True, kw_only=True):
-    """A leg was dialled for a call; ``to`` says whom."""
+    """A leg was dialled for a call; ``to`` says whom, ``trunk`` by which way if it is one."""
 
     call: str
     leg: str
     to: str
+    trunk: str = ""
 
 
 class LegAnswered(Record, frozen=True, kw_only=True):
-    """A dialled leg was answered: its ``dialog`` as plain data, for a BYE after a kill."""
+    """A dialled leg was answered: its ``dialog`` as plain data, for a BYE after a kill; again when that changes.
+
+    Without a dialog: the leg has become the call's own, whose records have it from here on.
+    """
 
     call: str
     leg: str
@@ -133,6 +138,8 @@ class CallFinished(Record, frozen=True, kw_only=True):
     path: str = ""
     duration: float = 0.0
     stats: dict[str, Any] = {}
+    sip_reason: str = ""
+    cause: str = ""
 
 
 AnyRecord = Union[  # noqa: UP007 - msgspec's decoder needs the union as a value
@@ -216,7 +223,7 @@ class CallHistory:
     notes: list[Noted] = field(default_factory=list)
     recordings: list[str] = field(default_factory=list)
     legs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Dialogs of dialled legs that were answered and have no end yet."""
+    """Dialled legs that have no end yet, with their dialogs; empty ones until the answer."""
     last_known: float = 0.0
 
     @property
@@ -237,6 +244,8 @@ class CallHistory:
                 self.dialog = record.dialog
             case Noted():
                 self.notes.append(record)
+            case LegStarted():
+                self.legs[record.leg] = {}
             case LegAnswered():
                 self.legs[record.leg] = record.dialog
             case LegFinished():

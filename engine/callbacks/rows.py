@@ -6,7 +6,6 @@ import hashlib
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import msgspec
 from sqlalchemy import Table, bindparam, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,7 +22,7 @@ from engine.callbacks.records import (
     RecordingStarted,
     UploadOwed,
 )
-from engine.store.models import PENDING, Call, CallEvent, Delivery, Recording
+from engine.store.models import PENDING, Call, CallEvent, Delivery, Leg, Recording
 
 Row = dict[str, Any]
 
@@ -31,7 +30,9 @@ _INSERT_CALLS = insert(Call)
 _INSERT_EVENTS = insert(CallEvent)
 _INSERT_RECORDINGS = insert(Recording)
 _INSERT_DELIVERIES = insert(Delivery)
+_INSERT_LEGS = insert(Leg)
 _CALLS, _RECORDINGS = cast("Table", Call.__table__), cast("Table", Recording.__table__)
+_LEGS = cast("Table", Leg.__table__)
 _ANSWERED = update(_CALLS).where(_CALLS.c.id == bindparam("call")).values(answered_at=bindparam("at"))
 _FINISHED = (
     update(_CALLS)
@@ -45,6 +46,26 @@ _FINISHED = (
         path=bindparam("steps"),
         duration=bindparam("seconds"),
         stats=bindparam("figures", type_=_CALLS.c.stats.type),
+        sip_reason=bindparam("phrase"),
+        cause=bindparam("clearing"),
+    )
+)
+_LEG_ANSWERED = (
+    update(_LEGS)
+    .where(_LEGS.c.id == bindparam("leg"), _LEGS.c.answered_at.is_(None))  # what comes later is its dialog
+    .values(answered_at=bindparam("at"))
+)
+_LEG_FINISHED = (
+    update(_LEGS)
+    .where(_LEGS.c.id == bindparam("leg"), _LEGS.c.finished_at.is_(None))
+    .values(
+        finished_at=bindparam("at"),
+        ended_by=bindparam("by"),
+        reason=bindparam("why"),
+        sip_status=bindparam("sip"),
+        q850=bindparam("clearing"),
+        duration=bindparam("seconds"),
+        stats=bindparam("figures", type_=_LEGS.c.stats.type),
     )
 )
 _RECORDED = (
@@ -52,9 +73,6 @@ _RECORDED = (
     .where(_RECORDINGS.c.call_id == bindparam("call"), _RECORDINGS.c.path == bindparam("file"))
     .values(seconds=bindparam("length"), lost=bindparam("missing"), reason=bindparam("why"))
 )
-
-
-_OF_LEGS = frozenset({"leg", "to", "by", "reason", "sip_status", "q850", "duration"})
 
 
 class Batch:
@@ -68,6 +86,9 @@ class Batch:
         self.recordings: list[Row] = []
         self.recorded: list[Row] = []
         self.deliveries: list[Row] = []
+        self.legs: list[Row] = []
+        self.legs_answered: list[Row] = []
+        self.legs_finished: list[Row] = []
 
     def __bool__(self) -> bool:
         """Whether there is anything to store."""
@@ -90,16 +111,14 @@ class Batch:
                 self.recorded.append(_clean({**row, "why": record.reason or None}))
             case UploadOwed():
                 self.deliveries.append(_clean(_upload_row(record)))
-            case LegStarted() | LegAnswered() | LegFinished():
-                self._add_leg(record)
+            case LegStarted():
+                self.legs.append(_clean(_leg_row(record)))
+            case LegAnswered():
+                self.legs_answered.append({"leg": record.leg, "at": record.at})
+            case LegFinished():
+                self.legs_finished.append(_clean(_leg_finished_row(record)))
             case CallFinished():
                 self.finished.append(_clean(_finished_row(record)))
-
-    def _add_leg(self, record: LegStarted | LegAnswered | LegFinished) -> None:
-        """What becomes of a dialled leg stands among the call's events; its dialog is the journal's business."""
-        detail = {key: value for key, value in msgspec.to_builtins(record).items() if key in _OF_LEGS}
-        row = {"call_id": record.call, "at": record.at, "kind": type(record).__name__, "detail": detail}
-        self.events.append(_clean(row))
 
     def _add_note(self, record: Noted) -> None:
         if record.note.get("is") == "Callback":
@@ -121,6 +140,9 @@ class Batch:
             (_INSERT_RECORDINGS, self.recordings),
             (_INSERT_EVENTS, self.events),
             (_INSERT_DELIVERIES, self.deliveries),
+            (_INSERT_LEGS, self.legs),
+            (_LEG_ANSWERED, self.legs_answered),
+            (_LEG_FINISHED, self.legs_finished),
             (_ANSWERED, self.answered),
             (_RECORDED, self.recorded),
             (_FINISHED, self.finished),
@@ -137,6 +159,30 @@ def _started_row(record: CallStarted) -> Row:
         "flow": record.flow,
         "source": record.source,
         "started_at": record.at,
+        "account_id": record.account,
+    }
+
+
+def _leg_row(record: LegStarted) -> Row:
+    return {
+        "id": record.leg,
+        "call_id": record.call,
+        "callee": record.to,
+        "trunk": record.trunk,
+        "started_at": record.at,
+    }
+
+
+def _leg_finished_row(record: LegFinished) -> Row:
+    return {
+        "leg": record.leg,
+        "at": record.at,
+        "by": record.by,
+        "why": record.reason,
+        "sip": record.sip_status,
+        "clearing": record.q850,
+        "seconds": record.duration,
+        "figures": record.stats,
     }
 
 
@@ -151,6 +197,8 @@ def _finished_row(record: CallFinished) -> Row:
         "steps": record.path,
         "seconds": record.duration,
         "figures": record.stats,
+        "phrase": record.sip_reason or None,
+        "clearing": record.cause or None,
     }
 
 

@@ -98,7 +98,8 @@ class CallHouse:
 
     def call_peer(self, peer: Peer) -> None:
         agreed = self.leg.agreed
-        self.append(records.LegStarted(time.time(), call=self.call.id, leg=peer.id, to=peer.destination.label))
+        to, trunk = peer.destination.label, peer.destination.trunk
+        self.append(records.LegStarted(time.time(), call=self.call.id, leg=peer.id, to=to, trunk=trunk))
         peer.log.info("leg dialled", leg=peer.id, uri=str(peer.destination.uri))
         peer.invite(self.outside.invite, agreed.codec if agreed is not None else "")
 
