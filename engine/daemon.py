@@ -166,7 +166,13 @@ class Daemon:
             pool=self.pool,
             fetch=flow_fetcher(fetcher),
             outside=Outside(
-                self._routes(config), self._invite, self._media_hosts, tones, Conferences(tones), Lots(tones)
+                self._routes(config),
+                self._invite,
+                self._media_hosts,
+                self.transport.tap,
+                tones,
+                Conferences(tones),
+                Lots(tones),
             ),
             limits_for=self._limits_for,
             append=self.journal.append,
@@ -335,6 +341,7 @@ class Daemon:
             route=destination.route,
         )
         self.peers[session.id] = peer
+        self.transport.tap.watch(session.call_id)
         return session
 
     # --- what people ask ----------------------------------------------------------------

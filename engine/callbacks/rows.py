@@ -20,6 +20,7 @@ from engine.callbacks.records import (
     Record,
     RecordingFinished,
     RecordingStarted,
+    Traced,
     UploadOwed,
 )
 from engine.store.models import PENDING, Call, CallEvent, Delivery, Leg, Recording
@@ -117,6 +118,9 @@ class Batch:
                 self.legs_answered.append({"leg": record.leg, "at": record.at})
             case LegFinished():
                 self.legs_finished.append(_clean(_leg_finished_row(record)))
+            case Traced():
+                detail = {"leg": record.leg, "messages": record.messages, "left_out": record.left_out}
+                self.events.append(_clean({"call_id": record.call, "at": record.at, "kind": "Sip", "detail": detail}))
             case CallFinished():
                 self.finished.append(_clean(_finished_row(record)))
 

@@ -21,7 +21,7 @@ import msgspec
 
 from engine.callbacks import records
 from engine.calls.dialling import Dialling
-from engine.calls.household import CallHouse, Outside
+from engine.calls.household import CallHouse, Outside, traced
 from engine.calls.leg import CallerGone, CallerLeg, NoCommonMedia
 from engine.calls.live import LiveCall
 from engine.calls.media import MediaError, Stream, StreamReport, Worker
@@ -129,6 +129,7 @@ class CallSupervisor:
         self._recorded = False
         self._last_good = last_good
         self._outside = outside
+        outside.tap.watch(session.call_id)
         self._recordings = Recordings(self.id, plan.recordings, append, self._log)
         self._leg = CallerLeg(
             session,
@@ -232,6 +233,7 @@ class CallSupervisor:
         await self._recordings.finish(self._stream)
         if self._stream is not None:
             self.stats = await self._stream.close()
+        self._append(traced(self._outside.tap, self.session.call_id, self.id))
         agreed = self._leg.agreed
         if agreed is not None:
             self.quality = judge(self.stats, agreed.codec, packet_ms=agreed.ptime)
