@@ -44,6 +44,7 @@ class CallStarted(Record, frozen=True, kw_only=True):
     flow: str = ""
     source: str = ""
     account: str = "default"
+    flow_version: int = 0
 
 
 class CallAnswered(Record, frozen=True, kw_only=True):

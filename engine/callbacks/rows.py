@@ -164,6 +164,7 @@ def _started_row(record: CallStarted) -> Row:
         "source": record.source,
         "started_at": record.at,
         "account_id": record.account,
+        "flow_version": record.flow_version,
     }
 
 

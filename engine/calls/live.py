@@ -16,7 +16,7 @@ from typing import Literal, NoReturn, Protocol, TypeVar
 from engine.calls.keys import KeyArbiter
 from engine.calls.media import Stream, StreamReport
 from engine.calls.performing import perform
-from engine.calls.services import Fetch, Renderer
+from engine.calls.services import Fetch, FlowError, Renderer, StoredFlow, no_stored_flows
 from engine.log import get_logger
 from flows.call import (
     BargeIn,
@@ -108,6 +108,7 @@ class LiveCall:
         fetch: Fetch,
         settle: float,
         facts: Mapping[str, str],
+        stored: StoredFlow = no_stored_flows,
     ) -> None:
         """``prompts`` are those whose sounds are there; ``render`` makes others."""
         self.id = call_id
@@ -127,6 +128,7 @@ class LiveCall:
         self._sounds = dict(prompts)
         self._render = render
         self._fetch = fetch
+        self._stored = stored
         self._settle = settle
         self._background: set[str] = set()  # recordings that no step waits for
         self._later: list[tuple[str, RecordingOrder]] = []  # recordings that wait for an answer or a bridge
@@ -281,8 +283,13 @@ class LiveCall:
         return work() if size < LARGE else await self.unless_over(asyncio.to_thread(work))
 
     async def stored_flow(self, flow: str) -> Graph | None:
-        self._raise_if_ended()
-        return None
+        try:
+            found = await self.unless_over(self._stored(flow))
+        except FlowError as error:
+            self.trouble(str(error))
+            return None
+        self._sounds.update(found.prompts)
+        return found.graph
 
     async def perform(self, order: Order) -> Outcome:
         self._raise_if_ended()

@@ -57,6 +57,8 @@ class Call(Base):
     duration: Mapped[float | None]
     stats: Mapped[dict[str, Any] | None]
     account_id: Mapped[str] = mapped_column(String(32), server_default="default")
+    flow_version: Mapped[int] = mapped_column(server_default="0")
+    """Of a stored flow; 0 for others."""
     sip_reason: Mapped[str | None]
     """The reason phrase that came with ``sip_status``."""
     cause: Mapped[str | None] = mapped_column(String(32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -10,7 +11,7 @@ import structlog
 
 from engine.calls.admission import TrunkBook
 from engine.calls.media import MediaOverload
-from engine.calls.numbers import NumberPlan
+from engine.calls.numbers import Dialplan, NumberPlan
 from engine.calls.services import no_web
 from engine.calls.switch import Switch
 from engine.sip.endpoint import Endpoint
@@ -39,7 +40,7 @@ class Exchange:
         self.endpoint = Endpoint(random=Random(1), contact_host=lambda flow: flow.local, realm="ivrea")
         self.pool = FullPool()
         self.switch = Switch(
-            plan=NumberPlan([("1000", cast("Any", object()))]),
+            plan=Dialplan(NumberPlan([("1000", cast("Any", SimpleNamespace(account="default", most_calls=0)))])),
             trunks=TrunkBook([]),
             devices=self.endpoint.registrar,
             is_open=True,

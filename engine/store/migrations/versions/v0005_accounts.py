@@ -182,6 +182,7 @@ def _flows() -> None:
 
 def _calls() -> None:
     op.add_column("calls", sa.Column("account_id", sa.String(32), nullable=False, server_default="default"))
+    op.add_column("calls", sa.Column("flow_version", sa.Integer, nullable=False, server_default="0"))
     op.add_column("calls", sa.Column("sip_reason", sa.Text))
     op.add_column("calls", sa.Column("cause", sa.String(32)))
     op.create_index("ix_calls_account_id", "calls", ["account_id", "started_at"])
@@ -214,7 +215,7 @@ _TABLES = (
 def downgrade() -> None:
     """Back to one account, which has no name."""
     op.drop_index("ix_calls_account_id", "calls")
-    for column in ("cause", "sip_reason", "account_id"):
+    for column in ("cause", "sip_reason", "flow_version", "account_id"):
         op.drop_column("calls", column)
     for table in _TABLES:
         op.drop_table(table)
