@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from engine import log, loop
+from engine.callcli import call_app
 from engine.config import load
 from engine.console import AsJson, ConfigFile, err, fail, out, read_config
 from engine.flowcheck import knowledge
@@ -37,6 +38,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(speech_app)
+app.add_typer(call_app)
 
 
 class KeysBy(StrEnum):

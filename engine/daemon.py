@@ -203,7 +203,7 @@ class Daemon:
         self.recovery = Recovery(self.journal.append, self._say_bye)
         app = make_app(self)
         originator = Originator(self.switch, self.flows, lambda: self.directory)
-        app.include_router(calls_api(store, self.switch, originator))
+        app.include_router(calls_api(self.callbacks, self.switch, originator))
         self.web = WebServer(app, config.http)
         await self.web.start()
         self._stack.push_async_callback(self.web.close)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -19,6 +20,7 @@ from engine.accounts import callbook
 from engine.accounts.callbook import CallRow, LegRow
 from engine.addresses import plain_number
 from engine.api.guard import ApiError, GuardedRoute, body_of, caller_of
+from engine.callbacks.service import CallbackService
 from engine.calls.media import MediaError
 from engine.calls.origination import Originator
 from engine.calls.outbound import OutgoingCall, Wish
@@ -31,9 +33,11 @@ from engine.store import Store
 from flows.causes import cause_named, cause_of
 from flows.dialects import DIALECTS
 
+_NUMBER = re.compile(r"\+?[0-9][0-9 ().*#-]{0,63}")
 _PARTY = re.compile(r"\+?[0-9A-Za-z_.~*#-]{1,128}")
 _CURSOR = re.compile(r"(\d+\.\d+)~([0-9a-f]{1,32})")
 MOST_PER_PAGE = 200
+FLUSH_PATIENCE = 1.0
 
 
 def _party(text: str) -> str:
@@ -41,17 +45,17 @@ def _party(text: str) -> str:
     if text.lower().startswith(("sip:", "sips:")):
         Uri.parse(text)
         return text
-    number = plain_number(text)
-    if not _PARTY.fullmatch(number):
+    if _NUMBER.fullmatch(text):
+        return plain_number(text)
+    if not _PARTY.fullmatch(text):
         raise ValueError("must be a number, a user, a device or a SIP URI")
-    return number
+    return text
 
 
 def _number(text: str) -> str:
-    number = plain_number(text)
-    if number and not _PARTY.fullmatch(number):
-        raise ValueError("must be a number")
-    return number
+    if text and not _NUMBER.fullmatch(text) and not _PARTY.fullmatch(text):
+        raise ValueError("must be a number, or a name without blanks")
+    return plain_number(text) if _NUMBER.fullmatch(text) else text
 
 
 def _dialect(text: str) -> str:
@@ -91,9 +95,9 @@ class CallWish(_Model):
     variables: Annotated[dict[Annotated[str, Field(pattern=r"^\w{1,64}$")], str], Field(max_length=100)] = {}
 
 
-def calls_api(store: Store, switch: Switch, originator: Originator) -> APIRouter:
+def calls_api(callbacks: CallbackService, switch: Switch, originator: Originator) -> APIRouter:
     """The endpoints."""
-    calls = _Calls(store, switch, originator)
+    calls = _Calls(callbacks.store, switch, originator, callbacks.flush)
     api = APIRouter(prefix="/api/v1/calls", route_class=GuardedRoute)
     api.add_api_route("", calls.make, methods=["POST"], status_code=201)
     api.add_api_route("", calls.list, methods=["GET"])
@@ -107,6 +111,8 @@ class _Calls:
     store: Store
     switch: Switch
     originator: Originator
+    flush: Callable[[float], Awaitable[bool]]
+    """Waits until the database has what happened, so many seconds at most."""
 
     async def make(self, request: Request) -> Response:
         """Begin a call that goes out: 201 with the call; 422 for a flow that is not good, 503 when there is no room."""
@@ -183,15 +189,21 @@ class _Calls:
     async def one(self, request: Request, call_id: str) -> dict[str, Any]:
         """A call with the legs that were dialled for it, or 404."""
         caller = await caller_of(request, self.store, "calls.read")
-        async with self.store.reading() as connection:
-            row = await callbook.call(connection, caller.account_id, call_id)
-            legs = await callbook.legs(connection, caller.account_id, call_id)
         live = _own(self.switch, caller.account_id, call_id)
+        row, legs = await self._stored(caller.account_id, call_id)
+        if live is None and (row is None or row.finished_at is None):  # perhaps it has ended just now
+            await self.flush(FLUSH_PATIENCE)
+            row, legs = await self._stored(caller.account_id, call_id)
         if live is not None:
             return {**_live(live), "legs": [_leg(leg) for leg in legs]}
         if row is None:
             raise _not_there(call_id)
         return {**_stored(row), "legs": [_leg(leg) for leg in legs]}
+
+    async def _stored(self, account: str, call_id: str) -> tuple[CallRow | None, Sequence[LegRow]]:
+        async with self.store.reading() as connection:
+            row = await callbook.call(connection, account, call_id)
+            return row, await callbook.legs(connection, account, call_id)
 
     async def hang_up(self, request: Request, call_id: str) -> Response:
         """End a call: 202 with the call, 409 when it has ended."""
@@ -200,8 +212,9 @@ class _Calls:
         if call is not None:
             call.call.end("flow", f"hung up by {caller.user}")
             return JSONResponse(_live(call), status_code=202)
-        async with self.store.reading() as connection:
-            row = await callbook.call(connection, caller.account_id, call_id)
+        row, _ = await self._stored(caller.account_id, call_id)
+        if row is None and await self.flush(FLUSH_PATIENCE):
+            row, _ = await self._stored(caller.account_id, call_id)
         if row is None:
             raise _not_there(call_id)
         raise ApiError(409, "ended", "the call has ended")

@@ -57,6 +57,10 @@ class CallbackService:
             asyncio.create_task(self._outbox.run(), name="outbox"),
         ]
 
+    async def flush(self, patience: float) -> bool:
+        """Wait until the database has everything that was appended; ``False``: not within ``patience`` seconds."""
+        return await self._writer.flush(patience)
+
     async def close(self) -> None:
         """Store what was appended, send what is due, and leave the rest to the next start."""
         if self._tasks:
