@@ -306,6 +306,11 @@ class Supervisor:
             on, off = round(tone * 1000), round(gap * 1000)
             self._stream.send(protocol.SendDigits(self._stream.number, digits, method, on, off))
 
+    def detect_machine(self, limits: protocol.MachineLimits | None) -> None:
+        if self._stream is not None:
+            number, on = self._stream.number, limits is not None
+            self._stream.send(protocol.DetectMachine(number, on, limits=limits or protocol.MachineLimits()))
+
     async def dial(self, order: Dial) -> Outcome:
         assert self.leg is not None
         house = CallHouse(
