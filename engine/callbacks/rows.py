@@ -17,12 +17,16 @@ from engine.callbacks.records import (
     LegAnswered,
     LegFinished,
     LegStarted,
+    MailboxChanged,
+    MessageLeft,
+    MessageMarked,
     Noted,
     Record,
     RecordingFinished,
     RecordingStarted,
     UploadOwed,
 )
+from engine.store import mailboxes
 from engine.store.models import PENDING, Call, CallEvent, Delivery, Recording
 
 Row = dict[str, Any]
@@ -68,6 +72,10 @@ class Batch:
         self.recordings: list[Row] = []
         self.recorded: list[Row] = []
         self.deliveries: list[Row] = []
+        self.messages: list[Row] = []
+        self.marks: list[Row] = []
+        self.pins: list[Row] = []
+        self.greetings: list[Row] = []
 
     def __bool__(self) -> bool:
         """Whether there is anything to store."""
@@ -90,6 +98,13 @@ class Batch:
                 self.recorded.append(_clean({**row, "why": record.reason or None}))
             case UploadOwed():
                 self.deliveries.append(_clean(_upload_row(record)))
+            case MessageLeft():
+                self.messages.append(_clean(_message_row(record)))
+            case MessageMarked(account=account, box=box):
+                row = {"message": record.message, "mark": record.state}
+                self.marks.append(_clean({"of_account": account, "of_box": box, **row}))
+            case MailboxChanged():
+                self._add_change(record)
             case LegStarted() | LegAnswered() | LegFinished():
                 self._add_leg(record)
             case CallFinished():
@@ -100,6 +115,13 @@ class Batch:
         detail = {key: value for key, value in msgspec.to_builtins(record).items() if key in _OF_LEGS}
         row = {"call_id": record.call, "at": record.at, "kind": type(record).__name__, "detail": detail}
         self.events.append(_clean(row))
+
+    def _add_change(self, record: MailboxChanged) -> None:
+        box = {"of_account": record.account, "of_box": record.box}
+        if record.pin is not None:
+            self.pins.append(_clean({**box, "hashed": record.pin}))
+        if record.greeting is not None:
+            self.greetings.append(_clean({**box, "file": record.greeting}))
 
     def _add_note(self, record: Noted) -> None:
         if record.note.get("is") == "Callback":
@@ -121,6 +143,10 @@ class Batch:
             (_INSERT_RECORDINGS, self.recordings),
             (_INSERT_EVENTS, self.events),
             (_INSERT_DELIVERIES, self.deliveries),
+            (mailboxes.LEFT, self.messages),
+            (mailboxes.MARKED, self.marks),
+            (mailboxes.PIN_CHANGED, self.pins),
+            (mailboxes.GREETING_CHANGED, self.greetings),
             (_ANSWERED, self.answered),
             (_RECORDED, self.recorded),
             (_FINISHED, self.finished),
@@ -190,6 +216,22 @@ def _upload_row(record: UploadOwed) -> Row:
         "due_at": record.at,
         "state": PENDING,
         "attempts": 0,
+    }
+
+
+def _message_row(record: MessageLeft) -> Row:
+    return {
+        "id": record.message,
+        "account": record.account,
+        "box": record.box,
+        "call_id": record.call,
+        "path": record.path,
+        "caller": record.caller,
+        "caller_name": record.caller_name,
+        "seconds": record.seconds,
+        "created_at": record.at,
+        "state": mailboxes.NEW,
+        "text": None,
     }
 
 

@@ -40,6 +40,11 @@ class CallbackService:
         self._writer = Writer(journal, self._store, on_deliveries=self._outbox.wake)
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def store(self) -> Store:
+        """The database, for those who read it."""
+        return self._store
+
     async def start(self) -> None:
         """Bring the tables up to date and begin. Raises :class:`StoreError`."""
         try:
