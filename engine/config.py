@@ -315,6 +315,8 @@ class CallConfig(Section):
     """Milliseconds that the control process may lie behind for seconds; while it is later, new calls get 503."""
     repeats: Annotated[int, Field(ge=0, le=100)] = 2
     """How often a prompt is repeated after silence or no match."""
+    music: str = ""
+    """Sound file for those who are on hold or wait. Empty: quiet chords."""
 
 
 class NumberConfig(Section):
@@ -553,13 +555,16 @@ def _with_resolved_paths(config: Config, folder: Path) -> Config:
         update={"tls_cert": resolve(config.http.tls_cert), "tls_key": resolve(config.http.tls_key)}
     )
     speech = config.speech.model_copy(update={"vosk_model": resolve(config.speech.vosk_model)})
+    calls = config.calls.model_copy(update={"music": resolve(config.calls.music)})
     numbers = tuple(each.model_copy(update={"flow": resolve(each.flow)}) for each in config.numbers)
     for place, needed in (("http.tls_cert", http.tls_cert), ("http.tls_key", http.tls_key)):
         if needed and not Path(needed).is_file():
             raise ConfigError(f"{place}: there is no file {needed}")
     if speech.vosk_model and not Path(speech.vosk_model).is_dir():
         raise ConfigError(f"speech.vosk_model: there is no folder {speech.vosk_model}")
-    return config.model_copy(update={"store": store, "http": http, "speech": speech, "numbers": numbers})
+    return config.model_copy(
+        update={"store": store, "http": http, "speech": speech, "calls": calls, "numbers": numbers}
+    )
 
 
 def _resolve_database(url: str, folder: Path) -> str:

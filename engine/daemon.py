@@ -44,8 +44,10 @@ from engine.sip.flow import Flow
 from engine.sip.session import Session
 from engine.transport import SipTransport, TransportError
 from engine.trunks import Registrations, outbound_trunk
+from media import files
+from media.files import MediaImporter
 from media.protocol import MAX_STREAMS
-from media.tones import write_tones
+from media.tones import Tones, write_tones
 from media.tts.store import PromptStore
 from media.tts.synth import Synth, SynthError
 
@@ -155,7 +157,7 @@ class Daemon:
         )
         await trunks.resolve()
         self.peers: dict[int, Peer] = {}
-        tones = await asyncio.to_thread(write_tones, state / "tones")
+        tones = await self._tones(prompts)
         self.switch = Switch(
             plan=plan,
             trunks=trunks,
@@ -189,6 +191,16 @@ class Daemon:
         self._stack.callback(monitor.close)
         for what, choice in self.choices():
             log.info("chosen", what=what, choice=choice)
+
+    async def _tones(self, prompts: PromptStore) -> Tones:
+        """Our own sounds, and the music that is configured. Raises :class:`StartError`."""
+        tones = await asyncio.to_thread(write_tones, Path(self.config.store.state) / "tones")
+        if not self.config.calls.music:
+            return tones
+        try:
+            return tones._replace(music=await MediaImporter(prompts).add(Path(self.config.calls.music)))
+        except files.MediaError as error:
+            raise StartError(f"calls.music: {error}") from error
 
     def _background(self, work: Any) -> None:
         task = asyncio.create_task(work)

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NoReturn, Protocol, TypeVar
 
+from engine.calls.holding import Hold
 from engine.calls.keys import KeyArbiter
 from engine.calls.media import Stream, StreamReport
 from engine.calls.performing import perform
@@ -108,6 +109,7 @@ class LiveCall:
         fetch: Fetch,
         settle: float,
         facts: Mapping[str, str],
+        on_hold: Hold | None = None,
     ) -> None:
         """``prompts`` are those whose sounds are there; ``render`` makes others."""
         self.id = call_id
@@ -122,6 +124,7 @@ class LiveCall:
         self.over = asyncio.Event()
         self.transfer_accepted = False
         self.facts = facts
+        self.on_hold = on_hold or Hold()
         self.signalling = signalling
         self._told: Callable[[], None] = lambda: None
         self._sounds = dict(prompts)

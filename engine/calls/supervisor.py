@@ -29,7 +29,7 @@ from engine.calls.recording import Recordings
 from engine.calls.routes import Caller
 from engine.calls.services import Fetch, Renderer
 from engine.log import get_logger
-from engine.sip.events import Ended
+from engine.sip.events import Ended, ReofferAnswered, ReofferRefused
 from engine.sip.offer_answer import Agreed
 from engine.sip.server import IncomingSession
 from flows.call import CallEnded, EndedBy, Note, RecordingOrder, TransferOutcome, Trouble, Unsupported
@@ -149,7 +149,18 @@ class CallSupervisor:
             fetch=fetch,
             settle=limits.settle,
             facts=_facts(session, parties),
+            on_hold=self._leg.on_hold,
         )
+
+    # --- holding ------------------------------------------------------------------------
+
+    async def hold(self) -> bool:
+        """Put the caller's phone on hold, with music; whether it is (:meth:`~engine.calls.leg.Leg.hold`)."""
+        return await self._leg.hold(self._outside.tones.music, self._loop.time(), self._pump)
+
+    async def resume(self) -> bool:
+        """Take it off hold again; whether it is."""
+        return await self._leg.resume(self._loop.time(), self._pump)
 
     # --- the life of a call -------------------------------------------------------------
 
@@ -413,6 +424,7 @@ class CallSupervisor:
 
     def sip_ended(self, event: Ended) -> None:
         """The SIP session is over."""
+        self._leg.reoffer_refused(event.status)
         self._sip_status, self._q850 = event.status or self._sip_status, event.q850
         reason = event.reason
         if event.by == "remote":
@@ -440,6 +452,13 @@ class CallSupervisor:
     def reoffered(self, body: bytes | None) -> None:
         """A re-INVITE or UPDATE."""
         self._leg.reoffered(body, self._loop.time())
+
+    def reoffer_decided(self, event: ReofferAnswered | ReofferRefused) -> None:
+        """The final answer to a re-INVITE of ours."""
+        if isinstance(event, ReofferAnswered):
+            self._leg.reoffer_answered(event.sdp)
+        else:
+            self._leg.reoffer_refused(event.status)
 
     def info(self, content_type: str, body: bytes) -> None:
         """INFO with a key: ``application/dtmf-relay`` or ``application/dtmf``."""
