@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -46,6 +47,7 @@ __all__ = [
     "ConfigError",
     "DeviceConfig",
     "HttpConfig",
+    "MailboxConfig",
     "NumberConfig",
     "RtpConfig",
     "SipConfig",
@@ -163,6 +165,24 @@ def _dialled_number(text: str) -> str:
 
 def _trunk_host(text: str) -> str:
     parse_peer(text)
+    return text
+
+
+def _pin(secret: SecretStr) -> SecretStr:
+    if secret.get_secret_value() and not re.fullmatch(r"[0-9]{4,12}", secret.get_secret_value()):
+        raise ValueError("4 to 12 digits")
+    return secret
+
+
+def _notify_url(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s/?#]+([/?]\S*)?", text):
+        raise ValueError(f"{text!r}: must be an http or https URL, or empty")
+    return text
+
+
+def _time_zone(text: str) -> str:
+    if text not in available_timezones():
+        raise ValueError(f"{text!r} is no time zone; for example Europe/Rome")
     return text
 
 
@@ -399,6 +419,41 @@ class GroupConfig(Section):
     """Users and devices."""
 
 
+class MailboxConfig(Section):
+    """``[[mailboxes]]``: where messages for somebody are left."""
+
+    id: Name
+    """What flows call it by, and what its owner enters: mostly an extension."""
+    owner: str = ""
+    """User or device whose box it is."""
+    pin: Annotated[SecretStr, AfterValidator(_pin)] = SecretStr("")
+    """Its first PIN, 4 to 12 digits; the one that is set by telephone counts after that."""
+    require_pin: bool = True
+    """Ask for the PIN on the owner's own telephones too."""
+    greeting: str = ""
+    """Sound file that callers hear. Empty: spoken words."""
+    skip_greeting: bool = False
+    """No greeting, and no words in its place."""
+    skip_instructions: bool = False
+    """No words about how to leave a message."""
+    notify_url: Annotated[str, AfterValidator(_notify_url)] = ""
+    """URL that is told of each new message by a POST of JSON."""
+    notify_emails: TextList = []
+    """Mail addresses that are passed on to :attr:`notify_url`."""
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    """Time zone in which the time of a message is told."""
+    format: Literal["wav", "mp3"] = "mp3"
+    """Sound format of the messages."""
+    oldest_first: bool = True
+    """Order in which messages are heard."""
+    transcribe: bool = False
+    """Pass on to :attr:`notify_url` that the text of a message is wanted."""
+    max_message_length: Annotated[float, Field(ge=0, le=7200)] = 0.0
+    """Seconds that a message may be long; 0: what the flow says."""
+    max_messages: Annotated[int, Field(ge=0)] = 100
+    """Messages that the box holds; 0: any number."""
+
+
 class Config(BaseSettings):
     """The whole configuration. Made by :func:`load`."""
 
@@ -422,6 +477,7 @@ class Config(BaseSettings):
     devices: tuple[DeviceConfig, ...] = ()
     users: tuple[UserConfig, ...] = ()
     groups: tuple[GroupConfig, ...] = ()
+    mailboxes: tuple[MailboxConfig, ...] = ()
 
     @classmethod
     def given(cls, data: dict[str, Any]) -> Config:
@@ -435,6 +491,7 @@ class Config(BaseSettings):
         _refuse_repeats("devices", (each.name for each in self.devices))
         _refuse_repeats("users", (each.name for each in self.users))
         _refuse_repeats("groups", (each.name for each in self.groups))
+        _refuse_repeats("mailboxes", (each.id for each in self.mailboxes))
         return self
 
     @classmethod
@@ -557,14 +614,14 @@ def _with_resolved_paths(config: Config, folder: Path) -> Config:
     speech = config.speech.model_copy(update={"vosk_model": resolve(config.speech.vosk_model)})
     calls = config.calls.model_copy(update={"music": resolve(config.calls.music)})
     numbers = tuple(each.model_copy(update={"flow": resolve(each.flow)}) for each in config.numbers)
+    mailboxes = tuple(each.model_copy(update={"greeting": resolve(each.greeting)}) for each in config.mailboxes)
     for place, needed in (("http.tls_cert", http.tls_cert), ("http.tls_key", http.tls_key)):
         if needed and not Path(needed).is_file():
             raise ConfigError(f"{place}: there is no file {needed}")
     if speech.vosk_model and not Path(speech.vosk_model).is_dir():
         raise ConfigError(f"speech.vosk_model: there is no folder {speech.vosk_model}")
-    return config.model_copy(
-        update={"store": store, "http": http, "speech": speech, "calls": calls, "numbers": numbers}
-    )
+    resolved = {"store": store, "http": http, "speech": speech, "calls": calls, "numbers": numbers}
+    return config.model_copy(update={**resolved, "mailboxes": mailboxes})
 
 
 def _resolve_database(url: str, folder: Path) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from engine.addresses import bracketed, is_wildcard
 from engine.api.ops import make_app
 from engine.api.server import WebServer, WebServerError
@@ -33,6 +35,8 @@ from engine.calls.routes import Routes
 from engine.calls.services import flow_fetcher
 from engine.calls.supervisor import Limits
 from engine.calls.switch import Switch
+from engine.calls.voicemail.boxes import Mailboxes
+from engine.calls.voicemail.service import VoicemailService
 from engine.config import Config, ConfigError
 from engine.lag import LagMonitor, Lags
 from engine.log import get_logger
@@ -157,7 +161,11 @@ class Daemon:
         )
         await trunks.resolve()
         self.peers: dict[int, Peer] = {}
+        self.mailboxes = Mailboxes(self.callbacks.store, self.journal.append, Path(config.store.recordings))
+        await self._take_over_mailboxes(config)
+        self._background(self.mailboxes.keep_clean())
         tones = await self._tones(prompts)
+        routes = self._routes(config)
         self.switch = Switch(
             plan=plan,
             trunks=trunks,
@@ -168,7 +176,15 @@ class Daemon:
             pool=self.pool,
             fetch=flow_fetcher(fetcher),
             outside=Outside(
-                self._routes(config), self._invite, self._media_hosts, tones, Conferences(tones), Lots(tones)
+                routes,
+                self._invite,
+                self._media_hosts,
+                tones,
+                Conferences(tones),
+                Lots(tones),
+                VoicemailService(
+                    self.mailboxes, tones, MediaImporter(PromptStore(state / "voicemail")), lambda: routes.users
+                ),
             ),
             limits_for=self._limits_for,
             append=self.journal.append,
@@ -191,6 +207,12 @@ class Daemon:
         self._stack.callback(monitor.close)
         for what, choice in self.choices():
             log.info("chosen", what=what, choice=choice)
+
+    async def _take_over_mailboxes(self, config: Config) -> None:
+        try:
+            await self.mailboxes.take_over(config.mailboxes)
+        except SQLAlchemyError as error:
+            raise StoreError(f"mailboxes: {type(error).__name__}: {error}") from error
 
     async def _tones(self, prompts: PromptStore) -> Tones:
         """Our own sounds, and the music that is configured. Raises :class:`StartError`."""
@@ -272,7 +294,8 @@ class Daemon:
         try:
             config = self._reload_config() if self._reload_config is not None else self.config
             plan = await self.flows.load(config)
-        except (ConfigError, FlowError) as error:
+            await self._take_over_mailboxes(config)
+        except (ConfigError, FlowError, StoreError) as error:
             log.error("reload_failed", error=str(error))
             return
         except Exception:

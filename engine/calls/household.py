@@ -19,6 +19,7 @@ from engine.calls.media import MediaError, Stream
 from engine.calls.parking import Lots
 from engine.calls.peer import Destination, Peer, PeerEnd
 from engine.calls.routes import Caller, Routes
+from engine.calls.voicemail.service import VoicemailService
 from engine.log import Logger
 from engine.sip.client import OutgoingSession
 from engine.sip.flow import Flow
@@ -43,6 +44,7 @@ class Outside:
     tones: Tones
     conferences: Conferences
     lots: Lots
+    voicemail: VoicemailService
 
 
 @dataclass(slots=True)

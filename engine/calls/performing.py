@@ -18,6 +18,7 @@ from flows.orders import (
     Sides,
     StartRecording,
     StopRecording,
+    Voicemail,
 )
 from flows.prompts import Prompt
 
@@ -32,6 +33,8 @@ async def perform(call: LiveCall, order: Order) -> Outcome:
             return await _dial(call, order)
         case Conference() | Park() | Enqueue():
             return await call.signalling.meet(order)
+        case Voicemail():
+            return await call.signalling.voicemail(order)
         case LeaveQueue():
             return Outcome()
         case SendDigits():

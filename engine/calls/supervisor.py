@@ -35,7 +35,7 @@ from engine.sip.server import IncomingSession
 from flows.call import CallEnded, EndedBy, Note, RecordingOrder, TransferOutcome, Trouble, Unsupported
 from flows.executor import Executor, Settings
 from flows.graph import Graph
-from flows.orders import Conference, Dial, Enqueue, Outcome, Park
+from flows.orders import Conference, Dial, Enqueue, Outcome, Park, Voicemail
 from flows.prompts import Prompt
 from flows.requests import LastGood
 from flows.templates import time_facts
@@ -360,12 +360,18 @@ class CallSupervisor:
         except MediaError as error:
             return Outcome(("failed",), {"status": "failed"}, f"no media: {error}")
 
-    def begin_recording(self, order: RecordingOrder) -> str:
+    async def voicemail(self, order: Voicemail) -> Outcome:
+        return await self._outside.voicemail.serve(self.call, order)
+
+    def begin_recording(self, order: RecordingOrder, path: Path | None = None) -> str:
         if self._stream is None:
             raise Unsupported("there is no media stream to record")
         if order.transcribe:
             self.call.trouble("recordings are not transcribed yet")
-        return self._recordings.begin(self._stream, order).id
+        return self._recordings.begin(self._stream, order, path).id
+
+    async def complete_recording(self, recording: str) -> tuple[float, str]:
+        return await self._recordings.complete(self._stream, recording)
 
     def end_recording(self, recording: str) -> None:
         if self._stream is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, cast
+from typing import Any, Final, Literal, cast
 
 from sqlalchemy import Index, String, Table, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,7 +11,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.store.models import Base
 
-NEW, SAVED, DELETED = "new", "saved", "deleted"
+State = Literal["new", "saved", "deleted"]
+NEW: Final = "new"
+SAVED: Final = "saved"
+DELETED: Final = "deleted"
 
 
 class Mailbox(Base):
@@ -110,7 +113,7 @@ async def messages_in(connection: AsyncConnection, account: str, box: str) -> li
 async def take_over(connection: AsyncConnection, account: str, rows: Sequence[Row]) -> None:
     """Bring the boxes that come from the configuration up to date with it: those that are gone go, their messages stay.
 
-    What was set by telephone stays too: the PIN, and the owner's own greeting.
+    What was set by telephone stays too: the owner's own greeting, and the PIN unless ``rows`` have another.
     """
     ids = [row["id"] for row in rows]
     await connection.execute(
@@ -119,9 +122,11 @@ async def take_over(connection: AsyncConnection, account: str, rows: Sequence[Ro
     known = set((await connection.execute(select(_BOXES.c.id).where(_BOXES.c.account == account))).scalars())
     for row in rows:
         if row["id"] in known:
-            kept = {key: value for key, value in row.items() if key not in ("pin", "own_greeting")}
+            taken = {key: value for key, value in row.items() if key not in ("pin", "own_greeting")}
+            if row["pin"]:
+                taken["pin"] = row["pin"]
             await connection.execute(
-                update(_BOXES).where(_BOXES.c.account == account, _BOXES.c.id == row["id"]).values(kept)
+                update(_BOXES).where(_BOXES.c.account == account, _BOXES.c.id == row["id"]).values(taken)
             )
         else:
             await connection.execute(insert(_BOXES).values(account=account, **row))

@@ -124,6 +124,7 @@ class Daemon:
         record: Iterable[str] = (),
         trunks: Sequence[Mapping[str, object]] = (),
         devices: Sequence[Mapping[str, object]] = (),
+        mailboxes: Sequence[Mapping[str, object]] = (),
         sounds: Mapping[str, Samples] | None = None,
         host: str = "127.0.0.1",
     ) -> None:
@@ -147,6 +148,7 @@ class Daemon:
         for section, keys in (settings or {}).items():
             self._sections.setdefault(section, {}).update(keys)
         self._trunks, self._devices, self._record = trunks, devices, set(record)
+        self._mailboxes = mailboxes
         self._numbers: list[str] = []
         self._kinds: dict[str, str] = {}
         for number, tree in flows.items():
@@ -187,7 +189,7 @@ class Daemon:
                 "record": number in self._record,
             }
             lines += ["[[numbers]]", *(f"{key} = {toml(value)}" for key, value in row.items()), ""]
-        for name, rows in (("trunks", self._trunks), ("devices", self._devices)):
+        for name, rows in (("trunks", self._trunks), ("devices", self._devices), ("mailboxes", self._mailboxes)):
             for row in rows:
                 lines += [f"[[{name}]]", *(f"{key} = {toml(value)}" for key, value in row.items()), ""]
         path = self.folder / "ivrea.toml"
