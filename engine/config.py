@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -181,8 +181,10 @@ def _notify_url(text: str) -> str:
 
 
 def _time_zone(text: str) -> str:
-    if text not in available_timezones():
-        raise ValueError(f"{text!r} is no time zone; for example Europe/Rome")
+    try:
+        ZoneInfo(text)
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+        raise ValueError(f"{text!r} is no time zone; for example Europe/Rome") from error
     return text
 
 

@@ -36,7 +36,7 @@ from engine.calls.services import flow_fetcher
 from engine.calls.supervisor import Limits
 from engine.calls.switch import Switch
 from engine.calls.voicemail.boxes import Mailboxes
-from engine.calls.voicemail.service import VoicemailService
+from engine.calls.voicemail.service import VoicemailService, importer_of_messages, render_early
 from engine.config import Config, ConfigError
 from engine.lag import LagMonitor, Lags
 from engine.log import get_logger
@@ -123,7 +123,8 @@ class Daemon:
         self.synth = Synth(prompts)
         self._stack.push_async_callback(self.synth.close)
         await self.synth.start()
-        self.flows = FlowBook(PromptMaker(prompts, self.synth, fetcher).for_flow)
+        maker = PromptMaker(prompts, self.synth, fetcher)
+        self.flows = FlowBook(maker.for_flow)
         plan = await self.flows.load(config)
 
         self.pool = MediaPool(
@@ -164,6 +165,10 @@ class Daemon:
         self.mailboxes = Mailboxes(self.callbacks.store, self.journal.append, Path(config.store.recordings))
         await self._take_over_mailboxes(config)
         self._background(self.mailboxes.keep_clean())
+        if config.mailboxes:
+            self._background(
+                render_early(PromptMaker(prompts, self.synth, fetcher).for_flow(None, config.speech.voice))
+            )
         tones = await self._tones(prompts)
         routes = self._routes(config)
         self.switch = Switch(
@@ -183,7 +188,7 @@ class Daemon:
                 Conferences(tones),
                 Lots(tones),
                 VoicemailService(
-                    self.mailboxes, tones, MediaImporter(PromptStore(state / "voicemail")), lambda: routes.users
+                    self.mailboxes, tones, await importer_of_messages(state / "voicemail"), lambda: routes.users
                 ),
             ),
             limits_for=self._limits_for,

@@ -104,6 +104,7 @@ class Leg:
             if session.answer_reoffer(offer.encode(), now):
                 self._media, self._described, self._offer = media, offer, offer
                 self._on_changed()
+                self._follow(now)
             return
         try:
             answer, agreed = offer_answer.make_answer(sdp.parse(body), media)
@@ -115,8 +116,12 @@ class Leg:
             self._media, self._described, self._offer = media, answer, None
             self._on_changed()
             self._agree(agreed)
-            if self._reoffer is not None:  # it waits for its second chance, and follows this one now (RFC 3264 8)
-                self._offer_again(self._reoffer.media.direction, now, self._reoffer.accepted)
+            self._follow(now)
+
+    def _follow(self, now: float) -> None:
+        """An offer of ours that waits for its second chance follows the one of the peer that came before it."""
+        if self._reoffer is not None:
+            self._offer_again(self._reoffer.media.direction, now, self._reoffer.accepted)
 
     # --- held by us ---------------------------------------------------------------------
 

@@ -200,9 +200,9 @@ class LiveCall:
                 self.trouble(f"{what[:200]!r} is not heard: {str(outcome) or type(outcome).__name__}")
         return [prompt for prompt in prompts if prompt in self._sounds]
 
-    async def sounds_of(self, prompts: Sequence[Prompt]) -> list[Path]:
+    async def sounds_of(self, prompts: Sequence[Prompt]) -> dict[Prompt, Path]:
         """Files with the sound of ``prompts``, as far as it can be had."""
-        return [self._sounds[prompt] for prompt in await self.prepare(prompts)]
+        return {prompt: self._sounds[prompt] for prompt in await self.prepare(prompts)}
 
     async def _make(self, prompt: Prompt) -> Path:
         async with asyncio.timeout(PREPARE_PATIENCE):

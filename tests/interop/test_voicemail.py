@@ -94,7 +94,9 @@ def test_a_message_is_left_announced_heard_and_deleted(office: Daemon, hooks: Ho
     (call,) = office.calls_to("7100")
     assert said(office, call) == "left a message of 4 s in 100"
     hit = poll(lambda: next((hit for hit in hooks.hits if hit.path == "/voicemail"), None), 5, "nobody was told")
-    assert hit.method == "POST"
+    told = json.loads(hit.body)
+    assert (hit.method, told["mailbox"], told["from"], told["to"]) == ("POST", "100", "caller", "7100")
+    assert (told["event"], told["call"], told["message"]) == ("voicemail", call, Path(path).stem)
 
     with Baresip(tmp_path / "owner", user="owner", keep=True) as owner:
         owner.dial(office.uri("7000"))

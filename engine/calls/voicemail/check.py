@@ -8,46 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.calls.voicemail import compose, pins, spoken
-from engine.calls.voicemail.boxes import Box, Mailboxes, Message
+from engine.calls.voicemail import compose, pins, spoken, wording
+from engine.calls.voicemail.boxes import Box, Mailboxes, Message, discard
 from engine.calls.voicemail.talk import Part, Talk
 from engine.store.mailboxes import NEW, SAVED
 
 GREETING_LIMIT = 60.0
 """Seconds of a greeting."""
 
-YOU_HAVE = "You have"
-AND = "and"
-TO_HEAR_NEW = "To hear the new messages, press one."
-TO_HEAR_SAVED = "To hear the saved messages, press two."
-FOR_SETTINGS = "To change your greeting or your PIN, press five. To end, press the hash key."
-
-RECEIVED = "Received"
-FROM = "from"
-UNKNOWN_CALLER = "an unknown number"
-OPTIONS = (
-    "To hear it again, press one. To save it, press two. To hear when it came, press five. For the next message, "
-    "press six, for the one before, press four. To delete it, press seven. To end, press the hash key."
-)
-SAVED_NOW = "Saved."
-DELETED_NOW = "Deleted."
-GONE = "The sound of this message is not there."
-NO_MORE = "There are no more messages."
-NONE_BEFORE = "This is the first message."
 MORE_KEYS = "124567#"
-
-SETTINGS = (
-    "To record your greeting, press one. To use the usual greeting, press two. To change your PIN, press three. "
-    "To go back, press the hash key."
-)
-SAY_GREETING = "Say your greeting after the tone. When you are done, press the hash key."
-GREETING_KEPT = "Your greeting was kept."
-USUAL_GREETING = "The usual greeting is used."
-NEW_PIN = "Enter the new PIN, four to twelve digits, then press the hash key."
-AGAIN = "Enter it again."
-NO_PIN = "A PIN has four to twelve digits."
-NOT_THE_SAME = "These were not the same."
-PIN_CHANGED = "Your PIN was changed."
+"""Keys after a message."""
 
 
 @dataclass(slots=True)
@@ -78,13 +48,13 @@ class Check:
                 return
 
     async def _choose(self, new: Sequence[Message], saved: Sequence[Message]) -> str:
-        parts: list[Part] = [YOU_HAVE, spoken.count(len(new), "new message")]
-        parts += [AND, spoken.count(len(saved), "saved message")]
+        parts: list[Part] = [wording.YOU_HAVE, spoken.count(len(new), "new message")]
+        parts += [wording.AND, spoken.count(len(saved), "saved message")]
         if new:
-            parts.append(TO_HEAR_NEW)
+            parts.append(wording.TO_HEAR_NEW)
         if saved:
-            parts.append(TO_HEAR_SAVED)
-        return await self.talk.ask(*parts, FOR_SETTINGS, keys="125#")
+            parts.append(wording.TO_HEAR_SAVED)
+        return await self.talk.ask(*parts, wording.FOR_SETTINGS, keys="125#")
 
     # --- messages -----------------------------------------------------------------------
 
@@ -96,12 +66,12 @@ class Check:
                 case "#" | "":
                     return False
                 case "4" if index == 0:
-                    await self.talk.say(NONE_BEFORE)
+                    await self.talk.say(wording.NONE_BEFORE)
                 case "4":
                     index -= 1
                 case _:
                     index += 1
-        await self.talk.say(NO_MORE)
+        await self.talk.say(wording.NO_MORE)
         return True
 
     async def _hear(self, message: Message) -> str:
@@ -109,23 +79,23 @@ class Check:
         self.heard += 1
         sound = await self.talk.playable(Path(message.path))
         about = _about(message, self.box)
-        parts: list[Part] = [*about, sound or GONE]
+        parts: list[Part] = [*about, sound or wording.GONE]
         while True:
             key = await self.talk.tell(*parts)
             if not key or key not in MORE_KEYS:
-                key = await self.talk.ask(OPTIONS, keys=MORE_KEYS)
+                key = await self.talk.ask(wording.OPTIONS, keys=MORE_KEYS)
             match key:
                 case "1":
-                    parts = [sound or GONE]
+                    parts = [sound or wording.GONE]
                 case "5":
-                    parts = [*about, sound or GONE]
+                    parts = [*about, sound or wording.GONE]
                 case "2":
                     self.boxes.mark(self.talk.call.id, self.box, message, "saved")
-                    await self.talk.say(SAVED_NOW)
+                    await self.talk.say(wording.SAVED)
                     return key
                 case "7":
                     self.boxes.mark(self.talk.call.id, self.box, message, "deleted")
-                    await self.talk.say(DELETED_NOW)
+                    await self.talk.say(wording.DELETED)
                     return key
                 case _:
                     return key
@@ -135,12 +105,12 @@ class Check:
     async def _settings(self) -> bool:
         """Greeting and PIN; false when the caller has stopped answering."""
         while True:
-            match await self.talk.ask(SETTINGS, keys="123#"):
+            match await self.talk.ask(wording.SETTINGS, keys="123#"):
                 case "1":
                     await self._record_greeting()
                 case "2":
-                    self.box = self.boxes.change_greeting(self.talk.call.id, self.box, None)
-                    await self.talk.say(USUAL_GREETING)
+                    await self._use_greeting(None)
+                    await self.talk.say(wording.USUAL_GREETING)
                 case "3":
                     await self._change_pin()
                 case "#":
@@ -149,28 +119,34 @@ class Check:
                     return False
 
     async def _record_greeting(self) -> None:
-        await self.talk.say(SAY_GREETING)
+        await self.talk.say(wording.SAY_GREETING)
         taken = await compose.take(
             self.talk, lambda: self.boxes.new_file(self.box, "wav"), "wav", GREETING_LIMIT, keep=False
         )
         if taken is not None:
-            self.box = self.boxes.change_greeting(self.talk.call.id, self.box, taken.path)
-            await self.talk.say(GREETING_KEPT)
+            await self._use_greeting(taken.path)
+            await self.talk.say(wording.GREETING_KEPT)
+
+    async def _use_greeting(self, path: Path | None) -> None:
+        before = self.box.own_greeting
+        self.box = self.boxes.change_greeting(self.talk.call.id, self.box, path)
+        if before:
+            await discard(Path(before))
 
     async def _change_pin(self) -> None:
-        pin = await self.talk.enter(NEW_PIN, most=pins.LONGEST)
+        pin = await self.talk.enter(wording.NEW_PIN, most=pins.LONGEST)
         if not pins.is_pin(pin):
-            await self.talk.say(NO_PIN)
+            await self.talk.say(wording.NO_PIN)
             return
-        if await self.talk.enter(AGAIN, most=pins.LONGEST) != pin:
-            await self.talk.say(NOT_THE_SAME)
+        if await self.talk.enter(wording.AGAIN, most=pins.LONGEST) != pin:
+            await self.talk.say(wording.NOT_THE_SAME)
             return
         kept = await self.talk.call.unless_over(asyncio.to_thread(pins.hashed, pin))
         self.box = self.boxes.change_pin(self.talk.call.id, self.box, kept)
-        await self.talk.say(PIN_CHANGED)
+        await self.talk.say(wording.PIN_CHANGED)
 
 
 def _about(message: Message, box: Box) -> list[Part]:
     """When a message came, and from whom."""
-    who = spoken.digits(message.caller) or [UNKNOWN_CALLER]
-    return [RECEIVED, *spoken.moment(message.created_at, time.time(), box.time_zone), FROM, *who]
+    who = spoken.digits(message.caller) or [wording.UNKNOWN_CALLER]
+    return [wording.RECEIVED, *spoken.moment(message.created_at, time.time(), box.time_zone), wording.FROM, *who]

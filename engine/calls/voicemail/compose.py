@@ -6,25 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from engine.calls.voicemail import spoken
+from engine.calls.voicemail import spoken, wording
 from engine.calls.voicemail.boxes import Box, discard
 from engine.calls.voicemail.talk import Part, Taken, Talk
 from flows.call import CallEnded
 
 TAKES = 5
 """Recordings that one caller may make of one message."""
-
-UNAVAILABLE = "The person at extension"
-IS_NOT = "is not available."
-HOW = "Please leave a message after the tone. When you are done, press the hash key."
-NOTHING = "Nothing was recorded."
-FAILED = "The recording failed."
-REVIEW = (
-    "To listen to your recording, press one. To keep it, press two. To record it again, press three. "
-    "To cancel, press seven."
-)
-KEPT = "Thank you. Your message was kept."
-CANCELLED = "Cancelled."
 
 LOG_IN = "*"
 """Pressed during the greeting, the owner of the box comes to check it."""
@@ -39,9 +27,9 @@ async def greet(talk: Talk, box: Box) -> bool:
                 parts.append(sound)
                 break
         else:
-            parts += [UNAVAILABLE, *spoken.digits(box.id), IS_NOT]
+            parts += [wording.UNAVAILABLE, *spoken.digits(box.id), wording.IS_NOT]
     if not box.skip_instructions:
-        parts.append(HOW)
+        parts.append(wording.HOW)
     return bool(parts) and await talk.tell(*parts) == LOG_IN
 
 
@@ -61,7 +49,7 @@ async def take(
             raise taken.ended
         if not taken.counts:
             await discard(taken.path)
-            await talk.say(FAILED if taken.problem else NOTHING)
+            await talk.say(wording.FAILED if taken.problem else wording.NOTHING)
             if taken.problem:
                 return None
             continue
@@ -76,7 +64,7 @@ async def take(
             return taken
         await discard(taken.path)
         if choice == "cancel":
-            await talk.say(CANCELLED)
+            await talk.say(wording.CANCELLED)
             return None
     return None
 
@@ -84,7 +72,7 @@ async def take(
 async def review(talk: Talk, taken: Taken) -> Literal["keep", "again", "cancel"]:
     """What is to become of a recording; who says nothing keeps it."""
     while True:
-        match await talk.ask(REVIEW, keys="1237#"):
+        match await talk.ask(wording.REVIEW, keys="1237#"):
             case "1":
                 sound = await talk.playable(taken.path)
                 if sound is not None and (key := await talk.tell(sound)) in ("2", "3", "7"):

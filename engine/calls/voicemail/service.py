@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.calls.media import MediaError
-from engine.calls.voicemail import pins
+from engine.calls.services import PromptError, Renderer
+from engine.calls.voicemail import pins, wording
 from engine.calls.voicemail.boxes import Box, MailboxError, Mailboxes, Message
 from engine.calls.voicemail.check import Check
-from engine.calls.voicemail.compose import KEPT, greet, take
+from engine.calls.voicemail.compose import greet, take
 from engine.calls.voicemail.talk import Talk
 from engine.log import get_logger
 from flows.call import Callback, Unsupported
 from flows.orders import Outcome, Voicemail
+from flows.prompts import Prompt
 from media.files import MediaImporter
 from media.tones import Tones
+from media.tts.store import PromptStore
 
 if TYPE_CHECKING:
     from engine.calls.live import LiveCall
@@ -28,17 +33,10 @@ log = get_logger(__name__)
 PIN_TRIES = 3
 BOX_TRIES = 3
 
-ASK_BOX = "Please enter the number of your mailbox, then press the hash key."
-ASK_PIN = "Please enter your PIN, then press the hash key."
-WRONG = "That is not right."
-FULL = "This mailbox is full."
-NOT_NOW = "This mailbox cannot be used now."
-GOODBYE = "Goodbye."
-
 
 @dataclass(slots=True)
 class VoicemailService:
-    """One for all calls. ``importer`` keeps sounds of messages apart from prompts; ``users`` has the devices by user."""
+    """One for all calls. ``importer`` keeps sounds of messages apart from prompts; ``users`` has devices by user."""
 
     boxes: Mailboxes
     tones: Tones
@@ -55,7 +53,7 @@ class VoicemailService:
             return await self._check(talk, order)
         except (MailboxError, MediaError, Unsupported) as error:
             log.error("voicemail_failed", call_id=call.id, box=str(order.box), error=str(error))
-            await talk.say(NOT_NOW)
+            await talk.say(wording.NOT_NOW)
             return _failed(str(error))
         finally:
             await talk.end()
@@ -68,7 +66,7 @@ class VoicemailService:
         if box is None:
             return _failed(f"there is no mailbox {order.box}")
         if box.max_messages and len(await self._messages(box)) >= box.max_messages:
-            await talk.say(FULL)
+            await talk.say(wording.FULL)
             return _failed(f"the mailbox {box.id} is full")
         if await greet(talk, box):
             return await self._visit(talk, box)
@@ -88,7 +86,7 @@ class VoicemailService:
         log.info("message_left", call_id=call.id, box=box.id, message=message.id, seconds=round(taken.seconds, 1))
         if taken.ended is not None:
             raise taken.ended
-        await talk.say(KEPT)
+        await talk.say(wording.KEPT)
         facts = {"status": "completed", "duration": str(int(taken.seconds))}
         return Outcome((), facts, f"left a message of {taken.seconds:.0f} s in {box.id}")
 
@@ -143,21 +141,21 @@ class VoicemailService:
         if box is not None:
             return await self._visit(talk, box)
         for _ in range(BOX_TRIES):
-            entered = await talk.enter(ASK_BOX)
+            entered = await talk.enter(wording.ASK_BOX)
             if not entered:
                 continue
             box = await self.boxes.find(account, entered)
             if await self._let_in(talk, box, (account, entered), tries=1):
                 assert box is not None
                 return await self._open(talk, box)
-        await talk.say(GOODBYE)
+        await talk.say(wording.GOODBYE)
         return _failed("nobody logged in")
 
     async def _visit(self, talk: Talk, box: Box) -> Outcome:
         """Of a box that is known already."""
         if await self._let_in(talk, box, box.key, tries=PIN_TRIES):
             return await self._open(talk, box)
-        await talk.say(GOODBYE)
+        await talk.say(wording.GOODBYE)
         return _failed(f"the PIN for {box.id} was wrong")
 
     async def _open(self, talk: Talk, box: Box) -> Outcome:
@@ -165,7 +163,7 @@ class VoicemailService:
         log.info("mailbox_checked", call_id=talk.call.id, box=box.id)
         check = Check(talk, self.boxes, box)
         await check.run()
-        await talk.say(GOODBYE)
+        await talk.say(wording.GOODBYE)
         facts = {"status": "completed", "duration": str(int(talk.call.now() - began))}
         return Outcome((), facts, f"heard {check.heard} messages of {box.id}")
 
@@ -175,7 +173,7 @@ class VoicemailService:
         if box is not None and box.owner and box.owner in self._names(call) and not (box.pin and box.require_pin):
             return True
         for _ in range(tries):
-            pin = await talk.enter(ASK_PIN, most=pins.LONGEST)
+            pin = await talk.enter(wording.ASK_PIN, most=pins.LONGEST)
             kept = box.pin if box is not None else ""
             if self.guesses.may_try(key, call.now()):
                 if await call.unless_over(asyncio.to_thread(pins.matches, pin, kept)):
@@ -185,13 +183,29 @@ class VoicemailService:
                     self.guesses.wrong(key, call.now())
             else:
                 log.warning("mailbox_locked", call_id=call.id, box=key[1])
-            await talk.say(WRONG)
+            await talk.say(wording.WRONG)
         return False
 
     def _names(self, call: LiveCall) -> set[str]:
         """By what names boxes may be the caller's own: the device that calls, and the users who have it."""
         device = call.facts.get("call.user", "")
         return {device, *(user for user, devices in self.users().items() if device in devices)} - {""}
+
+
+async def render_early(render: Renderer) -> None:
+    """Make the sounds of all words that are always the same; without a voice, tones will do."""
+    for words in wording.EVERY:
+        try:
+            await render(Prompt(text=words, language="en"))
+        except PromptError as error:
+            log.warning("voicemail_without_words", error=str(error))
+            return
+
+
+async def importer_of_messages(folder: Path) -> MediaImporter:
+    """For the sounds of messages while they are heard; what a killed process left in ``folder`` is deleted."""
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    return MediaImporter(PromptStore(folder))
 
 
 def _account(call: LiveCall) -> str:

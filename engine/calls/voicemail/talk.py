@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from engine.calls.voicemail.boxes import discard
+from engine.calls.voicemail.wording import UNKNOWN_KEY
 from flows.call import CallEnded, Key, RecordingEnded, RecordingOrder
 from flows.prompts import Prompt
 from media.files import MediaError, MediaImporter
 from media.tones import Tones
-
-from .boxes import discard
 
 if TYPE_CHECKING:
     from engine.calls.live import LiveCall
@@ -32,8 +32,6 @@ SILENCE = 6.0
 
 LEAST = 1.0
 """Seconds below which a recording is nothing; what followed the last words by :data:`SILENCE` is not counted."""
-
-UNKNOWN = "That is not one of the keys."
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ class Talk:
             if key and key in keys:
                 return key
             if key:
-                await self.say(UNKNOWN)
+                await self.say(UNKNOWN_KEY)
         return ""
 
     async def enter(self, *parts: Part, most: int = 32) -> str:
@@ -145,16 +143,13 @@ class Talk:
 
     async def _begin(self, parts: Sequence[Part]) -> None:
         call = self.call
-        files: list[Path] = []
-        for part in parts:
-            if isinstance(part, Path):
-                files.append(part)
-            elif not self._speechless:
-                files += await call.sounds_of([Prompt(text=part, language="en")])
-        if any(isinstance(part, str) for part in parts) and not any(file not in parts for file in files):
+        words = [Prompt(text=part, language="en") for part in parts if isinstance(part, str)]
+        sounds = {} if self._speechless else await call.sounds_of(words)
+        files = [part if isinstance(part, Path) else sounds.get(Prompt(text=part, language="en")) for part in parts]
+        if words and not sounds:
             self._speechless = True
             files.insert(0, self.tones.entry)
-        call.play_files(files)
+        call.play_files([file for file in files if file is not None])
 
     async def _key(self, patience: float) -> str:
         """The next key; empty when none came for ``patience`` seconds after the end of the words."""
