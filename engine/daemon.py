@@ -184,6 +184,7 @@ class Daemon:
                 routes,
                 self._invite,
                 self._media_hosts,
+                self.transport.tap,
                 tones,
                 Conferences(tones),
                 Lots(tones),
@@ -375,6 +376,7 @@ class Daemon:
             route=destination.route,
         )
         self.peers[session.id] = peer
+        self.transport.tap.watch(session.call_id)
         return session
 
     # --- what people ask ----------------------------------------------------------------

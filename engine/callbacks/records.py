@@ -126,6 +126,17 @@ class MailboxChanged(Record, frozen=True, kw_only=True):
     greeting: str | None = None
 
 
+class Traced(Record, frozen=True, kw_only=True):
+    """The SIP messages of a call or of one of its legs (empty: the caller's): time, ``in`` or ``out``, peer, first line
+    and CSeq of each.
+    """
+
+    call: str
+    leg: str = ""
+    messages: list[tuple[float, str, str, str, str]]
+    left_out: int = 0
+
+
 class LegStarted(Record, frozen=True, kw_only=True):
     """A leg was dialled for a call; ``to`` says whom."""
 
@@ -181,6 +192,7 @@ AnyRecord = Union[  # noqa: UP007 - msgspec's decoder needs the union as a value
     MessageLeft,
     MessageMarked,
     MailboxChanged,
+    Traced,
     LegStarted,
     LegAnswered,
     LegFinished,

@@ -24,6 +24,7 @@ from engine.callbacks.records import (
     Record,
     RecordingFinished,
     RecordingStarted,
+    Traced,
     UploadOwed,
 )
 from engine.store import mailboxes
@@ -98,13 +99,11 @@ class Batch:
                 self.recorded.append(_clean({**row, "why": record.reason or None}))
             case UploadOwed():
                 self.deliveries.append(_clean(_upload_row(record)))
-            case MessageLeft():
-                self.messages.append(_clean(_message_row(record)))
-            case MessageMarked(account=account, box=box):
-                row = {"message": record.message, "mark": record.state}
-                self.marks.append(_clean({"of_account": account, "of_box": box, **row}))
-            case MailboxChanged():
-                self._add_change(record)
+            case MessageLeft() | MessageMarked() | MailboxChanged():
+                self._add_voicemail(record)
+            case Traced():
+                detail = {"leg": record.leg, "messages": record.messages, "left_out": record.left_out}
+                self.events.append(_clean({"call_id": record.call, "at": record.at, "kind": "Sip", "detail": detail}))
             case LegStarted() | LegAnswered() | LegFinished():
                 self._add_leg(record)
             case CallFinished():
@@ -116,12 +115,18 @@ class Batch:
         row = {"call_id": record.call, "at": record.at, "kind": type(record).__name__, "detail": detail}
         self.events.append(_clean(row))
 
-    def _add_change(self, record: MailboxChanged) -> None:
+    def _add_voicemail(self, record: MessageLeft | MessageMarked | MailboxChanged) -> None:
         box = {"of_account": record.account, "of_box": record.box}
-        if record.pin is not None:
-            self.pins.append(_clean({**box, "hashed": record.pin}))
-        if record.greeting is not None:
-            self.greetings.append(_clean({**box, "file": record.greeting}))
+        match record:
+            case MessageLeft():
+                self.messages.append(_clean(_message_row(record)))
+            case MessageMarked():
+                self.marks.append(_clean({**box, "message": record.message, "mark": record.state}))
+            case MailboxChanged():
+                if record.pin is not None:
+                    self.pins.append(_clean({**box, "hashed": record.pin}))
+                if record.greeting is not None:
+                    self.greetings.append(_clean({**box, "file": record.greeting}))
 
     def _add_note(self, record: Noted) -> None:
         if record.note.get("is") == "Callback":

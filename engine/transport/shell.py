@@ -22,7 +22,9 @@ from engine.net import address_towards
 from engine.sip.dialog import SavedDialog
 from engine.sip.flow import Flow
 from engine.sip.guard import subscriber
+from engine.sip.message import Request, Response
 from engine.transport.names import Names
+from engine.transport.tap import Tap
 from engine.transport.tcp import Item, TcpConnection, TcpCounters, TcpLimits
 from engine.transport.udp import UdpListener
 
@@ -84,6 +86,7 @@ class SipTransport:
         self._emptied: asyncio.Future[None] | None = None
         self._pumping = self._again = self._closed = False
         self.tcp = TcpCounters()
+        self.tap = Tap()
         self.addresses: list[Address] = []
         """What is listened on, with the ports that were given for port 0."""
         self.endpoint = make_endpoint(self.contact_host)
@@ -131,12 +134,16 @@ class SipTransport:
     # --- in -----------------------------------------------------------------------------
 
     def _on_datagram(self, data: bytes, local: tuple[str, int], remote: tuple[str, int]) -> None:
-        self.endpoint.receive(data, Flow("udp", local, remote), self._loop.time())
+        flow = Flow("udp", local, remote)
+        self.tap.received(flow, data)
+        self.endpoint.receive(data, flow, self._loop.time())
 
     def _on_items(self, connection: TcpConnection, items: list[Item]) -> None:
         now = self._loop.time()
         self._connections.move_to_end(connection.number)
         for item in items:
+            if isinstance(item, Request | Response):
+                self.tap.received(connection.flow, item)
             self.endpoint.receive_message(item, connection.flow, now)
         self.pump()
 
@@ -154,6 +161,7 @@ class SipTransport:
             while self._again:
                 self._again = False
                 for flow, data in self.endpoint.outgoing():
+                    self.tap.sent(flow, data)
                     self._send(flow, data)
                 for event in self.endpoint.events():
                     self._again = True

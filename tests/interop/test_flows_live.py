@@ -80,6 +80,12 @@ def test_a_kazoo_flow_collects_keys_and_pivots(house: Daemon, web: WebServer, tm
     assert asked.form["Call-Status"] == "in-progress"
     (end,) = [house.wait_closed(call) for call in house.calls_to("7000")]
     assert (end["by"], end["reason"]) == ("flow", "486 Done")
+    (ladder,) = house.stored_notes(house.calls_to("7000")[0], "Sip")
+    lines = [(direction, line) for _, direction, _, line, _ in ladder["messages"]]
+    assert lines[0][0] == "in"
+    assert lines[0][1].startswith("INVITE sip:7000@")
+    assert ("out", "SIP/2.0 200 OK") in lines
+    assert lines[-1][1].startswith(("BYE", "SIP/2.0 200"))
 
 
 def test_a_response_refuses_the_call_before_it_is_answered(house: Daemon, tmp_path: Path) -> None:
