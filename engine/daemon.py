@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from engine.accounts import tokens
 from engine.accounts.importing import ImportConflict
 from engine.addresses import bracketed, is_wildcard
@@ -38,6 +40,8 @@ from engine.calls.routes import Routes
 from engine.calls.services import flow_fetcher
 from engine.calls.supervisor import Limits
 from engine.calls.switch import Switch
+from engine.calls.voicemail.boxes import Mailboxes
+from engine.calls.voicemail.service import VoicemailService, importer_of_messages, render_early
 from engine.config import Config, ConfigError
 from engine.lag import LagMonitor, Lags
 from engine.log import get_logger
@@ -49,8 +53,10 @@ from engine.sip.flow import Flow
 from engine.sip.session import Session
 from engine.transport import SipTransport, TransportError
 from engine.trunks import Registrations, outbound_trunk
+from media import files
+from media.files import MediaImporter
 from media.protocol import MAX_STREAMS
-from media.tones import write_tones
+from media.tones import Tones, write_tones
 from media.tts.store import PromptStore
 from media.tts.synth import Synth, SynthError
 
@@ -124,7 +130,8 @@ class Daemon:
         self._stack.push_async_callback(self.synth.close)
         await self.synth.start()
         store = self.callbacks.store
-        self.flows = FlowBook(PromptMaker(prompts, self.synth, fetcher).for_flow, store)
+        maker = PromptMaker(prompts, self.synth, fetcher)
+        self.flows = FlowBook(maker.for_flow, store)
         self.directory = await load_directory(store, self.flows, config)
         async with store.writing() as connection:
             self.first_token = await tokens.first(connection)
@@ -171,7 +178,14 @@ class Daemon:
         )
         await trunks.resolve()
         self.peers: dict[int, Peer] = {}
-        tones = await asyncio.to_thread(write_tones, state / "tones")
+        self.mailboxes = Mailboxes(self.callbacks.store, self.journal.append, Path(config.store.recordings))
+        await self._take_over_mailboxes(config)
+        self._background(self.mailboxes.keep_clean())
+        if config.mailboxes:
+            self._background(
+                render_early(PromptMaker(prompts, self.synth, fetcher).for_flow(None, config.speech.voice))
+            )
+        tones = await self._tones(prompts)
         self.switch = Switch(
             plan=self.directory.plans,
             trunks=trunks,
@@ -190,6 +204,12 @@ class Daemon:
                 tones,
                 Conferences(tones),
                 Lots(tones),
+                VoicemailService(
+                    self.mailboxes,
+                    tones,
+                    await importer_of_messages(state / "voicemail"),
+                    lambda account: self.directory.users.get(account, {}),
+                ),
             ),
             limits_for=self._limits_for,
             append=self.journal.append,
@@ -217,6 +237,22 @@ class Daemon:
         self._stack.callback(monitor.close)
         for what, choice in self.choices():
             log.info("chosen", what=what, choice=choice)
+
+    async def _take_over_mailboxes(self, config: Config) -> None:
+        try:
+            await self.mailboxes.take_over(config.mailboxes)
+        except SQLAlchemyError as error:
+            raise StoreError(f"mailboxes: {type(error).__name__}: {error}") from error
+
+    async def _tones(self, prompts: PromptStore) -> Tones:
+        """Our own sounds, and the music that is configured. Raises :class:`StartError`."""
+        tones = await asyncio.to_thread(write_tones, Path(self.config.store.state) / "tones")
+        if not self.config.calls.music:
+            return tones
+        try:
+            return tones._replace(music=await MediaImporter(prompts).add(Path(self.config.calls.music)))
+        except files.MediaError as error:
+            raise StartError(f"calls.music: {error}") from error
 
     def _background(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -288,7 +324,8 @@ class Daemon:
         try:
             config = self._reload_config() if self._reload_config is not None else self.config
             directory = await load_directory(self.callbacks.store, self.flows, config, self.directory)
-        except (ConfigError, FlowError, ImportConflict) as error:
+            await self._take_over_mailboxes(config)
+        except (ConfigError, FlowError, ImportConflict, StoreError) as error:
             log.error("reload_failed", error=str(error))
             return
         except Exception:

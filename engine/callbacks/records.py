@@ -95,6 +95,39 @@ class UploadOwed(Record, frozen=True, kw_only=True):
     method: str = "PUT"
 
 
+class MessageLeft(Record, frozen=True, kw_only=True):
+    """A message was left in a mailbox: its sound is in the file ``path``, ``seconds`` long."""
+
+    call: str
+    account: str
+    box: str
+    message: str
+    path: str
+    caller: str
+    caller_name: str = ""
+    seconds: float = 0.0
+
+
+class MessageMarked(Record, frozen=True, kw_only=True):
+    """The owner of a mailbox saved or deleted a message, or kept it as new."""
+
+    call: str
+    account: str
+    box: str
+    message: str
+    state: Literal["new", "saved", "deleted"]
+
+
+class MailboxChanged(Record, frozen=True, kw_only=True):
+    """What the owner of a mailbox set by telephone: a ``pin`` (hashed), a ``greeting`` (a file; empty: the usual)."""
+
+    call: str
+    account: str
+    box: str
+    pin: str | None = None
+    greeting: str | None = None
+
+
 class Traced(Record, frozen=True, kw_only=True):
     """The SIP messages of a call or of one of its legs (empty: the caller's): time, ``in`` or ``out``, peer, first line
     and CSeq of each.
@@ -164,6 +197,9 @@ AnyRecord = Union[  # noqa: UP007 - msgspec's decoder needs the union as a value
     RecordingStarted,
     RecordingFinished,
     UploadOwed,
+    MessageLeft,
+    MessageMarked,
+    MailboxChanged,
     Traced,
     LegStarted,
     LegAnswered,

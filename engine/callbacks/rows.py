@@ -16,6 +16,9 @@ from engine.callbacks.records import (
     LegAnswered,
     LegFinished,
     LegStarted,
+    MailboxChanged,
+    MessageLeft,
+    MessageMarked,
     Noted,
     Record,
     RecordingFinished,
@@ -23,6 +26,7 @@ from engine.callbacks.records import (
     Traced,
     UploadOwed,
 )
+from engine.store import mailboxes
 from engine.store.models import PENDING, Call, CallEvent, Delivery, Leg, Recording
 
 Row = dict[str, Any]
@@ -90,6 +94,10 @@ class Batch:
         self.legs: list[Row] = []
         self.legs_answered: list[Row] = []
         self.legs_finished: list[Row] = []
+        self.messages: list[Row] = []
+        self.marks: list[Row] = []
+        self.pins: list[Row] = []
+        self.greetings: list[Row] = []
 
     def __bool__(self) -> bool:
         """Whether there is anything to store."""
@@ -112,17 +120,37 @@ class Batch:
                 self.recorded.append(_clean({**row, "why": record.reason or None}))
             case UploadOwed():
                 self.deliveries.append(_clean(_upload_row(record)))
+            case LegStarted() | LegAnswered() | LegFinished():
+                self._add_leg(record)
+            case MessageLeft() | MessageMarked() | MailboxChanged():
+                self._add_voicemail(record)
+            case Traced():
+                detail = {"leg": record.leg, "messages": record.messages, "left_out": record.left_out}
+                self.events.append(_clean({"call_id": record.call, "at": record.at, "kind": "Sip", "detail": detail}))
+            case CallFinished():
+                self.finished.append(_clean(_finished_row(record)))
+
+    def _add_leg(self, record: LegStarted | LegAnswered | LegFinished) -> None:
+        match record:
             case LegStarted():
                 self.legs.append(_clean(_leg_row(record)))
             case LegAnswered():
                 self.legs_answered.append({"leg": record.leg, "at": record.at})
             case LegFinished():
                 self.legs_finished.append(_clean(_leg_finished_row(record)))
-            case Traced():
-                detail = {"leg": record.leg, "messages": record.messages, "left_out": record.left_out}
-                self.events.append(_clean({"call_id": record.call, "at": record.at, "kind": "Sip", "detail": detail}))
-            case CallFinished():
-                self.finished.append(_clean(_finished_row(record)))
+
+    def _add_voicemail(self, record: MessageLeft | MessageMarked | MailboxChanged) -> None:
+        box = {"of_account": record.account, "of_box": record.box}
+        match record:
+            case MessageLeft():
+                self.messages.append(_clean(_message_row(record)))
+            case MessageMarked():
+                self.marks.append(_clean({**box, "message": record.message, "mark": record.state}))
+            case MailboxChanged():
+                if record.pin is not None:
+                    self.pins.append(_clean({**box, "hashed": record.pin}))
+                if record.greeting is not None:
+                    self.greetings.append(_clean({**box, "file": record.greeting}))
 
     def _add_note(self, record: Noted) -> None:
         if record.note.get("is") == "Callback":
@@ -147,6 +175,10 @@ class Batch:
             (_INSERT_LEGS, self.legs),
             (_LEG_ANSWERED, self.legs_answered),
             (_LEG_FINISHED, self.legs_finished),
+            (mailboxes.LEFT, self.messages),
+            (mailboxes.MARKED, self.marks),
+            (mailboxes.PIN_CHANGED, self.pins),
+            (mailboxes.GREETING_CHANGED, self.greetings),
             (_ANSWERED, self.answered),
             (_RECORDED, self.recorded),
             (_FINISHED, self.finished),
@@ -243,6 +275,22 @@ def _upload_row(record: UploadOwed) -> Row:
         "due_at": record.at,
         "state": PENDING,
         "attempts": 0,
+    }
+
+
+def _message_row(record: MessageLeft) -> Row:
+    return {
+        "id": record.message,
+        "account": record.account,
+        "box": record.box,
+        "call_id": record.call,
+        "path": record.path,
+        "caller": record.caller,
+        "caller_name": record.caller_name,
+        "seconds": record.seconds,
+        "created_at": record.at,
+        "state": mailboxes.NEW,
+        "text": None,
     }
 
 

@@ -13,11 +13,13 @@ import msgspec
 
 from engine.callbacks import records
 from engine.calls.conference import Conferences
+from engine.calls.holding import Bridge, Side
 from engine.calls.leg import CallerGone, CallerLeg, NoCommonMedia, PeerLeg
 from engine.calls.media import MediaError, Stream
 from engine.calls.parking import Lots
 from engine.calls.peer import Destination, Peer, PeerEnd
 from engine.calls.routes import Caller, Routes
+from engine.calls.voicemail.service import VoicemailService
 from engine.log import Logger
 from engine.sip.client import OutgoingSession
 from engine.sip.flow import Flow
@@ -48,6 +50,7 @@ class Outside:
     tones: Tones
     conferences: Conferences
     lots: Lots
+    voicemail: VoicemailService
 
 
 @dataclass(slots=True)
@@ -65,6 +68,7 @@ class CallHouse:
     log: Logger
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _ringing_back: bool = False
+    _bridge: Bridge | None = None
 
     def now(self) -> float:
         return self.call.now()
@@ -136,16 +140,16 @@ class CallHouse:
     async def connect(self, peer: Peer) -> None:
         await self.call.answer()
         self._stop_ringing_back()
-        stream = self._caller_stream()
-        stream.relay(peer.stream)
-        peer.stream.relay(stream)
+        ours = Side(self._caller_stream(), self.leg.on_hold, gone=lambda: self.call.stream is None)
+        self._bridge = Bridge(ours, Side(peer.stream, peer.leg.on_hold), self.outside.tones.music)
+        self._bridge.connect()
         self.call.bridged(on=True)
 
     def disconnect(self, peer: Peer) -> None:
         self.call.bridged(on=False)
-        if self.call.stream is not None:
-            self.call.stream.relay(None)
-        peer.stream.relay(None)
+        if self._bridge is not None:
+            self._bridge.disconnect()
+            self._bridge = None
 
     async def ring_back(self, media: str) -> None:
         if self.call.answered_at is None:

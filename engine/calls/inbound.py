@@ -59,6 +59,7 @@ class CallSupervisor(Supervisor):
             on_changed=self._dialog_changed,
             log=self._log,
         )
+        self.call.on_hold = self.leg.on_hold
 
     async def _connect(self) -> None:
         """Open the stream: its port has to be known before the flow answers."""

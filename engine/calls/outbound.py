@@ -135,6 +135,7 @@ class OutgoingCall(Supervisor):
         """``peer`` is the call from now on."""
         assert peer.session is not None
         self._peer, self.session, self.leg, self._stream = peer, peer.session, peer.leg, peer.stream
+        self.call.on_hold = peer.leg.on_hold
         self.state = "answered"
         remote = peer.destination.flow.remote
         host = bracketed(remote[0]) + (f":{remote[1]}" if remote[1] != 5060 else "")
@@ -254,7 +255,6 @@ def _facts(wish: Wish, account: str) -> dict[str, str]:
         "call.request": wish.to,
         "call.direction": "outbound",
         "call.status": "queued",
-        "call.user": wish.source,
         **time_facts(datetime.now(UTC).astimezone()),
         **{f"var.{name}": value for name, value in wish.variables.items()},
     }

@@ -28,14 +28,14 @@ from engine.calls.recording import Recordings
 from engine.calls.routes import Caller
 from engine.calls.services import Fetch, Renderer, StoredFlow, no_stored_flows
 from engine.log import get_logger
-from engine.sip.events import Ended
+from engine.sip.events import Ended, ReofferAnswered, ReofferRefused
 from engine.sip.offer_answer import Agreed
 from engine.sip.session import Session
 from flows.call import EndedBy, Note, RecordingOrder, TransferOutcome, Trouble, Unsupported
 from flows.causes import cause_of
 from flows.executor import Executor, Settings
 from flows.graph import Graph
-from flows.orders import Conference, Dial, Enqueue, Outcome, Park
+from flows.orders import Conference, Dial, Enqueue, Outcome, Park, Voicemail
 from flows.prompts import Prompt
 from flows.requests import LastGood
 from media import protocol
@@ -155,6 +155,16 @@ class Supervisor:
             facts=facts,
             stored=plan.stored,
         )
+
+    # --- holding ------------------------------------------------------------------------
+
+    async def hold(self) -> bool:
+        """Put the caller's phone on hold, with music; whether it is (:meth:`~engine.calls.leg.Leg.hold`)."""
+        return self.leg is not None and await self.leg.hold(self._outside.tones.music, self._loop.time(), self._pump)
+
+    async def resume(self) -> bool:
+        """Take it off hold again; whether it is."""
+        return self.leg is not None and await self.leg.resume(self._loop.time(), self._pump)
 
     # --- the life of a call -------------------------------------------------------------
 
@@ -341,12 +351,18 @@ class Supervisor:
         except MediaError as error:
             return Outcome(("failed",), {"status": "failed"}, f"no media: {error}")
 
-    def begin_recording(self, order: RecordingOrder) -> str:
+    async def voicemail(self, order: Voicemail) -> Outcome:
+        return await self._outside.voicemail.serve(self.call, order)
+
+    def begin_recording(self, order: RecordingOrder, path: Path | None = None) -> str:
         if self._stream is None:
             raise Unsupported("there is no media stream to record")
         if order.transcribe:
             self.call.trouble("recordings are not transcribed yet")
-        return self._recordings.begin(self._stream, order).id
+        return self._recordings.begin(self._stream, order, path).id
+
+    async def complete_recording(self, recording: str) -> tuple[float, str]:
+        return await self._recordings.complete(self._stream, recording)
 
     def end_recording(self, recording: str) -> None:
         if self._stream is not None:
@@ -413,6 +429,8 @@ class Supervisor:
 
     def sip_ended(self, event: Ended) -> None:
         """The SIP session is over."""
+        if self.leg is not None:
+            self.leg.reoffer_refused(event.status)
         self._sip_status, self._q850 = event.status or self._sip_status, event.q850
         reason = event.reason
         if event.by == "remote":
@@ -442,6 +460,15 @@ class Supervisor:
         """A re-INVITE or UPDATE."""
         if self.leg is not None:
             self.leg.reoffered(body, self._loop.time())
+
+    def reoffer_decided(self, event: ReofferAnswered | ReofferRefused) -> None:
+        """The final answer to a re-INVITE of ours."""
+        if self.leg is None:
+            return
+        if isinstance(event, ReofferAnswered):
+            self.leg.reoffer_answered(event.sdp)
+        else:
+            self.leg.reoffer_refused(event.status)
 
     def info(self, content_type: str, body: bytes) -> None:
         """INFO with a key: ``application/dtmf-relay`` or ``application/dtmf``."""

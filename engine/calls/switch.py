@@ -112,6 +112,8 @@ class Switch:
                 except Exception:
                     log.exception("reoffer_failed", call_id=call.id)
                     event.session.reject_reoffer(500, now)
+            case events.ReofferAnswered() | events.ReofferRefused():
+                call.reoffer_decided(event)
             case events.InfoReceived(content_type=content_type, body=content):
                 call.info(content_type, content)
             case events.ReferProgress(status=status, reason=reason, final=final):

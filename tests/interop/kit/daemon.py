@@ -126,6 +126,7 @@ class Daemon:
         trunks: Sequence[Mapping[str, object]] = (),
         devices: Sequence[Mapping[str, object]] = (),
         more: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
+        mailboxes: Sequence[Mapping[str, object]] = (),
         sounds: Mapping[str, Samples] | None = None,
         host: str = "127.0.0.1",
     ) -> None:
@@ -148,7 +149,7 @@ class Daemon:
         }
         for section, keys in (settings or {}).items():
             self._sections.setdefault(section, {}).update(keys)
-        self._rows = {"trunks": trunks, "devices": devices, **(more or {})}
+        self._rows = {"trunks": trunks, "devices": devices, "mailboxes": mailboxes, **(more or {})}
         self._record = set(record)
         self._numbers: list[str] = []
         self._kinds: dict[str, str] = {}
