@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from engine.accounts import tokens
 from engine.accounts.importing import ImportConflict
+from engine.accounts.media import MediaShelf
 from engine.addresses import bracketed, is_wildcard
 from engine.api.calls import calls_api
 from engine.api.ops import make_app
@@ -131,7 +132,7 @@ class Daemon:
         await self.synth.start()
         store = self.callbacks.store
         maker = PromptMaker(prompts, self.synth, fetcher)
-        self.flows = FlowBook(maker.for_flow, store)
+        self.flows = FlowBook(maker.for_flow, store, MediaShelf(state / "media", store))
         self.directory = await load_directory(store, self.flows, config)
         async with store.writing() as connection:
             self.first_token = await tokens.first(connection)

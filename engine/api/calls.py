@@ -140,7 +140,7 @@ class _Calls:
         try:
             if isinstance(wanted.flow, str):
                 return await self.originator.stored(account, wanted.flow)
-            return await self.originator.inline(wanted.flow.text(), wanted.flow.dialect)
+            return await self.originator.inline(account, wanted.flow.text(), wanted.flow.dialect)
         except FlowError as error:
             findings = [{"code": each.code, "where": each.where, "message": each.message} for each in error.findings]
             raise ApiError(422, "bad_flow", str(error), field="flow", findings=findings) from None

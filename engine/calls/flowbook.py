@@ -17,12 +17,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from engine.accounts import repository
 from engine.accounts.entities import FlowVersion
+from engine.accounts.media import MediaShelf
 from engine.accounts.repository import Unknown
 from engine.calls.services import FlowError, PromptError, Ready, Renderer, StoredFlow
 from engine.config import Config
 from engine.flowcheck import knowledge
 from engine.log import get_logger
 from engine.store import Store
+from engine.store.accounts import DEFAULT_ACCOUNT
 from flows.check import check_compiled
 from flows.dialects import compile_flow
 from flows.executor import Settings
@@ -45,12 +47,15 @@ LOOK_UP_PATIENCE = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A flow as it was written. ``folder``: where its media lies; none: it may name URLs and stored media only."""
+    """A flow as it was written. ``folder``: where its media lies; none: it may name URLs and stored media of
+    ``account`` only.
+    """
 
     name: str
     text: str
     dialect: str = ""
     folder: Path | None = None
+    account: str = DEFAULT_ACCOUNT
 
     @classmethod
     def at(cls, path: str, text: str, dialect: str) -> Document:
@@ -63,15 +68,16 @@ class Document:
         flow = version.flow
         if flow.source:
             return cls.at(flow.source, version.document, flow.dialect)
-        return cls(flow.name, version.document, flow.dialect)
+        return cls(flow.name, version.document, flow.dialect, account=flow.account_id)
 
 
 class FlowBook:
     """Makes flows ready, and remembers them."""
 
-    def __init__(self, render: Callable[[Path | None, str], Renderer], store: Store) -> None:
+    def __init__(self, render: Callable[[Path | None, str], Renderer], store: Store, media: MediaShelf) -> None:
         """``render`` makes a renderer for a flow's folder (where its media lies; none: URLs only) and its voice."""
-        self.render = render
+        self._render = render
+        self._media = media
         self.settings = Settings()
         self.voice = "en"
         self.recordings = Path()
@@ -96,7 +102,7 @@ class FlowBook:
         """
         voice = voice or self.voice
         digest = hashlib.sha256(document.text.encode("utf-8", "replace")).digest()
-        key = (document.name, document.folder, document.dialect, digest, voice, render)
+        key = (document.name, document.folder, document.account, document.dialect, digest, voice, render)
         made = self._made.get(key)
         if made is None:
             made = self._made[key] = await self._make(document, voice, render=render)
@@ -137,6 +143,10 @@ class FlowBook:
 
         return find
 
+    def renderer(self, account: str, voice: str = "") -> Renderer:
+        """Makes prompts that are known on a call only: texts, URLs, stored media of the account."""
+        return self._media.renderer(account, lambda folder: self._render(folder, voice or self.voice))
+
     async def _make(self, document: Document, voice: str, *, render: bool) -> Ready:
         language = voice if known_language(voice) else ""
         name = Path(document.name).name if document.folder is not None else document.name
@@ -152,7 +162,8 @@ class FlowBook:
         return Ready(document.name, compiled.graph, prompts)
 
     async def _sounds(self, document: Document, voice: str, graph: Graph) -> dict[Prompt, Path]:
-        render = self.render(document.folder, voice)
+        folder = document.folder
+        render = self._render(folder, voice) if folder is not None else self.renderer(document.account, voice)
         prompts = graph.prompts()
         outcomes = await asyncio.gather(*(render(prompt) for prompt in prompts), return_exceptions=True)
         files: dict[Prompt, Path] = {}

@@ -31,9 +31,9 @@ class Originator:
         """A stored flow of the account, by id or name. Raises :class:`FlowError`."""
         return await self._flows.stored(account, flow)
 
-    async def inline(self, document: str, dialect: str) -> Ready:
+    async def inline(self, account: str, document: str, dialect: str) -> Ready:
         """A flow that came with the wish. Raises :class:`FlowError` with its findings."""
-        return await self._flows.ready(Document("inline", document, dialect), render=False)
+        return await self._flows.ready(Document("inline", document, dialect, account=account), render=False)
 
     def call(
         self, account: str, wish: Wish, flow: Ready, if_machine: IfMachine = "", *, record: bool = False

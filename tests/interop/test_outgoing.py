@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -20,6 +21,9 @@ from kit.checks import DOWN_TWO
 from kit.daemon import ROOT, Daemon
 from kit.hooks import HookServer
 
+from engine.accounts import repository
+from engine.store import Store
+
 DaemonFor = Callable[..., Daemon]
 PAUSE = {"document": {"title": "p", "steps": [{"id": "p", "action": "pause", "options": {"length": 1}}]}}
 LONG_PAUSE = {"document": {"title": "p", "steps": [{"id": "p", "action": "pause", "options": {"length": 30}}]}}
@@ -30,7 +34,11 @@ def office(tmp_path_factory: pytest.TempPathFactory, hooks: HookServer) -> Itera
     """One daemon with two telephones, a user who has one of them, and an extension for her."""
     daemon = Daemon(
         tmp_path_factory.mktemp("office"),
-        {"6000": trees.two_levels(hooks.url("/6000")), "6001": trees.two_levels(hooks.url("/6001"))},
+        {
+            "6000": trees.two_levels(hooks.url("/6000")),
+            "6001": trees.two_levels(hooks.url("/6001")),
+            "6002": {"title": "p", "steps": [{"id": "stored", "action": "pause", "options": {"length": 1}}]},
+        },
         sounds=trees.SOUNDS,
         settings={"sip": {"open": False}},
         devices=[{"name": "bob", "password": "geheim"}, {"name": "carl", "password": "geheim"}],
@@ -167,6 +175,33 @@ def test_bad_wishes(office: Daemon) -> None:
     assert Api(office, viewer).ask("POST", "/calls", good)[0] == 403
     nobody = api.wait(api.call("+39011", PAUSE), "ended")
     assert (nobody["result"], nobody["end"]["reason"]) == ("failed", "there is no way to +39011")
+
+
+def test_a_flow_goes_on_with_a_stored_one(office: Daemon, tmp_path: Path) -> None:
+    uas = sipp.start("uas_echo", tmp_path / "uas")
+    api = Api(office)
+    jump = {"document": {"module": "callflow", "data": {"id": "6002.json"}, "children": {}}, "dialect": "kazoo"}
+    ended = api.wait(api.call(f"sip:echo@127.0.0.1:{uas.port}", jump), "ended")
+    uas.finish()
+    assert (ended["result"], ended["path"], ended["end"]["by"]) == ("completed", "stored", "flow")
+
+
+def test_another_account_sees_nothing(office: Daemon) -> None:
+    call = Api(office).call("+39011", PAUSE)
+
+    async def make() -> None:
+        store = Store(f"sqlite+aiosqlite:///{office.folder / 'ivrea.db'}")
+        async with store.writing() as connection:
+            await repository.add_account(connection, "other")
+        await store.close()
+
+    asyncio.run(make())
+    other = Api(office, ivrea(office, "token", "--account", "other").stdout.strip())
+    assert other.ask("GET", "/calls") == (200, {"calls": [], "next": None})
+    assert other.ask("GET", f"/calls/{call}")[0] == 404
+    assert other.ask("DELETE", f"/calls/{call}")[0] == 404
+    assert other.ask("POST", "/calls", {"to": "+39011", "flow": "6000.json"})[0] == 422
+    Api(office).wait(call, "ended")
 
 
 def ivrea(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
