@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from engine import log, loop
-from engine.callcli import call_app
+from engine.commands import calling, converting, draw, replay, simulate, starting, testing
 from engine.config import load
-from engine.console import AsJson, ConfigFile, err, fail, out, read_config
+from engine.console import AsJson, ConfigFile, fail, out, read_config
 from engine.flowcheck import knowledge
 from engine.speechcli import speech_app
 from flows.check import check_compiled
@@ -27,7 +27,6 @@ from flows.dialects import UnknownDialect, compile_flow
 from flows.dialects.compiling import Compiled
 from flows.findings import Finding, has_errors, printable
 from flows.script import ScriptError, Statement, parse_script
-from flows.simulate import simulate as run_simulation
 
 app = typer.Typer(
     name="ivrea",
@@ -38,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(speech_app)
-app.add_typer(call_app)
+app.add_typer(calling.call_app)
 
 
 class KeysBy(StrEnum):
@@ -89,13 +88,18 @@ def read_script(text: str) -> tuple[Statement, ...]:
         fail(str(error))
 
 
-def compile_or_fail(path: Path, dialect: str) -> tuple[Compiled, tuple[Finding, ...]]:
-    """The compiled document and all findings about it, or the end with status 2."""
+def compile_document(source: bytes, path: Path, dialect: str) -> tuple[Compiled, tuple[Finding, ...]]:
+    """The compiled document of a file and all findings about it, or the end with status 2."""
     try:
-        compiled = compile_flow(read_flow(path), name=path.name, dialect=dialect)
+        compiled = compile_flow(source, name=path.name, dialect=dialect)
     except UnknownDialect as error:
         fail(str(error))
     return compiled, check_compiled(compiled, knowledge(path.parent))
+
+
+def compile_or_fail(path: Path, dialect: str) -> tuple[Compiled, tuple[Finding, ...]]:
+    """The same for a file that is read."""
+    return compile_document(read_flow(path), path, dialect)
 
 
 def show_findings(findings: tuple[Finding, ...], console: Console) -> None:
@@ -172,26 +176,6 @@ def check(
 
 
 @app.command()
-def simulate(
-    flow: FlowFile,
-    script: Script = "",
-    dialect: Dialect = "",
-    as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
-) -> None:
-    """Walk a flow with a scripted caller, without a phone and without waiting. Exit status 1 if the flow has errors."""
-    statements = read_script(script)
-    compiled, findings = compile_or_fail(flow, dialect)
-    if compiled.graph is None or has_errors(findings):
-        show_findings(findings, err)
-        raise typer.Exit(1)
-    simulation = run_simulation(compiled.graph, statements)
-    if as_json:
-        print(json.dumps(simulation.to_json(), ensure_ascii=False))  # noqa: T201
-    else:
-        out.print(escape(simulation.render()))
-
-
-@app.command()
 def dial(
     sip_uri: Annotated[str, typer.Argument(help="Whom to call, for example sip:1000@127.0.0.1")],
     script: Script = "",
@@ -248,6 +232,10 @@ def doctor(config: ConfigFile = None) -> None:
 
     if not loop.run(examine()):
         raise typer.Exit(1)
+
+
+for command in (simulate, testing, replay, draw, converting, starting):
+    command.register(app)
 
 
 def main() -> None:
