@@ -106,3 +106,16 @@ async def test_a_single_stall_of_the_loop_refuses_nobody() -> None:
         exchange.switch.each_second(lag)
         assert exchange.call().status == 503
     assert exchange.switch.counters.refused == {"media busy": 6}, "the pool was asked: the loop is not in the way"
+
+
+async def test_an_account_has_a_limit_of_its_own() -> None:
+    exchange = Exchange()
+    plan = SimpleNamespace(account="small", most_calls=1)
+    exchange.switch.plan = Dialplan(NumberPlan([("1000", cast("Any", plan))]))
+    exchange.switch.calls["c"] = cast("Any", SimpleNamespace(plan=SimpleNamespace(account="other")))
+    exchange.call()
+    assert exchange.pool.asked == 1, "calls of others do not count"
+    exchange.switch.calls["d"] = cast("Any", SimpleNamespace(plan=plan))
+    assert exchange.call().status == 503
+    assert exchange.pool.asked == 1
+    assert exchange.switch.counters.refused["too many calls of the account"] == 1
