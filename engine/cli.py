@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from engine import log, loop
-from engine.commands import converting, draw, replay, simulate, starting, testing
+from engine.commands import calling, converting, draw, replay, simulate, starting, testing
 from engine.config import load
 from engine.console import AsJson, ConfigFile, fail, out, read_config
 from engine.flowcheck import knowledge
@@ -37,6 +37,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(speech_app)
+app.add_typer(calling.call_app)
 
 
 class KeysBy(StrEnum):

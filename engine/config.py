@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -46,6 +47,7 @@ __all__ = [
     "ConfigError",
     "DeviceConfig",
     "HttpConfig",
+    "MailboxConfig",
     "NumberConfig",
     "RtpConfig",
     "SipConfig",
@@ -163,6 +165,26 @@ def _dialled_number(text: str) -> str:
 
 def _trunk_host(text: str) -> str:
     parse_peer(text)
+    return text
+
+
+def _pin(secret: SecretStr) -> SecretStr:
+    if secret.get_secret_value() and not re.fullmatch(r"[0-9]{4,12}", secret.get_secret_value()):
+        raise ValueError("4 to 12 digits")
+    return secret
+
+
+def _notify_url(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s/?#]+([/?]\S*)?", text):
+        raise ValueError(f"{text!r}: must be an http or https URL, or empty")
+    return text
+
+
+def _time_zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+        raise ValueError(f"{text!r} is no time zone; for example Europe/Rome") from error
     return text
 
 
@@ -315,6 +337,8 @@ class CallConfig(Section):
     """Milliseconds that the control process may lie behind for seconds; while it is later, new calls get 503."""
     repeats: Annotated[int, Field(ge=0, le=100)] = 2
     """How often a prompt is repeated after silence or no match."""
+    music: str = ""
+    """Sound file for those who are on hold or wait. Empty: quiet chords."""
 
 
 class NumberConfig(Section):
@@ -357,6 +381,8 @@ class TrunkConfig(Section):
     """Beginnings of the numbers that go out by this trunk; empty: all."""
     caller_id: str = ""
     """Number to show on calls that go out. Empty: the caller's own."""
+    shared: bool = False
+    """Not for this account alone: numbers of all accounts come in by it, calls of all accounts may go out."""
 
     @model_validator(mode="after")
     def _user_to_register(self) -> TrunkConfig:
@@ -386,6 +412,8 @@ class UserConfig(Section):
     """What flows and callers call them by."""
     devices: TextList
     """Their telephones, by the names of ``[[devices]]``."""
+    role: Literal["owner", "admin", "agent", "viewer", "none"] = "none"
+    """What they may ask of the API, with a token of ``ivrea token``."""
 
 
 class GroupConfig(Section):
@@ -395,6 +423,62 @@ class GroupConfig(Section):
     """What flows call it by."""
     members: TextList
     """Users and devices."""
+
+
+class ExtensionConfig(Section):
+    """``[[extensions]]``: a number for our own telephones; one of ``flow``, ``user`` and ``group``."""
+
+    number: Annotated[str, AfterValidator(_dialled_number)]
+    """What is dialled; patterns as in ``[[numbers]]``."""
+    flow: str = ""
+    """Flow file to run."""
+    dialect: Annotated[str, AfterValidator(_dialect)] = ""
+    """Dialect of the flow file. Empty: recognised from its content."""
+    user: str = ""
+    """User to ring, by the name of ``[[users]]``."""
+    group: str = ""
+    """Group to ring, by the name of ``[[groups]]``."""
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> ExtensionConfig:
+        if sum(map(bool, (self.flow, self.user, self.group))) != 1:
+            raise ValueError("one of flow, user and group is needed, and no more")
+        return self
+
+
+class MailboxConfig(Section):
+    """``[[mailboxes]]``: where messages for somebody are left."""
+
+    id: Name
+    """What flows call it by, and what its owner enters: mostly an extension."""
+    owner: str = ""
+    """User or device whose box it is."""
+    pin: Annotated[SecretStr, AfterValidator(_pin)] = SecretStr("")
+    """Its first PIN, 4 to 12 digits; the one that is set by telephone counts after that."""
+    require_pin: bool = True
+    """Ask for the PIN on the owner's own telephones too."""
+    greeting: str = ""
+    """Sound file that callers hear. Empty: spoken words."""
+    skip_greeting: bool = False
+    """No greeting, and no words in its place."""
+    skip_instructions: bool = False
+    """No words about how to leave a message."""
+    notify_url: Annotated[str, AfterValidator(_notify_url)] = ""
+    """URL that is told of each new message by a POST of JSON."""
+    notify_emails: TextList = []
+    """Mail addresses that are passed on to :attr:`notify_url`."""
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    """Time zone in which the time of a message is told."""
+    format: Literal["wav", "mp3"] = "mp3"
+    """Sound format of the messages."""
+    oldest_first: bool = True
+    """Order in which messages are heard."""
+    transcribe: bool = False
+    """Pass on to :attr:`notify_url` that the text of a message is wanted."""
+    max_message_length: Annotated[float, Field(ge=0, le=7200)] = 0.0
+    """Seconds that a message may be long; 0: what the flow says."""
+    max_messages: Annotated[int, Field(ge=0)] = 100
+    """Messages that the box holds; 0: any number."""
 
 
 class Config(BaseSettings):
@@ -420,6 +504,8 @@ class Config(BaseSettings):
     devices: tuple[DeviceConfig, ...] = ()
     users: tuple[UserConfig, ...] = ()
     groups: tuple[GroupConfig, ...] = ()
+    extensions: tuple[ExtensionConfig, ...] = ()
+    mailboxes: tuple[MailboxConfig, ...] = ()
 
     @classmethod
     def given(cls, data: dict[str, Any]) -> Config:
@@ -433,6 +519,8 @@ class Config(BaseSettings):
         _refuse_repeats("devices", (each.name for each in self.devices))
         _refuse_repeats("users", (each.name for each in self.users))
         _refuse_repeats("groups", (each.name for each in self.groups))
+        _refuse_repeats("extensions", (each.number for each in self.extensions))
+        _refuse_repeats("mailboxes", (each.id for each in self.mailboxes))
         return self
 
     @classmethod
@@ -553,13 +641,18 @@ def _with_resolved_paths(config: Config, folder: Path) -> Config:
         update={"tls_cert": resolve(config.http.tls_cert), "tls_key": resolve(config.http.tls_key)}
     )
     speech = config.speech.model_copy(update={"vosk_model": resolve(config.speech.vosk_model)})
+    calls = config.calls.model_copy(update={"music": resolve(config.calls.music)})
     numbers = tuple(each.model_copy(update={"flow": resolve(each.flow)}) for each in config.numbers)
+    extensions = tuple(each.model_copy(update={"flow": resolve(each.flow)}) for each in config.extensions)
+    mailboxes = tuple(each.model_copy(update={"greeting": resolve(each.greeting)}) for each in config.mailboxes)
     for place, needed in (("http.tls_cert", http.tls_cert), ("http.tls_key", http.tls_key)):
         if needed and not Path(needed).is_file():
             raise ConfigError(f"{place}: there is no file {needed}")
     if speech.vosk_model and not Path(speech.vosk_model).is_dir():
         raise ConfigError(f"speech.vosk_model: there is no folder {speech.vosk_model}")
-    return config.model_copy(update={"store": store, "http": http, "speech": speech, "numbers": numbers})
+    sections = {"store": store, "http": http, "speech": speech, "calls": calls}
+    rows = {"numbers": numbers, "extensions": extensions, "mailboxes": mailboxes}
+    return config.model_copy(update={**sections, **rows})
 
 
 def _resolve_database(url: str, folder: Path) -> str:

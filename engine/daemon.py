@@ -13,7 +13,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from engine.accounts import tokens
+from engine.accounts.importing import ImportConflict
+from engine.accounts.media import MediaShelf
 from engine.addresses import bracketed, is_wildcard
+from engine.api.calls import calls_api
 from engine.api.ops import make_app
 from engine.api.server import WebServer, WebServerError
 from engine.callbacks.fetch import Fetcher
@@ -21,9 +27,11 @@ from engine.callbacks.journal import Journal, JournalError
 from engine.callbacks.service import CallbackService, StoreError
 from engine.calls.admission import TrunkAddress, TrunkBook
 from engine.calls.conference import Conferences
+from engine.calls.directory import load_directory
 from engine.calls.flowbook import FlowBook, FlowError
 from engine.calls.household import Outside
 from engine.calls.media import MediaError, MediaPool
+from engine.calls.origination import Originator
 from engine.calls.parking import Lots
 from engine.calls.peer import Destination, Peer
 from engine.calls.prompts import PromptMaker
@@ -33,6 +41,8 @@ from engine.calls.routes import Routes
 from engine.calls.services import flow_fetcher
 from engine.calls.supervisor import Limits
 from engine.calls.switch import Switch
+from engine.calls.voicemail.boxes import Mailboxes
+from engine.calls.voicemail.service import VoicemailService, importer_of_messages, render_early
 from engine.config import Config, ConfigError
 from engine.lag import LagMonitor, Lags
 from engine.log import get_logger
@@ -44,8 +54,10 @@ from engine.sip.flow import Flow
 from engine.sip.session import Session
 from engine.transport import SipTransport, TransportError
 from engine.trunks import Registrations, outbound_trunk
+from media import files
+from media.files import MediaImporter
 from media.protocol import MAX_STREAMS
-from media.tones import write_tones
+from media.tones import Tones, write_tones
 from media.tts.store import PromptStore
 from media.tts.synth import Synth, SynthError
 
@@ -85,6 +97,7 @@ class Daemon:
             await self._start()
         except (
             FlowError,
+            ImportConflict,
             JournalError,
             MediaError,
             RecogniserError,
@@ -117,8 +130,12 @@ class Daemon:
         self.synth = Synth(prompts)
         self._stack.push_async_callback(self.synth.close)
         await self.synth.start()
-        self.flows = FlowBook(PromptMaker(prompts, self.synth, fetcher).for_flow)
-        plan = await self.flows.load(config)
+        store = self.callbacks.store
+        maker = PromptMaker(prompts, self.synth, fetcher)
+        self.flows = FlowBook(maker.for_flow, store, MediaShelf(state / "media", store))
+        self.directory = await load_directory(store, self.flows, config)
+        async with store.writing() as connection:
+            self.first_token = await tokens.first(connection)
 
         self.pool = MediaPool(
             config.rtp.port_range,
@@ -143,21 +160,35 @@ class Daemon:
                 random=random.SystemRandom(),
                 user_agent="Ivrea",
                 contact_host=contact_host,
-                devices=_passwords(config),
+                devices=self.directory.passwords(),
             ),
             on_event=self._on_event,
             advertise=config.sip.advertised,
         )
         self._stack.push_async_callback(self.transport.close)
         trunks = TrunkBook(
-            TrunkAddress(trunk.name, trunk.address.host, trunk.address.port, trunk.number_from, tuple(trunk.numbers))
-            for trunk in config.trunks
+            TrunkAddress(
+                each.label,
+                each.config.address.host,
+                each.config.address.port,
+                each.config.number_from,
+                tuple(each.config.numbers),
+                "" if each.shared else each.account,
+            )
+            for each in self.directory.trunks
         )
         await trunks.resolve()
         self.peers: dict[int, Peer] = {}
-        tones = await asyncio.to_thread(write_tones, state / "tones")
+        self.mailboxes = Mailboxes(self.callbacks.store, self.journal.append, Path(config.store.recordings))
+        await self._take_over_mailboxes(config)
+        self._background(self.mailboxes.keep_clean())
+        if config.mailboxes:
+            self._background(
+                render_early(PromptMaker(prompts, self.synth, fetcher).for_flow(None, config.speech.voice))
+            )
+        tones = await self._tones(prompts)
         self.switch = Switch(
-            plan=plan,
+            plan=self.directory.plans,
             trunks=trunks,
             devices=self.transport.endpoint.registrar,
             is_open=config.sip.open,
@@ -166,35 +197,63 @@ class Daemon:
             pool=self.pool,
             fetch=flow_fetcher(fetcher),
             outside=Outside(
-                self._routes(config),
+                self._routes,
                 self._invite,
                 self._media_hosts,
+                self._release,
                 self.transport.tap,
                 tones,
                 Conferences(tones),
                 Lots(tones),
+                VoicemailService(
+                    self.mailboxes,
+                    tones,
+                    await importer_of_messages(state / "voicemail"),
+                    lambda account: self.directory.users.get(account, {}),
+                ),
             ),
             limits_for=self._limits_for,
             append=self.journal.append,
             backlog=lambda: self.journal.backlog,
             pump=self.transport.pump,
+            account_of=self._account_of,
         )
         self._background(trunks.keep_resolving())
         self._background(self._heartbeat())
 
         self.recovery = Recovery(self.journal.append, self._say_bye)
-        self.web = WebServer(make_app(self), config.http)
+        app = make_app(self)
+        originator = Originator(self.switch, self.flows, lambda: self.directory)
+        app.include_router(calls_api(self.callbacks, self.switch, originator))
+        self.web = WebServer(app, config.http)
         await self.web.start()
         self._stack.push_async_callback(self.web.close)
         await self.transport.listen(config.sip.listen)
         await self.recovery.begin(self.journal.unfinished_calls())
-        self.registrations = Registrations(self.transport, config.trunks)
+        registering = {each.label: each.config for each in self.directory.trunks}
+        self.registrations = Registrations(self.transport, registering)
         self.registrations.start()
         settle_garbage()
         monitor = LagMonitor(self.lags, self._each_second)
         self._stack.callback(monitor.close)
         for what, choice in self.choices():
             log.info("chosen", what=what, choice=choice)
+
+    async def _take_over_mailboxes(self, config: Config) -> None:
+        try:
+            await self.mailboxes.take_over(config.mailboxes)
+        except SQLAlchemyError as error:
+            raise StoreError(f"mailboxes: {type(error).__name__}: {error}") from error
+
+    async def _tones(self, prompts: PromptStore) -> Tones:
+        """Our own sounds, and the music that is configured. Raises :class:`StartError`."""
+        tones = await asyncio.to_thread(write_tones, Path(self.config.store.state) / "tones")
+        if not self.config.calls.music:
+            return tones
+        try:
+            return tones._replace(music=await MediaImporter(prompts).add(Path(self.config.calls.music)))
+        except files.MediaError as error:
+            raise StartError(f"calls.music: {error}") from error
 
     def _background(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -265,15 +324,17 @@ class Daemon:
         """Read configuration and flows again; on any error everything stays as it was. Running calls keep theirs."""
         try:
             config = self._reload_config() if self._reload_config is not None else self.config
-            plan = await self.flows.load(config)
-        except (ConfigError, FlowError) as error:
+            directory = await load_directory(self.callbacks.store, self.flows, config, self.directory)
+            await self._take_over_mailboxes(config)
+        except (ConfigError, FlowError, ImportConflict, StoreError) as error:
             log.error("reload_failed", error=str(error))
             return
         except Exception:
             log.exception("reload_failed")
             return
-        self.switch.plan = plan
-        self.transport.endpoint.registrar.replace_devices(_passwords(config), asyncio.get_running_loop().time())
+        self.directory = directory
+        self.switch.plan = directory.plans
+        self.transport.endpoint.registrar.replace_devices(directory.passwords(), asyncio.get_running_loop().time())
         self.transport.pump()
         log.info("reloaded", numbers=len(config.numbers))
 
@@ -299,9 +360,12 @@ class Daemon:
     def _say_bye(self, dialog: dict[str, Any]) -> bool:
         return self.transport.resume_bye(dialog, "the server was restarted")
 
-    def _limits_for(self, session: Session) -> Limits:
-        """Limits of a call, and what its media has: the addresses that its signalling came over, or as configured."""
-        bind, told = self._media_hosts(session.flow)
+    def _limits_for(self, session: Session | None) -> Limits:
+        """Limits of a call, and what its media has: the addresses that its signalling came over, or as configured.
+
+        Without a session there are none yet: the call is going out.
+        """
+        bind, told = self._media_hosts(session.flow) if session is not None else ("", "")
         return Limits(
             max_duration=self.config.calls.max_duration,
             rtp_timeout=self.config.rtp.timeout,
@@ -319,14 +383,9 @@ class Daemon:
             bind = "::" if ":" in local else "0.0.0.0"  # noqa: S104 - NAT: any address may be the one
         return bind, self.config.rtp.advertise or local
 
-    def _routes(self, config: Config) -> Routes:
-        return Routes(
-            self.transport.endpoint.registrar,
-            self.transport.contact_host,
-            [outbound_trunk(trunk) for trunk in config.trunks if trunk.outbound],
-            {user.name: tuple(user.devices) for user in config.users},
-            {group.name: tuple(group.members) for group in config.groups},
-        )
+    def _routes(self, account: str) -> Routes:
+        registrar = self.transport.endpoint.registrar
+        return self.directory.routes(account, registrar, self.transport.contact_host, outbound_trunk)
 
     def _invite(self, destination: Destination, body: bytes, peer: Peer) -> OutgoingSession:
         session = self.transport.endpoint.invite(
@@ -344,6 +403,12 @@ class Daemon:
         self.transport.tap.watch(session.call_id)
         return session
 
+    def _account_of(self, device: str) -> str:
+        return self.directory.account_of(device)
+
+    def _release(self, session: int) -> None:
+        self.peers.pop(session, None)
+
     # --- what people ask ----------------------------------------------------------------
 
     @property
@@ -357,6 +422,8 @@ class Daemon:
             f"SIP   {', '.join(str(address) for address in self.transport.addresses)}",
             f"Web   {self.web.url}/healthz",
         ]
+        if self.first_token:
+            lines += [f"Token {self.first_token} for the API; it is shown this once (ivrea token makes another)"]
         number = next((each.number for each in self.config.numbers if not each.number.endswith("*")), None)
         if number is not None:
             host, port = self.transport.addresses[0].host, self.sip_port
@@ -465,10 +532,6 @@ def _command() -> str:
     """How the person who started us would start us again."""
     command = os.path.relpath(sys.argv[0])
     return sys.argv[0] if command.startswith("..") else command
-
-
-def _passwords(config: Config) -> dict[str, str]:
-    return {device.name: device.password.get_secret_value() for device in config.devices}
 
 
 def _capacity(config: Config) -> int:

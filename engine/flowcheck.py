@@ -14,8 +14,8 @@ from media.tts.synth import missing_extra
 from media.tts.voices import known_language, known_voice
 
 
-def knowledge(folder: Path, *, vosk_model: str = "") -> Knowledge:
-    """For flows whose media files are named relative to ``folder``."""
+def knowledge(folder: Path | None, *, vosk_model: str = "") -> Knowledge:
+    """For flows whose media files are named relative to ``folder``; without one they name URLs and stored media."""
     return Knowledge(
         known_voice=known_voice,
         known_language=known_language,
@@ -25,8 +25,10 @@ def knowledge(folder: Path, *, vosk_model: str = "") -> Knowledge:
     )
 
 
-def _media_problem(folder: Path, media: str) -> str:
+def _media_problem(folder: Path | None, media: str) -> str:
     if urlsplit(media).scheme.lower() not in ("http", "https"):
+        if folder is None:
+            return ""  # what is stored may come and go
         path = folder / media
         return "" if path.is_file() else f"there is no file {path}"
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from engine.addresses import bracketed, plain_number
 from engine.calls.routes import OutboundTrunk
@@ -22,19 +22,19 @@ UNREGISTER_PATIENCE = 2.0
 
 
 class Registrations:
-    """One registration for each trunk with ``register = true``."""
+    """One registration for each trunk with ``register = true``; they are told apart by labels."""
 
-    def __init__(self, transport: SipTransport, trunks: Sequence[TrunkConfig]) -> None:
+    def __init__(self, transport: SipTransport, trunks: Mapping[str, TrunkConfig]) -> None:
         self._transport = transport
-        self._trunks = [trunk for trunk in trunks if trunk.registers]
+        self._trunks = {label: trunk for label, trunk in trunks.items() if trunk.registers}
         self._running: dict[str, Registration] = {}
         self._removed = asyncio.Event()
 
     def start(self) -> None:
         """Send the first REGISTER of each; what comes of it is told to :meth:`changed`."""
         now = asyncio.get_running_loop().time()
-        for trunk in self._trunks:
-            self._running[trunk.name] = self._transport.endpoint.register(_configuration(trunk), now)
+        for label, trunk in self._trunks.items():
+            self._running[label] = self._transport.endpoint.register(_configuration(label, trunk), now)
         self._transport.pump()
 
     def changed(self, event: RegistrationChanged) -> None:
@@ -83,13 +83,13 @@ def outbound_trunk(trunk: TrunkConfig) -> OutboundTrunk:
     )
 
 
-def _configuration(trunk: TrunkConfig) -> RegistrationConfig:
+def _configuration(label: str, trunk: TrunkConfig) -> RegistrationConfig:
     address = trunk.address
     host = bracketed(address.host)
     port = f":{address.port}" if address.port != 5060 else ""
     transport = ";transport=tcp" if address.transport == "tcp" else ""
     return RegistrationConfig(
-        name=trunk.name,
+        name=label,
         registrar=Uri.parse(f"sip:{host}{port}{transport}"),
         aor=Address(Uri.parse(f"sip:{trunk.username}@{host}{port}")),
         flow=Flow(address.transport, ("", 0), (address.host, address.port)),

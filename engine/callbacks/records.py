@@ -43,6 +43,8 @@ class CallStarted(Record, frozen=True, kw_only=True):
     sip_call_id: str = ""
     flow: str = ""
     source: str = ""
+    account: str = "default"
+    flow_version: int = 0
 
 
 class CallAnswered(Record, frozen=True, kw_only=True):
@@ -93,6 +95,39 @@ class UploadOwed(Record, frozen=True, kw_only=True):
     method: str = "PUT"
 
 
+class MessageLeft(Record, frozen=True, kw_only=True):
+    """A message was left in a mailbox: its sound is in the file ``path``, ``seconds`` long."""
+
+    call: str
+    account: str
+    box: str
+    message: str
+    path: str
+    caller: str
+    caller_name: str = ""
+    seconds: float = 0.0
+
+
+class MessageMarked(Record, frozen=True, kw_only=True):
+    """The owner of a mailbox saved or deleted a message, or kept it as new."""
+
+    call: str
+    account: str
+    box: str
+    message: str
+    state: Literal["new", "saved", "deleted"]
+
+
+class MailboxChanged(Record, frozen=True, kw_only=True):
+    """What the owner of a mailbox set by telephone: a ``pin`` (hashed), a ``greeting`` (a file; empty: the usual)."""
+
+    call: str
+    account: str
+    box: str
+    pin: str | None = None
+    greeting: str | None = None
+
+
 class Traced(Record, frozen=True, kw_only=True):
     """The SIP messages of a call or of one of its legs (empty: the caller's): time, ``in`` or ``out``, peer, first line
     and CSeq of each.
@@ -105,15 +140,19 @@ class Traced(Record, frozen=True, kw_only=True):
 
 
 class LegStarted(Record, frozen=True, kw_only=True):
-    """A leg was dialled for a call; ``to`` says whom."""
+    """A leg was dialled for a call; ``to`` says whom, ``trunk`` by which way if it is one."""
 
     call: str
     leg: str
     to: str
+    trunk: str = ""
 
 
 class LegAnswered(Record, frozen=True, kw_only=True):
-    """A dialled leg was answered: its ``dialog`` as plain data, for a BYE after a kill."""
+    """A dialled leg was answered: its ``dialog`` as plain data, for a BYE after a kill; again when that changes.
+
+    Without a dialog: the leg has become the call's own, whose records have it from here on.
+    """
 
     call: str
     leg: str
@@ -144,6 +183,8 @@ class CallFinished(Record, frozen=True, kw_only=True):
     path: str = ""
     duration: float = 0.0
     stats: dict[str, Any] = {}
+    sip_reason: str = ""
+    cause: str = ""
 
 
 AnyRecord = Union[  # noqa: UP007 - msgspec's decoder needs the union as a value
@@ -156,6 +197,9 @@ AnyRecord = Union[  # noqa: UP007 - msgspec's decoder needs the union as a value
     RecordingStarted,
     RecordingFinished,
     UploadOwed,
+    MessageLeft,
+    MessageMarked,
+    MailboxChanged,
     Traced,
     LegStarted,
     LegAnswered,
@@ -228,7 +272,7 @@ class CallHistory:
     notes: list[Noted] = field(default_factory=list)
     recordings: list[str] = field(default_factory=list)
     legs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Dialogs of dialled legs that were answered and have no end yet."""
+    """Dialled legs that have no end yet, with their dialogs; empty ones until the answer."""
     last_known: float = 0.0
 
     @property
@@ -249,6 +293,8 @@ class CallHistory:
                 self.dialog = record.dialog
             case Noted():
                 self.notes.append(record)
+            case LegStarted():
+                self.legs[record.leg] = {}
             case LegAnswered():
                 self.legs[record.leg] = record.dialog
             case LegFinished():

@@ -6,7 +6,6 @@ import hashlib
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import msgspec
 from sqlalchemy import Table, bindparam, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,6 +16,9 @@ from engine.callbacks.records import (
     LegAnswered,
     LegFinished,
     LegStarted,
+    MailboxChanged,
+    MessageLeft,
+    MessageMarked,
     Noted,
     Record,
     RecordingFinished,
@@ -24,7 +26,8 @@ from engine.callbacks.records import (
     Traced,
     UploadOwed,
 )
-from engine.store.models import PENDING, Call, CallEvent, Delivery, Recording
+from engine.store import mailboxes
+from engine.store.models import PENDING, Call, CallEvent, Delivery, Leg, Recording
 
 Row = dict[str, Any]
 
@@ -32,7 +35,9 @@ _INSERT_CALLS = insert(Call)
 _INSERT_EVENTS = insert(CallEvent)
 _INSERT_RECORDINGS = insert(Recording)
 _INSERT_DELIVERIES = insert(Delivery)
+_INSERT_LEGS = insert(Leg)
 _CALLS, _RECORDINGS = cast("Table", Call.__table__), cast("Table", Recording.__table__)
+_LEGS = cast("Table", Leg.__table__)
 _ANSWERED = update(_CALLS).where(_CALLS.c.id == bindparam("call")).values(answered_at=bindparam("at"))
 _FINISHED = (
     update(_CALLS)
@@ -46,6 +51,26 @@ _FINISHED = (
         path=bindparam("steps"),
         duration=bindparam("seconds"),
         stats=bindparam("figures", type_=_CALLS.c.stats.type),
+        sip_reason=bindparam("phrase"),
+        cause=bindparam("clearing"),
+    )
+)
+_LEG_ANSWERED = (
+    update(_LEGS)
+    .where(_LEGS.c.id == bindparam("leg"), _LEGS.c.answered_at.is_(None))  # what comes later is its dialog
+    .values(answered_at=bindparam("at"))
+)
+_LEG_FINISHED = (
+    update(_LEGS)
+    .where(_LEGS.c.id == bindparam("leg"), _LEGS.c.finished_at.is_(None))
+    .values(
+        finished_at=bindparam("at"),
+        ended_by=bindparam("by"),
+        reason=bindparam("why"),
+        sip_status=bindparam("sip"),
+        q850=bindparam("clearing"),
+        duration=bindparam("seconds"),
+        stats=bindparam("figures", type_=_LEGS.c.stats.type),
     )
 )
 _RECORDED = (
@@ -53,9 +78,6 @@ _RECORDED = (
     .where(_RECORDINGS.c.call_id == bindparam("call"), _RECORDINGS.c.path == bindparam("file"))
     .values(seconds=bindparam("length"), lost=bindparam("missing"), reason=bindparam("why"))
 )
-
-
-_OF_LEGS = frozenset({"leg", "to", "by", "reason", "sip_status", "q850", "duration"})
 
 
 class Batch:
@@ -69,6 +91,13 @@ class Batch:
         self.recordings: list[Row] = []
         self.recorded: list[Row] = []
         self.deliveries: list[Row] = []
+        self.legs: list[Row] = []
+        self.legs_answered: list[Row] = []
+        self.legs_finished: list[Row] = []
+        self.messages: list[Row] = []
+        self.marks: list[Row] = []
+        self.pins: list[Row] = []
+        self.greetings: list[Row] = []
 
     def __bool__(self) -> bool:
         """Whether there is anything to store."""
@@ -91,19 +120,37 @@ class Batch:
                 self.recorded.append(_clean({**row, "why": record.reason or None}))
             case UploadOwed():
                 self.deliveries.append(_clean(_upload_row(record)))
+            case LegStarted() | LegAnswered() | LegFinished():
+                self._add_leg(record)
+            case MessageLeft() | MessageMarked() | MailboxChanged():
+                self._add_voicemail(record)
             case Traced():
                 detail = {"leg": record.leg, "messages": record.messages, "left_out": record.left_out}
                 self.events.append(_clean({"call_id": record.call, "at": record.at, "kind": "Sip", "detail": detail}))
-            case LegStarted() | LegAnswered() | LegFinished():
-                self._add_leg(record)
             case CallFinished():
                 self.finished.append(_clean(_finished_row(record)))
 
     def _add_leg(self, record: LegStarted | LegAnswered | LegFinished) -> None:
-        """What becomes of a dialled leg stands among the call's events; its dialog is the journal's business."""
-        detail = {key: value for key, value in msgspec.to_builtins(record).items() if key in _OF_LEGS}
-        row = {"call_id": record.call, "at": record.at, "kind": type(record).__name__, "detail": detail}
-        self.events.append(_clean(row))
+        match record:
+            case LegStarted():
+                self.legs.append(_clean(_leg_row(record)))
+            case LegAnswered():
+                self.legs_answered.append({"leg": record.leg, "at": record.at})
+            case LegFinished():
+                self.legs_finished.append(_clean(_leg_finished_row(record)))
+
+    def _add_voicemail(self, record: MessageLeft | MessageMarked | MailboxChanged) -> None:
+        box = {"of_account": record.account, "of_box": record.box}
+        match record:
+            case MessageLeft():
+                self.messages.append(_clean(_message_row(record)))
+            case MessageMarked():
+                self.marks.append(_clean({**box, "message": record.message, "mark": record.state}))
+            case MailboxChanged():
+                if record.pin is not None:
+                    self.pins.append(_clean({**box, "hashed": record.pin}))
+                if record.greeting is not None:
+                    self.greetings.append(_clean({**box, "file": record.greeting}))
 
     def _add_note(self, record: Noted) -> None:
         if record.note.get("is") == "Callback":
@@ -125,6 +172,13 @@ class Batch:
             (_INSERT_RECORDINGS, self.recordings),
             (_INSERT_EVENTS, self.events),
             (_INSERT_DELIVERIES, self.deliveries),
+            (_INSERT_LEGS, self.legs),
+            (_LEG_ANSWERED, self.legs_answered),
+            (_LEG_FINISHED, self.legs_finished),
+            (mailboxes.LEFT, self.messages),
+            (mailboxes.MARKED, self.marks),
+            (mailboxes.PIN_CHANGED, self.pins),
+            (mailboxes.GREETING_CHANGED, self.greetings),
             (_ANSWERED, self.answered),
             (_RECORDED, self.recorded),
             (_FINISHED, self.finished),
@@ -141,6 +195,31 @@ def _started_row(record: CallStarted) -> Row:
         "flow": record.flow,
         "source": record.source,
         "started_at": record.at,
+        "account_id": record.account,
+        "flow_version": record.flow_version,
+    }
+
+
+def _leg_row(record: LegStarted) -> Row:
+    return {
+        "id": record.leg,
+        "call_id": record.call,
+        "callee": record.to,
+        "trunk": record.trunk,
+        "started_at": record.at,
+    }
+
+
+def _leg_finished_row(record: LegFinished) -> Row:
+    return {
+        "leg": record.leg,
+        "at": record.at,
+        "by": record.by,
+        "why": record.reason,
+        "sip": record.sip_status,
+        "clearing": record.q850,
+        "seconds": record.duration,
+        "figures": record.stats,
     }
 
 
@@ -155,6 +234,8 @@ def _finished_row(record: CallFinished) -> Row:
         "steps": record.path,
         "seconds": record.duration,
         "figures": record.stats,
+        "phrase": record.sip_reason or None,
+        "clearing": record.cause or None,
     }
 
 
@@ -194,6 +275,22 @@ def _upload_row(record: UploadOwed) -> Row:
         "due_at": record.at,
         "state": PENDING,
         "attempts": 0,
+    }
+
+
+def _message_row(record: MessageLeft) -> Row:
+    return {
+        "id": record.message,
+        "account": record.account,
+        "box": record.box,
+        "call_id": record.call,
+        "path": record.path,
+        "caller": record.caller,
+        "caller_name": record.caller_name,
+        "seconds": record.seconds,
+        "created_at": record.at,
+        "state": mailboxes.NEW,
+        "text": None,
     }
 
 

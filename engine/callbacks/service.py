@@ -40,6 +40,11 @@ class CallbackService:
         self._writer = Writer(journal, self._store, on_deliveries=self._outbox.wake)
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def store(self) -> Store:
+        """The database; its tables are there once :meth:`start` is done."""
+        return self._store
+
     async def start(self) -> None:
         """Bring the tables up to date and begin. Raises :class:`StoreError`."""
         try:
@@ -51,6 +56,10 @@ class CallbackService:
             asyncio.create_task(self._writer.run(), name="journal writer"),
             asyncio.create_task(self._outbox.run(), name="outbox"),
         ]
+
+    async def flush(self, patience: float) -> bool:
+        """Wait until the database has everything that was appended; ``False``: not within ``patience`` seconds."""
+        return await self._writer.flush(patience)
 
     async def close(self) -> None:
         """Store what was appended, send what is due, and leave the rest to the next start."""

@@ -34,6 +34,8 @@ class Source:
     """Host and port of the trunk, as a URI has it."""
     numbers: frozenset[str] = frozenset()
     """What the trunk delivers; empty: everything."""
+    account: str = ""
+    """Whose numbers may be called from here; empty: everybody's."""
 
     def delivers(self, number: str) -> bool:
         """Whether ``number`` may be called from here."""
@@ -49,13 +51,14 @@ class TrunkAddress:
     port: int = 5060
     number_from: NumberFrom = "request"
     numbers: tuple[str, ...] = ()
+    account: str = ""
 
     def source(self) -> Source:
         """The trunk as the source of calls."""
         host = bracketed(self.host)
         numbers = frozenset(plain_number(number) for number in self.numbers)
         where = host if self.port == 5060 else f"{host}:{self.port}"
-        return Source(self.name, "trunk", self.number_from, where, numbers)
+        return Source(self.name, "trunk", self.number_from, where, numbers, self.account)
 
 
 class TrunkBook:

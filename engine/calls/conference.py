@@ -119,13 +119,15 @@ class Conferences:
         try:
             if not await self._moderator(call, order, room, member, until):
                 return
-            member.stream.send(
-                protocol.Join(member.stream.number, room.number, muted=order.muted, deaf=order.deaf, gated=False)
-            )
+            call.on_hold.watch(call.poke)
+            quiet = self._let_speak(order, room, member)
             self._announce(room, call, self._tone(order.entry_tone, self._tones.entry))
             while not room.closed and (until is None or call.now() < until):
                 await call.key_or_change(until)
+                if quiet != call.on_hold.quiet:
+                    quiet = self._let_speak(order, room, member)
         finally:
+            call.on_hold.unwatch(call.poke)
             if order.record:
                 call.stop_background()
             room.members.pop(call.id, None)
@@ -135,6 +137,23 @@ class Conferences:
                 room.closed = True
             room.poke()
             log.info("conference_left", call_id=call.id, room=room.name, members=len(room.members))
+
+    def _let_speak(self, order: Conference, room: Room, member: Member) -> bool:
+        """Into the room with the rights of the moment: of a phone on hold nothing is heard, whatever music it sends.
+
+        Returns whether it is on hold.
+        """
+        hold = member.call.on_hold
+        member.stream.send(
+            protocol.Join(
+                member.stream.number,
+                room.number,
+                muted=order.muted or hold.quiet,
+                deaf=order.deaf or hold.holding,
+                gated=False,
+            )
+        )
+        return hold.quiet
 
     async def _moderator(
         self, call: LiveCall, order: Conference, room: Room, member: Member, until: float | None

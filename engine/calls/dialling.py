@@ -80,7 +80,7 @@ class Dialling:
         if any(target.kind == "queue" for target in order.targets):
             raise Unsupported("queues are not possible on a live call yet")
         await house.ring_back(order.ringback)
-        found = await house.unless_over(asyncio.ensure_future(self._ring()))
+        found = await house.unless_over(asyncio.ensure_future(self.ring()))
         if isinstance(found, PeerEnd):
             cause = _named("NO_ANSWER") if found.status == 487 else cause_of(found.status)
             story = f"{names}: {found.reason or cause.name} ({found.status})"
@@ -89,7 +89,8 @@ class Dialling:
 
     # --- ringing ------------------------------------------------------------------------
 
-    async def _ring(self) -> Peer | PeerEnd:
+    async def ring(self) -> Peer | PeerEnd:
+        """Ring: the peer that answered first, or how it ended. All others are over then."""
         order = self.order
         end = NOBODY
         for _ in range(max(1, order.repeats)):

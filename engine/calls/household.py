@@ -13,11 +13,13 @@ import msgspec
 
 from engine.callbacks import records
 from engine.calls.conference import Conferences
+from engine.calls.holding import Bridge, Side
 from engine.calls.leg import CallerGone, CallerLeg, NoCommonMedia, PeerLeg
 from engine.calls.media import MediaError, Stream
 from engine.calls.parking import Lots
 from engine.calls.peer import Destination, Peer, PeerEnd
 from engine.calls.routes import Caller, Routes
+from engine.calls.voicemail.service import VoicemailService
 from engine.log import Logger
 from engine.sip.client import OutgoingSession
 from engine.sip.flow import Flow
@@ -25,6 +27,7 @@ from engine.sip.offer_answer import Agreed
 from engine.transport.tap import Tap
 from flows.orders import Dial, Target
 from flows.prompts import Prompt
+from media.protocol import StreamStats
 from media.tones import Tones
 
 if TYPE_CHECKING:
@@ -35,15 +38,19 @@ if TYPE_CHECKING:
 class Outside:
     """How calls reach others."""
 
-    routes: Routes
+    routes: Callable[[str], Routes]
+    """By account."""
     invite: Callable[[Destination, bytes, Peer], OutgoingSession]
     """Sends an INVITE with a description for a peer, which gets the events of its session."""
     media_hosts: Callable[[Flow], tuple[str, str]]
     """By flow: the address to bind ports on, and the one to tell."""
+    release: Callable[[int], None]
+    """The peer with this session gets its events no more: a call has become its owner."""
     tap: Tap
     tones: Tones
     conferences: Conferences
     lots: Lots
+    voicemail: VoicemailService
 
 
 @dataclass(slots=True)
@@ -51,7 +58,7 @@ class CallHouse:
     """The call of a caller, with the peers that are dialled for it."""
 
     call: LiveCall
-    leg: CallerLeg
+    leg: CallerLeg | PeerLeg
     outside: Outside
     caller: Caller
     codecs: tuple[str, ...]
@@ -61,12 +68,13 @@ class CallHouse:
     log: Logger
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _ringing_back: bool = False
+    _bridge: Bridge | None = None
 
     def now(self) -> float:
         return self.call.now()
 
     def find(self, target: Target, order: Dial) -> list[list[Destination]]:
-        return self.outside.routes.find(target, order, self.caller)
+        return self.outside.routes(self.call.facts.get("call.account", "")).find(target, order, self.caller)
 
     async def make_peer(self, destination: Destination) -> Peer:
         bind, told = self.outside.media_hosts(destination.flow)
@@ -100,38 +108,24 @@ class CallHouse:
 
     def call_peer(self, peer: Peer) -> None:
         agreed = self.leg.agreed
-        self.append(records.LegStarted(time.time(), call=self.call.id, leg=peer.id, to=peer.destination.label))
+        to, trunk = peer.destination.label, peer.destination.trunk
+        self.append(records.LegStarted(time.time(), call=self.call.id, leg=peer.id, to=to, trunk=trunk))
         peer.log.info("leg dialled", leg=peer.id, uri=str(peer.destination.uri))
         peer.invite(self.outside.invite, agreed.codec if agreed is not None else "")
 
     async def forget(self, peer: Peer) -> None:
         stats = await asyncio.shield(peer.close())
-        if peer.session is not None:
-            self.append(traced(self.outside.tap, peer.session.call_id, self.call.id, peer.id))
-        end = peer.end or PeerEnd(487, "given up", by="local")
-        duration = max(0.0, self.now() - peer.answered_at) if peer.answered_at is not None else 0.0
-        self.append(
-            records.LegFinished(
-                time.time(),
-                call=self.call.id,
-                leg=peer.id,
-                by=end.by,
-                reason=end.reason,
-                sip_status=end.status,
-                q850=end.q850,
-                duration=duration,
-                stats=msgspec.structs.asdict(stats),
-            )
+        put_down_end(
+            peer, peer.end or PeerEnd(487, "given up", by="local"), stats, self.call.id, self.outside, self.append
         )
-        peer.log.info("leg ended", leg=peer.id, status=end.status, reason=end.reason, duration=round(duration, 2))
 
     def caller_rings(self) -> None:
-        if self.call.answered_at is None and self.leg.agreed is None:
+        if isinstance(self.leg, CallerLeg) and self.call.answered_at is None and self.leg.agreed is None:
             self.leg.invited.ringing(self.now())
             self.pump()
 
     def caller_hears(self, peer: Peer) -> None:
-        if self.call.answered_at is None:
+        if isinstance(self.leg, CallerLeg) and self.call.answered_at is None:
             try:
                 problem = self.leg.early(self.now())
             except (CallerGone, NoCommonMedia) as error:
@@ -146,16 +140,16 @@ class CallHouse:
     async def connect(self, peer: Peer) -> None:
         await self.call.answer()
         self._stop_ringing_back()
-        stream = self._caller_stream()
-        stream.relay(peer.stream)
-        peer.stream.relay(stream)
+        ours = Side(self._caller_stream(), self.leg.on_hold, gone=lambda: self.call.stream is None)
+        self._bridge = Bridge(ours, Side(peer.stream, peer.leg.on_hold), self.outside.tones.music)
+        self._bridge.connect()
         self.call.bridged(on=True)
 
     def disconnect(self, peer: Peer) -> None:
         self.call.bridged(on=False)
-        if self.call.stream is not None:
-            self.call.stream.relay(None)
-        peer.stream.relay(None)
+        if self._bridge is not None:
+            self._bridge.disconnect()
+            self._bridge = None
 
     async def ring_back(self, media: str) -> None:
         if self.call.answered_at is None:
@@ -190,6 +184,34 @@ class CallHouse:
         assert peer.session is not None
         dialog = msgspec.to_builtins(peer.session.save())
         self.append(records.LegAnswered(time.time(), call=self.call.id, leg=peer.id, dialog=dialog))
+
+
+def put_down_end(
+    peer: Peer,
+    end: PeerEnd,
+    stats: StreamStats,
+    call: str,
+    outside: Outside,
+    append: Callable[[records.Record], None],
+) -> None:
+    """What became of a dialled leg, and what was said over SIP, once its stream is closed."""
+    if peer.session is not None:
+        append(traced(outside.tap, peer.session.call_id, call, peer.id))
+    duration = max(0.0, peer.now() - peer.answered_at) if peer.answered_at is not None else 0.0
+    append(
+        records.LegFinished(
+            time.time(),
+            call=call,
+            leg=peer.id,
+            by=end.by,
+            reason=end.reason,
+            sip_status=end.status,
+            q850=end.q850,
+            duration=duration,
+            stats=msgspec.structs.asdict(stats),
+        )
+    )
+    peer.log.info("leg ended", leg=peer.id, status=end.status, reason=end.reason, duration=round(duration, 2))
 
 
 def traced(tap: Tap, sip_call_id: str, call: str, leg: str = "") -> records.Traced:

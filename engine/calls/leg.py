@@ -11,7 +11,9 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+from engine.calls.holding import Hold
 from engine.calls.media import Stream
 from engine.log import Logger
 from engine.sip import offer_answer, sdp
@@ -28,6 +30,15 @@ class NoCommonMedia(Exception):
 
 class CallerGone(Exception):
     """There was nobody to answer any more."""
+
+
+@dataclasses.dataclass(slots=True)
+class _Reoffer:
+    """An offer of ours in an established session, and who waits for what becomes of it."""
+
+    media: LocalMedia
+    offer: SessionDescription
+    accepted: asyncio.Future[bool]
 
 
 class Leg:
@@ -51,6 +62,8 @@ class Leg:
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done with the first agreement."""
         self.session: Session | None = None
+        self.on_hold = Hold()
+        self._reoffer: _Reoffer | None = None
         self._stream: Stream | None = None
         self._media = LocalMedia(host=host, port=0, session_id=time.time_ns() // 1000, codecs=codecs)
         self._offer: SessionDescription | None = None
@@ -91,6 +104,7 @@ class Leg:
             if session.answer_reoffer(offer.encode(), now):
                 self._media, self._described, self._offer = media, offer, offer
                 self._on_changed()
+                self._follow(now)
             return
         try:
             answer, agreed = offer_answer.make_answer(sdp.parse(body), media)
@@ -102,6 +116,81 @@ class Leg:
             self._media, self._described, self._offer = media, answer, None
             self._on_changed()
             self._agree(agreed)
+            self._follow(now)
+
+    def _follow(self, now: float) -> None:
+        """An offer of ours that waits for its second chance follows the one of the peer that came before it."""
+        if self._reoffer is not None:
+            self._offer_again(self._reoffer.media.direction, now, self._reoffer.accepted)
+
+    # --- held by us ---------------------------------------------------------------------
+
+    async def hold(self, music: Path, now: float, pump: Callable[[], None]) -> bool:
+        """Put the phone on hold: a re-INVITE that offers to send only, and ``music`` for it (RFC 6337 section 5.3).
+
+        ``pump`` has sent what SIP has to send. Whether it is on hold then: a phone may refuse, and a session that is
+        not answered, or is over, cannot be held.
+        """
+        if self.on_hold.holding:
+            return True
+        if not await self._redirect("sendonly", now, pump):
+            return False
+        self.on_hold.set(holding=True)
+        if self._stream is not None:
+            self._stream.play([music], loop=True)
+        return True
+
+    async def resume(self, now: float, pump: Callable[[], None]) -> bool:
+        """Take the phone off hold, as far as it was us; whether that could be done."""
+        if not self.on_hold.holding:
+            return True
+        if not await self._redirect("sendrecv", now, pump):
+            return False
+        if self._stream is not None:
+            self._stream.stop()
+        self.on_hold.set(holding=False)
+        return True
+
+    def reoffer_answered(self, body: bytes | None) -> None:
+        """The answer to a re-INVITE of ours; one that cannot be used leaves the session as it was."""
+        if (reoffer := self._reoffer) is None:
+            return
+        self._reoffer = None
+        try:
+            agreed = offer_answer.read_answer(reoffer.offer, sdp.parse(body or b""))
+        except (NotAcceptable, SdpError) as error:
+            self._log.info("answer_refused", error=str(error))
+            _settle(reoffer.accepted, accepted=False)
+            return
+        self._media, self._described = reoffer.media, reoffer.offer
+        self._on_changed()
+        self._agree(agreed)
+        _settle(reoffer.accepted, accepted=True)
+
+    def reoffer_refused(self, status: int) -> None:
+        """A re-INVITE of ours was refused, or will never be answered."""
+        if (reoffer := self._reoffer) is not None:
+            self._reoffer = None
+            self._log.info("reoffer_refused", status=status)
+            _settle(reoffer.accepted, accepted=False)
+
+    async def _redirect(self, direction: str, now: float, pump: Callable[[], None]) -> bool:
+        session = self.session
+        if session is None or session.ended or self._described is None or self._reoffer is not None:
+            return False
+        if session.state not in ("answered", "confirmed"):
+            return False
+        accepted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._offer_again(direction, now, accepted)
+        pump()
+        return await accepted
+
+    def _offer_again(self, direction: str, now: float, accepted: asyncio.Future[bool]) -> None:
+        assert self.session is not None
+        media = dataclasses.replace(self._media, version=self._media.version + 1, direction=direction)
+        offer = offer_answer.make_offer(self._offerable(media), self._described)
+        self._reoffer = _Reoffer(media, offer, accepted)
+        self.session.reinvite(offer.encode(), now)
 
     def _offerable(self, media: LocalMedia) -> LocalMedia:
         """``media`` with the codecs of an offer of ours: the laws of G.711, after another codec if that is in use.
@@ -120,11 +209,17 @@ class Leg:
             self._log.info("held" if agreed.held else "resumed")
         if self._stream is not None:
             self._stream.direct(agreed, relatch=moved)
-            timeout = 0.0 if agreed.held else self._rtp_timeout
+            timeout = 0.0 if agreed.held or not agreed.receive else self._rtp_timeout
             self._stream.send(protocol.RtpTimeout(self._stream.number, timeout))
         self._on_agreed(agreed, before)
+        self.on_hold.set(held=agreed.held)
         if not self.settled.done():
             self.settled.set_result(None)
+
+
+def _settle(answer: asyncio.Future[bool], *, accepted: bool) -> None:
+    if not answer.done():
+        answer.set_result(accepted)
 
 
 class CallerLeg(Leg):

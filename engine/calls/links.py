@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+from engine.calls.holding import Bridge, Side
 from engine.calls.media import Stream, StreamReport, Worker
 from engine.sip.offer_answer import Agreed
 
@@ -41,16 +43,15 @@ async def stand_in(stream: Stream, worker: Worker) -> AsyncIterator[Stream]:
 
 
 @contextlib.asynccontextmanager
-async def coupled(one: Stream, other: Stream) -> AsyncIterator[None]:
-    """Both hear each other. Raises :class:`~engine.calls.media.MediaError`."""
-    async with stand_in(one, other.worker) as near:
-        near.relay(other)
-        other.relay(near)
+async def coupled(one: Side, other: Side, music: Path) -> AsyncIterator[None]:
+    """Both hear each other, or ``music``. Raises :class:`~engine.calls.media.MediaError`."""
+    async with stand_in(one.stream, other.stream.worker) as near:
+        bridge = Bridge(Side(near, one.hold), other, music)
+        bridge.connect()
         try:
             yield
         finally:
-            other.relay(None)
-            near.relay(None)
+            bridge.disconnect()
 
 
 def _towards(link: Stream) -> Agreed:

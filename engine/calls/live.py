@@ -13,10 +13,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NoReturn, Protocol, TypeVar
 
+from engine.calls.holding import Hold
 from engine.calls.keys import KeyArbiter
 from engine.calls.media import Stream, StreamReport
 from engine.calls.performing import perform
-from engine.calls.services import Fetch, Renderer
+from engine.calls.services import Fetch, FlowError, Renderer, StoredFlow, no_stored_flows
 from engine.log import get_logger
 from flows.call import (
     BargeIn,
@@ -38,7 +39,7 @@ from flows.call import (
     Words,
 )
 from flows.graph import Graph
-from flows.orders import Conference, Dial, Enqueue, Order, Outcome, Park
+from flows.orders import Conference, Dial, Enqueue, Order, Outcome, Park, Voicemail
 from flows.prompts import Prompt
 from media import protocol
 
@@ -86,8 +87,17 @@ class Signalling(Protocol):
     async def meet(self, order: Conference | Park | Enqueue) -> Outcome:
         """Bring the caller together with others who called. Raises CallEnded."""
 
-    def begin_recording(self, order: RecordingOrder) -> str:
-        """Record from now on; the recording's id. Raises :class:`~flows.call.Unsupported`."""
+    async def voicemail(self, order: Voicemail) -> Outcome:
+        """Let the caller leave a message, or hear those that were left. Raises CallEnded."""
+
+    def begin_recording(self, order: RecordingOrder, path: Path | None = None) -> str:
+        """Record from now on, into ``path`` or a file of its own name; the recording's id.
+
+        Raises :class:`~flows.call.Unsupported`.
+        """
+
+    async def complete_recording(self, recording: str) -> tuple[float, str]:
+        """End it, if it has not ended, and wait for its file: its seconds, and why it ended or what went wrong."""
 
     def end_recording(self, recording: str) -> None: ...
 
@@ -111,6 +121,8 @@ class LiveCall:
         fetch: Fetch,
         settle: float,
         facts: Mapping[str, str],
+        stored: StoredFlow = no_stored_flows,
+        on_hold: Hold | None = None,
     ) -> None:
         """``prompts`` are those whose sounds are there; ``render`` makes others."""
         self.id = call_id
@@ -125,11 +137,13 @@ class LiveCall:
         self.over = asyncio.Event()
         self.transfer_accepted = False
         self.facts = facts
+        self.on_hold = on_hold or Hold()
         self.signalling = signalling
         self._told: Callable[[], None] = lambda: None
         self._sounds = dict(prompts)
         self._render = render
         self._fetch = fetch
+        self._stored = stored
         self._settle = settle
         self._background: set[str] = set()  # recordings that no step waits for
         self._later: list[tuple[str, RecordingOrder]] = []  # recordings that wait for an answer or a bridge
@@ -193,6 +207,10 @@ class LiveCall:
                 self.trouble(f"{what[:200]!r} is not heard: {str(outcome) or type(outcome).__name__}")
         return [prompt for prompt in prompts if prompt in self._sounds]
 
+    async def sounds_of(self, prompts: Sequence[Prompt]) -> dict[Prompt, Path]:
+        """Files with the sound of ``prompts``, as far as it can be had."""
+        return {prompt: self._sounds[prompt] for prompt in await self.prepare(prompts)}
+
     async def _make(self, prompt: Prompt) -> Path:
         async with asyncio.timeout(PREPARE_PATIENCE):
             return await self._render(prompt)
@@ -224,6 +242,11 @@ class LiveCall:
             return
         settled = (self.answered_at or 0.0) + self._settle
         self._play = self._stream.play(files, start_at=settled, loop=loop)
+
+    @property
+    def playing(self) -> bool:
+        """Whether what was started last has not ended."""
+        return self._play != 0
 
     def stop(self) -> None:
         if self._play and self._stream is not None:
@@ -286,8 +309,13 @@ class LiveCall:
         return work() if size < LARGE else await self.unless_over(asyncio.to_thread(work))
 
     async def stored_flow(self, flow: str) -> Graph | None:
-        self._raise_if_ended()
-        return None
+        try:
+            found = await self.unless_over(self._stored(flow))
+        except FlowError as error:
+            self.trouble(str(error))
+            return None
+        self._sounds.update(found.prompts)
+        return found.graph
 
     async def perform(self, order: Order) -> Outcome:
         self._raise_if_ended()

@@ -1,4 +1,4 @@
-"""Which flow a dialled number gets (see docs/configuration.md).
+"""Which flow a dialled number gets (see docs/configuration.md), for whom.
 
 Exact first, then ``+391*`` by longest prefix, then ``*``. Separators that people write
 into numbers are taken out on both sides before they are compared.
@@ -35,3 +35,17 @@ class NumberPlan(Generic[Entry]):
         if number in self.exact:
             return self.exact[number]
         return next((entry for prefix, entry in self.prefixes.items() if number.startswith(prefix)), None)
+
+
+class Dialplan(Generic[Entry]):
+    """Numbers of all accounts for those who call from outside, and of one account for those who belong to it."""
+
+    def __init__(self, public: NumberPlan[Entry], inside: Mapping[str, NumberPlan[Entry]] | None = None) -> None:
+        """``inside``: by account, what it has itself: its extensions and its numbers."""
+        self.public = public
+        self.inside: Mapping[str, NumberPlan[Entry]] = inside or {}
+
+    def find(self, number: str, account: str = "") -> Entry | None:
+        """What ``number`` leads to for a caller of ``account``, who reaches nobody else's; empty: for anyone."""
+        plan = self.inside.get(account) if account else self.public
+        return plan.find(number) if plan is not None else None

@@ -7,8 +7,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from engine.calls.holding import Side
 from engine.calls.links import coupled
-from engine.calls.media import MediaError, Stream
+from engine.calls.media import MediaError
 from engine.log import get_logger
 from flows.orders import Enqueue, Outcome, Park
 from flows.prompts import Prompt
@@ -117,7 +118,7 @@ class Lots:
         waiting.taker = call
         began = call.now()
         try:
-            async with coupled(_stream(call), _stream(waiting.call)):
+            async with coupled(_side(call), _side(waiting.call), self.tones.music):
                 waiting.call.poke()
                 while not waiting.done:
                     await call.key_or_change(None)
@@ -140,10 +141,10 @@ class Lots:
         return next((number for number in numbers if (account, number) not in self.slots), "")
 
 
-def _stream(call: LiveCall) -> Stream:
+def _side(call: LiveCall) -> Side:
     if call.stream is None:
         raise MediaError("a media stream is gone")
-    return call.stream
+    return Side(call.stream, call.on_hold)
 
 
 def _failed(story: str) -> Outcome:

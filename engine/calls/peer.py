@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from engine.calls.leg import NoCommonMedia, PeerLeg
@@ -92,7 +93,13 @@ class Peer:
             case events.Reoffered(sdp=body):
                 self.leg.reoffered(body, self.now())
                 self.pump()
+            case events.ReofferAnswered(sdp=body):
+                self.leg.reoffer_answered(body)
+                self.pump()
+            case events.ReofferRefused(status=status):
+                self.leg.reoffer_refused(status)
             case events.Ended(by=by, status=status, reason=reason, q850=q850):
+                self.leg.reoffer_refused(status)
                 self.finish(PeerEnd(status, reason, q850, by))
             case _:
                 pass
@@ -124,6 +131,14 @@ class Peer:
             self.state = "ended"
             self.end = end
             self._tell()
+
+    async def hold(self, music: Path) -> bool:
+        """Put the phone on hold, with music; whether it is (:meth:`Leg.hold`)."""
+        return await self.leg.hold(music, self.now(), self.pump)
+
+    async def resume(self) -> bool:
+        """Take it off hold again; whether it is."""
+        return await self.leg.resume(self.now(), self.pump)
 
     async def close(self) -> protocol.StreamStats:
         """Hang up, if that is still to be done, and close the ports."""

@@ -19,6 +19,7 @@ from flows.orders import (
     Sides,
     StartRecording,
     StopRecording,
+    Voicemail,
 )
 from flows.prompts import Prompt
 from media import protocol
@@ -34,6 +35,8 @@ async def perform(call: LiveCall, order: Order) -> Outcome:
             return await _dial(call, order)
         case Conference() | Park() | Enqueue():
             return await call.signalling.meet(order)
+        case Voicemail():
+            return await call.signalling.voicemail(order)
         case DetectMachine():
             return await _detect(call, order)
         case LeaveQueue():

@@ -59,9 +59,13 @@ class Recording:
         *,
         number: int = WHOLE_CALL,
         order: RecordingOrder = _WHOLE_CALL_ORDER,
+        path: Path | None = None,
     ) -> None:
         self.id = f"{call_id}-{number}" if number else call_id
-        self.path = folder / datetime.now(UTC).strftime("%Y/%m/%d") / f"{self.id}.{order.format}"
+        self.path = path or folder / datetime.now(UTC).strftime("%Y/%m/%d") / f"{self.id}.{order.format}"
+        self.seconds = 0.0
+        self.why = ""
+        """Why it ended, or what went wrong; empty before."""
         self.number = number
         self.order = order
         self._call_id = call_id
@@ -98,6 +102,7 @@ class Recording:
         """The writer has completed the file, or failed to: put that down at once, whether or not the call goes on."""
         if self._ended.is_set():
             return
+        self.why = report.reason or report.why
         self._end(
             records.RecordingFinished(
                 time.time(),
@@ -134,6 +139,8 @@ class Recording:
         if self._ended.is_set():
             return
         self._ended.set()
+        self.seconds = record.seconds
+        self.why = self.why or record.reason
         if record.reason:
             self._log.error("recording_failed", path=record.path, reason=record.reason)
         self._append(record)
@@ -162,9 +169,9 @@ class Recordings:
         self._whole = self._make(WHOLE_CALL, _WHOLE_CALL_ORDER)
         self._whole.start(stream)
 
-    def begin(self, stream: Stream, order: RecordingOrder) -> Recording:
+    def begin(self, stream: Stream, order: RecordingOrder, path: Path | None = None) -> Recording:
         """Record what a flow asks for."""
-        recording = self._make(self._next, order)
+        recording = self._make(self._next, order, path)
         self._next += 1
         recording.start(stream)
         return recording
@@ -183,12 +190,22 @@ class Recordings:
                 return None if made is self._whole else made
         return None
 
+    async def complete(self, stream: Stream | None, recording: str) -> tuple[float, str]:
+        """End one and wait for its file: its seconds, and why it ended or what went wrong."""
+        for made in self._made:
+            if made.id == recording:
+                await made.finish(stream)
+                return made.seconds, made.why
+        return 0.0, "there is no such recording"
+
     async def finish(self, stream: Stream | None) -> None:
         """Complete all of them."""
         await asyncio.gather(*(made.finish(stream) for made in self._made))
 
-    def _make(self, number: int, order: RecordingOrder) -> Recording:
-        recording = Recording(self._call_id, self._folder, self._append, self._log, number=number, order=order)
+    def _make(self, number: int, order: RecordingOrder, path: Path | None = None) -> Recording:
+        recording = Recording(
+            self._call_id, self._folder, self._append, self._log, number=number, order=order, path=path
+        )
         self._made.append(recording)
         return recording
 

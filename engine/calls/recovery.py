@@ -44,10 +44,10 @@ class Recovery:
             for callback in narrator.close(answered.at if answered is not None else None, history.last_known):
                 note = records.note_to_data(callback)
                 self._append(records.Noted(history.last_known, call=history.call, note=note))
-            for dialog in history.legs.values():
+            for dialog in filter(None, history.legs.values()):
                 self._say_bye(dialog)
             if history.dialog and self._say_bye(history.dialog):
-                self._waiting.setdefault(started.sip_call_id, []).append(history)
+                self._waiting.setdefault(history.dialog.get("call_id", started.sip_call_id), []).append(history)
             else:
                 self._finish(history, narrator.path)
 
@@ -62,6 +62,8 @@ class Recovery:
         for recording in history.recordings:
             self._append(self._recordings[history.call, recording])
         at, answered = history.last_known, history.answered
+        for leg in history.legs:
+            self._append(records.LegFinished(at, call=history.call, leg=leg, by="error", reason=REASON))
         duration = max(at - answered.at, 0.0) if answered is not None else 0.0
         self._append(
             records.CallFinished(at, call=history.call, by="error", reason=REASON, path=path, duration=duration)

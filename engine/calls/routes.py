@@ -49,7 +49,9 @@ class Caller:
 
 @dataclass(slots=True)
 class Routes:
-    """Where targets are. ``users`` and ``groups`` have the devices, and the members, by name."""
+    """Where the targets of one account are. ``users`` and ``groups`` have the devices, and the members, by name;
+    ``extensions`` have users' and groups' devices by number. ``devices``: those of the account, ``None``: all.
+    """
 
     registrar: Registrar
     own_host: Callable[[Flow], tuple[str, int]]
@@ -57,6 +59,8 @@ class Routes:
     trunks: Sequence[OutboundTrunk] = ()
     users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    extensions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    devices: frozenset[str] | None = None
 
     def find(self, target: Target, order: Dial, caller: Caller) -> list[list[Destination]]:
         """Where ``target`` rings: everything in the outer list at once, the inner lists one after the other on failure.
@@ -87,9 +91,13 @@ class Routes:
         return Caller(str(order.caller_id) or caller.number, str(order.caller_name) or caller.name)
 
     def _devices_of(self, name: str) -> list[str]:
-        """The devices of a user, or the device of that name."""
+        """The devices of a user or an extension, or the device of that name."""
         if name in self.users:
             return list(self.users[name])
+        if (number := plain_number(name)) in self.extensions:
+            return list(self.extensions[number])
+        if self.devices is not None and name not in self.devices:
+            return []
         return [name] if self.registrar.password(name) is not None else []
 
     def _ring(

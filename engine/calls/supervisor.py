@@ -13,7 +13,6 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,23 +21,23 @@ import msgspec
 from engine.callbacks import records
 from engine.calls.dialling import Dialling
 from engine.calls.household import CallHouse, Outside, traced
-from engine.calls.leg import CallerGone, CallerLeg, NoCommonMedia
+from engine.calls.leg import CallerLeg, NoCommonMedia, PeerLeg
 from engine.calls.live import LiveCall
 from engine.calls.media import MediaError, Stream, StreamReport, Worker
 from engine.calls.recording import Recordings
 from engine.calls.routes import Caller
-from engine.calls.services import Fetch, Renderer
+from engine.calls.services import Fetch, Renderer, StoredFlow, no_stored_flows
 from engine.log import get_logger
-from engine.sip.events import Ended
+from engine.sip.events import Ended, ReofferAnswered, ReofferRefused
 from engine.sip.offer_answer import Agreed
-from engine.sip.server import IncomingSession
-from flows.call import CallEnded, EndedBy, Note, RecordingOrder, TransferOutcome, Trouble, Unsupported
+from engine.sip.session import Session
+from flows.call import EndedBy, Note, RecordingOrder, TransferOutcome, Trouble, Unsupported
+from flows.causes import cause_of
 from flows.executor import Executor, Settings
 from flows.graph import Graph
-from flows.orders import Conference, Dial, Enqueue, Outcome, Park
+from flows.orders import Conference, Dial, Enqueue, Outcome, Park, Voicemail
 from flows.prompts import Prompt
 from flows.requests import LastGood
-from flows.templates import time_facts
 from media import protocol
 from media.quality import Quality, judge
 
@@ -63,6 +62,13 @@ class CallPlan:
     recordings: Path
     record: bool = False
     """Whether all calls to this number are recorded, from the answer on."""
+    account: str = "default"
+    most_calls: int = 0
+    """Calls that the account may have at a time; 0: no limit of its own."""
+    flow_version: int = 0
+    """Of a stored flow."""
+    stored: StoredFlow = no_stored_flows
+    """Finds the stored flows that this one may go on with."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,15 +96,19 @@ class Parties:
     refer_host: str
 
 
-class CallSupervisor:
-    """An inbound call from its INVITE to its one final state."""
+class Supervisor:
+    """A call from its beginning to its one final state. Whoever called makes a difference to its subclasses alone:
+    :class:`~engine.calls.inbound.CallSupervisor` and :class:`~engine.calls.outbound.OutgoingCall`.
+    """
+
+    direction: records.Direction = "inbound"
 
     def __init__(
         self,
-        session: IncomingSession,
         parties: Parties,
         plan: CallPlan,
         limits: Limits,
+        facts: Mapping[str, str],
         *,
         media: Worker,
         fetch: Fetch,
@@ -107,13 +117,16 @@ class CallSupervisor:
         append: Callable[[records.Record], None],
         pump: Callable[[], None],
     ) -> None:
-        self.session = session
+        self.session: Session | None = None
+        """The session of whoever is on the line; a call that goes out has none before it is answered."""
+        self.leg: CallerLeg | PeerLeg | None = None
         self.id = uuid.uuid4().hex
         self.plan = plan
         self.stats = protocol.StreamStats()
         self.quality: Quality | None = None
         """How it sounded; None until the call has ended, and when nothing was received."""
-        self._parties = parties
+        self.parties = parties
+        self.started_at = time.time()
         self._limits = limits
         self._media = media
         self._append = append
@@ -122,24 +135,14 @@ class CallSupervisor:
         self._log = log.bind(call_id=self.id)
         self._stream: Stream | None = None
         self._answered = False
-        """Whether a 200 was sent: the session is to be ended with a BYE then."""
+        """Whether there was a 200: the session is to be ended with a BYE then."""
         self._sip_status = 0
         self._q850: int | None = None
         self._sip_reason: str | None = None
         self._recorded = False
         self._last_good = last_good
         self._outside = outside
-        outside.tap.watch(session.call_id)
         self._recordings = Recordings(self.id, plan.recordings, append, self._log)
-        self._leg = CallerLeg(
-            session,
-            host=limits.media_host,
-            codecs=limits.codecs,
-            rtp_timeout=limits.rtp_timeout,
-            on_agreed=self._on_agreed,
-            on_changed=self._dialog_changed,
-            log=self._log,
-        )
         self.call = LiveCall(
             call_id=self.id,
             caller=parties.caller,
@@ -149,8 +152,19 @@ class CallSupervisor:
             render=plan.render,
             fetch=fetch,
             settle=limits.settle,
-            facts=_facts(session, parties),
+            facts=facts,
+            stored=plan.stored,
         )
+
+    # --- holding ------------------------------------------------------------------------
+
+    async def hold(self) -> bool:
+        """Put the caller's phone on hold, with music; whether it is (:meth:`~engine.calls.leg.Leg.hold`)."""
+        return self.leg is not None and await self.leg.hold(self._outside.tones.music, self._loop.time(), self._pump)
+
+    async def resume(self) -> bool:
+        """Take it off hold again; whether it is."""
+        return self.leg is not None and await self.leg.resume(self._loop.time(), self._pump)
 
     # --- the life of a call -------------------------------------------------------------
 
@@ -159,7 +173,7 @@ class CallSupervisor:
         limit = self._loop.call_later(self._limits.max_duration, self._over_limit)
         try:
             self._begin()
-            await self._open_stream()
+            await self._connect()
             await self._run_flow()
         except Exception:  # noqa: BLE001 - whatever broke, the call ends and says so
             self._log.exception("call_failed")
@@ -169,17 +183,20 @@ class CallSupervisor:
             await self._finish()
 
     def _begin(self) -> None:
-        parties, sip_call_id = self._parties, self.session.call_id
+        parties = self.parties
+        sip_call_id = self.session.call_id if self.session is not None else ""
         self._append(
             records.CallStarted(
-                time.time(),
+                self.started_at,
                 call=self.id,
                 caller=parties.caller,
                 callee=parties.callee,
-                direction="inbound",
+                direction=self.direction,
                 sip_call_id=sip_call_id,
                 flow=self.plan.flow_name,
+                flow_version=self.plan.flow_version,
                 source=parties.source,
+                account=self.plan.account,
             )
         )
         self._log.info(
@@ -191,15 +208,9 @@ class CallSupervisor:
             sip_call_id=sip_call_id,
         )
 
-    async def _open_stream(self) -> None:
-        try:
-            self._stream = await self._media.open(self._limits.bind_host, self._on_report, self._on_worker_lost)
-        except MediaError as error:
-            self._sip_status = 503
-            self.call.end("error", f"no media: {error}")
-            return
-        self.call.attach(self._stream)
-        self._leg.attach(self._stream)
+    async def _connect(self) -> None:
+        """Have a media stream, and what a call needs before its flow. A failure ends the call."""
+        raise NotImplementedError
 
     async def _run_flow(self) -> None:
         """Run the flow; if it does not stop when the call is over, stop it."""
@@ -233,8 +244,8 @@ class CallSupervisor:
         await self._recordings.finish(self._stream)
         if self._stream is not None:
             self.stats = await self._stream.close()
-        self._append(traced(self._outside.tap, self.session.call_id, self.id))
-        agreed = self._leg.agreed
+        self._before_end()
+        agreed = self.leg.agreed if self.leg is not None else None
         if agreed is not None:
             self.quality = judge(self.stats, agreed.codec, packet_ms=agreed.ptime)
         mos = round(self.quality.mos, 2) if self.quality is not None else None
@@ -251,6 +262,8 @@ class CallSupervisor:
                 path=self.call.path,
                 duration=duration,
                 stats={**msgspec.structs.asdict(self.stats), "mos": mos},
+                sip_reason=self._sip_reason or "",
+                cause=self._cause(by),
             )
         )
         self._log.info(
@@ -265,58 +278,39 @@ class CallSupervisor:
             mos=mos,
         )
 
-    def _end_session(self, by: EndedBy, reason: str) -> None:
-        """Refuse or hang up, if the other side has not."""
-        if self.session.ended:
-            return
-        now = self._loop.time()
+    def _before_end(self) -> None:
+        """Put down what was said over SIP; the end comes next."""
+        if self.session is not None:
+            self._append(traced(self._outside.tap, self.session.call_id, self.id))
+
+    def _cause(self, by: EndedBy) -> str:
+        """The cause of the end, a name of :data:`flows.causes.CAUSES`."""
         if self._answered:
-            self.session.bye(now, reason=self._sip_reason or (reason if by in ("limit", "error") else ""))
-        elif reason == SHUTTING_DOWN:
-            self.session.reject(503, now, headers=(("Retry-After", "30"),))
-        else:
-            self._sip_status = self._sip_status or (500 if by == "error" else 480)
-            self.session.reject(self._sip_status, now, self._sip_reason)
-        self._pump()
+            return "NORMAL_TEMPORARY_FAILURE" if by == "error" else "NORMAL_CLEARING"
+        return cause_of(self._sip_status).name if self._sip_status else "NORMAL_UNSPECIFIED"
+
+    def _end_session(self, by: EndedBy, reason: str) -> None:
+        """Hang up, if the other side has not."""
+        if self.session is not None and not self.session.ended:
+            self.session.bye(self._loop.time(), self._sip_reason or (reason if by in ("limit", "error") else ""))
+            self._pump()
 
     # --- what the live call needs of SIP ------------------------------------------------
 
     async def answer(self) -> float:
-        """Answer, and wait until media is agreed on: at once, or with the ACK when the INVITE had no offer."""
-        try:
-            self._leg.answer(self._loop.time())
-        except NoCommonMedia as error:
-            self._sip_status = 488
-            self.call.end("error", f"no common media: {error}")
-            raise CallEnded("error", str(error)) from None
-        except CallerGone:
-            self.call.end("caller", "cancelled before the answer")
-            raise CallEnded("caller", "cancelled before the answer") from None
-        answered = self._loop.time()
-        self._pump()
-        if not self._leg.settled.done():
-            await self._over_or(self._leg.settled)
-            if self.call.ending is not None:
-                raise CallEnded(*self.call.ending)
-            answered = self._loop.time()
-        return answered
+        """Answer, and wait until media is agreed on; the time of it. Raises CallEnded."""
+        raise NotImplementedError
 
     def early_media(self) -> str:
-        try:
-            problem = self._leg.early(self._loop.time())
-        except CallerGone:
-            problem = "the caller is gone"
-        except NoCommonMedia as error:
-            problem = str(error)
-        self._pump()
-        return problem
+        """Have sound reach the caller before the answer; why that cannot be, empty if it can."""
+        raise NotImplementedError
 
     def respond(self, status: int, reason: str) -> None:
         self._sip_status = status if not self._answered else self._sip_status
         self._sip_reason = reason or None
 
     def send_digits(self, digits: str, tone: float, gap: float) -> None:
-        agreed = self._leg.agreed
+        agreed = self.leg.agreed if self.leg is not None else None
         if self._stream is not None and agreed is not None:
             method: Literal["rfc4733", "inband"] = "rfc4733" if agreed.event_type >= 0 else "inband"
             on, off = round(tone * 1000), round(gap * 1000)
@@ -328,11 +322,12 @@ class CallSupervisor:
             self._stream.send(protocol.DetectMachine(number, on, limits=limits or protocol.MachineLimits()))
 
     async def dial(self, order: Dial) -> Outcome:
+        assert self.leg is not None
         house = CallHouse(
             self.call,
-            self._leg,
+            self.leg,
             self._outside,
-            Caller(self._parties.caller, self.session.request.from_.display or ""),
+            Caller(self.parties.caller, self.call.facts.get("call.caller_name", "")),
             self._limits.codecs,
             self._limits.rtp_timeout,
             self._append,
@@ -356,12 +351,18 @@ class CallSupervisor:
         except MediaError as error:
             return Outcome(("failed",), {"status": "failed"}, f"no media: {error}")
 
-    def begin_recording(self, order: RecordingOrder) -> str:
+    async def voicemail(self, order: Voicemail) -> Outcome:
+        return await self._outside.voicemail.serve(self.call, order)
+
+    def begin_recording(self, order: RecordingOrder, path: Path | None = None) -> str:
         if self._stream is None:
             raise Unsupported("there is no media stream to record")
         if order.transcribe:
             self.call.trouble("recordings are not transcribed yet")
-        return self._recordings.begin(self._stream, order).id
+        return self._recordings.begin(self._stream, order, path).id
+
+    async def complete_recording(self, recording: str) -> tuple[float, str]:
+        return await self._recordings.complete(self._stream, recording)
 
     def end_recording(self, recording: str) -> None:
         if self._stream is not None:
@@ -369,9 +370,15 @@ class CallSupervisor:
 
     def refer(self, target: str) -> None:
         if ":" not in target:
-            target = f"sip:{target}@{self._parties.refer_host}"
+            target = f"sip:{target}@{self.parties.refer_host}"
+        assert self.session is not None
         self.session.refer(target, self._loop.time())
         self._pump()
+
+    def answered_wall(self) -> float | None:
+        """When the call was answered, in seconds since the epoch; ``None`` when it was not."""
+        answered_at = self.call.answered_at
+        return None if answered_at is None else time.time() - (self._loop.time() - answered_at)
 
     def put_down(self, note: Note) -> None:
         self._append(records.Noted(time.time(), call=self.id, note=records.note_to_data(note)))
@@ -384,6 +391,7 @@ class CallSupervisor:
 
     def _dialog_changed(self) -> None:
         """In the journal before anything leaves: a kill in between must not lose the dialog."""
+        assert self.session is not None
         dialog = msgspec.to_builtins(self.session.save())
         if self._answered:
             self._append(records.DialogChanged(at=time.time(), call=self.id, dialog=dialog))
@@ -410,7 +418,8 @@ class CallSupervisor:
 
     def _on_worker_lost(self, reason: str) -> None:
         self._stream = None
-        self._leg.detach()
+        if self.leg is not None:
+            self.leg.detach()
         self.call.end("error", reason)
 
     def _over_limit(self) -> None:
@@ -420,6 +429,8 @@ class CallSupervisor:
 
     def sip_ended(self, event: Ended) -> None:
         """The SIP session is over."""
+        if self.leg is not None:
+            self.leg.reoffer_refused(event.status)
         self._sip_status, self._q850 = event.status or self._sip_status, event.q850
         reason = event.reason
         if event.by == "remote":
@@ -439,14 +450,25 @@ class CallSupervisor:
     def acknowledged(self, body: bytes | None) -> None:
         """The ACK came; after an offer of ours it carries the answer."""
         try:
-            self._leg.acknowledged(body)
+            if self.leg is not None:
+                self.leg.acknowledged(body)
         except NoCommonMedia as error:
             self._sip_status = 488
             self.call.end("error", f"no common media: {error}")
 
     def reoffered(self, body: bytes | None) -> None:
         """A re-INVITE or UPDATE."""
-        self._leg.reoffered(body, self._loop.time())
+        if self.leg is not None:
+            self.leg.reoffered(body, self._loop.time())
+
+    def reoffer_decided(self, event: ReofferAnswered | ReofferRefused) -> None:
+        """The final answer to a re-INVITE of ours."""
+        if self.leg is None:
+            return
+        if isinstance(event, ReofferAnswered):
+            self.leg.reoffer_answered(event.sdp)
+        else:
+            self.leg.reoffer_refused(event.status)
 
     def info(self, content_type: str, body: bytes) -> None:
         """INFO with a key: ``application/dtmf-relay`` or ``application/dtmf``."""
@@ -460,23 +482,6 @@ class CallSupervisor:
             self.call.transferred(TransferOutcome(accepted=200 <= status < 300, status=status, reason=reason))
         else:
             self.call.transfer_accepted = True
-
-
-def _facts(session: IncomingSession, parties: Parties) -> dict[str, str]:
-    """What an INVITE says of the call, by the names that flows know (:data:`flows.templates.CALL_VARIABLES`)."""
-    request = session.request
-    return {
-        "call.account": "default",
-        "call.caller_name": request.from_.display or "",
-        "call.caller_realm": request.from_.uri.host,
-        "call.callee_realm": request.to.uri.host,
-        "call.request": request.ruri.user or "",
-        "call.request_realm": request.ruri.host,
-        "call.direction": "inbound",
-        "call.status": "ringing",
-        "call.user": parties.source,
-        **time_facts(datetime.now(UTC).astimezone()),
-    }
 
 
 def read_info_digit(content_type: str, body: bytes) -> str:

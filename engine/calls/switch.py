@@ -11,11 +11,13 @@ from engine.callbacks import records
 from engine.calls.admission import NumberFrom, Source, TrunkBook
 from engine.calls.capacity import Overload, Strain
 from engine.calls.household import Outside
+from engine.calls.inbound import CallSupervisor
 from engine.calls.media import MediaError, MediaOverload, MediaPool, Worker
-from engine.calls.numbers import NumberPlan
+from engine.calls.numbers import Dialplan
+from engine.calls.outbound import OutgoingCall, Wish
 from engine.calls.quality import QualityCounts
 from engine.calls.services import Fetch
-from engine.calls.supervisor import SHUTTING_DOWN, CallPlan, CallSupervisor, Limits, Parties
+from engine.calls.supervisor import SHUTTING_DOWN, CallPlan, Limits, Parties, Supervisor
 from engine.log import get_logger
 from engine.sip import events
 from engine.sip.message import Request
@@ -46,23 +48,27 @@ class Switch:
     def __init__(
         self,
         *,
-        plan: NumberPlan[CallPlan],
+        plan: Dialplan[CallPlan],
         trunks: TrunkBook,
         devices: Registrar,
         is_open: bool,
         max_calls: int,
         max_lag_ms: float,
         pool: MediaPool,
-        limits_for: Callable[[IncomingSession], Limits],
+        limits_for: Callable[[IncomingSession | None], Limits],
         fetch: Fetch,
         outside: Outside,
         append: Callable[[records.Record], None],
         backlog: Callable[[], int],
         pump: Callable[[], None],
+        account_of: Callable[[str], str] = lambda _device: "",
     ) -> None:
+        """``limits_for`` a session, or for a call that goes out; ``account_of`` a device."""
         self.plan = plan
         self.trunks = trunks
-        self.calls: dict[int, CallSupervisor] = {}
+        self.calls: dict[str, Supervisor] = {}
+        """Those that live, by id."""
+        self._by_session: dict[int, Supervisor] = {}
         self.draining = False
         self.counters = SwitchCounters()
         self.lag = Strain(max_lag_ms)
@@ -78,6 +84,7 @@ class Switch:
         self._append = append
         self._backlog = backlog
         self._pump = pump
+        self._account_of = account_of
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -93,7 +100,7 @@ class Switch:
                 log.exception("invite_failed", sip_call_id=event.session.call_id)
                 event.session.reject(500, now)
             return
-        call = self.calls.get(event.session.id)
+        call = self._by_session.get(event.session.id)
         if call is None:
             return
         match event:
@@ -105,6 +112,8 @@ class Switch:
                 except Exception:
                     log.exception("reoffer_failed", call_id=call.id)
                     event.session.reject_reoffer(500, now)
+            case events.ReofferAnswered() | events.ReofferRefused():
+                call.reoffer_decided(event)
             case events.InfoReceived(content_type=content_type, body=content):
                 call.info(content_type, content)
             case events.ReferProgress(status=status, reason=reason, final=final):
@@ -131,22 +140,24 @@ class Switch:
             self._refuse(session, 406, "no session descriptions accepted")
             return
         number = dialled(session, source.number_from)
-        plan = self.plan.find(number) if source.delivers(number) else None
+        plan = self.plan.find(number, source.account) if source.delivers(number) else None
         if plan is None:
             log.warning("number_not_found", number=number, source=source.name)
             self._refuse(session, 404, "number not found")
             return
         try:
-            worker = self._admit()
+            worker = self._admit(plan)
         except MediaError as error:
             self._refuse_for_load(session, str(error))
             return
         self._begin(session, source, number, plan, worker)
 
-    def _admit(self) -> Worker:
+    def _admit(self, plan: CallPlan) -> Worker:
         """The media worker for one more call. Raises :class:`MediaError` when those that run would suffer."""
         if len(self.calls) >= self._max_calls:
             raise MediaOverload("too many calls")
+        if plan.most_calls and len(self.calls_of(plan.account)) >= plan.most_calls:
+            raise MediaOverload("too many calls of the account")
         if self.lag.high:
             raise MediaOverload("control process late")
         return self._pool.admit()
@@ -172,7 +183,7 @@ class Switch:
             return trunk
         device = self._devices.bound_source(session.flow)
         if device is not None:
-            return Source(device, "device")
+            return Source(device, "device", account=self._account_of(device))
         if self._is_open:
             return Source("anyone", "anyone")
         return self._authenticated(session)
@@ -183,7 +194,7 @@ class Switch:
         known = self._devices.password(session.request.from_.uri.user or "") is not None
         verdict = self._devices.authenticate(session.request, session.flow, now)
         if verdict.result == "ok":
-            return Source(verdict.username, "device")
+            return Source(verdict.username, "device", account=self._account_of(verdict.username))
         challenges = self._devices.challenger.challenges(now, stale=verdict.result == "stale")
         headers = [("WWW-Authenticate", each) for each in challenges]
         if known and verdict.result in ("missing", "stale"):  # the first round of every honest device
@@ -226,18 +237,56 @@ class Switch:
             append=self._append,
             pump=self._pump,
         )
-        self.calls[session.id] = call
+        self._by_session[session.id] = call
+        self._start(call)
+
+    def _start(self, call: Supervisor) -> None:
+        self.calls[call.id] = call
         task = asyncio.create_task(self._run(call), name=f"call {call.id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, call: CallSupervisor) -> None:
+    async def _run(self, call: Supervisor) -> None:
         try:
             await call.run()
         finally:
-            del self.calls[call.session.id]
+            del self.calls[call.id]
+            if call.session is not None:
+                self._by_session.pop(call.session.id, None)
             self.counters.ended[call.call.ending[0] if call.call.ending else "error"] += 1
             self.counters.quality.note(call.quality, call.stats)
+
+    # --- calls that go out --------------------------------------------------------------
+
+    def originate(self, wish: Wish, plan: CallPlan) -> OutgoingCall:
+        """Begin a call that goes out. Raises :class:`~engine.calls.media.MediaError` when there is no room for it."""
+        if self.draining:
+            raise MediaOverload("draining")
+        if self._backlog():
+            raise MediaOverload("journal cannot be written")
+        call = OutgoingCall(
+            wish,
+            plan,
+            self._limits_for(None),
+            media=self._admit(plan),
+            fetch=self._fetch,
+            last_good=self._last_good,
+            outside=self._outside,
+            append=self._append,
+            pump=self._pump,
+            adopt=self._adopt,
+        )
+        self._start(call)
+        return call
+
+    def _adopt(self, session_id: int, call: Supervisor) -> None:
+        """From now on what SIP says of the session is told to ``call``."""
+        self._outside.release(session_id)
+        self._by_session[session_id] = call
+
+    def calls_of(self, account: str) -> list[Supervisor]:
+        """The calls of an account that live."""
+        return [call for call in self.calls.values() if call.plan.account == account]
 
     # --- the end ------------------------------------------------------------------------
 

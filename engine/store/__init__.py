@@ -1,9 +1,10 @@
 """The database: SQLAlchemy models, migrations and the engine under them.
 
-SQLite (WAL) on one machine, PostgreSQL beyond it. Calls never wait for it: everything comes out
+SQLite (WAL) on one machine, PostgreSQL beyond it. Calls never wait for it: everything that happens on them comes out
 of the journal (:mod:`engine.callbacks.writer`).
 """
 
+from engine.store import accounts as accounts  # whoever has the metadata has all tables
 from engine.store.database import Store
 
 __all__ = ["Store"]

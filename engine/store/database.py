@@ -73,6 +73,7 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("PRAGMA synchronous = FULL")  # a stored journal segment is deleted: a commit must last
     cursor.close()
 

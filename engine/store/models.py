@@ -24,6 +24,7 @@ class Base(DeclarativeBase):
             "ix": "ix_%(column_0_label)s",
             "uq": "uq_%(table_name)s_%(column_0_name)s",
             "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
         }
     )
     type_annotation_map = {float: Double, str: Text, dict[str, Any]: JSON, list[list[str]]: JSON}  # noqa: RUF012 - as SQLAlchemy declares it
@@ -33,7 +34,10 @@ class Call(Base):
     """One call, from its INVITE to its one end (``finished_at`` is null while it lives)."""
 
     __tablename__ = "calls"
-    __table_args__ = (Index("ix_calls_started_at", "started_at"),)
+    __table_args__ = (
+        Index("ix_calls_started_at", "started_at"),
+        Index("ix_calls_account_id", "account_id", "started_at"),
+    )
 
     id: Mapped[str] = mapped_column(String(255), primary_key=True)
     direction: Mapped[str] = mapped_column(String(16))
@@ -50,6 +54,34 @@ class Call(Base):
     sip_status: Mapped[int | None]
     q850: Mapped[int | None]
     path: Mapped[str | None]
+    duration: Mapped[float | None]
+    stats: Mapped[dict[str, Any] | None]
+    account_id: Mapped[str] = mapped_column(String(32), server_default="default")
+    flow_version: Mapped[int] = mapped_column(server_default="0")
+    """Of a stored flow; 0 for others."""
+    sip_reason: Mapped[str | None]
+    """The reason phrase that came with ``sip_status``."""
+    cause: Mapped[str | None] = mapped_column(String(32))
+    """A name of :data:`flows.causes.CAUSES`."""
+
+
+class Leg(Base):
+    """A leg that was dialled for a call, from its INVITE to its one end."""
+
+    __tablename__ = "legs"
+    __table_args__ = (Index("ix_legs_call_id", "call_id", "started_at"),)
+
+    id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    call_id: Mapped[str] = mapped_column(String(255))
+    callee: Mapped[str]
+    trunk: Mapped[str]
+    started_at: Mapped[float]
+    answered_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+    ended_by: Mapped[str | None] = mapped_column(String(16))
+    reason: Mapped[str | None]
+    sip_status: Mapped[int | None]
+    q850: Mapped[int | None]
     duration: Mapped[float | None]
     stats: Mapped[dict[str, Any] | None]
 

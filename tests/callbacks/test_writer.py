@@ -88,6 +88,7 @@ async def test_a_call_in_the_tables(journal: Journal, store: Store) -> None:
         "id": "c1", "direction": "inbound", "caller": "+391", "callee": "1000", "sip_call_id": "s@h", "flow": "f",
         "source": "t", "started_at": 1.0, "answered_at": 2.0, "finished_at": 4.5, "ended_by": "flow",
         "reason": "said all", "sip_status": 200, "q850": 16, "path": "a/b", "duration": 2.5, "stats": {"lost": 0},
+        "account_id": "default", "flow_version": 0, "sip_reason": None, "cause": None,
     }  # fmt: skip
     (event,) = await rows(store, CallEvent)
     assert (event["kind"], event["at"], event["detail"]) == ("Entered", 2.1, {"path": "a/b", "step": "/a"})

@@ -27,7 +27,7 @@ from flows.call import (
     Vocabulary,
     Words,
 )
-from flows.orders import DetectMachine, Respond, SendDigits, StartRecording, StopRecording, Upload, Voicemail
+from flows.orders import DetectMachine, Presence, Respond, SendDigits, StartRecording, StopRecording, Upload
 from flows.prompts import Prompt
 from media import protocol
 
@@ -367,8 +367,8 @@ async def test_recordings_in_the_background_and_in_a_step(line: Line) -> None:
 
 
 async def test_what_a_live_call_cannot_do_is_said(line: Line) -> None:
-    with pytest.raises(Unsupported, match="Voicemail is not possible"):
-        await line[0].perform(Voicemail(box="b"))
+    with pytest.raises(Unsupported, match="Presence is not possible"):
+        await line[0].perform(Presence(entity="b"))
 
 
 @pytest.mark.parametrize(("result", "exits"), [("machine", ("machine",)), ("human", ()), ("unsure", ())])

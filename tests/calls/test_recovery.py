@@ -110,3 +110,21 @@ async def test_dialled_legs_are_hung_up_too_unless_they_had_ended() -> None:
     past.add(records.LegFinished(105.0, call="c1", leg="c1-leg1", by="remote", reason=""))
     await house.recovery.begin([past])
     assert house.byes == ["c1-leg2", "sip-1"]
+    house.recovery.bye_finished("sip-1", 200)
+    assert [each.leg for each in house.journal if isinstance(each, records.LegFinished)] == ["c1-leg2"]
+
+
+async def test_a_call_that_went_out_is_hung_up_once_in_the_dialog_of_its_leg() -> None:
+    house = House()
+    past = records.CallHistory(records.CallStarted(100.0, call="c1", caller="", callee="+39", direction="outbound"))
+    past.add(records.LegStarted(100.0, call="c1", leg="c1-leg1", to="+39"))
+    past.add(records.LegAnswered(101.0, call="c1", leg="c1-leg1", dialog={"call_id": "sip-9"}))
+    past.add(records.CallAnswered(101.0, call="c1", dialog={"call_id": "sip-9"}))
+    past.add(records.LegAnswered(101.0, call="c1", leg="c1-leg1", dialog={}))
+    past.last_known = 105.0
+    await house.recovery.begin([past])
+    assert house.byes == ["sip-9"]
+    assert house.finished() == []
+    house.recovery.bye_finished("sip-9", 200)
+    assert [each.leg for each in house.journal if isinstance(each, records.LegFinished)] == ["c1-leg1"]
+    assert len(house.finished()) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -10,7 +11,7 @@ import structlog
 
 from engine.calls.admission import TrunkBook
 from engine.calls.media import MediaOverload
-from engine.calls.numbers import NumberPlan
+from engine.calls.numbers import Dialplan, NumberPlan
 from engine.calls.services import no_web
 from engine.calls.switch import Switch
 from engine.sip.endpoint import Endpoint
@@ -39,7 +40,7 @@ class Exchange:
         self.endpoint = Endpoint(random=Random(1), contact_host=lambda flow: flow.local, realm="ivrea")
         self.pool = FullPool()
         self.switch = Switch(
-            plan=NumberPlan([("1000", cast("Any", object()))]),
+            plan=Dialplan(NumberPlan([("1000", cast("Any", SimpleNamespace(account="default", most_calls=0)))])),
             trunks=TrunkBook([]),
             devices=self.endpoint.registrar,
             is_open=True,
@@ -105,3 +106,16 @@ async def test_a_single_stall_of_the_loop_refuses_nobody() -> None:
         exchange.switch.each_second(lag)
         assert exchange.call().status == 503
     assert exchange.switch.counters.refused == {"media busy": 6}, "the pool was asked: the loop is not in the way"
+
+
+async def test_an_account_has_a_limit_of_its_own() -> None:
+    exchange = Exchange()
+    plan = SimpleNamespace(account="small", most_calls=1)
+    exchange.switch.plan = Dialplan(NumberPlan([("1000", cast("Any", plan))]))
+    exchange.switch.calls["c"] = cast("Any", SimpleNamespace(plan=SimpleNamespace(account="other")))
+    exchange.call()
+    assert exchange.pool.asked == 1, "calls of others do not count"
+    exchange.switch.calls["d"] = cast("Any", SimpleNamespace(plan=plan))
+    assert exchange.call().status == 503
+    assert exchange.pool.asked == 1
+    assert exchange.switch.counters.refused["too many calls of the account"] == 1

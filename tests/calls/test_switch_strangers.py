@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from engine.calls.admission import TrunkAddress, TrunkBook
-from engine.calls.numbers import NumberPlan
+from engine.calls.numbers import Dialplan, NumberPlan
 from engine.calls.services import no_web
 from engine.calls.switch import Switch
 from engine.sip.digest import Credentials, DigestClient
@@ -32,7 +32,7 @@ class Exchange:
             random=Random(1), contact_host=lambda flow: flow.local, devices={"desk": "one"}, realm="ivrea"
         )
         self.switch = Switch(
-            plan=NumberPlan(),
+            plan=Dialplan(NumberPlan()),
             trunks=TrunkBook([TrunkAddress("trunk", TRUNK[0])]),
             devices=self.endpoint.registrar,
             is_open=False,

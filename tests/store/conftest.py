@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, on a Unix socket in a temporary folder."""
+"""Databases of the tests' own: SQLite, and a PostgreSQL server on a Unix socket in a temporary folder."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+
+from engine.store import Store
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +40,16 @@ def postgres() -> Iterator[str]:
         if (data / "postmaster.pid").exists():
             run("pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.peer("initdb", "pg_ctl", "postgres"))])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """An empty one, of either kind; its tables are still to be made."""
+    url = f"sqlite+aiosqlite:///{tmp_path}/new/folder/ivrea.db"
+    store = Store(request.getfixturevalue("postgres") if request.param == "postgres" else url)
+    if not store.is_sqlite:
+        async with store.writing() as connection:
+            await connection.execute(text("DROP SCHEMA public CASCADE"))
+            await connection.execute(text("CREATE SCHEMA public"))
+    yield store
+    await store.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +25,6 @@ from engine.store.models import Base, Call, Delivery, JournalCheckpoint
 from flows.call import Callback
 
 CHECKPOINT = {"segment": "s", "position": 1}
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.peer("initdb", "pg_ctl", "postgres"))])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    url = f"sqlite+aiosqlite:///{tmp_path}/new/folder/ivrea.db"
-    store = Store(request.getfixturevalue("postgres") if request.param == "postgres" else url)
-    if not store.is_sqlite:
-        async with store.writing() as connection:
-            await connection.execute(text("DROP SCHEMA public CASCADE"))
-            await connection.execute(text("CREATE SCHEMA public"))
-    yield store
-    await store.close()
 
 
 async def test_migrations_make_exactly_the_tables_of_the_models(store: Store) -> None:

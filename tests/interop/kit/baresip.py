@@ -157,11 +157,11 @@ class Baresip:
     def _read_until(self, wanted: Any, patience: float, what: str) -> dict[str, Any]:
         deadline = time.monotonic() + patience
         while True:
-            for row in self._rows():
-                if row.get("event"):
-                    self.events.append(row)
-                if wanted(row):
-                    return row
+            rows = self._rows()
+            self.events += [row for row in rows if row.get("event")]  # those behind the wanted one too
+            found = next(filter(wanted, rows), None)
+            if found is not None:
+                return found
             left = deadline - time.monotonic()
             if left <= 0:
                 kinds = [row.get("type") for row in self.events]

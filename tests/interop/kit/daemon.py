@@ -112,7 +112,8 @@ class Daemon:
     """``ivrea serve`` with flows given as Python values.
 
     ``flows``: name → tree (or a list of such); the number is the name unless it is ``number=…`` in
-    ``numbers``. ``settings``: section → key → value over the defaults for tests.
+    ``numbers``. ``settings``: section → key → value over the defaults for tests. ``more``: rows of other sections, such
+    as ``users``.
     """
 
     def __init__(
@@ -124,6 +125,8 @@ class Daemon:
         record: Iterable[str] = (),
         trunks: Sequence[Mapping[str, object]] = (),
         devices: Sequence[Mapping[str, object]] = (),
+        more: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
+        mailboxes: Sequence[Mapping[str, object]] = (),
         sounds: Mapping[str, Samples] | None = None,
         host: str = "127.0.0.1",
     ) -> None:
@@ -146,7 +149,8 @@ class Daemon:
         }
         for section, keys in (settings or {}).items():
             self._sections.setdefault(section, {}).update(keys)
-        self._trunks, self._devices, self._record = trunks, devices, set(record)
+        self._rows = {"trunks": trunks, "devices": devices, "mailboxes": mailboxes, **(more or {})}
+        self._record = set(record)
         self._numbers: list[str] = []
         self._kinds: dict[str, str] = {}
         for number, tree in flows.items():
@@ -187,7 +191,7 @@ class Daemon:
                 "record": number in self._record,
             }
             lines += ["[[numbers]]", *(f"{key} = {toml(value)}" for key, value in row.items()), ""]
-        for name, rows in (("trunks", self._trunks), ("devices", self._devices)):
+        for name, rows in self._rows.items():
             for row in rows:
                 lines += [f"[[{name}]]", *(f"{key} = {toml(value)}" for key, value in row.items()), ""]
         path = self.folder / "ivrea.toml"

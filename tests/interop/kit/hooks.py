@@ -17,6 +17,7 @@ class Hit:
     query: str
     params: dict[str, str]
     host: str
+    body: bytes = b""
 
 
 @dataclass(slots=True)
@@ -37,10 +38,12 @@ class HookServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 parts = urlsplit(self.path)
                 params = dict(parse_qsl(parts.query, keep_blank_values=True))
-                hit = Hit(time.time(), self.command, parts.path, parts.query, params, self.headers.get("Host", ""))
+                hit = Hit(
+                    time.time(), self.command, parts.path, parts.query, params, self.headers.get("Host", ""), body
+                )
                 with hooks._changed:
                     hooks.hits.append(hit)
                     hooks._changed.notify_all()

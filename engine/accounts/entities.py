@@ -1,0 +1,136 @@
+"""What repositories return: rows as values that do not change, without anything of the database in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Role = Literal["owner", "admin", "agent", "viewer", "none"]
+"""What a user may ask of the API: see :data:`MAY`. ``none``: somebody who only has telephones."""
+
+MAY: Mapping[str, frozenset[str]] = {
+    "owner": frozenset({"calls.read", "calls.write", "flows.read", "flows.write", "account.write"}),
+    "admin": frozenset({"calls.read", "calls.write", "flows.read", "flows.write"}),
+    "agent": frozenset({"calls.read", "calls.write"}),
+    "viewer": frozenset({"calls.read", "flows.read"}),
+    "none": frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """``max_calls``: at a time, 0 for no limit of its own."""
+
+    id: str
+    name: str
+    max_calls: int = 0
+    created_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """The base of all that belongs to an account. ``origin``: ``file`` or ``api``."""
+
+    id: str
+    account_id: str
+    origin: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class User(Owned):
+    """A person; ``devices`` are the names of their telephones, in the order in which they are listed."""
+
+    name: str
+    role: str
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Device(Owned):
+    """A telephone; ``settings`` are the keys of ``[[devices]]`` but for the name."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Group(Owned):
+    """``members``: names of users and devices."""
+
+    name: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flow(Owned):
+    """A stored flow; ``version`` is its newest. ``source``: the file it is read from, if it is."""
+
+    name: str
+    source: str
+    dialect: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlowVersion:
+    """One document of a flow."""
+
+    flow: Flow
+    number: int
+    document: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Owned):
+    """What a number, or a prefix with ``*``, does."""
+
+    number: str
+    flow_id: str
+    record: bool
+    voice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extension(Owned):
+    """What a number within the account does: exactly one of the three is set."""
+
+    number: str
+    user_id: str | None
+    group_id: str | None
+    flow_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk(Owned):
+    """``settings`` are the keys of ``[[trunks]]`` but for ``name`` and ``shared``."""
+
+    name: str
+    shared: bool
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Media(Owned):
+    """A stored sound; ``digest`` (SHA-256, hex) names its file, ``size`` is in octets."""
+
+    name: str
+    content_type: str
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whom a bearer token speaks for."""
+
+    account_id: str
+    user_id: str
+    user: str
+    role: str
+
+    def may(self, what: str) -> bool:
+        """Whether the role allows ``what`` (a name of :data:`MAY`)."""
+        return what in MAY.get(self.role, frozenset())

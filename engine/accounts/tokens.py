@@ -1,0 +1,92 @@
+"""Bearer tokens (RFC 6750): opaque, made of 256 random bits, kept as their SHA-256.
+
+A hash without salt or stretching is enough: what is hashed cannot be guessed. Whoever reads the table has no token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from typing import Any, cast
+
+from sqlalchemy import Table, delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from engine.accounts import repository
+from engine.accounts.entities import Caller, User
+from engine.store import accounts as t
+from engine.store.accounts import DEFAULT_ACCOUNT
+
+PREFIX = "ivrea_"
+"""By which people and scanners of leaked secrets know what it is."""
+
+FIRST_USER = "owner"
+
+_TOKENS, _USERS = cast("Table", t.ApiToken.__table__), cast("Table", t.User.__table__)
+
+
+async def issue(
+    connection: AsyncConnection, account_id: str, user_id: str, *, name: str = "", lifetime: float | None = None
+) -> str:
+    """A new token of a user, which nobody can be told again. ``lifetime`` in seconds, ``None``: for ever.
+
+    Raises :class:`~engine.accounts.repository.Unknown` for a user of somebody else.
+    """
+    user = await repository.get(connection, User, account_id, user_id)
+    token = PREFIX + secrets.token_urlsafe(32)
+    now = time.time()
+    row: dict[str, Any] = {
+        "id": repository.new_id(),
+        "account_id": account_id,
+        "user_id": user.id,
+        "name": name,
+        "hash": _hash(token),
+        "created_at": now,
+        "expires_at": None if lifetime is None else now + lifetime,
+    }
+    await connection.execute(delete(_TOKENS).where(_TOKENS.c.expires_at < now))
+    await connection.execute(insert(_TOKENS), row)
+    return token
+
+
+async def verify(connection: AsyncConnection, token: str) -> Caller | None:
+    """Whom ``token`` speaks for; ``None`` when it is none, or none any more."""
+    query = (
+        select(_TOKENS.c.account_id, _TOKENS.c.expires_at, _USERS.c.id, _USERS.c.name, _USERS.c.role)
+        .join(_USERS, _USERS.c.id == _TOKENS.c.user_id)
+        .where(_TOKENS.c.hash == _hash(token))
+    )
+    row = (await connection.execute(query)).first()
+    if row is None or (row.expires_at is not None and row.expires_at <= time.time()):
+        return None
+    return Caller(row.account_id, row.id, row.name, row.role)
+
+
+async def revoke(connection: AsyncConnection, token: str) -> None:
+    """It is none any more."""
+    await connection.execute(delete(_TOKENS).where(_TOKENS.c.hash == _hash(token)))
+
+
+async def first(connection: AsyncConnection) -> str:
+    """The token of the first start, for an owner of the account ``default``; empty when there has been one."""
+    if await connection.scalar(select(func.count()).select_from(_TOKENS)):
+        return ""
+    owner = await owner_of(connection, DEFAULT_ACCOUNT)
+    return await issue(connection, DEFAULT_ACCOUNT, owner.id, name="first")
+
+
+async def owner_of(connection: AsyncConnection, account_id: str) -> User:
+    """A user of the account who may do everything; made if there is none. Raises Unknown for no account."""
+    await repository.account(connection, account_id)
+    users = await repository.users(connection, account_id)
+    owners = [user for user in users if user.role == "owner"]
+    if owners:
+        return owners[0]
+    taken = {user.name for user in users}
+    name = FIRST_USER if FIRST_USER not in taken else f"{FIRST_USER}-{repository.new_id()[:6]}"
+    return await repository.add_user(connection, account_id, name, role="owner")
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

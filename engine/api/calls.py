@@ -1,0 +1,302 @@
+"""``/api/v1/calls``: make calls, see them, hang them up.
+
+Whoever asks sees the calls of the own account; those of others are not there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from engine.accounts import callbook
+from engine.accounts.callbook import CallRow, LegRow
+from engine.addresses import plain_number
+from engine.api.guard import ApiError, GuardedRoute, body_of, caller_of
+from engine.callbacks.service import CallbackService
+from engine.calls.media import MediaError
+from engine.calls.origination import Originator
+from engine.calls.outbound import OutgoingCall, Wish
+from engine.calls.routes import Caller
+from engine.calls.services import FlowError, Ready
+from engine.calls.supervisor import Supervisor
+from engine.calls.switch import Switch
+from engine.sip.uri import Uri
+from engine.store import Store
+from flows.causes import cause_named, cause_of
+from flows.dialects import DIALECTS
+
+_NUMBER = re.compile(r"\+?[0-9][0-9 ().*#-]{0,63}")
+_PARTY = re.compile(r"\+?[0-9A-Za-z_.~*#-]{1,128}")
+_CURSOR = re.compile(r"(\d+\.\d+)~([0-9a-f]{1,32})")
+MOST_PER_PAGE = 200
+FLUSH_PATIENCE = 1.0
+
+
+def _party(text: str) -> str:
+    """A number, a name of the account, or a SIP URI."""
+    if text.lower().startswith(("sip:", "sips:")):
+        Uri.parse(text)
+        return text
+    if _NUMBER.fullmatch(text):
+        return plain_number(text)
+    if not _PARTY.fullmatch(text):
+        raise ValueError("must be a number, a user, a device or a SIP URI")
+    return text
+
+
+def _number(text: str) -> str:
+    if text and not _NUMBER.fullmatch(text) and not _PARTY.fullmatch(text):
+        raise ValueError("must be a number, or a name without blanks")
+    return plain_number(text) if _NUMBER.fullmatch(text) else text
+
+
+def _dialect(text: str) -> str:
+    if text and text not in DIALECTS:
+        raise ValueError(f"must be one of {', '.join(DIALECTS)}")
+    return text
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class InlineFlow(_Model):
+    """A flow in the request itself: ``document`` is text (XML, JSON) or a JSON value."""
+
+    document: Any
+    dialect: Annotated[str, AfterValidator(_dialect)] = ""
+
+    def text(self) -> str:
+        """The document as text."""
+        if isinstance(self.document, str):
+            return self.document
+        return json.dumps(self.document, ensure_ascii=False)
+
+
+class CallWish(_Model):
+    """The body of ``POST /api/v1/calls``."""
+
+    to: Annotated[str, AfterValidator(_party)]
+    from_: Annotated[str, AfterValidator(_number), Field(alias="from")] = ""
+    from_name: Annotated[str, Field(max_length=64)] = ""
+    flow: Annotated[str, Field(min_length=1)] | InlineFlow
+    trunk: str = ""
+    timeout: Annotated[float, Field(gt=0, le=600)] = 60.0
+    machine_detection: Literal["", "continue", "delay", "hangup"] = ""
+    record: bool = False
+    variables: Annotated[dict[Annotated[str, Field(pattern=r"^\w{1,64}$")], str], Field(max_length=100)] = {}
+
+
+def calls_api(callbacks: CallbackService, switch: Switch, originator: Originator) -> APIRouter:
+    """The endpoints."""
+    calls = _Calls(callbacks.store, switch, originator, callbacks.flush)
+    api = APIRouter(prefix="/api/v1/calls", route_class=GuardedRoute)
+    api.add_api_route("", calls.make, methods=["POST"], status_code=201)
+    api.add_api_route("", calls.list, methods=["GET"])
+    api.add_api_route("/{call_id}", calls.one, methods=["GET"])
+    api.add_api_route("/{call_id}", calls.hang_up, methods=["DELETE"], status_code=202)
+    return api
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    store: Store
+    switch: Switch
+    originator: Originator
+    flush: Callable[[float], Awaitable[bool]]
+    """Waits until the database has what happened, so many seconds at most."""
+
+    async def make(self, request: Request) -> Response:
+        """Begin a call that goes out: 201 with the call; 422 for a flow that is not good, 503 when there is no room."""
+        caller = await caller_of(request, self.store, "calls.write")
+        wanted = await body_of(request, CallWish)
+        flow = await self._flow(caller.account_id, wanted)
+        wish = Wish(
+            to=wanted.to,
+            caller=Caller(wanted.from_, wanted.from_name),
+            trunk=wanted.trunk,
+            timeout=wanted.timeout,
+            variables=wanted.variables,
+            source=caller.user,
+        )
+        detection = wanted.machine_detection
+        try:
+            call = self.originator.call(caller.account_id, wish, flow, detection, record=wanted.record)
+        except MediaError as error:
+            refused = ApiError(503, "no_room", str(error))
+            refused.headers["Retry-After"] = "5"
+            raise refused from None
+        return JSONResponse(_live(call), status_code=201, headers={"Location": f"/api/v1/calls/{call.id}"})
+
+    async def _flow(self, account: str, wanted: CallWish) -> Ready:
+        try:
+            if isinstance(wanted.flow, str):
+                return await self.originator.stored(account, wanted.flow)
+            return await self.originator.inline(account, wanted.flow.text(), wanted.flow.dialect)
+        except FlowError as error:
+            findings = [{"code": each.code, "where": each.where, "message": each.message} for each in error.findings]
+            raise ApiError(422, "bad_flow", str(error), field="flow", findings=findings) from None
+
+    async def list(
+        self,
+        request: Request,
+        direction: Literal["", "inbound", "outbound"] = "",
+        status: Literal["", "live", "ended"] = "",
+        before: str = "",
+        limit: int = 50,
+    ) -> dict[str, Any]:
+        """A page of calls, the newest first; ``next`` is the ``before`` of the page behind it, null on the last."""
+        caller = await caller_of(request, self.store, "calls.read")
+        limit = min(max(limit, 1), MOST_PER_PAGE)
+        cursor = _CURSOR.fullmatch(before)
+        if before and cursor is None:
+            raise ApiError(400, "bad_request", "before: must be the next of a page before", field="before")
+        start = (float(cursor[1]), cursor[2]) if cursor is not None else None
+        live = {
+            call.id: call
+            for call in self.switch.calls_of(caller.account_id)
+            if direction in ("", call.direction) and (start is None or (call.started_at, call.id) < start)
+        }
+        rows: list[CallRow] = []
+        if status != "live":
+            async with self.store.reading() as connection:
+                rows = await callbook.calls(
+                    connection,
+                    caller.account_id,
+                    direction=direction,
+                    only_ended=status == "ended",
+                    before=start,
+                    limit=limit,
+                )
+        found = {(row.started_at, row.id): _stored(row) for row in rows if row.id not in live}
+        if status != "ended":
+            found |= {(call.started_at, call.id): _live(call) for call in live.values()}
+        keys = sorted(found, reverse=True)[:limit]
+        more = len(keys) == limit or len(rows) == limit
+        return {
+            "calls": [found[key] for key in keys],
+            "next": f"{keys[-1][0]!r}~{keys[-1][1]}" if keys and more else None,
+        }
+
+    async def one(self, request: Request, call_id: str) -> dict[str, Any]:
+        """A call with the legs that were dialled for it, or 404."""
+        caller = await caller_of(request, self.store, "calls.read")
+        live = _own(self.switch, caller.account_id, call_id)
+        row, legs = await self._stored(caller.account_id, call_id)
+        if live is None and (row is None or row.finished_at is None):  # perhaps it has ended just now
+            await self.flush(FLUSH_PATIENCE)
+            row, legs = await self._stored(caller.account_id, call_id)
+        if live is not None:
+            return {**_live(live), "legs": [_leg(leg) for leg in legs]}
+        if row is None:
+            raise _not_there(call_id)
+        return {**_stored(row), "legs": [_leg(leg) for leg in legs]}
+
+    async def _stored(self, account: str, call_id: str) -> tuple[CallRow | None, Sequence[LegRow]]:
+        async with self.store.reading() as connection:
+            row = await callbook.call(connection, account, call_id)
+            return row, await callbook.legs(connection, account, call_id)
+
+    async def hang_up(self, request: Request, call_id: str) -> Response:
+        """End a call: 202 with the call, 409 when it has ended."""
+        caller = await caller_of(request, self.store, "calls.write")
+        call = _own(self.switch, caller.account_id, call_id)
+        if call is not None:
+            call.call.end("flow", f"hung up by {caller.user}")
+            return JSONResponse(_live(call), status_code=202)
+        row, _ = await self._stored(caller.account_id, call_id)
+        if row is None and await self.flush(FLUSH_PATIENCE):
+            row, _ = await self._stored(caller.account_id, call_id)
+        if row is None:
+            raise _not_there(call_id)
+        raise ApiError(409, "ended", "the call has ended")
+
+
+def _own(switch: Switch, account: str, call_id: str) -> Supervisor | None:
+    call = switch.calls.get(call_id)
+    return call if call is not None and call.plan.account == account else None
+
+
+def _not_there(call_id: str) -> ApiError:
+    return ApiError(404, "not_found", f"there is no call {call_id!r}")
+
+
+def _when(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _live(call: Supervisor) -> dict[str, Any]:
+    """A call of this process, as it is now."""
+    answered = call.answered_wall()
+    state = call.state if isinstance(call, OutgoingCall) else "answered" if answered is not None else "ringing"
+    return {
+        "id": call.id,
+        "account": call.plan.account,
+        "direction": call.direction,
+        "from": call.parties.caller,
+        "to": call.parties.callee,
+        "flow": {"name": call.plan.flow_name, "version": call.plan.flow_version or None},
+        "status": state if call.call.ending is None else "ending",
+        "result": None,
+        "started_at": _when(call.started_at),
+        "answered_at": _when(answered),
+        "ended_at": None,
+        "duration": None,
+        "path": call.call.path,
+        "end": None,
+    }
+
+
+def _stored(row: CallRow) -> dict[str, Any]:
+    """A call as its record has it."""
+    ended = row.finished_at is not None
+    cause = cause_named(row.cause or "") or cause_of(row.sip_status or 0)
+    end = {
+        "by": row.ended_by,
+        "reason": row.reason,
+        "cause": cause.name,
+        "q850": row.q850 if row.q850 is not None else cause.q850,
+        "sip": row.sip_status or None,
+        "sip_reason": row.sip_reason,
+    }
+    return {
+        "id": row.id,
+        "account": row.account_id,
+        "direction": row.direction,
+        "from": row.caller,
+        "to": row.callee,
+        "flow": {"name": row.flow, "version": row.flow_version or None},
+        "status": "ended" if ended else "answered" if row.answered_at is not None else "ringing",
+        "result": cause.status if ended else None,
+        "started_at": _when(row.started_at),
+        "answered_at": _when(row.answered_at),
+        "ended_at": _when(row.finished_at),
+        "duration": row.duration,
+        "path": row.path or "",
+        "end": end if ended else None,
+    }
+
+
+def _leg(leg: LegRow) -> dict[str, Any]:
+    return {
+        "id": leg.id,
+        "to": leg.callee,
+        "trunk": leg.trunk or None,
+        "started_at": _when(leg.started_at),
+        "answered_at": _when(leg.answered_at),
+        "ended_at": _when(leg.finished_at),
+        "duration": leg.duration,
+        "sip": leg.sip_status or None,
+        "q850": leg.q850,
+        "reason": leg.reason,
+    }

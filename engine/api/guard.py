@@ -1,0 +1,88 @@
+"""Who asks, and how an API says no: bearer tokens (RFC 6750), errors as JSON.
+
+An error is ``{"error": {"code", "message"}}``, with ``field`` where one is at fault and ``findings`` for a flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from engine.accounts import tokens
+from engine.accounts.entities import Caller
+from engine.log import get_logger
+from engine.store import Store
+
+log = get_logger(__name__)
+
+MAX_BODY = 2 * 1024 * 1024
+"""Octets of a request's body."""
+
+_Body = TypeVar("_Body", bound=BaseModel)
+
+
+class ApiError(Exception):
+    """The answer is no: ``status`` is HTTP's, ``code`` a word for programs, the text is for people."""
+
+    def __init__(self, status: int, code: str, message: str, **more: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers: dict[str, str] = {}
+        self.body = {"error": {"code": code, "message": message, **more}}
+
+
+class GuardedRoute(APIRoute):
+    """Answers :class:`ApiError` as JSON, and a database out of reach with 503."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except ApiError as error:
+                return JSONResponse(error.body, status_code=error.status, headers=error.headers)
+            except (SQLAlchemyError, OSError) as error:
+                log.error("api_without_database", path=request.url.path, error=f"{type(error).__name__}: {error}")
+                body = {"error": {"code": "unavailable", "message": "the database is out of reach"}}
+                return JSONResponse(body, status_code=503, headers={"Retry-After": "5"})
+
+        return guarded
+
+
+async def caller_of(request: Request, store: Store, needs: str) -> Caller:
+    """Whom the request's token speaks for. Raises :class:`ApiError`: 401, or 403 when the role does not allow it."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    caller = None
+    if scheme.lower() == "bearer" and token.strip():
+        async with store.reading() as connection:
+            caller = await tokens.verify(connection, token.strip())
+    if caller is None:
+        refused = ApiError(401, "unauthorized", "a bearer token of an account is needed")
+        refused.headers["WWW-Authenticate"] = 'Bearer realm="ivrea"'
+        raise refused
+    if not caller.may(needs):
+        raise ApiError(403, "forbidden", f"the role {caller.role} may not do this ({needs})")
+    return caller
+
+
+async def body_of(request: Request, kind: type[_Body]) -> _Body:
+    """The request's JSON. Raises :class:`ApiError`: 413, or 400 that names the field."""
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > MAX_BODY:
+            raise ApiError(413, "too_large", f"the body is larger than {MAX_BODY >> 20} MiB")
+    try:
+        return kind.model_validate_json(bytes(data))
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, problem["loc"]))
+        message = problem["msg"].removeprefix("Value error, ")
+        raise ApiError(400, "bad_request", f"{field}: {message}" if field else message, field=field) from None

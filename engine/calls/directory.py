@@ -1,0 +1,259 @@
+"""Everything that calls are routed by, as the database had it when it was last read.
+
+It is read whole, at the start and on SIGHUP after the import of the file, and never changed: a call looks into the one
+that was there when it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+from pydantic import ValidationError
+
+from engine.accounts import entities as e
+from engine.accounts import repository
+from engine.accounts.importing import flow_files, import_file
+from engine.calls.flowbook import Document, FlowBook, FlowError, Ready, read_flow_files
+from engine.calls.numbers import Dialplan, NumberPlan
+from engine.calls.routes import OutboundTrunk, Routes
+from engine.calls.supervisor import CallPlan
+from engine.config import Config, TrunkConfig
+from engine.log import get_logger
+from engine.sip.flow import Flow
+from engine.sip.registrar import Registrar
+from engine.store import Store
+from engine.store.accounts import DEFAULT_ACCOUNT
+from flows.graph import Graph, Perform
+from flows.orders import Dial, Target
+
+log = get_logger(__name__)
+
+EXTENSION_RINGS = 30.0
+"""Seconds that a dialled extension rings."""
+
+_Owned = TypeVar("_Owned", bound=e.Owned)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountTrunk:
+    """A trunk of an account. ``label`` names it where trunks of all accounts stand together."""
+
+    account: str
+    config: TrunkConfig
+    shared: bool
+
+    @property
+    def label(self) -> str:
+        """The trunk's name, after its account's unless that is the default one."""
+        return self.config.name if self.account == DEFAULT_ACCOUNT else f"{self.account}/{self.config.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The picture. Maps by account have every account."""
+
+    accounts: Mapping[str, e.Account] = field(default_factory=dict)
+    devices: Mapping[str, e.Device] = field(default_factory=dict)
+    """By name."""
+    users: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    """By account and name: devices."""
+    groups: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    extensions: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    """By account and number: the devices of those that ring somebody."""
+    trunks: tuple[AccountTrunk, ...] = ()
+    plans: Dialplan[CallPlan] = field(default_factory=lambda: Dialplan(NumberPlan()))
+
+    def passwords(self) -> dict[str, str]:
+        """For the registrar: password by device."""
+        return {name: str(device.settings.get("password", "")) for name, device in self.devices.items()}
+
+    def account_of(self, device: str) -> str:
+        """The account of a device; that of a device which was there a moment ago is nobody's."""
+        found = self.devices.get(device)
+        return found.account_id if found is not None else "-"
+
+    def most_calls(self, account: str) -> int:
+        """Calls that an account may have at a time; 0: no limit of its own."""
+        found = self.accounts.get(account)
+        return found.max_calls if found is not None else 0
+
+    def routes(
+        self,
+        account: str,
+        registrar: Registrar,
+        own_host: Callable[[Flow], tuple[str, int]],
+        outbound: Callable[[TrunkConfig], OutboundTrunk],
+    ) -> Routes:
+        """Where the targets of an account are: its own telephones and trunks, and those trunks that all may use."""
+        trunks = [each for each in self.trunks if each.config.outbound and (each.account == account or each.shared)]
+        trunks.sort(key=lambda each: each.account != account)  # its own first, among those of the same order
+        return Routes(
+            registrar,
+            own_host,
+            [outbound(each.config) for each in trunks],
+            self.users.get(account, {}),
+            self.groups.get(account, {}),
+            self.extensions.get(account, {}),
+            frozenset(name for name, device in self.devices.items() if device.account_id == account),
+        )
+
+
+async def load_directory(store: Store, flows: FlowBook, config: Config, before: Directory | None = None) -> Directory:
+    """Import ``config`` and read everything. All or nothing.
+
+    Raises :class:`FlowError` for every flow of the file that is not good, ImportConflict, and SQLAlchemy's errors. A
+    flow that was made otherwise and is not good keeps the plans of ``before`` or has none: it is logged.
+    """
+    flows.configure(config)
+    texts = await read_flow_files(path for path, _ in flow_files(config))
+    await _try_flows(flows, config, texts)
+    async with store.writing() as connection:
+        await import_file(connection, config, texts)
+    return await read_directory(store, flows, before)
+
+
+async def _try_flows(flows: FlowBook, config: Config, texts: Mapping[str, str]) -> None:
+    """Raises :class:`FlowError` naming all flows of the file that are not good."""
+    voices = {(each.flow, each.dialect, each.voice) for each in config.numbers}
+    voices |= {(each.flow, each.dialect, "") for each in config.extensions if each.flow}
+    problems: list[str] = []
+    for path, dialect, voice in sorted(voices):
+        try:
+            await flows.ready(Document.at(path, texts[path], dialect), voice)
+        except FlowError as error:
+            problems.append(str(error))
+    if problems:
+        raise FlowError("\n".join(dict.fromkeys(problems)))
+
+
+async def read_directory(store: Store, flows: FlowBook, before: Directory | None = None) -> Directory:
+    """The picture of what the database has now. Raises SQLAlchemy's errors."""
+    async with store.reading() as connection:
+        accounts = await repository.accounts(connection)
+        devices = await repository.all_of(connection, e.Device, None)
+        users = await repository.users(connection, None)
+        groups = await repository.all_of(connection, e.Group, None)
+        trunks = await repository.all_of(connection, e.Trunk, None)
+        numbers = await repository.all_of(connection, e.Number, None)
+        extensions = await repository.all_of(connection, e.Extension, None)
+        needed = {each.flow_id for each in numbers} | {each.flow_id for each in extensions if each.flow_id}
+        versions = await repository.newest_versions(connection, needed)
+    owned = {each.id: {user.name: user.devices for user in _of(users, each.id) if user.devices} for each in accounts}
+    ringing = {each.id: each for each in users} | {each.id: each for each in groups}
+    made = _Plans(flows, accounts, versions, before)
+    public = [(each.number, plan) for each in numbers if (plan := await made.of_number(each)) is not None]
+    inside: dict[str, dict[str, CallPlan]] = {each.id: {} for each in accounts}
+    for number, plan in public:
+        inside[plan.account][number] = plan
+    for extension in extensions:  # these come before a number that is written alike
+        who = ringing.get(extension.user_id or extension.group_id or "")
+        if (found := await made.of_extension(extension, who)) is not None:
+            inside[found.account][extension.number] = found
+    members = {each.id: {group.name: group.members for group in _of(groups, each.id)} for each in accounts}
+    return Directory(
+        {each.id: each for each in accounts},
+        {each.name: each for each in devices},
+        owned,
+        members,
+        {each.id: _rung(_of(extensions, each.id), ringing, owned[each.id]) for each in accounts},
+        tuple(filter(None, map(_trunk, trunks))),
+        Dialplan(NumberPlan(public), {each: NumberPlan(plans.items()) for each, plans in inside.items()}),
+    )
+
+
+def _of(rows: Iterable[_Owned], account: str) -> list[_Owned]:
+    return [row for row in rows if row.account_id == account]
+
+
+def _rung(
+    extensions: Iterable[e.Extension], who: Mapping[str, e.User | e.Group], users: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """The devices of the extensions that ring somebody, by number."""
+    found: dict[str, tuple[str, ...]] = {}
+    for extension in extensions:
+        match who.get(extension.user_id or extension.group_id or ""):
+            case e.User(devices=devices):
+                found[extension.number] = devices
+            case e.Group(members=members):
+                found[extension.number] = tuple(d for member in members for d in users.get(member, (member,)))
+    return found
+
+
+def _trunk(row: e.Trunk) -> AccountTrunk | None:
+    try:
+        config = TrunkConfig.model_validate({**row.settings, "name": row.name, "shared": row.shared})
+    except ValidationError as error:
+        log.error("trunk_not_usable", trunk=row.name, account=row.account_id, error=str(error))
+        return None
+    return AccountTrunk(row.account_id, config, row.shared)
+
+
+class _Plans:
+    """Makes the plans of numbers and extensions."""
+
+    def __init__(
+        self,
+        flows: FlowBook,
+        accounts: Iterable[e.Account],
+        versions: Mapping[str, e.FlowVersion],
+        before: Directory | None,
+    ) -> None:
+        self._flows = flows
+        self._accounts = {each.id: each for each in accounts}
+        self._versions = versions
+        self._before = before
+
+    async def of_number(self, number: e.Number) -> CallPlan | None:
+        ready = await self._ready(number.flow_id, number.voice)
+        if ready is None:
+            return self._former(number.account_id, number.number)
+        return plan_of(self._flows, self._accounts[number.account_id], ready, number.voice, record=number.record)
+
+    async def of_extension(self, extension: e.Extension, who: e.User | e.Group | None) -> CallPlan | None:
+        account = self._accounts[extension.account_id]
+        if who is not None:
+            return plan_of(self._flows, account, Ready(f"extension {extension.number}", ringing_graph(who)))
+        ready = await self._ready(extension.flow_id or "", "")
+        if ready is None:
+            return self._former(extension.account_id, extension.number)
+        return plan_of(self._flows, account, ready)
+
+    async def _ready(self, flow_id: str, voice: str) -> Ready | None:
+        version = self._versions[flow_id]
+        try:
+            return await self._flows.ready(Document.of(version), voice, version=version.number)
+        except FlowError as error:
+            log.error("flow_not_usable", flow=version.flow.name, account=version.flow.account_id, error=str(error))
+            return None
+
+    def _former(self, account: str, number: str) -> CallPlan | None:
+        """The plan of before, when the new one cannot be had."""
+        inside = self._before.plans.inside.get(account) if self._before is not None else None
+        return (inside.exact.get(number) or inside.prefixes.get(number.removesuffix("*"))) if inside else None
+
+
+def plan_of(flows: FlowBook, account: e.Account, ready: Ready, voice: str = "", *, record: bool = False) -> CallPlan:
+    """A plan to run ``ready`` on a call of ``account``."""
+    return CallPlan(
+        ready.name,
+        ready.graph,
+        ready.prompts,
+        flows.settings,
+        flows.renderer(account.id, voice),
+        flows.recordings,
+        record=record,
+        account=account.id,
+        most_calls=account.max_calls,
+        flow_version=ready.version,
+        stored=flows.stored_for(account.id, voice),
+    )
+
+
+def ringing_graph(who: e.User | e.Group) -> Graph:
+    """The flow of an extension that rings a user or a group."""
+    kind: Literal["user", "group"] = "user" if isinstance(who, e.User) else "group"
+    target = Target(kind=kind, value=who.name)
+    step = Perform(id="ring", origin="", order=Dial(targets=(target,), timeout=EXTENSION_RINGS), into="dial")
+    return Graph({step.id: step}, step.id, name=f"{kind} {who.name}")

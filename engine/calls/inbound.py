@@ -1,0 +1,137 @@
+"""Calls that come in: from an INVITE to its answer or refusal, with the flow in between or behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from engine.callbacks import records
+from engine.calls.household import Outside
+from engine.calls.leg import CallerGone, CallerLeg, NoCommonMedia
+from engine.calls.media import MediaError, Worker
+from engine.calls.services import Fetch
+from engine.calls.supervisor import SHUTTING_DOWN, CallPlan, Limits, Parties, Supervisor
+from engine.sip.server import IncomingSession
+from flows.call import CallEnded, EndedBy
+from flows.requests import LastGood
+from flows.templates import time_facts
+
+
+class CallSupervisor(Supervisor):
+    """An inbound call from its INVITE to its one final state."""
+
+    session: IncomingSession
+
+    def __init__(
+        self,
+        session: IncomingSession,
+        parties: Parties,
+        plan: CallPlan,
+        limits: Limits,
+        *,
+        media: Worker,
+        fetch: Fetch,
+        last_good: LastGood,
+        outside: Outside,
+        append: Callable[[records.Record], None],
+        pump: Callable[[], None],
+    ) -> None:
+        super().__init__(
+            parties,
+            plan,
+            limits,
+            _facts(session, parties, plan.account),
+            media=media,
+            fetch=fetch,
+            last_good=last_good,
+            outside=outside,
+            append=append,
+            pump=pump,
+        )
+        self.session = session
+        outside.tap.watch(session.call_id)
+        self.leg: CallerLeg = CallerLeg(
+            session,
+            host=limits.media_host,
+            codecs=limits.codecs,
+            rtp_timeout=limits.rtp_timeout,
+            on_agreed=self._on_agreed,
+            on_changed=self._dialog_changed,
+            log=self._log,
+        )
+        self.call.on_hold = self.leg.on_hold
+
+    async def _connect(self) -> None:
+        """Open the stream: its port has to be known before the flow answers."""
+        try:
+            self._stream = await self._media.open(self._limits.bind_host, self._on_report, self._on_worker_lost)
+        except MediaError as error:
+            self._sip_status = 503
+            self.call.end("error", f"no media: {error}")
+            return
+        self.call.attach(self._stream)
+        self.leg.attach(self._stream)
+
+    async def answer(self) -> float:
+        """Answer, and wait until media is agreed on: at once, or with the ACK when the INVITE had no offer."""
+        try:
+            self.leg.answer(self._loop.time())
+        except NoCommonMedia as error:
+            self._sip_status = 488
+            self.call.end("error", f"no common media: {error}")
+            raise CallEnded("error", str(error)) from None
+        except CallerGone:
+            self.call.end("caller", "cancelled before the answer")
+            raise CallEnded("caller", "cancelled before the answer") from None
+        answered = self._loop.time()
+        self._pump()
+        if not self.leg.settled.done():
+            await self._over_or(self.leg.settled)
+            if self.call.ending is not None:
+                raise CallEnded(*self.call.ending)
+            answered = self._loop.time()
+        return answered
+
+    def early_media(self) -> str:
+        try:
+            problem = self.leg.early(self._loop.time())
+        except CallerGone:
+            problem = "the caller is gone"
+        except NoCommonMedia as error:
+            problem = str(error)
+        self._pump()
+        return problem
+
+    def _end_session(self, by: EndedBy, reason: str) -> None:
+        """Refuse or hang up, if the other side has not."""
+        if self._answered or self.session.ended:
+            super()._end_session(by, reason)
+            return
+        now = self._loop.time()
+        if reason == SHUTTING_DOWN:
+            self.session.reject(503, now, headers=(("Retry-After", "30"),))
+        else:
+            self._sip_status = self._sip_status or (500 if by == "error" else 480)
+            self.session.reject(self._sip_status, now, self._sip_reason)
+        self._pump()
+
+    def _cause(self, by: EndedBy) -> str:
+        """A caller who gave up is the cause, whatever the status."""
+        return "ORIGINATOR_CANCEL" if by == "caller" and not self._answered else super()._cause(by)
+
+
+def _facts(session: IncomingSession, parties: Parties, account: str) -> dict[str, str]:
+    """What an INVITE says of the call, by the names that flows know (:data:`flows.templates.CALL_VARIABLES`)."""
+    request = session.request
+    return {
+        "call.account": account,
+        "call.caller_name": request.from_.display or "",
+        "call.caller_realm": request.from_.uri.host,
+        "call.callee_realm": request.to.uri.host,
+        "call.request": request.ruri.user or "",
+        "call.request_realm": request.ruri.host,
+        "call.direction": "inbound",
+        "call.status": "ringing",
+        "call.user": parties.source,
+        **time_facts(datetime.now(UTC).astimezone()),
+    }

@@ -1,0 +1,217 @@
+"""The picture that calls are routed by: whose numbers, whose telephones, whose trunks, whose flows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.accounts import entities as e
+from engine.accounts import repository
+from engine.accounts.importing import ImportConflict
+from engine.accounts.media import MediaShelf
+from engine.calls.directory import Directory, load_directory
+from engine.calls.flowbook import FlowBook, FlowError
+from engine.calls.origination import with_detection
+from engine.calls.routes import Caller, Routes
+from engine.calls.services import PromptError, Renderer
+from engine.config import Config
+from engine.sip.flow import Flow
+from engine.store import Store
+from engine.store.accounts import DEFAULT_ACCOUNT
+from engine.trunks import outbound_trunk
+from flows.graph import Perform, Say
+from flows.orders import DetectMachine, Dial, Target
+from flows.prompts import Prompt
+
+NUMBER = {"number": "1", "dialect": "kazoo"}
+KAZOO = '{"module": "callflow", "data": {"id": "inner"}, "children": {}}'
+
+
+class Registrar:
+    """Every device is at home."""
+
+    def __init__(self, names: set[str]) -> None:
+        self.names = names
+
+    def password(self, name: str) -> str | None:
+        return "x" if name in self.names else None
+
+    def binding(self, name: str) -> Any:
+        from engine.sip.registrar import Binding
+        from engine.sip.uri import Uri
+
+        flow = Flow("udp", ("192.0.2.9", 5060), ("192.0.2.8", 5060))
+        return Binding(name, Uri.parse(f"sip:{name}@192.0.2.8"), flow, flow, 0.0, "", 1, pinned=False)
+
+
+class House:
+    """A configuration with one flow file, a database, and a second account in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = Store(f"sqlite+aiosqlite:///{folder}/ivrea.db")
+        self.rendered: list[tuple[Path | None, str]] = []
+        self.shelf = MediaShelf(folder / "media", self.store)
+        self.flows = FlowBook(self._renderer, self.store, self.shelf)
+        self.write("hello.json", '{"_": "Hello"}')
+
+    def _renderer(self, folder: Path | None, voice: str) -> Renderer:
+        async def render(prompt: Prompt) -> Path:
+            if prompt.media and folder is None:
+                raise PromptError("no files")
+            self.rendered.append((folder, prompt.media or prompt.text))
+            return Path("/sound.wav")
+
+        return render
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text)
+
+    def config(self, **changed: Any) -> Config:
+        return Config.given(
+            {
+                "numbers": [{"number": "1000", "flow": str(self.folder / "hello.json")}],
+                "devices": [{"name": "desk", "password": "x"}],
+                "users": [{"name": "anna", "devices": ["desk"]}],
+                "extensions": [{"number": "201", "user": "anna"}],
+                "trunks": [
+                    {"name": "shared", "host": "192.0.2.1", "shared": True},
+                    {"name": "private", "host": "192.0.2.2"},
+                ],
+                **changed,
+            }
+        )
+
+    async def load(self, before: Directory | None = None, **changed: Any) -> Directory:
+        return await load_directory(self.store, self.flows, self.config(**changed), before)
+
+    async def second_account(self) -> str:
+        async with self.store.writing() as connection:
+            other = await repository.add_account(connection, "other", max_calls=2)
+            await repository.add_device(connection, other.id, "fax", {"password": "y"})
+            anna = await repository.add_user(connection, other.id, "anna", devices=["fax"])
+            await repository.add_extension(connection, other.id, "201", user_id=anna.id)
+            flow = (await repository.save_flow(connection, other.id, "outer", KAZOO, dialect="kazoo")).flow
+            await repository.save_flow(connection, other.id, "inner", '{"_": "Inner"}')
+            await repository.add_number(connection, other.id, "2000", flow.id)
+            await repository.add_trunk(connection, other.id, "own", {"host": "192.0.2.3"})
+        return other.id
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    house = House(tmp_path)
+    await house.store.migrate()
+    yield house
+    await house.store.close()
+
+
+def where(routes: Routes, kind: Any, value: str) -> list[list[str]]:
+    found = routes.find(Target(kind=kind, value=value), Dial(targets=()), Caller("100"))
+    return [[destination.label for destination in line] for line in found]
+
+
+async def test_everybody_reaches_their_own_and_no_others(house: House) -> None:
+    await house.load()
+    other = await house.second_account()
+    directory = await house.load()
+    assert (directory.account_of("desk"), directory.account_of("fax")) == (DEFAULT_ACCOUNT, other)
+    assert directory.passwords() == {"desk": "x", "fax": "y"}
+    plans = directory.plans
+    found = {number: plans.find(number) for number in ("1000", "2000", "201")}
+    assert {number: plan and plan.account for number, plan in found.items()} == {
+        "1000": DEFAULT_ACCOUNT, "2000": other, "201": None,
+    }  # fmt: skip
+    assert found["2000"] is not None
+    assert found["2000"].most_calls == 2
+    assert plans.find("2000", DEFAULT_ACCOUNT) is None
+    assert plans.find("1000", other) is None
+    assert plans.find("1000", "-") is None, "a device that is gone"
+    for account, device in ((DEFAULT_ACCOUNT, "desk"), (other, "fax")):
+        plan = plans.find("201", account)
+        assert plan is not None
+        assert plan.account == account
+        routes = directory.routes(
+            account, Registrar({"desk", "fax"}), lambda flow: ("192.0.2.9", 5060), outbound_trunk  # type: ignore[arg-type]
+        )  # fmt: skip
+        stranger = "fax" if device == "desk" else "desk"
+        assert where(routes, "user", "anna") == [[device]]
+        assert where(routes, "number", "201") == [[device]]
+        assert where(routes, "device", stranger) == []
+        own = "private" if account == DEFAULT_ACCOUNT else "own"
+        (trunks,) = where(routes, "number", "+39011")
+        assert set(trunks) == {f"+39011 via {own}", "+39011 via shared"}
+    assert {trunk.label for trunk in directory.trunks} == {"shared", "private", f"{other}/own"}
+
+
+async def test_stored_flows_are_found_in_the_account_and_outlive_the_database(house: House) -> None:
+    await house.load()
+    other = await house.second_account()
+    directory = await house.load()
+    plan = directory.plans.find("2000")
+    assert plan is not None
+    inner = await plan.stored("inner")
+    assert (inner.version, [step for step in inner.graph.steps.values() if isinstance(step, Say)] != []) == (1, True)
+    mine = directory.plans.find("1000")
+    assert mine is not None
+    with pytest.raises(FlowError, match="there is no flow 'inner'"):
+        await mine.stored("inner")
+    async with house.store.writing() as connection:
+        await repository.save_flow(connection, other, "inner", '{"_": "Changed"}')
+    assert (await plan.stored("inner")).version == 2
+    await house.store.close()
+    house.flows._store = Store("postgresql+asyncpg://ivrea@127.0.0.1:1/none")
+    assert (await plan.stored("inner")).version == 2
+    with pytest.raises(FlowError, match="out of reach"):
+        await plan.stored("outer")
+    await house.flows._store.close()
+
+
+async def test_a_bad_flow_of_the_file_changes_nothing_and_one_made_otherwise_keeps_its_plan(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = await house.load()
+    other = await house.second_account()
+    before = await house.load(before)
+    house.write("hello.json", '{"module": 1}')
+    with pytest.raises(FlowError, match=r"hello\.json"):
+        await house.load(before, numbers=[{**NUMBER, "flow": str(house.folder / "hello.json")}])
+    async with house.store.reading() as connection:
+        assert [each.number for each in await repository.all_of(connection, e.Number, DEFAULT_ACCOUNT)] == ["1000"]
+    house.write("hello.json", '{"_": "Hello"}')
+    async with house.store.writing() as connection:
+        await repository.save_flow(connection, other, "outer", '{"module": 1}', dialect="kazoo")
+    with caplog.at_level(logging.ERROR):
+        after = await house.load(before)
+    assert after.plans.find("2000") is before.plans.find("2000")
+    with pytest.raises(ImportConflict, match="2000"):
+        await house.load(before, numbers=[{"number": "2000", "flow": str(house.folder / "hello.json")}])
+
+
+async def test_stored_media_is_heard_by_its_account_alone(house: House) -> None:
+    await house.load()
+    other = await house.second_account()
+    media = await house.shelf.add(other, "welcome", b"RIFF", content_type="audio/wav")
+    assert (house.folder / "media" / media.digest).read_bytes() == b"RIFF"
+    house.rendered.clear()
+    await house.flows.renderer(other)(Prompt(media="welcome"))
+    assert house.rendered == [(house.folder / "media", media.digest)]
+    with pytest.raises(PromptError, match="there is no media 'welcome'"):
+        await house.flows.renderer(DEFAULT_ACCOUNT)(Prompt(media="welcome"))
+
+
+async def test_a_call_that_asks_for_a_machine_first(house: House) -> None:
+    directory = await house.load()
+    plan = directory.plans.find("1000")
+    assert plan is not None
+    start = plan.graph.start
+    for wish, waits, to in (("continue", False, start), ("delay", True, start), ("hangup", False, "$machine")):
+        graph = with_detection(plan.graph, wish)  # type: ignore[arg-type]
+        first = graph.steps[graph.start]
+        assert isinstance(first, Perform)
+        assert isinstance(first.order, DetectMachine)
+        assert (first.order.wait, first.exits["machine"], first.exits["next"]) == (waits, to, plan.graph.start)

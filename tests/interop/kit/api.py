@@ -1,0 +1,56 @@
+"""The daemon's HTTP API, asked with the token that it showed at its first start."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from kit.daemon import Daemon, poll
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    daemon: Daemon
+    token: str = ""
+
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Status and JSON of the answer."""
+        url = f"http://127.0.0.1:{self.daemon.http_port}/api/v1{path}"
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(url, method=method, data=data)
+        request.add_header("Authorization", f"Bearer {self.token or first_token(self.daemon)}")
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    def call(self, to: str, flow: object, **more: object) -> str:
+        """Begin a call; its id."""
+        status, call = self.ask("POST", "/calls", {"to": to, "flow": flow, **more})
+        assert status == 201, call
+        return str(call["id"])
+
+    def get(self, call: str) -> dict[str, Any]:
+        status, found = self.ask("GET", f"/calls/{call}")
+        assert status == 200, found
+        return dict(found)
+
+    def wait(self, call: str, status: str, patience: float = 15.0) -> dict[str, Any]:
+        """The call once it has this status."""
+
+        def there() -> dict[str, Any] | None:
+            found = self.get(call)
+            return found if found["status"] == status else None
+
+        return poll(there, patience, f"call {call} was not {status}", every=0.1)
+
+
+def first_token(daemon: Daemon) -> str:
+    found = re.search(r"^Token (ivrea_\S+) ", daemon.log(), re.MULTILINE)
+    assert found, "no token was shown"
+    return found[1]
