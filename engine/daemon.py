@@ -19,7 +19,7 @@ from engine.api.server import WebServer, WebServerError
 from engine.callbacks.fetch import Fetcher
 from engine.callbacks.journal import Journal, JournalError
 from engine.callbacks.service import CallbackService, StoreError
-from engine.calls.admission import TrunkAddress, TrunkBook
+from engine.calls.admission import Source, TrunkAddress, TrunkBook
 from engine.calls.conference import Conferences
 from engine.calls.flowbook import FlowBook, FlowError
 from engine.calls.household import Outside
@@ -37,12 +37,14 @@ from engine.config import Config, ConfigError
 from engine.lag import LagMonitor, Lags
 from engine.log import get_logger
 from engine.loop import about_loop, settle_garbage
+from engine.security import SrtpPolicies, read_certificates
 from engine.sip import events
 from engine.sip.client import OutgoingSession
 from engine.sip.endpoint import Endpoint
 from engine.sip.flow import Flow
 from engine.sip.session import Session
 from engine.transport import SipTransport, TransportError
+from engine.transport.certificates import CertificateError
 from engine.trunks import Registrations, outbound_trunk
 from media.protocol import MAX_STREAMS
 from media.tones import write_tones
@@ -71,6 +73,7 @@ class Daemon:
     def __init__(self, config: Config, reload_config: Callable[[], Config] | None = None) -> None:
         self.config = config
         self.lags = Lags()
+        self._srtp = SrtpPolicies.of(config)
         self._reload_config = reload_config
         self._stack = contextlib.AsyncExitStack()
         self._stop = asyncio.Event()
@@ -84,6 +87,7 @@ class Daemon:
         try:
             await self._start()
         except (
+            CertificateError,
             FlowError,
             JournalError,
             MediaError,
@@ -147,6 +151,7 @@ class Daemon:
             ),
             on_event=self._on_event,
             advertise=config.sip.advertised,
+            certificates=await asyncio.to_thread(read_certificates, config),
         )
         self._stack.push_async_callback(self.transport.close)
         trunks = TrunkBook(
@@ -260,13 +265,15 @@ class Daemon:
         try:
             config = self._reload_config() if self._reload_config is not None else self.config
             plan = await self.flows.load(config)
-        except (ConfigError, FlowError) as error:
+            certificates = await asyncio.to_thread(read_certificates, config)
+        except (CertificateError, ConfigError, FlowError) as error:
             log.error("reload_failed", error=str(error))
             return
         except Exception:
             log.exception("reload_failed")
             return
         self.switch.plan = plan
+        self.transport.certificates = certificates
         self.transport.endpoint.registrar.replace_devices(_passwords(config), asyncio.get_running_loop().time())
         self.transport.pump()
         log.info("reloaded", numbers=len(config.numbers))
@@ -293,9 +300,10 @@ class Daemon:
     def _say_bye(self, dialog: dict[str, Any]) -> bool:
         return self.transport.resume_bye(dialog, "the server was restarted")
 
-    def _limits_for(self, session: Session) -> Limits:
+    def _limits_for(self, session: Session, source: Source) -> Limits:
         """Limits of a call, and what its media has: the addresses that its signalling came over, or as configured."""
         bind, told = self._media_hosts(session.flow)
+        policies = self._srtp
         return Limits(
             max_duration=self.config.calls.max_duration,
             rtp_timeout=self.config.rtp.timeout,
@@ -303,6 +311,7 @@ class Daemon:
             bind_host=bind,
             media_host=told,
             codecs=tuple(self.config.rtp.codecs),
+            security=policies.allowed(policies.of_source(source.kind, source.name), session.flow),
         )
 
     def _media_hosts(self, flow: Flow) -> tuple[str, str]:
@@ -320,6 +329,7 @@ class Daemon:
             [outbound_trunk(trunk) for trunk in config.trunks if trunk.outbound],
             {user.name: tuple(user.devices) for user in config.users},
             {group.name: tuple(group.members) for group in config.groups},
+            self._srtp,
         )
 
     def _invite(self, destination: Destination, body: bytes, peer: Peer) -> OutgoingSession:

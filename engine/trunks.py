@@ -13,6 +13,7 @@ from engine.sip.digest import Credentials
 from engine.sip.events import RegistrationChanged
 from engine.sip.flow import Flow
 from engine.sip.registration import Registration, RegistrationConfig
+from engine.sip.routing import default_port
 from engine.sip.uri import Address, Uri
 from engine.transport import SipTransport
 
@@ -86,8 +87,8 @@ def outbound_trunk(trunk: TrunkConfig) -> OutboundTrunk:
 def _configuration(trunk: TrunkConfig) -> RegistrationConfig:
     address = trunk.address
     host = bracketed(address.host)
-    port = f":{address.port}" if address.port != 5060 else ""
-    transport = ";transport=tcp" if address.transport == "tcp" else ""
+    port = f":{address.port}" if address.port != default_port(address.transport) else ""
+    transport = f";transport={address.transport}" if address.transport != "udp" else ""
     return RegistrationConfig(
         name=trunk.name,
         registrar=Uri.parse(f"sip:{host}{port}{transport}"),

@@ -22,6 +22,9 @@ from flows.orders import Dial, Outcome, Target
 TRY_NEXT = frozenset({408, 500, 502, 503, 504})
 """Statuses after which the next trunk is tried: it is the trunk that failed, not who was called."""
 
+MEDIA_REFUSED = frozenset({415, 488, 606})
+"""Statuses that a wish for encrypted sound may bring: the same is tried without, where that is allowed."""
+
 NOBODY = PeerEnd(404, "nobody is there")
 
 
@@ -146,6 +149,8 @@ class Dialling:
         try:
             async with asyncio.timeout(target.timeout or None):
                 for destination in destinations:
+                    if destination.fallback != (end.status in MEDIA_REFUSED):
+                        continue
                     peer = await self.house.make_peer(destination)
                     answered = False
                     try:
@@ -157,7 +162,7 @@ class Dialling:
                         return peer
                     assert peer.end is not None
                     end = peer.end
-                    if end.status not in TRY_NEXT:
+                    if end.status not in TRY_NEXT | MEDIA_REFUSED:
                         break
         except TimeoutError:
             end = PeerEnd(487, "did not answer in time", by="local")

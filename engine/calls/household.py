@@ -82,6 +82,7 @@ class CallHouse:
             on_agreed=_nothing,
             on_changed=lambda: self._dialog_changed(made[0]),
             log=log,
+            security=destination.security,
         )
         peer = Peer(
             f"{self.call.id}-leg{next(self._numbers)}",

@@ -29,6 +29,7 @@ from engine.calls.recording import Recordings
 from engine.calls.routes import Caller
 from engine.calls.services import Fetch, Renderer
 from engine.log import get_logger
+from engine.security import OPEN, MediaSecurity
 from engine.sip.events import Ended
 from engine.sip.offer_answer import Agreed
 from engine.sip.server import IncomingSession
@@ -75,6 +76,7 @@ class Limits:
     bind_host: str
     media_host: str
     codecs: tuple[str, ...]
+    security: MediaSecurity = OPEN
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ class CallSupervisor:
             on_agreed=self._on_agreed,
             on_changed=self._dialog_changed,
             log=self._log,
+            security=limits.security,
         )
         self.call = LiveCall(
             call_id=self.id,

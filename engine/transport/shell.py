@@ -22,8 +22,11 @@ from engine.net import address_towards
 from engine.sip.dialog import SavedDialog
 from engine.sip.flow import Flow
 from engine.sip.guard import subscriber
+from engine.sip.message import Request
+from engine.transport.certificates import CertificateBook, speaks_for, why
 from engine.transport.names import Names
 from engine.transport.tcp import Item, TcpConnection, TcpCounters, TcpLimits
+from engine.transport.tls import TlsConnection, TlsCounters, TlsListener
 from engine.transport.udp import UdpListener
 
 if TYPE_CHECKING:
@@ -33,11 +36,16 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 ContactHost = Callable[[Flow], tuple[str, int]]
+_Place = tuple[str, tuple[str, int]]
+"""Transport, host and port."""
 
 _ELSEWHERE = "192.0.2.1"  # RFC 5737: nobody; the route to it is the route to the rest of the world
 _PENDING = 64
 """Messages that wait for a name or a connection; more than that is a peer that is not there."""
 _ROUTES = 4096
+_STREAMS = frozenset({"tcp", "tls"})
+_ALIASES = 16
+"""Places that one connection may lead to."""
 _SETTLE = 5.0
 _LAST_WORDS = 1.0
 """Seconds for peers to take what was written before the sockets are closed."""
@@ -57,9 +65,10 @@ class SipTransport:
         on_event: Callable[[Event], None],
         advertise: tuple[str, int] | None = None,
         limits: TcpLimits | None = None,
+        certificates: CertificateBook | None = None,
     ) -> None:
         """``advertise`` is host and port for Via and Contact (port 0: the one listened on);
-        without it they name the local address towards each peer.
+        without it they name the local address towards each peer. ``certificates`` are for TLS.
         """
         self._loop = asyncio.get_running_loop()
         self._on_event = on_event
@@ -68,11 +77,11 @@ class SipTransport:
         self._names = Names()
         self._udp: list[UdpListener] = []
         self._servers: list[asyncio.Server] = []
-        self._tcp_addresses: list[tuple[str, int]] = []
+        self._tls_listeners: list[TlsListener] = []
         self._connections: OrderedDict[int, TcpConnection] = OrderedDict()
         """By number; who was silent longest comes first."""
-        self._by_remote: dict[tuple[str, int], TcpConnection] = {}
-        self._connecting: dict[tuple[str, int], list[tuple[Flow, bytes]]] = {}
+        self._by_place: dict[_Place, TcpConnection] = {}
+        self._connecting: dict[_Place, list[tuple[Flow, bytes]]] = {}
         self._per_source: Counter[str] = Counter()
         self._routes: OrderedDict[str, str] = OrderedDict()
         self._numbers = count(1)
@@ -84,6 +93,9 @@ class SipTransport:
         self._emptied: asyncio.Future[None] | None = None
         self._pumping = self._again = self._closed = False
         self.tcp = TcpCounters()
+        self.tls = TlsCounters()
+        self.certificates = certificates or CertificateBook()
+        """May be replaced: connections made from then on use the new ones."""
         self.addresses: list[Address] = []
         """What is listened on, with the ports that were given for port 0."""
         self.endpoint = make_endpoint(self.contact_host)
@@ -91,7 +103,10 @@ class SipTransport:
     # --- listening ----------------------------------------------------------------------
 
     async def listen(self, addresses: Iterable[str]) -> None:
-        """Bind ``udp:HOST:PORT`` and ``tcp:HOST:PORT`` (IPv6 in brackets). Raises :class:`TransportError`."""
+        """Bind ``udp:HOST:PORT``, ``tcp:HOST:PORT`` and ``tls:HOST:PORT`` (IPv6 in brackets).
+
+        Raises :class:`TransportError`.
+        """
         for text in addresses:
             wanted = parse_address(text)
             try:
@@ -99,6 +114,8 @@ class SipTransport:
                 host = str(found[0][4][0])
                 if wanted.transport == "udp":
                     port = self._listen_udp(host, wanted.port)
+                elif wanted.transport == "tls":
+                    port = self._listen_tls(host, wanted.port)
                 else:
                     port = await self._listen_tcp(host, wanted.port)
             except OSError as error:
@@ -113,20 +130,36 @@ class SipTransport:
     async def _listen_tcp(self, host: str, port: int) -> int:
         server = await self._loop.create_server(lambda: self._connection(inbound=True), host, port, backlog=512)
         self._servers.append(server)
-        bound = server.sockets[0].getsockname()[:2]
-        self._tcp_addresses.append(bound)
-        return int(bound[1])
+        return int(server.sockets[0].getsockname()[1])
+
+    def _listen_tls(self, host: str, port: int) -> int:
+        if self.certificates.server is None:
+            raise TransportError(f"cannot listen on tls:{host}:{port}: sip.tls_cert is not set")
+        listener = TlsListener(
+            host,
+            port,
+            limits=self._limits,
+            counters=self.tls,
+            open_from=self._per_source.__getitem__,
+            connection=lambda: TlsConnection(next(self._numbers), **self._owner(self.tls, inbound=True)),
+            context=lambda: self.certificates.server,
+        )
+        self._tls_listeners.append(listener)
+        return listener.address[1]
 
     def _connection(self, *, inbound: bool) -> TcpConnection:
-        return TcpConnection(
-            next(self._numbers),
-            limits=self._limits,
-            counters=self.tcp,
-            on_open=self._on_open,
-            on_items=self._on_items,
-            on_lost=self._on_lost,
-            inbound=inbound,
-        )
+        return TcpConnection(next(self._numbers), **self._owner(self.tcp, inbound=inbound))
+
+    def _owner(self, counters: TcpCounters, *, inbound: bool) -> Any:
+        """What every connection is told of its owner."""
+        return {
+            "limits": self._limits,
+            "counters": counters,
+            "on_open": self._on_open,
+            "on_items": self._on_items,
+            "on_lost": self._on_lost,
+            "inbound": inbound,
+        }
 
     # --- in -----------------------------------------------------------------------------
 
@@ -137,6 +170,8 @@ class SipTransport:
         now = self._loop.time()
         self._connections.move_to_end(connection.number)
         for item in items:
+            if isinstance(connection, TlsConnection) and isinstance(item, Request):
+                self._note_alias(connection, item)
             self.endpoint.receive_message(item, connection.flow, now)
         self.pump()
 
@@ -194,14 +229,14 @@ class SipTransport:
     def _send(self, flow: Flow, data: bytes) -> None:
         if flow.transport == "udp":
             self._names.resolve(flow.remote[0], lambda found: self._send_udp(flow, data, found))
-        elif flow.transport != "tcp":
+        elif flow.transport not in _STREAMS:
             self._fail(flow, f"no transport {flow.transport}")
         elif flow.connection:
             connection = self._connections.get(flow.connection)
             if connection is None or not connection.send(data):
                 self._fail(flow, "connection is gone")
         else:
-            self._names.resolve(flow.remote[0], lambda found: self._send_tcp(flow, data, found))
+            self._names.resolve(flow.remote[0], lambda found: self._send_stream(flow, data, found))
 
     def _fail(self, flow: Flow, reason: str) -> None:
         """Tell the endpoint that nothing can be sent on ``flow``; never from inside of it."""
@@ -236,23 +271,24 @@ class SipTransport:
                 best, best_score = listener, score
         return best
 
-    def _send_tcp(self, flow: Flow, data: bytes, addresses: list[str]) -> None:
+    def _send_stream(self, flow: Flow, data: bytes, addresses: list[str]) -> None:
         if not addresses:
             self._fail(flow, "unknown host")
             return
-        port = flow.remote[1]
-        for address in addresses:
-            connection = self._by_remote.get((address, port))
+        # Over TLS it matters who is at the other end, so a connection serves the name that it was made for.
+        hosts = [flow.remote[0].lower()] if flow.transport == "tls" else addresses
+        for host in hosts:
+            connection = self._by_place.get((flow.transport, (host, flow.remote[1])))
             if connection is not None:
                 connection.aliases.add(flow)
                 if connection.send(data):
                     return
-        pending = self._connecting.get(flow.remote)
+        pending = self._connecting.get(flow.source)
         if pending is not None:
             if len(pending) < _PENDING:
                 pending.append((flow, data))
             return
-        self._connecting[flow.remote] = [(flow, data)]
+        self._connecting[flow.source] = [(flow, data)]
         self._background(self._connect(flow, addresses))
 
     async def _connect(self, flow: Flow, addresses: list[str]) -> None:
@@ -263,21 +299,48 @@ class SipTransport:
             source = (local, 0) if local and not is_wildcard(local) and (":" in local) == (":" in address) else None
             try:
                 async with asyncio.timeout(self._limits.connect):
-                    _, connection = await self._loop.create_connection(
-                        lambda: self._connection(inbound=False), address, flow.remote[1], local_addr=source
-                    )
+                    connection = await self._connect_to(flow, address, source)
             except (OSError, TimeoutError) as error:
-                reason = (error.strerror if isinstance(error, OSError) else None) or "no answer"
+                reason = why(error)
                 continue
-            self.tcp.connected += 1
+            if isinstance(connection, TlsConnection):
+                if connection.failure:
+                    reason = connection.failure
+                    continue
+                self._lead_to(connection, flow.source)
+            self._counters(flow).connected += 1
             self._connected(flow, connection)
             return
-        self.tcp.connect_failures += 1
-        for waiting in {waiting: None for waiting, _ in self._connecting.pop(flow.remote, [])}:
+        self._counters(flow).connect_failures += 1
+        for waiting in {waiting: None for waiting, _ in self._connecting.pop(flow.source, [])}:
             self._fail(waiting, reason)
 
+    async def _connect_to(self, flow: Flow, address: str, source: tuple[str, int] | None) -> TcpConnection:
+        name, port = flow.remote
+        if flow.transport == "tcp":
+            _, plain = await self._loop.create_connection(
+                lambda: self._connection(inbound=False), address, port, local_addr=source
+            )
+            return plain
+        client = self.certificates.client(name, port)
+        _, secured = await self._loop.create_connection(
+            lambda: TlsConnection(
+                next(self._numbers), server=name, client=client, **self._owner(self.tls, inbound=False)
+            ),
+            address,
+            port,
+            local_addr=source,
+            ssl=client.context,
+            server_hostname=name,  # RFC 6066 section 3: for a server with several certificates
+            ssl_handshake_timeout=self._limits.handshake,
+        )
+        return secured
+
+    def _counters(self, flow: Flow) -> TcpCounters:
+        return self.tls if flow.transport == "tls" else self.tcp
+
     def _connected(self, flow: Flow, connection: TcpConnection) -> None:
-        for waiting, data in self._connecting.pop(flow.remote, []):
+        for waiting, data in self._connecting.pop(flow.source, []):
             connection.aliases.add(waiting)
             if not connection.send(data):
                 self._fail(waiting, "connection is gone")
@@ -294,18 +357,34 @@ class SipTransport:
             return False
         if connection.inbound:
             self._per_source[source] += 1
-            self.tcp.accepted += 1
+            self._counters(connection.flow).accepted += 1
         self._connections[connection.number] = connection
-        self._by_remote[connection.flow.remote] = connection
+        if connection.inbound or connection.kind == "tcp":
+            self._lead_to(connection, connection.flow.source)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self._limits.sweep, self._sweep)
         return True
+
+    def _lead_to(self, connection: TcpConnection, place: _Place) -> None:
+        """What is sent to ``place`` goes over ``connection``."""
+        transport, (host, port) = place
+        place = transport, (host.lower(), port)
+        connection.places.add(place)
+        self._by_place[place] = connection
+
+    def _note_alias(self, connection: TlsConnection, request: Request) -> None:
+        """RFC 5923 section 8: a peer whose certificate proves the name in its Via may ask us to come back this way."""
+        if not connection.names or not connection.inbound or len(connection.places) >= _ALIASES:
+            return
+        via = request.via
+        if via.param("alias") is not None and speaks_for(connection.names, via.host):
+            self._lead_to(connection, ("tls", (via.host.strip("[]"), via.port or 5061)))
 
     def _make_room(self) -> bool:
         """Close the connection of a peer that was silent longest, of those that nothing needs; false without one."""
         for connection in self._connections.values():
             if connection.inbound and not any(map(self.endpoint.needs, (connection.flow, *connection.aliases))):
-                self.tcp.evicted += 1
+                self._counters(connection.flow).evicted += 1
                 connection.evict()
                 return True
         return False
@@ -313,8 +392,9 @@ class SipTransport:
     def _on_lost(self, connection: TcpConnection) -> None:
         flow = connection.flow
         del self._connections[connection.number]
-        if self._by_remote.get(flow.remote) is connection:
-            del self._by_remote[flow.remote]
+        for place in connection.places:
+            if self._by_place.get(place) is connection:
+                del self._by_place[place]
         if connection.inbound:
             source = subscriber(flow.remote[0])
             self._per_source[source] -= 1
@@ -330,7 +410,7 @@ class SipTransport:
         now = self._loop.time()
         for connection in list(self._connections.values()):
             if connection.overdue(now):
-                self.tcp.timed_out += 1
+                self._counters(connection.flow).timed_out += 1
                 connection.abort()
         self._sweeper = None
         if self._connections:
@@ -391,6 +471,8 @@ class SipTransport:
             yield field.name, getattr(self.endpoint.counters, field.name)
         for field in dataclasses.fields(self.tcp):
             yield f"tcp_{field.name}", getattr(self.tcp, field.name)
+        for field in dataclasses.fields(self.tls):
+            yield f"tls_{field.name}", getattr(self.tls, field.name)
         yield "udp_kernel_drops", sum(listener.kernel_drops() for listener in self._udp)
         yield "udp_send_failures", sum(listener.send_failures for listener in self._udp)
         yield "udp_keep_alives", sum(listener.keep_alives for listener in self._udp)
@@ -415,6 +497,8 @@ class SipTransport:
                 handle.cancel()
         for server in self._servers:
             server.close()
+        for secured in self._tls_listeners:
+            await secured.close()
         for listener in self._udp:
             listener.close()
         for task in self._tasks:

@@ -149,7 +149,10 @@ def test_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         ("[sip]\nlissen = []", "sip.lissen: there is no such key"),
         ("[spi]\n", "spi: there is no such key"),
         ("[sip]\nlisten = []", "sip.listen"),
-        ('[sip]\nlisten = ["tls:1.2.3.4:5061"]', "sip.listen[0]: 'tls:1.2.3.4:5061': must begin with udp: or tcp:"),
+        (
+            '[sip]\nlisten = ["sctp:1.2.3.4:5061"]',
+            "sip.listen[0]: 'sctp:1.2.3.4:5061': must begin with udp:, tcp: or tls:",
+        ),
         ('[sip]\nlisten = ["udp:1.2.3.4"]', "sip.listen[0]: '1.2.3.4': a port from 0 to 65535 must follow the host"),
         ('[sip]\nlisten = ["udp:::1:5060"]', "an IPv6 address is written in brackets"),
         ('[sip]\nadvertise = "0.0.0.0"', "sip.advertise: '0.0.0.0' cannot be reached by anyone"),
