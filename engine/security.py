@@ -84,3 +84,6 @@ class SrtpPolicies:
         """
         keys = policy != "off" and (flow.transport == "tls" or self.without_tls)
         return MediaSecurity(keys, policy != "required")
+
+
+NO_SRTP = SrtpPolicies("off")

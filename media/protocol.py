@@ -35,7 +35,7 @@ class Open(Message, frozen=True):
 
 
 class Srtp(msgspec.Struct, array_like=True, frozen=True):
-    """Keys of encrypted media: a ``suite`` of RFC 4568 section 6.2; ``send`` and ``receive`` are master key and salt."""
+    """Keys of encrypted media: a ``suite`` of RFC 4568 6.2; ``send`` and ``receive`` are master key and salt."""
 
     suite: str
     send: bytes

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from engine.addresses import bracketed, plain_number
 from engine.calls.peer import Destination
 from engine.log import get_logger
-from engine.security import SrtpPolicies
+from engine.security import NO_SRTP, SrtpPolicies
 from engine.sip.digest import Credentials
 from engine.sip.flow import Flow
 from engine.sip.registrar import Registrar
@@ -65,7 +65,7 @@ class Routes:
     trunks: Sequence[OutboundTrunk] = ()
     users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    policies: SrtpPolicies = SrtpPolicies("off")
+    policies: SrtpPolicies = NO_SRTP
 
     def find(self, target: Target, order: Dial, caller: Caller) -> list[list[Destination]]:
         """Where ``target`` rings: everything in the outer list at once, the inner lists one after the other on failure.
