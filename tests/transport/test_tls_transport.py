@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -122,10 +123,11 @@ async def test_clients_without_a_certificate_of_ours_are_turned_away(
     await one.listen("tls:127.0.0.1:0")
     stranger = Authority(tmp_path, "Another CA").sign("phone", dns=("phone.example",))
     for pair in (None, stranger):
-        with pytest.raises((OSError, asyncio.IncompleteReadError)):
+        # Over TLS 1.3 the client is done first, and learns of the refusal with the first byte that it reads.
+        with contextlib.suppress(OSError):
             reader, writer = await connect(one, trusting(authority), pair)
             writer.write(options("one", transport="TLS"))
-            await asyncio.wait_for(reader.readexactly(1), 2.0)
+            assert await asyncio.wait_for(reader.read(1), 2.0) == b""
     await until(lambda: one.counts()["tls_handshake_failures"] == 2)
     reader, writer = await connect(one, trusting(authority), authority.sign("phone", dns=("phone.example",)))
     writer.write(options("two", transport="TLS"))
@@ -145,7 +147,7 @@ async def test_slow_and_many_handshakes_are_bounded_and_counted(rig: Make, autho
         assert await asyncio.wait_for(reader.read(), 2.0) == b""
     await until(lambda: one.counts()["tls_handshake_failures"] == 2)
     assert one.counts()["tls_accepted"] == 0
-    secured, again = await connect(one, trusting(authority))
+    _, again = await connect(one, trusting(authority))
     again.transport.abort()
     for each in (writer, *(writer for _, writer in silent)):
         each.close()
