@@ -5,7 +5,7 @@
 #   make peers    installs those peers from Debian's packages; as root, make test does it by itself
 #   make lint     ruff and mypy
 #   make check    lint and test, then the wheel in an empty environment: what CI runs
-#   make bench    the benchmarks, about 25 minutes: benchmarks/REPORT.md; BENCH_ARGS="--only play" for one of them
+#   make bench    the benchmarks, about half an hour: benchmarks/REPORT.md; BENCH_ARGS="--only play" for one of them
 #   make bench-quick  the same with small sizes, within three minutes: whether the suite works
 #   make soak     calls for SOAK_MINUTES (60) at SOAK_RATE (5) calls a second; fails on anything that grows
 #   make clean    remove what the above made, .venv included

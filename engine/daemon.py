@@ -171,7 +171,13 @@ class Daemon:
             pool=self.pool,
             fetch=flow_fetcher(fetcher),
             outside=Outside(
-                self._routes(config), self._invite, self._media_hosts, tones, Conferences(tones), Lots(tones)
+                self._routes(config),
+                self._invite,
+                self._media_hosts,
+                self.transport.tap,
+                tones,
+                Conferences(tones),
+                Lots(tones),
             ),
             limits_for=self._limits_for,
             append=self.journal.append,
@@ -273,7 +279,7 @@ class Daemon:
             log.exception("reload_failed")
             return
         self.switch.plan = plan
-        self.transport.certificates = certificates
+        self.transport.streams.certificates = certificates
         self.transport.endpoint.registrar.replace_devices(_passwords(config), asyncio.get_running_loop().time())
         self.transport.pump()
         log.info("reloaded", numbers=len(config.numbers))
@@ -345,6 +351,7 @@ class Daemon:
             route=destination.route,
         )
         self.peers[session.id] = peer
+        self.transport.tap.watch(session.call_id)
         return session
 
     # --- what people ask ----------------------------------------------------------------

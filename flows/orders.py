@@ -193,9 +193,10 @@ class Respond(Order):
     status: Text = ""
     """Counts in place of ``code`` when it comes to a final SIP status that is no success."""
 
-    def __post_init__(self) -> None:
-        if isinstance(self.status, str) and _REFUSAL.match(self.status):
-            object.__setattr__(self, "code", int(self.status))
+    @property
+    def final(self) -> int:
+        """The status to answer with."""
+        return int(self.status) if isinstance(self.status, str) and _REFUSAL.match(self.status) else self.code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

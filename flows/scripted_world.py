@@ -177,7 +177,7 @@ class World:
 
     async def _respond(self, order: Respond) -> Outcome:
         await self._stage.heard_out([prompt for prompt in order.prompts if isinstance(prompt, Prompt)])
-        await self._stage.finish(f"{order.code} {order.reason}".rstrip())
+        await self._stage.finish(f"{order.final} {order.reason}".rstrip())
         return Outcome()
 
     async def _detect(self, order: DetectMachine) -> Outcome:

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media import protocol
+from media.answering import Answering
 from media.echo import EchoGate
 from media.frames import Flags, Powers, Samples, Slots, powers
 from media.rates import FRAME
 from media.recognising import RecogniserLink, Recognising
+from media.steady import SteadyTones
 from media.vad import SpeechDetector
 
 PRE_ROLL = 18
@@ -49,6 +51,7 @@ class Listening:
         self._ears: dict[int, _Ear] = {}
         # The last frames of each slot, the newest in bit 0: set where they were echo.
         self._echo: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
+        self._answering = Answering(capacity, SteadyTones(capacity, jitter.before, jitter.history), reports)
         self._recognising = [Recognising(reports)]
         self._shares = 1
 
@@ -78,6 +81,12 @@ class Listening:
         self._arm(slot, message.stream).activity = message.on
         self._disarm_idle(slot)
 
+    def detect_machine(self, slot: int, message: protocol.DetectMachine, now: float) -> None:
+        """Find out who answered, or no longer."""
+        self._arm(slot, message.stream)
+        self._answering.watch(slot, message, now)
+        self._disarm_idle(slot)
+
     def open(self, slot: int) -> None:
         """Forget what an earlier stream left in ``slot``."""
         self._detector.open(slot)
@@ -89,6 +98,7 @@ class Listening:
         ear = self._ears.pop(slot, None)
         if ear is not None:
             ear.recognising.utterances.stop(stream)
+        self._answering.close(slot)
         self.armed[slot] = False
 
     def _arm(self, slot: int, stream: int) -> _Ear:
@@ -99,7 +109,7 @@ class Listening:
 
     def _disarm_idle(self, slot: int) -> None:
         ear = self._ears[slot]
-        if not ear.words and not ear.activity:
+        if not (ear.words or ear.activity or self._answering.watching[slot]):
             del self._ears[slot]
             self.armed[slot] = False
             self._detector.calm(slot)
@@ -113,6 +123,8 @@ class Listening:
         voiced = self._detector.voiced(slots, levels)
         if voiced.any():
             voiced = self._without_echo(slots, voiced, levels)
+        if self._answering.busy:
+            self._look_for_machines(slots, voiced, received, levels, now)
         begun, ended = self._detector.feed(slots, voiced, levels, now)
         for slot in begun:
             self._begin(slot, now)
@@ -124,6 +136,15 @@ class Listening:
             ear.recognising.utterances.end(ear.stream, now)
             if ear.activity:
                 self.reports.append(protocol.SpeechEnded(ear.stream, speech.since, speech.until, speech.dbfs))
+
+    def _look_for_machines(self, slots: Slots, voiced: Flags, received: Samples, levels: Powers, now: float) -> None:
+        watching = self._answering.watching[slots]
+        if not watching.any():
+            return
+        watched = slots[watching]
+        self._answering.feed(watched, voiced[watching], received[watching], levels[watching], now)
+        for slot in watched[~self._answering.watching[watched]].tolist():  # there is nothing more to find out
+            self._disarm_idle(slot)
 
     def _without_echo(self, slots: Slots, voiced: Flags, levels: Powers) -> Flags:
         faint, doubtful = self._gate.suspects(slots, voiced, levels)

@@ -110,6 +110,7 @@ class Plane:
             protocol.Stop: self._stop,
             protocol.Hear: self._hear,
             protocol.Activity: self._activity,
+            protocol.DetectMachine: self._detect_machine,
             protocol.SendDigits: self._send_digits,
             protocol.Record: self._record,
             protocol.PauseRecord: self._pause_record,
@@ -378,6 +379,11 @@ class Plane:
         stream = self._streams.get(message.stream)
         if stream is not None:
             self._listening.activity(stream.slot, message)
+
+    def _detect_machine(self, message: protocol.DetectMachine, now: float) -> None:
+        stream = self._streams.get(message.stream)
+        if stream is not None:
+            self._listening.detect_machine(stream.slot, message, now)
 
     def _send_digits(self, message: protocol.SendDigits, now: float) -> None:
         stream = self._streams.get(message.stream)

@@ -20,6 +20,9 @@ KeyMethod = Literal["rfc4733", "inband", "info"]
 Sides = Literal["both", "caller", "engine", "mix"]
 SoundFormat = Literal["wav", "mp3"]
 RecordingEnd = Literal["stopped", "limit", "silence", "closed", "failed"]
+MachineResult = Literal["human", "machine", "unsure"]
+MachineReason = Literal["greeting", "words", "beep", "announcement", "fax", "sit", "silence", "time"]
+ToneKind = Literal["beep", "progress", "fax", "sit"]
 
 MAX_STREAMS = 4096
 """Streams that one media worker takes at most."""
@@ -109,6 +112,42 @@ class Activity(Message, frozen=True):
 
     stream: int
     on: bool
+
+
+class MachineLimits(msgspec.Struct, array_like=True, frozen=True):
+    """What tells an answering machine from a person, in seconds (``words``: a count)."""
+
+    initial_silence: float = 3.0
+    """Nothing said for this long: unsure."""
+    greeting: float = 2.0
+    """A greeting, its pauses included, of this length or more is a machine's."""
+    pause: float = 0.8
+    """Silence after a shorter one: a person waits for an answer."""
+    words: int = 5
+    """More words than this are a machine's."""
+    word: float = 0.1
+    """Voice of this length is a word."""
+    between_words: float = 0.1
+    """Silence of this length ends one."""
+    total: float = 6.0
+    """Something was said, and nothing decided: unsure."""
+    message_pause: float = 2.0
+    """Silence after a machine's greeting in which no beep came: it listens."""
+    patience: float = 30.0
+    """A beep is waited for this long after the verdict, and the end of ringback after the answer before it."""
+
+
+class DetectMachine(Message, frozen=True):
+    """Find out who answered: exactly one :class:`MachineVerdict`, unless the stream ends or ``on`` is false before;
+    after that of a machine that is no fax, and whenever a beep is heard, :class:`MachineListens`, at most one; and
+    :class:`ToneHeard`. Sent with ``answered`` false, it listens to early media: only an announcement, a fax or special
+    information tones give a verdict then, and it goes on until it is sent again at the answer, which begins anew.
+    """
+
+    stream: int
+    on: bool = True
+    answered: bool = True
+    limits: MachineLimits = MachineLimits()
 
 
 class SendDigits(Message, frozen=True):
@@ -312,6 +351,44 @@ class UtteranceEnded(Message, frozen=True):
     at: float
 
 
+class ToneHeard(Message, frozen=True):
+    """A tone from ``since`` to ``until``: the "beep" of an answering machine, call "progress" (ringback, busy), "fax",
+    or special information tones ("sit"; ``hertz`` of the last of them).
+    """
+
+    stream: int
+    kind: ToneKind
+    hertz: float
+    since: float
+    until: float
+
+
+class MachineVerdict(Message, frozen=True):
+    """Who answered, and why that is thought: the length or the number of words of the greeting, silence, a tone, or
+    that time was up. ``confidence``, 0.5 to 1, orders verdicts; it is no probability. ``greeting``: its seconds so far,
+    pauses included; ``words``: stretches of voice in it.
+    """
+
+    stream: int
+    result: MachineResult
+    reason: MachineReason
+    confidence: float
+    at: float
+    greeting: float
+    words: int
+
+
+class MachineListens(Message, frozen=True):
+    """A message can be spoken now: the "beep" (of ``hertz``) is over, none came in the "silence" after the greeting, or
+    "time" was up.
+    """
+
+    stream: int
+    why: MachineReason
+    hertz: float
+    at: float
+
+
 class RtpLost(Message, frozen=True):
     stream: int
     seconds: float
@@ -400,6 +477,7 @@ Command = (
     | Stop
     | Hear
     | Activity
+    | DetectMachine
     | SendDigits
     | Record
     | PauseRecord
@@ -424,6 +502,9 @@ Report = (
     | WordSpotted
     | UtteranceStarted
     | UtteranceEnded
+    | ToneHeard
+    | MachineVerdict
+    | MachineListens
     | RtpLost
     | Recorded
     | Closed

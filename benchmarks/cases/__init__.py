@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from benchmarks.bench import Case
 from benchmarks.cases.baselines import Baselines
+from benchmarks.cases.ears_tones import EarsTones
+from benchmarks.cases.flows import Flows
 from benchmarks.cases.lag import Lag
 from benchmarks.cases.latency import Latency
 from benchmarks.cases.pacing import Pacing
@@ -14,4 +16,4 @@ from benchmarks.cases.setup import SetUp
 
 def all_cases() -> list[Case]:
     media = [Play(), Record(), Words(), Bridge(), ConferenceRoom(), Scaling(), Pacing(), TickProfile(), Baselines()]
-    return [*media, SetUp(), Latency(), Lag()]
+    return [*media, EarsTones(), SetUp(), Latency(), Lag(), Flows()]

@@ -93,6 +93,17 @@ class UploadOwed(Record, frozen=True, kw_only=True):
     method: str = "PUT"
 
 
+class Traced(Record, frozen=True, kw_only=True):
+    """The SIP messages of a call or of one of its legs (empty: the caller's): time, ``in`` or ``out``, peer, first line
+    and CSeq of each.
+    """
+
+    call: str
+    leg: str = ""
+    messages: list[tuple[float, str, str, str, str]]
+    left_out: int = 0
+
+
 class LegStarted(Record, frozen=True, kw_only=True):
     """A leg was dialled for a call; ``to`` says whom."""
 
@@ -145,6 +156,7 @@ AnyRecord = Union[  # noqa: UP007 - msgspec's decoder needs the union as a value
     RecordingStarted,
     RecordingFinished,
     UploadOwed,
+    Traced,
     LegStarted,
     LegAnswered,
     LegFinished,

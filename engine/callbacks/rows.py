@@ -21,6 +21,7 @@ from engine.callbacks.records import (
     Record,
     RecordingFinished,
     RecordingStarted,
+    Traced,
     UploadOwed,
 )
 from engine.store.models import PENDING, Call, CallEvent, Delivery, Recording
@@ -90,6 +91,9 @@ class Batch:
                 self.recorded.append(_clean({**row, "why": record.reason or None}))
             case UploadOwed():
                 self.deliveries.append(_clean(_upload_row(record)))
+            case Traced():
+                detail = {"leg": record.leg, "messages": record.messages, "left_out": record.left_out}
+                self.events.append(_clean({"call_id": record.call, "at": record.at, "kind": "Sip", "detail": detail}))
             case LegStarted() | LegAnswered() | LegFinished():
                 self._add_leg(record)
             case CallFinished():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from engine.calls.links import stand_in
 from engine.calls.media import MediaError, Stream, Worker
 from engine.log import get_logger
+from flows.call import RecordingOrder
 from flows.orders import Conference, Outcome
 from flows.prompts import Prompt
 from media import protocol
@@ -110,6 +111,10 @@ class Conferences:
         until = call.now() + order.time_limit if order.time_limit else None
         room.members[call.id] = member
         room.poke()
+        if order.announce_name:
+            call.trouble("names are not announced in conferences")
+        if order.record:
+            call.record_in_background(RecordingOrder(sides="mix"))
         log.info("conference_joined", call_id=call.id, room=room.name, members=len(room.members))
         try:
             if not await self._moderator(call, order, room, member, until):
@@ -121,6 +126,8 @@ class Conferences:
             while not room.closed and (until is None or call.now() < until):
                 await call.key_or_change(until)
         finally:
+            if order.record:
+                call.stop_background()
             room.members.pop(call.id, None)
             member.stream.send(protocol.Leave(member.stream.number))
             self._announce(room, call, self._tone(order.exit_tone, self._tones.leaving))
@@ -135,7 +142,10 @@ class Conferences:
         """Wait, with music, until there is a moderator; false when the time is up before."""
         if not order.wait_for_moderator or member.moderator:
             return True
-        call.play_files([self._tones.music], loop=True)
+        if order.music and (ready := await call.prepare([Prompt(media=order.music)])):
+            call.start(ready, loop=True)
+        else:
+            call.play_files([self._tones.music], loop=True)
         while not room.moderated and not room.closed:
             if until is not None and call.now() >= until:
                 return False
@@ -164,7 +174,8 @@ class Conferences:
         return None
 
     def _tone(self, wanted: str, usual: Path) -> Path | None:
-        return usual if wanted == "default" else None
+        """The sound when somebody comes or goes; for media of the flow's own, ours stands in."""
+        return usual if wanted else None
 
     def _announce(self, room: Room, about: LiveCall, tone: Path | None) -> None:
         """Let the others hear that somebody came or left."""

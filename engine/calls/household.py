@@ -22,6 +22,7 @@ from engine.log import Logger
 from engine.sip.client import OutgoingSession
 from engine.sip.flow import Flow
 from engine.sip.offer_answer import Agreed
+from engine.transport.tap import Tap
 from flows.orders import Dial, Target
 from flows.prompts import Prompt
 from media.tones import Tones
@@ -39,6 +40,7 @@ class Outside:
     """Sends an INVITE with a description for a peer, which gets the events of its session."""
     media_hosts: Callable[[Flow], tuple[str, str]]
     """By flow: the address to bind ports on, and the one to tell."""
+    tap: Tap
     tones: Tones
     conferences: Conferences
     lots: Lots
@@ -105,6 +107,8 @@ class CallHouse:
 
     async def forget(self, peer: Peer) -> None:
         stats = await asyncio.shield(peer.close())
+        if peer.session is not None:
+            self.append(traced(self.outside.tap, peer.session.call_id, self.call.id, peer.id))
         end = peer.end or PeerEnd(487, "given up", by="local")
         duration = max(0.0, self.now() - peer.answered_at) if peer.answered_at is not None else 0.0
         self.append(
@@ -187,6 +191,17 @@ class CallHouse:
         assert peer.session is not None
         dialog = msgspec.to_builtins(peer.session.save())
         self.append(records.LegAnswered(time.time(), call=self.call.id, leg=peer.id, dialog=dialog))
+
+
+def traced(tap: Tap, sip_call_id: str, call: str, leg: str = "") -> records.Traced:
+    """What was said over SIP of a call or a leg that has ended; it is not watched any more."""
+    watch = tap.watch(sip_call_id)
+    tap.forget(sip_call_id)
+    messages: list[tuple[float, str, str, str, str]] = [
+        (seen.at, seen.direction, f"{seen.flow.transport}:{seen.flow.remote[0]}", seen.first_line, seen.cseq)
+        for seen in watch.messages
+    ]
+    return records.Traced(time.time(), call=call, leg=leg, messages=messages, left_out=watch.left_out)
 
 
 def _nothing(agreed: Agreed, before: Agreed | None) -> None:

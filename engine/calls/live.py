@@ -77,6 +77,9 @@ class Signalling(Protocol):
 
     def send_digits(self, digits: str, tone: float, gap: float) -> None: ...
 
+    def detect_machine(self, limits: protocol.MachineLimits | None) -> None:
+        """Find out who answered (``None``: no longer); :meth:`LiveCall.report` gets what is found."""
+
     async def dial(self, order: Dial) -> Outcome:
         """Ring others and bridge the caller with one. Raises CallEnded, and Unsupported where calls stay inside."""
 
@@ -131,6 +134,8 @@ class LiveCall:
         self._background: set[str] = set()  # recordings that no step waits for
         self._later: list[tuple[str, RecordingOrder]] = []  # recordings that wait for an answer or a bridge
         self._bridged = False
+        self.machine: protocol.MachineVerdict | None = None
+        self.machine_listens: protocol.MachineListens | None = None
         self._silent = False  # nothing can be heard before the answer
         self._loop = asyncio.get_running_loop()
         self._wake: asyncio.Future[None] | None = None
@@ -393,6 +398,12 @@ class LiveCall:
                 self._put(BargeIn(word, at))
             case protocol.UtteranceEnded(ticket=ticket, words=words, at=at) if ticket == self._ticket:
                 self._put(Words(tuple(heard.word for heard in words), at))
+            case protocol.MachineVerdict():
+                self.machine = report
+                self._wake_up()
+            case protocol.MachineListens():
+                self.machine_listens = report
+                self._wake_up()
             case _:
                 pass
 
@@ -401,6 +412,10 @@ class LiveCall:
     def poke(self) -> None:
         """Something that :meth:`key_or_change` waits for has happened."""
         self._wake_up()
+
+    async def change(self, deadline: float | None) -> None:
+        """Wait until something happens, or for ``deadline``; keys stay where they are."""
+        await self._wait(deadline)
 
     async def key_or_change(self, deadline: float | None) -> str:
         """Wait for a key, a :meth:`poke` or ``deadline``. Returns the key, empty if there was none."""

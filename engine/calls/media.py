@@ -35,6 +35,9 @@ StreamReport = (
     | protocol.WordSpotted
     | protocol.UtteranceStarted
     | protocol.UtteranceEnded
+    | protocol.ToneHeard
+    | protocol.MachineVerdict
+    | protocol.MachineListens
     | protocol.RtpLost
     | protocol.Recorded
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flows.call import RecordingOrder, Unsupported
 from flows.orders import (
     Conference,
+    DetectMachine,
     Dial,
     Enqueue,
     LeaveQueue,
@@ -20,6 +21,7 @@ from flows.orders import (
     StopRecording,
 )
 from flows.prompts import Prompt
+from media import protocol
 
 if TYPE_CHECKING:
     from engine.calls.live import LiveCall
@@ -32,6 +34,8 @@ async def perform(call: LiveCall, order: Order) -> Outcome:
             return await _dial(call, order)
         case Conference() | Park() | Enqueue():
             return await call.signalling.meet(order)
+        case DetectMachine():
+            return await _detect(call, order)
         case LeaveQueue():
             return Outcome()
         case SendDigits():
@@ -75,9 +79,41 @@ async def _respond(call: LiveCall, order: Respond) -> Outcome:
         if ready := await call.prepare(prompts):
             call.start(ready)
             await call.played()
-    call.signalling.respond(order.code, order.reason)
-    await call.hangup(f"{order.code} {order.reason}".rstrip())
+    call.signalling.respond(order.final, order.reason)
+    await call.hangup(f"{order.final} {order.reason}".rstrip())
     return Outcome()
+
+
+async def _detect(call: LiveCall, order: DetectMachine) -> Outcome:
+    """Listen to who picked up; with ``wait`` until a machine's greeting is over, or its beep."""
+    until = call.now() + order.patience
+    usual = protocol.MachineLimits()
+    limits = protocol.MachineLimits(
+        initial_silence=min(usual.initial_silence, order.patience),
+        greeting=min(usual.greeting, order.patience),
+        total=min(usual.total, order.patience),
+    )
+    call.machine = call.machine_listens = None
+    call.signalling.detect_machine(limits)
+    try:
+        while call.machine is None and call.now() < until:
+            await call.change(until)
+        verdict = call.machine
+        if verdict is None or verdict.result != "machine":
+            result = verdict.result if verdict is not None else "unsure"
+            return Outcome((), {"result": result, **_of_verdict(verdict)}, f"{result} picked up")
+        patience = call.now() + limits.patience
+        while order.wait and call.machine_listens is None and call.now() < patience:
+            await call.change(patience)
+        return Outcome(("machine",), {"result": "machine", **_of_verdict(verdict)}, "a machine picked up")
+    finally:
+        call.signalling.detect_machine(None)
+
+
+def _of_verdict(verdict: protocol.MachineVerdict | None) -> dict[str, str]:
+    if verdict is None:
+        return {}
+    return {"why": verdict.reason, "confidence": f"{verdict.confidence:.2f}", "greeting": f"{verdict.greeting:.1f}"}
 
 
 def _start(call: LiveCall, order: StartRecording) -> Outcome:

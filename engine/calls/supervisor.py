@@ -21,7 +21,7 @@ import msgspec
 
 from engine.callbacks import records
 from engine.calls.dialling import Dialling
-from engine.calls.household import CallHouse, Outside
+from engine.calls.household import CallHouse, Outside, traced
 from engine.calls.leg import CallerGone, CallerLeg, NoCommonMedia
 from engine.calls.live import LiveCall
 from engine.calls.media import MediaError, Stream, StreamReport, Worker
@@ -131,6 +131,7 @@ class CallSupervisor:
         self._recorded = False
         self._last_good = last_good
         self._outside = outside
+        outside.tap.watch(session.call_id)
         self._recordings = Recordings(self.id, plan.recordings, append, self._log)
         self._leg = CallerLeg(
             session,
@@ -235,6 +236,7 @@ class CallSupervisor:
         await self._recordings.finish(self._stream)
         if self._stream is not None:
             self.stats = await self._stream.close()
+        self._append(traced(self._outside.tap, self.session.call_id, self.id))
         agreed = self._leg.agreed
         if agreed is not None:
             self.quality = judge(self.stats, agreed.codec, packet_ms=agreed.ptime)
@@ -322,6 +324,11 @@ class CallSupervisor:
             method: Literal["rfc4733", "inband"] = "rfc4733" if agreed.event_type >= 0 else "inband"
             on, off = round(tone * 1000), round(gap * 1000)
             self._stream.send(protocol.SendDigits(self._stream.number, digits, method, on, off))
+
+    def detect_machine(self, limits: protocol.MachineLimits | None) -> None:
+        if self._stream is not None:
+            number, on = self._stream.number, limits is not None
+            self._stream.send(protocol.DetectMachine(number, on, limits=limits or protocol.MachineLimits()))
 
     async def dial(self, order: Dial) -> Outcome:
         house = CallHouse(

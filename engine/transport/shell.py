@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,12 +20,12 @@ from engine.addresses import Address, is_wildcard, parse_address
 from engine.net import address_towards
 from engine.sip.dialog import SavedDialog
 from engine.sip.flow import Flow
-from engine.sip.guard import subscriber
-from engine.sip.message import Request
-from engine.transport.certificates import CertificateBook, speaks_for, why
+from engine.sip.message import Request, Response
+from engine.transport.certificates import CertificateBook
 from engine.transport.names import Names
-from engine.transport.tcp import Item, TcpConnection, TcpCounters, TcpLimits
-from engine.transport.tls import TlsConnection, TlsCounters, TlsListener
+from engine.transport.streams import Streams
+from engine.transport.tap import Tap
+from engine.transport.tcp import Item, TcpConnection, TcpLimits
 from engine.transport.udp import UdpListener
 
 if TYPE_CHECKING:
@@ -36,19 +35,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 ContactHost = Callable[[Flow], tuple[str, int]]
-_Place = tuple[str, tuple[str, int]]
-"""Transport, host and port."""
 
 _ELSEWHERE = "192.0.2.1"  # RFC 5737: nobody; the route to it is the route to the rest of the world
-_PENDING = 64
-"""Messages that wait for a name or a connection; more than that is a peer that is not there."""
 _ROUTES = 4096
 _STREAMS = frozenset({"tcp", "tls"})
-_ALIASES = 16
-"""Places that one connection may lead to."""
 _SETTLE = 5.0
-_LAST_WORDS = 1.0
-"""Seconds for peers to take what was written before the sockets are closed."""
 
 
 class TransportError(Exception):
@@ -73,29 +64,22 @@ class SipTransport:
         self._loop = asyncio.get_running_loop()
         self._on_event = on_event
         self._advertise = advertise
-        self._limits = limits or TcpLimits()
         self._names = Names()
         self._udp: list[UdpListener] = []
-        self._servers: list[asyncio.Server] = []
-        self._tls_listeners: list[TlsListener] = []
-        self._connections: OrderedDict[int, TcpConnection] = OrderedDict()
-        """By number; who was silent longest comes first."""
-        self._by_place: dict[_Place, TcpConnection] = {}
-        self._connecting: dict[_Place, list[tuple[Flow, bytes]]] = {}
-        self._per_source: Counter[str] = Counter()
         self._routes: OrderedDict[str, str] = OrderedDict()
-        self._numbers = count(1)
-        self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._armed: float | None = None
-        self._sweeper: asyncio.TimerHandle | None = None
         self._settling: asyncio.Future[None] | None = None
-        self._emptied: asyncio.Future[None] | None = None
         self._pumping = self._again = self._closed = False
-        self.tcp = TcpCounters()
-        self.tls = TlsCounters()
-        self.certificates = certificates or CertificateBook()
-        """May be replaced: connections made from then on use the new ones."""
+        self.streams = Streams(
+            limits or TcpLimits(),
+            certificates or CertificateBook(),
+            on_items=self._on_items,
+            on_lost=self._connection_lost,
+            fail=self._fail,
+            needs=self._needs,
+        )
+        self.tap = Tap()
         self.addresses: list[Address] = []
         """What is listened on, with the ports that were given for port 0."""
         self.endpoint = make_endpoint(self.contact_host)
@@ -115,9 +99,9 @@ class SipTransport:
                 if wanted.transport == "udp":
                     port = self._listen_udp(host, wanted.port)
                 elif wanted.transport == "tls":
-                    port = self._listen_tls(host, wanted.port)
+                    port = self.streams.listen_tls(host, wanted.port)
                 else:
-                    port = await self._listen_tcp(host, wanted.port)
+                    port = await self.streams.listen_tcp(host, wanted.port)
             except OSError as error:
                 raise TransportError(f"cannot listen on {text}: {error.strerror or error}") from error
             self.addresses.append(Address(wanted.transport, host, port))
@@ -127,51 +111,18 @@ class SipTransport:
         self._udp.append(listener)
         return listener.address[1]
 
-    async def _listen_tcp(self, host: str, port: int) -> int:
-        server = await self._loop.create_server(lambda: self._connection(inbound=True), host, port, backlog=512)
-        self._servers.append(server)
-        return int(server.sockets[0].getsockname()[1])
-
-    def _listen_tls(self, host: str, port: int) -> int:
-        if self.certificates.server is None:
-            raise TransportError(f"cannot listen on tls:{host}:{port}: sip.tls_cert is not set")
-        listener = TlsListener(
-            host,
-            port,
-            limits=self._limits,
-            counters=self.tls,
-            open_from=self._per_source.__getitem__,
-            connection=lambda: TlsConnection(next(self._numbers), **self._owner(self.tls, inbound=True)),
-            context=lambda: self.certificates.server,
-        )
-        self._tls_listeners.append(listener)
-        return listener.address[1]
-
-    def _connection(self, *, inbound: bool) -> TcpConnection:
-        return TcpConnection(next(self._numbers), **self._owner(self.tcp, inbound=inbound))
-
-    def _owner(self, counters: TcpCounters, *, inbound: bool) -> Any:
-        """What every connection is told of its owner."""
-        return {
-            "limits": self._limits,
-            "counters": counters,
-            "on_open": self._on_open,
-            "on_items": self._on_items,
-            "on_lost": self._on_lost,
-            "inbound": inbound,
-        }
-
     # --- in -----------------------------------------------------------------------------
 
     def _on_datagram(self, data: bytes, local: tuple[str, int], remote: tuple[str, int]) -> None:
-        self.endpoint.receive(data, Flow("udp", local, remote), self._loop.time())
+        flow = Flow("udp", local, remote)
+        self.tap.received(flow, data)
+        self.endpoint.receive(data, flow, self._loop.time())
 
     def _on_items(self, connection: TcpConnection, items: list[Item]) -> None:
         now = self._loop.time()
-        self._connections.move_to_end(connection.number)
         for item in items:
-            if isinstance(connection, TlsConnection) and isinstance(item, Request):
-                self._note_alias(connection, item)
+            if isinstance(item, Request | Response):
+                self.tap.received(connection.flow, item)
             self.endpoint.receive_message(item, connection.flow, now)
         self.pump()
 
@@ -189,6 +140,7 @@ class SipTransport:
             while self._again:
                 self._again = False
                 for flow, data in self.endpoint.outgoing():
+                    self.tap.sent(flow, data)
                     self._send(flow, data)
                 for event in self.endpoint.events():
                     self._again = True
@@ -232,16 +184,17 @@ class SipTransport:
         elif flow.transport not in _STREAMS:
             self._fail(flow, f"no transport {flow.transport}")
         elif flow.connection:
-            connection = self._connections.get(flow.connection)
-            if connection is None or not connection.send(data):
-                self._fail(flow, "connection is gone")
+            self.streams.send_on(flow, data)
         else:
-            self._names.resolve(flow.remote[0], lambda found: self._send_stream(flow, data, found))
+            self._names.resolve(flow.remote[0], lambda found: self.streams.send(flow, data, found))
 
     def _fail(self, flow: Flow, reason: str) -> None:
         """Tell the endpoint that nothing can be sent on ``flow``; never from inside of it."""
         log.info("cannot_send", transport=flow.transport, remote=flow.remote[0], port=flow.remote[1], reason=reason)
         self._loop.call_soon(self._connection_lost, flow)
+
+    def _needs(self, flow: Flow) -> bool:
+        return self.endpoint.needs(flow)
 
     def _connection_lost(self, flow: Flow) -> None:
         if not self._closed:
@@ -270,151 +223,6 @@ class SipTransport:
             if score > best_score:
                 best, best_score = listener, score
         return best
-
-    def _send_stream(self, flow: Flow, data: bytes, addresses: list[str]) -> None:
-        if not addresses:
-            self._fail(flow, "unknown host")
-            return
-        # Over TLS it matters who is at the other end, so a connection serves the name that it was made for.
-        hosts = [flow.remote[0].lower()] if flow.transport == "tls" else addresses
-        for host in hosts:
-            connection = self._by_place.get((flow.transport, (host, flow.remote[1])))
-            if connection is not None:
-                connection.aliases.add(flow)
-                if connection.send(data):
-                    return
-        pending = self._connecting.get(flow.source)
-        if pending is not None:
-            if len(pending) < _PENDING:
-                pending.append((flow, data))
-            return
-        self._connecting[flow.source] = [(flow, data)]
-        self._background(self._connect(flow, addresses))
-
-    async def _connect(self, flow: Flow, addresses: list[str]) -> None:
-        """Open a connection for what waits for ``flow.remote``, trying its addresses in turn."""
-        reason = "no route"
-        for address in addresses:
-            local = flow.local[0]
-            source = (local, 0) if local and not is_wildcard(local) and (":" in local) == (":" in address) else None
-            try:
-                async with asyncio.timeout(self._limits.connect):
-                    connection = await self._connect_to(flow, address, source)
-            except (OSError, TimeoutError) as error:
-                reason = why(error)
-                continue
-            if isinstance(connection, TlsConnection):
-                if connection.failure:
-                    reason = connection.failure
-                    continue
-                self._lead_to(connection, flow.source)
-            self._counters(flow).connected += 1
-            self._connected(flow, connection)
-            return
-        self._counters(flow).connect_failures += 1
-        for waiting in {waiting: None for waiting, _ in self._connecting.pop(flow.source, [])}:
-            self._fail(waiting, reason)
-
-    async def _connect_to(self, flow: Flow, address: str, source: tuple[str, int] | None) -> TcpConnection:
-        name, port = flow.remote
-        if flow.transport == "tcp":
-            _, plain = await self._loop.create_connection(
-                lambda: self._connection(inbound=False), address, port, local_addr=source
-            )
-            return plain
-        client = self.certificates.client(name, port)
-        _, secured = await self._loop.create_connection(
-            lambda: TlsConnection(
-                next(self._numbers), server=name, client=client, **self._owner(self.tls, inbound=False)
-            ),
-            address,
-            port,
-            local_addr=source,
-            ssl=client.context,
-            server_hostname=name,  # RFC 6066 section 3: for a server with several certificates
-            ssl_handshake_timeout=self._limits.handshake,
-        )
-        return secured
-
-    def _counters(self, flow: Flow) -> TcpCounters:
-        return self.tls if flow.transport == "tls" else self.tcp
-
-    def _connected(self, flow: Flow, connection: TcpConnection) -> None:
-        for waiting, data in self._connecting.pop(flow.source, []):
-            connection.aliases.add(waiting)
-            if not connection.send(data):
-                self._fail(waiting, "connection is gone")
-
-    # --- connections --------------------------------------------------------------------
-
-    def _on_open(self, connection: TcpConnection) -> bool:
-        source = subscriber(connection.flow.remote[0])
-        if self._closed:
-            return False
-        if connection.inbound and self._per_source[source] >= self._limits.per_source:
-            return False
-        if len(self._connections) >= self._limits.connections and not self._make_room():
-            return False
-        if connection.inbound:
-            self._per_source[source] += 1
-            self._counters(connection.flow).accepted += 1
-        self._connections[connection.number] = connection
-        if connection.inbound or connection.kind == "tcp":
-            self._lead_to(connection, connection.flow.source)
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(self._limits.sweep, self._sweep)
-        return True
-
-    def _lead_to(self, connection: TcpConnection, place: _Place) -> None:
-        """What is sent to ``place`` goes over ``connection``."""
-        transport, (host, port) = place
-        place = transport, (host.lower(), port)
-        connection.places.add(place)
-        self._by_place[place] = connection
-
-    def _note_alias(self, connection: TlsConnection, request: Request) -> None:
-        """RFC 5923 section 8: a peer whose certificate proves the name in its Via may ask us to come back this way."""
-        if not connection.names or not connection.inbound or len(connection.places) >= _ALIASES:
-            return
-        via = request.via
-        if via.param("alias") is not None and speaks_for(connection.names, via.host):
-            self._lead_to(connection, ("tls", (via.host.strip("[]"), via.port or 5061)))
-
-    def _make_room(self) -> bool:
-        """Close the connection of a peer that was silent longest, of those that nothing needs; false without one."""
-        for connection in self._connections.values():
-            if connection.inbound and not any(map(self.endpoint.needs, (connection.flow, *connection.aliases))):
-                self._counters(connection.flow).evicted += 1
-                connection.evict()
-                return True
-        return False
-
-    def _on_lost(self, connection: TcpConnection) -> None:
-        flow = connection.flow
-        del self._connections[connection.number]
-        for place in connection.places:
-            if self._by_place.get(place) is connection:
-                del self._by_place[place]
-        if connection.inbound:
-            source = subscriber(flow.remote[0])
-            self._per_source[source] -= 1
-            if not self._per_source[source]:
-                del self._per_source[source]
-        if self._emptied is not None and not self._connections:
-            _complete(self._emptied)
-        for lost in (flow, *connection.aliases):
-            self._connection_lost(lost)
-
-    def _sweep(self) -> None:
-        """From time to time while there are connections: end those whose time is up."""
-        now = self._loop.time()
-        for connection in list(self._connections.values()):
-            if connection.overdue(now):
-                self._counters(connection.flow).timed_out += 1
-                connection.abort()
-        self._sweeper = None
-        if self._connections:
-            self._sweeper = self._loop.call_later(self._limits.sweep, self._sweep)
 
     # --- where we are -------------------------------------------------------------------
 
@@ -469,10 +277,9 @@ class SipTransport:
         """Name and value of all that is counted here and in the endpoint."""
         for field in dataclasses.fields(self.endpoint.counters):
             yield field.name, getattr(self.endpoint.counters, field.name)
-        for field in dataclasses.fields(self.tcp):
-            yield f"tcp_{field.name}", getattr(self.tcp, field.name)
-        for field in dataclasses.fields(self.tls):
-            yield f"tls_{field.name}", getattr(self.tls, field.name)
+        for name, counters in (("tcp", self.streams.tcp), ("tls", self.streams.tls)):
+            for field in dataclasses.fields(counters):
+                yield f"{name}_{field.name}", getattr(counters, field.name)
         yield "udp_kernel_drops", sum(listener.kernel_drops() for listener in self._udp)
         yield "udp_send_failures", sum(listener.send_failures for listener in self._udp)
         yield "udp_keep_alives", sum(listener.keep_alives for listener in self._udp)
@@ -492,36 +299,12 @@ class SipTransport:
         if self._closed:
             return
         self._closed = True
-        for handle in (self._timer, self._sweeper):
-            if handle is not None:
-                handle.cancel()
-        for server in self._servers:
-            server.close()
-        for secured in self._tls_listeners:
-            await secured.close()
+        if self._timer is not None:
+            self._timer.cancel()
         for listener in self._udp:
             listener.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._names.close()
-        await self._close_connections()
-
-    async def _close_connections(self) -> None:
-        for connection in list(self._connections.values()):
-            connection.close()
-        if self._connections:
-            self._emptied = self._loop.create_future()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied, _LAST_WORDS)
-        for connection in list(self._connections.values()):
-            connection.abort()
-        await asyncio.sleep(0)  # for the connections to hear of it
-
-    def _background(self, work: Any) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self.streams.close()
 
 
 def _complete(future: asyncio.Future[None]) -> None:

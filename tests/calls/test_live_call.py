@@ -27,7 +27,7 @@ from flows.call import (
     Vocabulary,
     Words,
 )
-from flows.orders import Respond, SendDigits, StartRecording, StopRecording, Upload, Voicemail
+from flows.orders import DetectMachine, Respond, SendDigits, StartRecording, StopRecording, Upload, Voicemail
 from flows.prompts import Prompt
 from media import protocol
 
@@ -66,6 +66,9 @@ class Signalling:
 
     def send_digits(self, digits: str, tone: float, gap: float) -> None:
         self.log.append(f"digits {digits} {tone} {gap}")
+
+    def detect_machine(self, limits: protocol.MachineLimits | None) -> None:
+        self.log.append("detect" if limits is not None else "detect no more")
 
     def begin_recording(self, order: RecordingOrder) -> str:
         self.log.append(f"record {order.sides} {order.format}")
@@ -366,3 +369,26 @@ async def test_recordings_in_the_background_and_in_a_step(line: Line) -> None:
 async def test_what_a_live_call_cannot_do_is_said(line: Line) -> None:
     with pytest.raises(Unsupported, match="Voicemail is not possible"):
         await line[0].perform(Voicemail(box="b"))
+
+
+@pytest.mark.parametrize(("result", "exits"), [("machine", ("machine",)), ("human", ()), ("unsure", ())])
+async def test_who_picked_up_is_found_out_and_a_greeting_waited_for(
+    line: Line, result: protocol.MachineResult, exits: tuple[str, ...]
+) -> None:
+    call, _, signalling = line
+    asking = asyncio.create_task(call.perform(DetectMachine(patience=5.0)))
+    await asyncio.sleep(0)
+    call.report(protocol.MachineVerdict(1, result, "greeting", 0.9, 1.0, 2.4, 6))
+    await asyncio.sleep(0.01)
+    assert asking.done() == (result != "machine")
+    call.report(protocol.DigitHeard(1, "5", "rfc4733", 1.5))
+    call.report(protocol.MachineListens(1, "beep", 1000.0, 3.0))
+    outcome = await asking
+    assert (outcome.exits, outcome.facts["result"], outcome.facts["greeting"]) == (exits, result, "2.4")
+    assert signalling.log == ["detect", "detect no more"]
+    assert await call.next(None) == Key("5", 1.5)
+
+
+async def test_a_line_on_which_nothing_is_heard_is_nobodys_machine(line: Line) -> None:
+    outcome = await line[0].perform(DetectMachine(patience=0.05))
+    assert (outcome.exits, outcome.facts["result"]) == ((), "unsure")

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 
 from flow_kit import HandCall
+from graph_kit import walkable_graphs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,11 +21,12 @@ from flows.call import (
 )
 from flows.check import check_graph
 from flows.dialects.brombler import compile_brombler
-from flows.executor import Executor
+from flows.executor import Executor, Settings
 from flows.findings import has_errors
+from flows.graph import Graph
 from flows.keywords import Choice, Choices, parse_pattern
 from flows.prompts import Prompt
-from flows.script import Hangup, Press, Say, ScriptError, Wait, parse_script
+from flows.script import Fail, Hangup, Leg, Machine, Press, Say, ScriptError, Wait, parse_script
 from flows.simulate import Scenario, Simulation, run_sync, simulate
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -224,3 +226,24 @@ def test_prompts_can_be_rendered_ahead() -> None:
     compiled = compile_brombler({"_": "a", "1": "b", "2": {"_": "a", "3": "c.wav"}})
     assert compiled.graph is not None
     assert compiled.graph.prompts() == (Prompt("a"), Prompt("b"), Prompt(media="c.wav"))
+
+
+everybody = st.one_of(
+    statements,
+    st.builds(Leg, st.sampled_from([0, 200, 404, 486, 503, 603]), st.floats(0.1, 60)),
+    st.builds(Machine, st.sampled_from([0.0, 4.0])),
+    st.builds(Fail, st.sampled_from([0, 404, 500])),
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(walkable_graphs(), st.lists(everybody, max_size=8))
+def test_any_graph_that_the_check_passes_ends_for_any_caller(graph: Graph, script: list[object]) -> None:
+    if has_errors(check_graph(graph)):
+        return
+    scenario = Scenario(max_duration=600.0)
+    simulation = simulate(graph, script, scenario=scenario, settings=Settings(max_steps=5000))  # type: ignore[arg-type]
+    assert simulation.ending.by in ("caller", "flow", "limit"), simulation.ending
+    assert simulation.duration <= 600.0
+    json.dumps(simulation.to_json())
+    simulation.render()

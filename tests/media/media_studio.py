@@ -46,8 +46,10 @@ class InlineWriter:
     def __init__(self) -> None:
         self.link: ipc.Link | None = None
         self.writer: writer.Writer | None = None
+        self.ring_fd = -1
 
     def connect(self, ring_fd: int):
+        self.ring_fd = ring_fd
         ours, theirs = socket.socketpair()
         self.link = ipc.Link(theirs, writer.ToWriter)
         self.writer = writer.Writer(Ring(ring_fd))
@@ -206,6 +208,11 @@ class Studio:
     def close(self) -> None:
         for stream in self.open:
             self.do(protocol.Drop(stream))
+        if self.written.ring_fd >= 0:
+            os.close(self.written.ring_fd)
+            self.written.ring_fd = -1
+            if isinstance(self.sockets, RingSockets):
+                self.sockets._ring.close()
 
 
 def write_wav(path: Path, sound: np.ndarray, *, rate: int = RATE, channels: int = 1) -> str:

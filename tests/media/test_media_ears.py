@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media_studio import Phone, Studio, rms, samples_of, voice, write_wav
 
+from benchmarks import voice_sweep
+from benchmarks.speech_bank import speakers
 from media import ipc, protocol
 from media.frames import level, powers
 from media.protocol import Audio, Begin, Cancel, End, HeardWord, UtteranceEnded, UtteranceStarted, WordSpotted
@@ -81,6 +83,26 @@ def test_noise_that_begins_later_is_taken_for_speech_only_until_the_floor_has_ri
 def test_words_three_tenths_apart_are_two() -> None:
     gap = silence(0.4)
     assert len(speech(np.concatenate([silence(1), voice(0.3), gap, voice(0.3, seed=2), silence(1)]))) == 2
+
+
+# No limit was set on these speakers.
+UNSEEN = speakers("lucas", "yweweler", "austen", "go")
+
+
+@pytest.mark.parametrize(("kind", "most"), [("white", 0.0), ("pink", 0.0), ("hum", 0.0), ("babble", 1.0)])
+def test_noise_ten_decibels_below_a_caller_begins_no_utterances(kind: str, most: float) -> None:
+    assert voice_sweep.starts_per_minute(UNSEEN, kind, -30.0, streams=6, seconds=90) <= most
+
+
+@pytest.mark.parametrize(("kind", "snr"), [("none", None), ("white", 20), ("pink", 10), ("hum", 10), ("babble", 10)])
+def test_utterances_in_noise_are_found_and_end(kind: str, snr: float | None) -> None:
+    row = voice_sweep.measure(UNSEEN, kind, snr, streams=4, seconds=40)
+    assert row.begun >= 95
+    assert row.reached >= (80 if kind == "babble" else 90)
+    assert row.whole >= 95
+    assert row.begin_error == pytest.approx((0, 40), abs=60)
+    assert 200 <= row.over[0] <= 340  # 300 ms of silence, or less where noise covers the end
+    assert row.false <= (15 if kind == "babble" else 6)
 
 
 # --- utterances -------------------------------------------------------------------------

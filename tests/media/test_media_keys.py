@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from media_studio import voice
 
-from media import g711
-from media.dtmf import COLUMNS, KEYS, ROWS, ToneReceiver, tones
-from media.frames import powers
+from benchmarks.key_sweep import CRITERIA, Criterion, Press, coded, keys_in, measure, sweep, table, talk_off
+from media.dtmf import tones
 from media.g711 import Law
 from media.rates import FRAME, RATE
 from media.rfc4733 import EventReceiver, EventSender
@@ -145,106 +144,17 @@ def test_what_is_sent_is_received(digits: str, on: int, off: int) -> None:
 # --- tones ------------------------------------------------------------------------------
 
 
-def tone_pair(
-    key: str, ms: float, *, low: float = 0.0, high: float = 0.0, amplitude: float = 3000, twist: float = 0.0
-) -> np.ndarray:
-    """Key tones, ``low`` and ``high`` off by these parts of their frequency, the high one ``twist`` dB stronger."""
-    place = KEYS.index(key)
-    time = np.arange(round(8 * ms)) / RATE
-    strong = amplitude * 10 ** (twist / 20)
-    return amplitude * np.sin(2 * np.pi * ROWS[place // 4] * (1 + low) * time + 1.0) + strong * np.sin(
-        2 * np.pi * COLUMNS[place % 4] * (1 + high) * time + 2.0
-    )
-
-
-def found(sounds: list[np.ndarray]) -> list[str]:
-    """Keys that one receiver finds in several streams at once, each through µ-law."""
-    length = -(-max(map(len, sounds)) // FRAME) * FRAME
-    linear = np.zeros((len(sounds), length), np.int16)
-    for row, sound in zip(linear, sounds, strict=True):
-        row[: len(sound)] = np.clip(sound, -32767, 32767)
-    linear = g711.decode(g711.encode(linear, Law.PCMU), Law.PCMU)
-    last = np.zeros((len(sounds) + 3, FRAME), np.int16)
-    receiver = ToneReceiver(len(sounds) + 3, lambda slots: last[slots])
-    slots = np.arange(len(sounds)) + 3
-    keys = [""] * len(sounds)
-    for start in range(0, length, FRAME):
-        frames = np.ascontiguousarray(linear[:, start : start + FRAME])
-        for slot, digit in receiver.feed(slots, frames, powers(frames)):
-            keys[slot - 3] += digit
-        last[3:] = frames
-    return keys
-
-
-def cell(rng: np.random.Generator, ms: float, snr: float | None = None, **fields: float) -> float:
-    """Part of the presses of all keys, at several phases of the frame, that are heard as they are."""
-    sounds, keys = [], KEYS * 4
-    for key in keys:
-        tone = tone_pair(key, ms, **fields)
-        sound = np.concatenate([np.zeros(rng.integers(0, 400)), tone, np.zeros(800)])
-        if snr is not None:
-            sound = sound + rng.normal(0, np.sqrt(np.mean(tone**2) / 10 ** (snr / 10)), len(sound))
-        sounds.append(sound)
-    return sum(got == key for got, key in zip(found(sounds), keys, strict=True)) / len(keys)
-
-
-@pytest.mark.parametrize(
-    ("least", "ms", "snr", "fields"),
-    [
-        (1.0, 50, None, {}),
-        (1.0, 50, None, {"low": 0.015, "high": -0.015}),
-        (1.0, 50, None, {"low": 0.018, "high": 0.018}),
-        (1.0, 50, None, {"low": -0.018, "high": -0.018}),
-        (0.95, 50, None, {"twist": 8, "amplitude": 1500}),
-        (0.95, 50, None, {"twist": -8}),
-        (0.9, 40, 15, {"low": 0.015, "high": -0.015}),
-        (0.95, 60, 9, {}),
-        (1.0, 60, None, {"amplitude": 400}),
-        (1.0, 60, None, {"amplitude": 14000}),
-        (1.0, 2000, None, {}),
-    ],
-)
-def test_q24_accepts(least: float, ms: float, snr: float | None, fields: dict) -> None:
-    assert cell(np.random.default_rng(3), ms, snr, **fields) >= least
-
-
-@pytest.mark.parametrize(
-    ("ms", "fields"),
-    [
-        (100, {"low": 0.03, "high": 0.03}),
-        (100, {"low": -0.03}),
-        (100, {"high": 0.035}),
-        (100, {"twist": 11, "amplitude": 1500}),
-        (100, {"twist": -11}),
-        (23, {}),
-        (100, {"amplitude": 60}),
-    ],
-)
-def test_q24_refuses(ms: float, fields: dict) -> None:
-    assert cell(np.random.default_rng(4), ms, **fields) <= 0.02
-
-
-@pytest.mark.parametrize(("pause", "keys"), [(10, "5"), (40, "55"), (100, "55")])
-def test_pauses_between_the_same_key(pause: int, keys: str) -> None:
-    once = tone_pair("5", 60)
-    assert (
-        found(
-            [np.concatenate([np.zeros(n), once, np.zeros(8 * pause), once, np.zeros(800)]) for n in range(0, 160, 16)]
-        )
-        == [keys] * 10
-    )
-
-
 def test_all_keys_in_a_row_and_streams_do_not_mix() -> None:
     order = "159D*0#ABC2346780"
-    assert found([tones(order, 70, 50), voice(2), tones(order[::-1], 50, 50)]) == [order, "", order[::-1]]
+    sounds = [tones(order, 70, 50), voice(2), tones(order[::-1], 50, 50)]
+    assert keys_in([coded(sound, Law.PCMU) for sound in sounds]) == [order, "", order[::-1]]
 
 
 def test_no_key_in_noise_voice_or_a_single_tone() -> None:
     rng = np.random.default_rng(5)
     sounds = [voice(10, pitch, -15, seed) for seed, pitch in enumerate((90, 120, 160, 210, 260))]
     sounds += [rng.normal(0, 3000, 80000), 5000 * np.sin(2 * np.pi * 770 * np.arange(80000) / RATE)]
-    assert found(sounds) == [""] * len(sounds)
+    assert keys_in([coded(sound, Law.PCMU) for sound in sounds]) == [""] * len(sounds)
 
 
 def test_made_tones_are_whole_frames_without_clipping() -> None:
@@ -253,3 +163,38 @@ def test_made_tones_are_whole_frames_without_clipping() -> None:
     assert len(sound) % FRAME == 0
     assert abs(int(np.abs(sound).max()) - 2 * 32768 * 10 ** (-13 / 20)) < 400
     assert not tones("x", 90, 35).size
+
+
+# Met by nearly every press though nobody asks for it: noise, twist and deviation at their limits together.
+HARDEST = {
+    "15 dB over noise, ±1.5 %, twist +4 and −8 dB": 97.0,
+    "all at once: 15 dB, ±1.5 %, +4 and −8 dB, 40 ms": 93.0,
+}
+
+
+def test_every_criterion_of_q24(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = list(sweep(2))
+    head, lines = table(rows)
+    with capsys.disabled():
+        print()
+        for line in (head, *lines):
+            print(f"{line[0]:52} {line[1]:24} {line[2]:>8} {line[3]:>8} {line[4]:>5}")
+    assert len(rows) == len(CRITERIA)
+    for cell in (cell for row in rows for cell in row):
+        least = HARDEST.get(cell.criterion.name, 99.0)
+        if cell.criterion.goal:
+            least = 100.0
+        heard = cell.percent if cell.criterion.accept else 100.0 - cell.percent
+        assert heard >= least, f"{cell.criterion.name}: {cell.percent:.1f} %"
+
+
+@pytest.mark.parametrize("law", list(Law))
+def test_a_window_that_is_half_in_a_tone_does_not_fill_a_pause(law: Law) -> None:
+    """One in some hundred pauses of 40 ms was not heard for a window that passed at its edge."""
+    pause = Criterion("", (Press(ms=40, count=2, pause=40), Press(count=2, pause=40)), expect=2)
+    cell = measure(pause, law, 35, seed=5)
+    assert cell.right == cell.presses
+
+
+def test_no_key_in_an_hour_of_speech_under_noise() -> None:
+    assert talk_off(1.0) == []

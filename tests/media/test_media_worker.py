@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media_studio import Phone, read_wav, rms, samples_of, sine, tone_power
+from media_studio import Phone, read_wav, rms, samples_of, sine, tone_power, voice
 
 from media import protocol
+from media.g711 import Law
 from media.ipc import Child
 
 PORTS = "23000-23998"
@@ -120,6 +121,32 @@ async def test_barge_in_ends_the_prompt_within_a_frame(worker: Worker, phone: Ph
     assert (ended.complete, ended.reason) == (False, "stopped")
     with pytest.raises(TimeoutError):
         await worker.expect(protocol.DigitHeard, 0.1)
+
+
+async def test_an_answering_machine_over_rtp(worker: Worker, phone: Phone) -> None:
+    """Ringback as early media, an answer, a long greeting, and a beep, in A-law."""
+    phone.law = Law.PCMA
+    phone.to = await opened(worker)
+    worker.send(protocol.Direct(1, "127.0.0.1", phone.port, phone.port + 1, int(Law.PCMA), 101))
+    worker.send(protocol.DetectMachine(1, answered=False))
+    await talk(phone, np.concatenate([np.zeros(2400), sine(425, 1.0, 3000), np.zeros(2400)]))
+    assert (await worker.expect(protocol.ToneHeard)).kind == "progress"
+    worker.send(protocol.DetectMachine(1, limits=protocol.MachineLimits(greeting=1.5)))
+    greeting = voice(2.2, dbfs=-20)
+    await talk(phone, np.concatenate([np.zeros(4000), greeting, np.zeros(4000), sine(1000, 0.4, 4000), np.zeros(2400)]))
+    verdict = await worker.expect(protocol.MachineVerdict)
+    assert (verdict.result, verdict.reason) == ("machine", "greeting")
+    listens = await worker.expect(protocol.MachineListens)
+    assert listens.why == "beep"
+    assert listens.hertz == pytest.approx(1000, abs=5)
+
+
+async def test_a_person_over_rtp(worker: Worker, phone: Phone) -> None:
+    phone.to = await opened(worker)
+    worker.send(protocol.Direct(1, "127.0.0.1", phone.port, phone.port + 1, 0, 101))
+    worker.send(protocol.DetectMachine(1))
+    await talk(phone, np.concatenate([np.zeros(4000), voice(0.5, dbfs=-20, syllables=False), np.zeros(9600)]))
+    assert (await worker.expect(protocol.MachineVerdict)).result == "human"
 
 
 async def test_reports_its_load_every_second(worker: Worker) -> None:

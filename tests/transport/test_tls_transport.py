@@ -109,7 +109,7 @@ async def test_a_new_certificate_is_shown_to_those_who_come_then(rig: Make, auth
     one = rig(certificates=book(authority, own))
     await one.listen("tls:127.0.0.1:0")
     for pair in (own, authority.sign("renewed", dns=("renewed",))):
-        one.transport.certificates = book(authority, pair)
+        one.transport.streams.certificates = book(authority, pair)
         _, writer = await connect(one, trusting(authority))
         shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         assert shown == ssl.PEM_cert_to_DER_cert(pair.cert.read_text())
@@ -207,7 +207,7 @@ async def test_a_certificate_of_nobody_we_know_is_refused(rig: Make, authority: 
     one.send(flow, b"secret")
     await until(lambda: one.fake.lost == [flow])
     pinned = ClientFiles("trunks[a]", authorities=str(stranger.cert))
-    one.transport.certificates = book(authority, None, pinned, port=port)
+    one.transport.streams.certificates = book(authority, None, pinned, port=port)
     one.send(flow, b"hello")
     await until(lambda: server.received == b"hello")
     server.close()
@@ -238,9 +238,9 @@ async def test_a_proven_name_may_be_called_back_on_its_connection(rig: Make, aut
     one.transport._names._known["proxy.example"] = (1e12, ["192.0.2.1"])
     one.send(Flow("tls", LOCAL, ("proxy.example", 5061)), b"back")
     assert await asyncio.wait_for(reader.readexactly(4), 2.0) == b"back"
-    assert ("tls", ("other.example", 5061)) not in one.transport._by_place
+    assert ("tls", ("other.example", 5061)) not in one.transport.streams.by_place
     writer.transport.abort()
-    await until(lambda: not one.transport._by_place)
+    await until(lambda: not one.transport.streams.by_place)
 
 
 # --- files ------------------------------------------------------------------------------
