@@ -76,6 +76,17 @@ def is_wildcard(host: str) -> bool:
         return False
 
 
+def by_dns(text: str) -> bool:
+    """Whether a trunk's address leaves the port to DNS: a host name with none (RFC 3263 section 4.2)."""
+    address = parse_peer(text)
+    written = text.rstrip().endswith(f":{address.port}")
+    try:
+        ipaddress.ip_address(address.host)
+    except ValueError:
+        return not written
+    return False
+
+
 def parse_peer(text: str) -> Address:
     """Read a trunk's address; transport (UDP) and port (5060, TLS 5061) may be left out. Raises :class:`ValueError`."""
     if re.match(r"(?i)(udp|tcp|tls):(?=\D)", text) or re.match(r"(?i)(udp|tcp|tls):\d+\.", text):

@@ -34,7 +34,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from engine.addresses import Address, is_wildcard, parse_address, parse_peer, plain_number, split_host
+from engine.addresses import Address, by_dns, is_wildcard, parse_address, parse_peer, plain_number, split_host
 from engine.sip.offer_answer import CODECS
 from flows.dialects import DIALECTS
 
@@ -161,6 +161,12 @@ def _dialled_number(text: str) -> str:
     return number
 
 
+def _name_server(text: str) -> str:
+    host, _ = split_host(text, 53)
+    ipaddress.ip_address(host)
+    return text
+
+
 def _trunk_host(text: str) -> str:
     parse_peer(text)
     return text
@@ -203,6 +209,8 @@ class SipConfig(Section):
     """Host or ``HOST:PORT`` for Via and Contact when behind NAT. Empty: the local address towards each peer."""
     open: bool = False
     """Take calls from anyone. Otherwise only from trunks and registered devices."""
+    dns: Annotated[list[Annotated[str, AfterValidator(_name_server)]], NoDecode, BeforeValidator(_split_list)] = []
+    """Name servers, ``ADDRESS:PORT``, that are asked for NAPTR and SRV records. Empty: those of the system."""
     tls_cert: str = ""
     """PEM file with the certificate chain that is shown to those who connect by TLS; needed for ``tls:`` addresses."""
     tls_key: str = ""
@@ -409,6 +417,12 @@ class TrunkConfig(Section):
     def address(self) -> Address:
         """:attr:`host`, taken apart."""
         return parse_peer(self.host)
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        """Host and port to send to; port 0 leaves it to DNS."""
+        address = self.address
+        return address.host, 0 if by_dns(self.host) else address.port
 
 
 class DeviceConfig(Section):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.addresses import bracketed, is_wildcard
+from engine.addresses import bracketed, is_wildcard, split_host
 from engine.api.ops import make_app
 from engine.api.server import WebServer, WebServerError
 from engine.callbacks.fetch import Fetcher
@@ -152,11 +152,22 @@ class Daemon:
             on_event=self._on_event,
             advertise=config.sip.advertised,
             certificates=await asyncio.to_thread(read_certificates, config),
+            name_servers=[split_host(each, 53) for each in config.sip.dns],
         )
         self._stack.push_async_callback(self.transport.close)
         trunks = TrunkBook(
-            TrunkAddress(trunk.name, trunk.address.host, trunk.address.port, trunk.number_from, tuple(trunk.numbers))
-            for trunk in config.trunks
+            (
+                TrunkAddress(
+                    trunk.name,
+                    trunk.address.host,
+                    trunk.address.port,
+                    trunk.number_from,
+                    tuple(trunk.numbers),
+                    trunk.address.transport if not trunk.remote[1] else "",
+                )
+                for trunk in config.trunks
+            ),
+            self.transport.locator.places,
         )
         await trunks.resolve()
         self.peers: dict[int, Peer] = {}
@@ -178,6 +189,7 @@ class Daemon:
                 tones,
                 Conferences(tones),
                 Lots(tones),
+                self.transport.flows,
             ),
             limits_for=self._limits_for,
             append=self.journal.append,

@@ -36,6 +36,9 @@ class House(Protocol):
     def find(self, target: Target, order: Dial) -> list[list[Destination]]:
         """Where a target is: all lists at once, each of them one after the other."""
 
+    async def located(self, destination: Destination) -> list[Destination]:
+        """The destination at each of its places, in the order in which to try them."""
+
     async def make_peer(self, destination: Destination) -> Peer:
         """A peer with an open stream on the caller's worker. Raises MediaError."""
 
@@ -151,17 +154,20 @@ class Dialling:
                 for destination in destinations:
                     if destination.fallback != (end.status in MEDIA_REFUSED):
                         continue
-                    peer = await self.house.make_peer(destination)
-                    answered = False
-                    try:
-                        answered = await self._call(peer, alone=alone)
-                    finally:
-                        if not answered:
-                            await self.house.forget(peer)
-                    if answered:
-                        return peer
-                    assert peer.end is not None
-                    end = peer.end
+                    for place in await self.house.located(destination):
+                        peer = await self.house.make_peer(place)
+                        answered = False
+                        try:
+                            answered = await self._call(peer, alone=alone)
+                        finally:
+                            if not answered:
+                                await self.house.forget(peer)
+                        if answered:
+                            return peer
+                        assert peer.end is not None
+                        end = peer.end
+                        if end.status not in TRY_NEXT:
+                            break
                     if end.status not in TRY_NEXT | MEDIA_REFUSED:
                         break
         except TimeoutError:

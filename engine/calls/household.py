@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -44,6 +44,8 @@ class Outside:
     tones: Tones
     conferences: Conferences
     lots: Lots
+    flows: Callable[..., Awaitable[list[Flow]]]
+    """The ways that a flow to a name comes to, in the order in which to try them."""
 
 
 @dataclass(slots=True)
@@ -67,6 +69,10 @@ class CallHouse:
 
     def find(self, target: Target, order: Dial) -> list[list[Destination]]:
         return self.outside.routes.find(target, order, self.caller)
+
+    async def located(self, destination: Destination) -> list[Destination]:
+        flows = await self.outside.flows(destination.flow, any_transport=destination.any_transport)
+        return [replace(destination, flow=flow) for flow in flows]
 
     async def make_peer(self, destination: Destination) -> Peer:
         bind, told = self.outside.media_hosts(destination.flow)

@@ -41,6 +41,8 @@ class Destination:
     security: MediaSecurity = OPEN
     srtp: bool = False
     """Encrypted sound is offered."""
+    any_transport: bool = False
+    """DNS may choose the transport (RFC 3263 section 4.1)."""
     fallback: bool = False
     """Only for when the destination before it could not do what it was offered (488)."""
 

@@ -12,7 +12,7 @@ from engine.security import NO_SRTP, SrtpPolicies
 from engine.sip.digest import Credentials
 from engine.sip.flow import Flow
 from engine.sip.registrar import Registrar
-from engine.sip.routing import TRANSPORTS, default_port, transport_of
+from engine.sip.routing import TRANSPORTS, address, default_port, transport_of
 from engine.sip.uri import Address, Uri
 from flows.orders import Dial, Target
 
@@ -43,7 +43,11 @@ class OutboundTrunk:
         kind = self.flow.transport
         params = (("transport", kind),) if kind != "udp" else ()
         return Uri(
-            "sip", number, host=bracketed(host), port=port if port != default_port(kind) else None, params=params
+            "sip",
+            number,
+            host=bracketed(host),
+            port=port if port not in (0, default_port(kind)) else None,
+            params=params,
         )
 
 
@@ -165,8 +169,11 @@ class Routes:
         transport = transport_of(uri)
         if not uri.is_sip or transport not in TRANSPORTS:
             return None
-        flow = Flow(transport, ("", 0), (uri.host.strip("[]"), uri.port or default_port(transport)))
-        return Destination(text, uri, flow, self._from(shown, flow), Address(uri), headers=_private(shown, headers))
+        named = address(uri.host) is None  # RFC 3263 section 4.2: a name without a port is DNS's business
+        flow = Flow(transport, ("", 0), (uri.host.strip("[]"), uri.port or (0 if named else default_port(transport))))
+        own = self._from(shown, flow)
+        anyhow = uri.scheme == "sip" and not uri.transport
+        return Destination(text, uri, flow, own, Address(uri), headers=_private(shown, headers), any_transport=anyhow)
 
     def _from(self, shown: Caller, flow: Flow) -> Address:
         if shown.number == "anonymous":  # RFC 3323, section 4.1.1.3

@@ -27,6 +27,7 @@ LONGEST, SHORTEST = 3600.0, 5.0
 MOST_PLACES = 8
 """Places of one domain that are tried."""
 _REMEMBERED = 1024
+_HERE = ("localhost", ".invalid")  # RFC 6761: not to be asked of others
 
 SERVICES = {"SIP+D2U": "udp", "SIP+D2T": "tcp", "SIPS+D2T": "tls"}
 """Transports by NAPTR service (sections 4.1, 8.1)."""
@@ -96,6 +97,8 @@ class Locator:
 
         ``transport`` empty: any of ours, as NAPTR prefers, or without NAPTR the first of UDP, TCP that SRV has.
         """
+        if domain.lower().endswith(_HERE):
+            return []
         found = self.known(domain, transport)
         if found is None:
             lifetime, found = await self._ask(domain, transport)

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,9 +22,11 @@ from engine.net import address_towards
 from engine.sip.dialog import SavedDialog
 from engine.sip.flow import Flow
 from engine.sip.message import Request, Response
+from engine.sip.routing import default_port
 from engine.transport.certificates import CertificateBook
+from engine.transport.locating import Locator, Place
 from engine.transport.names import Names
-from engine.transport.streams import Streams
+from engine.transport.streams import Streams, Targets
 from engine.transport.tap import Tap
 from engine.transport.tcp import Item, TcpConnection, TcpLimits
 from engine.transport.udp import UdpListener
@@ -38,6 +41,8 @@ ContactHost = Callable[[Flow], tuple[str, int]]
 
 _ELSEWHERE = "192.0.2.1"  # RFC 5737: nobody; the route to it is the route to the rest of the world
 _ROUTES = 4096
+_LOOKING_UP = 256
+"""Messages that may wait for DNS."""
 _STREAMS = frozenset({"tcp", "tls"})
 _SETTLE = 5.0
 
@@ -57,14 +62,18 @@ class SipTransport:
         advertise: tuple[str, int] | None = None,
         limits: TcpLimits | None = None,
         certificates: CertificateBook | None = None,
+        name_servers: Sequence[tuple[str, int]] = (),
     ) -> None:
         """``advertise`` is host and port for Via and Contact (port 0: the one listened on);
         without it they name the local address towards each peer. ``certificates`` are for TLS.
+        ``name_servers`` are asked for SRV and NAPTR records; none: those of the system.
         """
         self._loop = asyncio.get_running_loop()
         self._on_event = on_event
         self._advertise = advertise
         self._names = Names()
+        self.locator = Locator(name_servers, SystemRandom())
+        self._tasks: set[asyncio.Task[None]] = set()
         self._udp: list[UdpListener] = []
         self._routes: OrderedDict[str, str] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
@@ -179,14 +188,39 @@ class SipTransport:
     # --- out ----------------------------------------------------------------------------
 
     def _send(self, flow: Flow, data: bytes) -> None:
-        if flow.transport == "udp":
-            self._names.resolve(flow.remote[0], lambda found: self._send_udp(flow, data, found))
-        elif flow.transport not in _STREAMS:
+        if flow.transport != "udp" and flow.transport not in _STREAMS:
             self._fail(flow, f"no transport {flow.transport}")
         elif flow.connection:
             self.streams.send_on(flow, data)
+        elif flow.remote[1]:
+            self._send_to(flow, data, flow.remote[1])
+        elif (places := self.locator.known(flow.remote[0], flow.transport)) is not None:
+            self._send_located(flow, data, places)
+        elif len(self._tasks) < _LOOKING_UP:
+            task = self._loop.create_task(self._locate(flow, data))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         else:
-            self._names.resolve(flow.remote[0], lambda found: self.streams.send(flow, data, found))
+            self._fail(flow, "too many names to be looked up")
+
+    def _send_to(self, flow: Flow, data: bytes, port: int) -> None:
+        """Send to the addresses of the host of ``flow``."""
+        send = self._send_udp if flow.transport == "udp" else self.streams.send
+        self._names.resolve(flow.remote[0], lambda found: send(flow, data, [(address, port) for address in found]))
+
+    async def _locate(self, flow: Flow, data: bytes) -> None:
+        places = await self.locator.places(flow.remote[0], flow.transport)
+        if not self._closed:
+            self._send_located(flow, data, places)
+
+    def _send_located(self, flow: Flow, data: bytes, places: Sequence[Place]) -> None:
+        """RFC 3263 section 4.2: to where SRV says; to the default port if it says nothing."""
+        if not places:
+            self._send_to(flow, data, default_port(flow.transport))
+        elif flow.transport == "udp":
+            self._send_udp(flow, data, [(place.address, place.port) for place in places])
+        else:
+            self.streams.send(flow, data, [(place.address, place.port) for place in places])
 
     def _fail(self, flow: Flow, reason: str) -> None:
         """Tell the endpoint that nothing can be sent on ``flow``; never from inside of it."""
@@ -201,15 +235,15 @@ class SipTransport:
             self.endpoint.connection_lost(flow, self._loop.time())
             self.pump()
 
-    def _send_udp(self, flow: Flow, data: bytes, addresses: list[str]) -> None:
-        for address in addresses:
+    def _send_udp(self, flow: Flow, data: bytes, targets: Targets) -> None:
+        for address, port in targets:
             listener = self._udp_listener(flow.local, ipv6=":" in address)
             if listener is not None:
-                error = listener.send(data, flow.local[0], (address, flow.remote[1]))
+                error = listener.send(data, flow.local[0], (address, port))
                 if error is not None:
                     self._fail(flow, error.strerror or str(error))
                 return
-        self._fail(flow, "no socket of that address family" if addresses else "unknown host")
+        self._fail(flow, "no socket of that address family" if targets else "unknown host")
 
     def _udp_listener(self, local: tuple[str, int], *, ipv6: bool) -> UdpListener | None:
         """The socket to send from: the very one, else one on its host, else any of the family."""
@@ -260,6 +294,22 @@ class SipTransport:
 
     # --- for the daemon -----------------------------------------------------------------
 
+    async def flows(self, flow: Flow, *, any_transport: bool = False) -> list[Flow]:
+        """The ways to where ``flow`` leads, in the order in which to try them (RFC 3263 section 4.3).
+
+        More than one only for a name without a port (port 0); ``any_transport``: DNS may choose that, too.
+        """
+        host, port = flow.remote
+        if port:
+            return [flow]
+        places = await self.locator.places(host, "" if any_transport else flow.transport)
+        found = []
+        for place in places:
+            if place.transport == "tls":
+                self.streams.vouch((place.address, place.port), flow.remote)
+            found.append(Flow(place.transport, flow.local, (place.address, place.port)))
+        return found or [flow]
+
     def resume_bye(self, dialog: Mapping[str, Any], reason: str) -> bool:
         """Hang up in a dialog of a former run, as it was journalled; false for one that is damaged.
 
@@ -303,6 +353,9 @@ class SipTransport:
             self._timer.cancel()
         for listener in self._udp:
             listener.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._names.close()
         await self.streams.close()
 

@@ -13,6 +13,7 @@ from engine.addresses import is_wildcard
 from engine.sip.flow import Flow
 from engine.sip.guard import subscriber
 from engine.sip.message import Request
+from engine.sip.routing import default_port
 from engine.transport.certificates import CertificateBook, speaks_for, why
 from engine.transport.tcp import Item, TcpConnection, TcpCounters, TcpLimits
 from engine.transport.tls import TlsConnection, TlsCounters, TlsListener
@@ -24,8 +25,12 @@ _ALIASES = 16
 _LAST_WORDS = 1.0
 """Seconds for peers to take what was written before the sockets are closed."""
 
+_VOUCHED = 4096
+
 _Place = tuple[str, tuple[str, int]]
 """Transport, host and port."""
+Targets = list[tuple[str, int]]
+"""Addresses with their ports, in the order in which to try them."""
 
 
 class Streams:
@@ -55,6 +60,8 @@ class Streams:
         self.connections: OrderedDict[int, TcpConnection] = OrderedDict()
         """By number; who was silent longest comes first."""
         self.by_place: dict[_Place, TcpConnection] = {}
+        self._vouched: OrderedDict[tuple[str, int], tuple[str, int]] = OrderedDict()
+        """By address and port the name and port that a certificate there has to be for."""
         self.connecting: dict[_Place, list[tuple[Flow, bytes]]] = {}
         self.per_source: Counter[str] = Counter()
         self._numbers = count(1)
@@ -113,15 +120,15 @@ class Streams:
         if connection is None or not connection.send(data):
             self._fail(flow, "connection is gone")
 
-    def send(self, flow: Flow, data: bytes, addresses: list[str]) -> None:
-        """Send to the host of ``flow``, which has these addresses, by a connection that there is or a new one."""
-        if not addresses:
+    def send(self, flow: Flow, data: bytes, targets: Targets) -> None:
+        """Send to the host of ``flow``, which is at ``targets``, by a connection that there is or a new one."""
+        if not targets:
             self._fail(flow, "unknown host")
             return
         # Over TLS it matters who is at the other end, so a connection serves the name that it was made for.
-        hosts = [flow.remote[0].lower()] if flow.transport == "tls" else addresses
-        for host in hosts:
-            connection = self.by_place.get((flow.transport, (host, flow.remote[1])))
+        places = [(flow.remote[0].lower(), flow.remote[1])] if flow.transport == "tls" else targets
+        for place in places:
+            connection = self.by_place.get((flow.transport, place))
             if connection is not None:
                 connection.aliases.add(flow)
                 if connection.send(data):
@@ -132,17 +139,17 @@ class Streams:
                 pending.append((flow, data))
             return
         self.connecting[flow.source] = [(flow, data)]
-        self._background(self._connect(flow, addresses))
+        self._background(self._connect(flow, targets))
 
-    async def _connect(self, flow: Flow, addresses: list[str]) -> None:
+    async def _connect(self, flow: Flow, targets: Targets) -> None:
         """Open a connection for what waits for ``flow.remote``, trying its addresses in turn."""
         reason = "no route"
-        for address in addresses:
+        for address, port in targets:
             local = flow.local[0]
             source = (local, 0) if local and not is_wildcard(local) and (":" in local) == (":" in address) else None
             try:
                 async with asyncio.timeout(self._limits.connect):
-                    connection = await self._connect_to(flow, address, source)
+                    connection = await self._connect_to(flow, (address, port), source)
             except (OSError, TimeoutError) as error:
                 reason = why(error)
                 continue
@@ -151,6 +158,8 @@ class Streams:
                     reason = connection.failure
                     continue
                 self._lead_to(connection, flow.source)
+                # In a dialog the peer is known by its address: its certificate is then for the name it was called by.
+                self.vouch(connection.flow.remote, self._vouched.get(flow.remote, flow.remote))
             self._counters(flow).connected += 1
             self._connected(flow, connection)
             return
@@ -158,14 +167,15 @@ class Streams:
         for waiting in {waiting: None for waiting, _ in self.connecting.pop(flow.source, [])}:
             self._fail(waiting, reason)
 
-    async def _connect_to(self, flow: Flow, address: str, source: tuple[str, int] | None) -> TcpConnection:
-        name, port = flow.remote
+    async def _connect_to(self, flow: Flow, target: tuple[str, int], source: tuple[str, int] | None) -> TcpConnection:
+        address, port = target
         if flow.transport == "tcp":
             _, plain = await self._loop.create_connection(
                 lambda: self._connection(inbound=False), address, port, local_addr=source
             )
             return plain
-        client = self.certificates.client(name, port)
+        name, named_port = self._vouched.get(flow.remote, flow.remote)
+        client = self.certificates.client(name, named_port or default_port("tls"))
         _, secured = await self._loop.create_connection(
             lambda: TlsConnection(
                 next(self._numbers), server=name, client=client, **self._owner(self.tls, inbound=False)
@@ -202,11 +212,17 @@ class Streams:
             self.per_source[source] += 1
             self._counters(connection.flow).accepted += 1
         self.connections[connection.number] = connection
-        if connection.inbound or connection.kind == "tcp":
-            self._lead_to(connection, connection.flow.source)
+        self._lead_to(connection, connection.flow.source)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self._limits.sweep, self._sweep)
         return True
+
+    def vouch(self, address: tuple[str, int], name: tuple[str, int]) -> None:
+        """Whoever is at ``address`` has to prove this name, by what is configured for it and its port (0: any)."""
+        self._vouched[address] = name
+        self._vouched.move_to_end(address)
+        if len(self._vouched) > _VOUCHED:
+            self._vouched.popitem(last=False)
 
     def _lead_to(self, connection: TcpConnection, place: _Place) -> None:
         """What is sent to ``place`` goes over ``connection``."""

@@ -105,7 +105,7 @@ def test_a_sips_uri_goes_by_tls_and_is_asked_for_encryption() -> None:
     (line,) = routes(SrtpPolicies(), UDP).find(
         Target(kind="uri", value="sips:bob@h.example"), Dial(targets=()), Caller("1")
     )
-    assert [each.flow for each in line] == [Flow("tls", ("", 0), ("h.example", 5061))] * 2
+    assert [each.flow for each in line] == [Flow("tls", ("", 0), ("h.example", 0))] * 2
     assert offers([line]) == [(True, False), (False, True)]
 
 
@@ -127,6 +127,9 @@ class Phones:
         changed = asyncio.Event()
         changed.set()
         return SimpleNamespace(state="ended", end=PeerEnd(self.statuses.pop(0), "no"), changed=changed)
+
+    async def located(self, destination: Destination) -> list[Destination]:
+        return [destination]
 
     async def forget(self, peer: Any) -> None:
         pass

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterator
 from random import Random
-from typing import cast
 
-import dns.flags
-import dns.message
-import dns.rcode
-import dns.rdatatype
-import dns.rrset
 import pytest
+from name_server import NameServer
+from transport_kit import Rig, UdpPeer, until
 
+from engine.sip.flow import Flow
 from engine.transport.locating import Locator, Place, Server, in_order
 
 ZONE = {
@@ -34,44 +30,10 @@ ZONE = {
 }
 
 
-class NameServer(asyncio.DatagramProtocol):
-    """Answers out of ZONE; ``silent`` names get no answer at all."""
-
-    def __init__(self) -> None:
-        self.asked: Counter[tuple[str, str]] = Counter()
-        self.silent: set[str] = set()
-        self.transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.DatagramTransport", transport)
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        query = dns.message.from_wire(data)
-        (question,) = query.question
-        key = (question.name.to_text(), dns.rdatatype.to_text(question.rdtype))
-        self.asked[key] += 1
-        if key[0] in self.silent:
-            return
-        response = dns.message.make_response(query)
-        response.flags |= dns.flags.RA
-        if key in ZONE:
-            response.answer.append(dns.rrset.from_text(key[0], 120, "IN", key[1], *ZONE[key]))
-        elif not any(name == key[0] for name, _ in ZONE):
-            response.set_rcode(dns.rcode.NXDOMAIN)
-        assert self.transport is not None
-        self.transport.sendto(response.to_wire(), addr)
-
-    @property
-    def address(self) -> tuple[str, int]:
-        assert self.transport is not None
-        return cast("tuple[str, int]", self.transport.get_extra_info("sockname")[:2])
-
-
 @pytest.fixture
-async def server() -> AsyncIterator[NameServer]:
-    transport, made = await asyncio.get_running_loop().create_datagram_endpoint(NameServer, local_addr=("127.0.0.1", 0))
-    yield made
-    transport.close()
+def server() -> Iterator[NameServer]:
+    with NameServer(ZONE) as made:
+        yield made
 
 
 @pytest.fixture
@@ -131,3 +93,25 @@ def test_weights() -> None:
     assert 0 < firsts["none"] < 80
     assert 130 < firsts["some"] < 280
     assert firsts["most"] > 1650
+
+
+async def test_messages_to_a_name_without_a_port_go_where_srv_says(rig: Callable[..., Rig], peer: UdpPeer) -> None:
+    """And to its address at the default port if SRV says nothing; what DNS does not know at all has failed."""
+    zone = {
+        ("_sip._udp.carrier.example.", "SRV"): [f"0 0 {peer.address[1]} gw.example."],
+        ("gw.example.", "A"): ["127.0.0.1"],
+    }
+    with NameServer(zone) as server:
+        one = rig(name_servers=[server.address])
+        await one.listen("udp:127.0.0.1:0")
+        flow = Flow("udp", ("", 0), ("carrier.example", 0))
+        for text in (b"first", b"second"):
+            one.send(flow, text)
+            assert (await peer.next())[0] == text
+        assert await one.transport.flows(flow) == [Flow("udp", ("", 0), ("127.0.0.1", peer.address[1]))]
+        assert await one.transport.flows(flow, any_transport=True) == await one.transport.flows(flow)
+        local = Flow("udp", ("", 0), ("localhost", 0))
+        assert await one.transport.flows(local) == [local]
+        lost = Flow("tcp", ("", 0), ("nowhere.invalid", 0))
+        one.send(lost, b"x")
+        await until(lambda: lost in one.fake.lost)
