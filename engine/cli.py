@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from engine import log, loop
+from engine.commands import draw, replay, simulate
 from engine.config import load
-from engine.console import AsJson, ConfigFile, err, fail, out, read_config
+from engine.console import AsJson, ConfigFile, fail, out, read_config
 from engine.flowcheck import knowledge
 from engine.speechcli import speech_app
 from flows.check import check_compiled
@@ -26,7 +27,6 @@ from flows.dialects import UnknownDialect, compile_flow
 from flows.dialects.compiling import Compiled
 from flows.findings import Finding, has_errors, printable
 from flows.script import ScriptError, Statement, parse_script
-from flows.simulate import simulate as run_simulation
 
 app = typer.Typer(
     name="ivrea",
@@ -170,26 +170,6 @@ def check(
 
 
 @app.command()
-def simulate(
-    flow: FlowFile,
-    script: Script = "",
-    dialect: Dialect = "",
-    as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
-) -> None:
-    """Walk a flow with a scripted caller, without a phone and without waiting. Exit status 1 if the flow has errors."""
-    statements = read_script(script)
-    compiled, findings = compile_or_fail(flow, dialect)
-    if compiled.graph is None or has_errors(findings):
-        show_findings(findings, err)
-        raise typer.Exit(1)
-    simulation = run_simulation(compiled.graph, statements)
-    if as_json:
-        print(json.dumps(simulation.to_json(), ensure_ascii=False))  # noqa: T201
-    else:
-        out.print(escape(simulation.render()))
-
-
-@app.command()
 def dial(
     sip_uri: Annotated[str, typer.Argument(help="Whom to call, for example sip:1000@127.0.0.1")],
     script: Script = "",
@@ -246,6 +226,10 @@ def doctor(config: ConfigFile = None) -> None:
 
     if not loop.run(examine()):
         raise typer.Exit(1)
+
+
+for command in (simulate, replay, draw):
+    command.register(app)
 
 
 def main() -> None:

@@ -26,6 +26,9 @@ _T = TypeVar("_T")
 
 EndedBy = Literal["caller", "flow", "limit", "error"]
 
+MAX_KEPT = 65_536
+"""Octets of a fetched document that are put down with the call."""
+
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
@@ -160,6 +163,52 @@ class TransferOutcome:
 
 
 # --- what an executor tells the call; never awaited, never lost -------------------------
+#
+# Together the notes hold all that came from outside, so that a call can be walked again (:mod:`flows.tools.replay`).
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """The flow began: its name, what was known of the call, and the settings where the flow has none of its own."""
+
+    flow: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    listen: float = 5.0
+    repeats: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A step began, those that are :attr:`~flows.graph.Step.quiet` aside; ``exit``: the way to it from the one before.
+
+    ``flow`` is 0 in the flow that the call began with, 1 in the first that took over from there, and so on.
+    """
+
+    step: str
+    verb: str
+    origin: str = ""
+    exit: str = ""
+    flow: int = 0
+    hears: bool = False
+    """It takes what the caller does while it lasts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """A step took what the caller did ``ago`` seconds before: a ``key``; that somebody began to speak (``speech``); a
+    ``word`` that stopped a prompt; all ``words`` of an utterance.
+    """
+
+    kind: Literal["key", "speech", "word", "words"]
+    values: tuple[str, ...] = ()
+    ago: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FellSilent:
+    """The prompts have ended, or there were none. ``turn``: it is for the caller to do something now."""
+
+    turn: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,20 +260,34 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A flow was asked for: ``status`` 0 when no answer came; ``problem`` is empty when it was taken."""
+    """A flow was asked for: ``status`` 0 when no answer came; ``problem`` is empty when it was taken.
+
+    ``body`` is the answer, if it is text of :data:`MAX_KEPT` octets at most; ``size`` and ``digest`` (SHA-256) are
+    those of the answer in any case. ``source`` is the URL that it came from, after redirects.
+    """
 
     url: str
     method: str
     status: int = 0
     problem: str = ""
+    content_type: str = ""
+    source: str = ""
+    body: str = ""
+    size: int = 0
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Performed:
-    """An order was carried out, or could not be; ``story`` in words."""
+    """An order was carried out, or could not be (``exits`` begin with ``unsupported``); ``story`` in words.
+
+    The rest is as in :class:`flows.orders.Outcome`.
+    """
 
     order: str
     story: str
+    exits: tuple[str, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +308,22 @@ class Trouble:
     what: str
 
 
-Note = Entered | Subscribed | Callback | Forwarding | Spoke | Heard | Fetched | Performed | Recorded | Trouble
+Note = (
+    Began
+    | Reached
+    | Took
+    | FellSilent
+    | Entered
+    | Subscribed
+    | Callback
+    | Forwarding
+    | Spoke
+    | Heard
+    | Fetched
+    | Performed
+    | Recorded
+    | Trouble
+)
 
 
 class Call(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .call import Call, CallEnded, EndedBy, Replaced
+from .call import Began, Call, CallEnded, EndedBy, Replaced
 from .graph import Graph, Step
 from .listening import Settings
 from .requests import LastGood
@@ -67,11 +67,12 @@ class Executor:
 async def _go(walk: Walk) -> None:
     """Step after step until the flow ends; then hang up."""
     call, settings = walk.call, walk.settings
+    call.tell(Began(walk.graph.name, dict(call.facts), settings.listen, settings.repeats))
     taken = lately = 0
     since = call.now()
     step: Step | None = walk.step
     while step is not None:
-        walk.step = step
+        walk.begin(step)
         taken += 1
         lately += 1
         if (now := call.now()) - since > 1.0:

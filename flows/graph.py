@@ -46,21 +46,36 @@ class Step:
 
     needs: ClassVar[Needs] = "nothing"
     leads: ClassVar[tuple[str, ...]] = (NEXT,)
+    quiet: ClassVar[bool] = False
+    """It has one way on and is over at once: nobody needs to be told that a call came by."""
 
     id: str
     origin: str
     exits: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def verb(self) -> str:
+        """What it does, in one word."""
+        return type(self).__name__
+
+    @property
+    def hears(self) -> bool:
+        """Whether it takes what the caller does while it lasts."""
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Step):
     """Answer the call, once. URLs subscribed before are told ``open``."""
 
+    quiet: ClassVar[bool] = True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enter(Step):
     """A node of the flow begins: ``path`` is the call's path from here on."""
 
+    quiet: ClassVar[bool] = True
     path: str
 
 
@@ -68,11 +83,14 @@ class Enter(Step):
 class Notify(Step):
     """Tell every subscribed URL (``tree``) where the call is."""
 
+    quiet: ClassVar[bool] = True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscribe(Step):
     """From here on ``url`` is told about the call; once answered, it is told at once where the call is."""
 
+    quiet: ClassVar[bool] = True
     url: str
 
 
@@ -80,6 +98,7 @@ class Subscribe(Step):
 class Forward(Step):
     """``url`` gets the list of live calls while this call lives."""
 
+    quiet: ClassVar[bool] = True
     url: str
 
 
@@ -97,6 +116,10 @@ class Say(Step):
     stop_keys: str = ""
     into: str = ""
 
+    @property
+    def hears(self) -> bool:
+        return bool(self.stop_keys)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause(Step):
@@ -104,6 +127,10 @@ class Pause(Step):
 
     seconds: float
     stop_keys: str = ""
+
+    @property
+    def hears(self) -> bool:
+        return bool(self.stop_keys)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +148,10 @@ class Listen(Step):
     again: tuple[Prompt, ...] = ()
     seconds: float | None = None
     repeats: int | None = None
+
+    @property
+    def hears(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +177,10 @@ class Collect(Step):
     first: float = 5.0
     between: float = 5.0
     repeats: int = 0
+
+    @property
+    def hears(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +208,10 @@ class Record(Step):
     upload: Upload | None = None
     transcribe: str = ""
     """The language to transcribe in; empty: not at all."""
+
+    @property
+    def hears(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +270,7 @@ class Jump(Step):
 class Tell(Step):
     """Make an HTTP request whose answer nobody waits for: it is written down and delivered in time."""
 
+    quiet: ClassVar[bool] = True
     url: Text
     method: Literal["GET", "POST"] = "POST"
     query: tuple[Param, ...] = ()
@@ -257,6 +297,7 @@ class Branch(Step):
 class SetVariables(Step):
     """Set variables, in order."""
 
+    quiet: ClassVar[bool] = True
     values: tuple[tuple[str, Text], ...]
 
 
@@ -264,6 +305,7 @@ class SetVariables(Step):
 class Flush(Step):
     """Forget keys that were pressed ahead, and empty the variables that begin with ``prefix``, if there is one."""
 
+    quiet: ClassVar[bool] = True
     prefix: str = ""
 
 
@@ -274,6 +316,10 @@ class Perform(Step):
     leads: ClassVar[tuple[str, ...]] = (NEXT, FAILED)
     order: Order
     into: str = ""
+
+    @property
+    def verb(self) -> str:
+        return type(self.order).__name__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from .call import Callback, Reply, Request
+from .call import MAX_KEPT, Callback, Fetched, Reply, Request
 from .dialects import compile_flow
 from .dialects.compiling import Compiled
 from .findings import Finding
@@ -115,6 +117,25 @@ def read_reply(step: Fetch, reply: Reply) -> Compiled:
         first = first or compiled
     kind = reply.content_type or "an answer without a content type"
     return first or Compiled(None, (Finding("content-type", "error", "", f"{kind} is no flow"),))
+
+
+def answered(fetched: Fetched, reply: Reply) -> Fetched:
+    """The note of a request with what came back."""
+    body = ""
+    if len(reply.body) <= MAX_KEPT:
+        try:
+            body = reply.body.decode()
+        except UnicodeDecodeError:
+            body = ""
+    return replace(
+        fetched,
+        status=reply.status,
+        content_type=reply.content_type,
+        source=reply.url,
+        body=body,
+        size=len(reply.body),
+        digest=hashlib.sha256(reply.body).hexdigest(),
+    )
 
 
 class LastGood:

@@ -293,7 +293,7 @@ class ScriptedCall:
         elif at == event:
             heapq.heappop(self._happenings)[2]()
         else:
-            self._perform(self.left.popleft())
+            self._go_on()
         return True
 
     def _next_statement(self, *, listening: bool) -> float:
@@ -305,9 +305,10 @@ class ScriptedCall:
         waits = isinstance(statement, Say | Press) and not statement.now
         return max(self._ready_at, self._now) if listening or not waits else _FOREVER
 
-    def _perform(self, statement: Statement) -> None:
+    def _go_on(self) -> None:
+        """Make the next statement."""
         at = self._now
-        match statement:
+        match self.left.popleft():
             case Wait(seconds=seconds):
                 self._ready_at = at + seconds
             case Hangup():

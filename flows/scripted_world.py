@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from .call import FetchFailed, Input, RecordingEnded, RecordingOrder, Reply, Request, Unsupported
@@ -80,8 +81,13 @@ class Taken:
     reason: str = ""
 
 
-def canned(replies: Mapping[str, Reply | Sequence[Reply]]) -> Callable[[Request], Reply]:
-    """Answers by ``METHOD URL``, URL with query, or URL alone. Of several each is given once, the last one for ever."""
+def canned(
+    replies: Mapping[str, Reply | Sequence[Reply | FetchFailed]], other: Callable[[Request], Reply] | None = None
+) -> Callable[[Request], Reply]:
+    """Answers by ``METHOD URL``, URL with query, or URL alone. Of several each is given once, the last one for ever.
+
+    ``other`` answers what ``replies`` do not know.
+    """
     asked: dict[str, int] = {}
 
     def reply(request: Request) -> Reply:
@@ -93,8 +99,11 @@ def canned(replies: Mapping[str, Reply | Sequence[Reply]]) -> Callable[[Request]
                     return found
                 at = asked.get(key, 0)
                 asked[key] = at + 1
-                return found[min(at, len(found) - 1)]
-        raise FetchFailed(f"no answer from {full} is known")
+                answer = found[min(at, len(found) - 1)]
+                if isinstance(answer, FetchFailed):
+                    raise answer
+                return answer
+        return (other or nothing_known)(request)
 
     return reply
 
@@ -214,6 +223,12 @@ class World:
         for taken in self.recordings:
             if taken.id == recording and not taken.reason:
                 self._over(taken, "stopped")
+
+    def end_later(self, recording: str, seconds: float, reason: str) -> None:
+        """Have a recording end by itself when it is ``seconds`` long."""
+        for taken in self.recordings:
+            if taken.id == recording:
+                self._stage.later(taken.began + seconds, partial(self._over, taken, reason))
 
     def close(self) -> None:
         """The call is over, and with it all recordings."""

@@ -17,7 +17,7 @@ from .script import Statement, parse_script
 from .scripted_call import Scenario, ScriptedCall, Spoken
 from .scripted_world import Taken
 
-__all__ = ["Scenario", "Simulation", "run_sync", "simulate"]
+__all__ = ["Scenario", "Simulation", "run_call", "run_sync", "simulate"]
 
 _T = TypeVar("_T")
 _N = TypeVar("_N", bound=Note)
@@ -38,6 +38,8 @@ class Simulation:
     not_reached: tuple[Statement, ...] = ()
     """Statements of the script that the caller never got to make."""
     recordings: tuple[Taken, ...] = ()
+    answered_at: float | None = None
+    ended_at: float = 0.0
 
     def noted(self, kind: type[_N]) -> list[tuple[_N, float]]:
         """The notes of one kind, each with its time."""
@@ -73,7 +75,9 @@ class Simulation:
                 for each, at in self.noted(Fetched)
             ],
             "orders": [
-                {"order": each.order, "story": each.story, "at": _seconds(at)} for each, at in self.noted(Performed)
+                {"order": each.order, "story": each.story, "at": _seconds(at)}
+                for each, at in self.noted(Performed)
+                if each.story
             ],
             "trouble": [{"what": each.what, "at": _seconds(at)} for each, at in self.noted(Trouble)],
             "end": {"by": self.ending.by, "reason": self.ending.reason},
@@ -156,8 +160,12 @@ def simulate(
 ) -> Simulation:
     """Walk ``graph`` with a caller who follows ``script``. :class:`~flows.script.ScriptError` for a bad script."""
     statements = parse_script(script) if isinstance(script, str) else tuple(script)
-    call = ScriptedCall(statements, scenario or Scenario())
-    ending = run_sync(Executor(graph, settings or Settings()).run(call))
+    return run_call(graph, ScriptedCall(statements, scenario or Scenario()), settings or Settings())
+
+
+def run_call(graph: Graph, call: ScriptedCall, settings: Settings) -> Simulation:
+    """Walk ``graph`` on a call that nobody waits for."""
+    ending = run_sync(Executor(graph, settings).run(call))
     duration = call.now() - call.answered_at if call.answered_at is not None else 0.0
     return Simulation(
         ending.path,
@@ -167,4 +175,6 @@ def simulate(
         duration,
         tuple(call.left),
         tuple(call.world.recordings),
+        call.answered_at,
+        call.now(),
     )

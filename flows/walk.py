@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from .call import Call, Callback, Input, Key, Spoke, Trouble
+from .call import (
+    BargeIn,
+    Call,
+    Callback,
+    FellSilent,
+    Input,
+    Key,
+    PromptEnded,
+    Reached,
+    SpeechStarted,
+    Spoke,
+    Took,
+    Trouble,
+    Words,
+)
 from .events import Narrator
 from .graph import Graph, Step
 from .listening import Settings
@@ -43,8 +57,10 @@ class Walk:
             **call.facts,
         }
         self._stopped_by: tuple[Key, str] | None = None  # the key that stopped a prompt, and its collection
-        self._frames: list[tuple[Graph, Step | None]] = []
+        self._frames: list[tuple[Graph, int, Step | None]] = []
         self._goto: Step | None = None
+        self._flow = self._flows = 0  # the number of the graph, and the highest there was
+        self._way = ""  # the exit that was last taken
         call.when_answered(self._answered)
 
     # --- where it is --------------------------------------------------------------------
@@ -54,22 +70,34 @@ class Walk:
         if back_to is not None:
             if len(self._frames) == MAX_FRAMES:
                 raise LimitReached(f"more than {MAX_FRAMES} flows called one another")
-            self._frames.append((self.graph, self.graph.follow(self.step, back_to)))
-        self.graph = graph
-        self._goto = graph.steps[graph.start]
+            self._frames.append((self.graph, self._flow, self.graph.follow(self.step, back_to)))
+        self._take_over(graph)
 
     def replace(self, graph: Graph) -> None:
         """Go on with ``graph`` and nothing else."""
         self._frames.clear()
+        self._take_over(graph)
+
+    def _take_over(self, graph: Graph) -> None:
         self.graph = graph
+        self._flows += 1
+        self._flow = self._flows
         self._goto = graph.steps[graph.start]
+
+    def begin(self, step: Step) -> None:
+        """``step`` is the one that comes now."""
+        self.step = step
+        if not step.quiet:
+            self.call.tell(Reached(step.id, step.verb, step.origin, self._way, self._flow, step.hears))
 
     def after(self, exit_name: str) -> Step | None:
         """The step that comes next; ``None`` at the end of the last flow."""
+        if not self.step.quiet:
+            self._way = exit_name
         step = self._goto or self.graph.follow(self.step, exit_name)
         self._goto = None
         while step is None and self._frames:
-            self.graph, step = self._frames.pop()
+            self.graph, self._flow, step = self._frames.pop()
         return step
 
     # --- what it knows ------------------------------------------------------------------
@@ -145,15 +173,33 @@ class Walk:
             for prompt in prompts:
                 self.call.tell(Spoke(prompt))
 
-    # --- keys ---------------------------------------------------------------------------
+    async def played(self) -> None:
+        """Wait until what is spoken was heard. Keys wait meanwhile."""
+        await self.call.played()
+        self.fell_silent(turn=False)
+
+    def fell_silent(self, *, turn: bool) -> None:
+        """Nothing plays any more, or nothing did. ``turn``: from now on the caller is waited for."""
+        self.call.tell(FellSilent(turn))
+
+    # --- what comes ---------------------------------------------------------------------
 
     async def next(self, deadline: float | None) -> Input | None:
         """The next input, those first that wait."""
-        return self.waiting.popleft() if self.waiting else await self.call.next(deadline)
+        return self.waiting.popleft() if self.waiting else await self.take(deadline)
+
+    async def take(self, deadline: float | None, *, turn: bool = True) -> Input | None:
+        """The next input, put down. ``turn``: at the end of the prompts it is for the caller to do something."""
+        heard = await self.call.next(deadline)
+        if isinstance(heard, PromptEnded):
+            self.fell_silent(turn=turn)
+        elif (taken := _taken(heard, self.call.now())) is not None:
+            self.call.tell(taken)
+        return heard
 
     async def gather(self) -> None:
         """Take the keys that were pressed until now into :attr:`waiting`."""
-        while (heard := await self.call.next(float("-inf"))) is not None:
+        while (heard := await self.take(float("-inf"))) is not None:
             if isinstance(heard, Key):
                 self.waiting.append(heard)
 
@@ -172,3 +218,21 @@ class Walk:
             self._stopped_by = None
             if not self.variables[collection]:
                 del self.variables[collection]
+
+
+def _taken(heard: Input | None, now: float) -> Took | None:
+    match heard:
+        case Key(digit=digit, at=at):
+            return Took("key", (digit,), _ago(at, now))
+        case SpeechStarted(at=at):
+            return Took("speech", (), _ago(at, now))
+        case BargeIn(word=word, at=at):
+            return Took("word", (word,), _ago(at, now))
+        case Words(words=words, at=at):
+            return Took("words", words, _ago(at, now))
+        case _:
+            return None
+
+
+def _ago(at: float, now: float) -> float:
+    return round(max(0.0, now - at), 4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.bench import Case
 from benchmarks.cases.baselines import Baselines
 from benchmarks.cases.ears_tones import EarsTones
+from benchmarks.cases.ears_words import EarsWords
 from benchmarks.cases.flows import Flows
 from benchmarks.cases.lag import Lag
 from benchmarks.cases.latency import Latency
@@ -16,4 +17,4 @@ from benchmarks.cases.setup import SetUp
 
 def all_cases() -> list[Case]:
     media = [Play(), Record(), Words(), Bridge(), ConferenceRoom(), Scaling(), Pacing(), TickProfile(), Baselines()]
-    return [*media, EarsTones(), SetUp(), Latency(), Lag(), Flows()]
+    return [*media, EarsWords(), EarsTones(), SetUp(), Latency(), Lag(), Flows()]

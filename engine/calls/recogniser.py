@@ -79,6 +79,7 @@ class RecogniserProcess:
 
     def __init__(self, *, vosk_model: str, max_listening: int, on_path: Callable[[str], None]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="ivrea-ears-")
+        self._limit = max_listening
         self._arguments = ["--max-listening", str(max_listening)]
         if vosk_model:
             self._arguments += ["--vosk-model", vosk_model]
@@ -91,6 +92,8 @@ class RecogniserProcess:
         self.about = ""
         self.load: protocol.RecogniserLoad | None = None
         self.restarts = 0
+        self.refused = 0
+        """Utterances that were not heard because as many as ``max_listening`` were, over all restarts."""
 
     @property
     def pid(self) -> int | None:
@@ -100,7 +103,7 @@ class RecogniserProcess:
         """How many utterances it decided, refused over the limit, and cut short by overload, since it was started."""
         if self.load is not None:
             yield "decided", self.load.decided
-            yield "refused", self.load.refused
+            yield "refused", self.refused
             yield "cut", self.load.cut
 
     async def start(self) -> None:
@@ -138,6 +141,7 @@ class RecogniserProcess:
             if not self._ready.is_set():
                 return
             self.restarts += 1
+            self.load = None
             log.error("recogniser_died", status=status)
             await asyncio.sleep(RESTART_PAUSE)
 
@@ -152,13 +156,24 @@ class RecogniserProcess:
             case protocol.Failed(reason=reason):
                 self._failure = reason
                 log.error("recogniser_failed", reason=reason)
-            case protocol.RecogniserLoad(refused=refused):
-                before = self.load.refused if self.load is not None else 0
-                if refused > before:
-                    log.warning("words_not_heard", utterances=refused - before, reason="speech.max_listening")
-                self.load = report
+            case protocol.RecogniserLoad():
+                self._note(report)
             case _:
                 pass
+
+    def _note(self, load: protocol.RecogniserLoad) -> None:
+        """Count what was not heard over the limit; tell of it at most once a second, as often as load is told."""
+        before = self.load.refused if self.load is not None else 0
+        if load.refused > before:
+            self.refused += load.refused - before
+            log.warning(
+                "words_not_heard",
+                utterances=load.refused - before,
+                reason="speech.max_listening",
+                listening=load.utterances,
+                limit=self._limit,
+            )
+        self.load = load
 
     async def close(self) -> None:
         if self._keeper is not None:

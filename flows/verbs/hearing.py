@@ -21,6 +21,8 @@ async def listen(walk: Walk, step: g.Listen) -> str:
         while not isinstance(verdict, Chosen):
             walk.speak(prompts)
             listening.begin(call.now(), playing=bool(prompts))
+            if not prompts:
+                walk.fell_silent(turn=True)
             verdict = await _until(walk, listening)
             if isinstance(verdict, Missed):
                 if verdict.heard is not None:
@@ -61,7 +63,7 @@ async def collect(walk: Walk, step: g.Collect) -> str:
         outcome = await _attempt(walk, step, prompts)
         if outcome.digits:
             walk.call.tell(Heard("key", outcome.digits))
-        if outcome.exit == g.NEXT or left == 0:
+        if outcome.exit == g.NEXT or left <= 0:
             break
         left -= 1
         prompts = step.prompts if step.again is None else step.again
@@ -83,9 +85,11 @@ async def _attempt(walk: Walk, step: g.Collect, prompts: tuple[Prompt | Draft, .
     ready = () if collecting.begun else await walk.prepare(prompts)
     walk.speak(ready)
     collecting.begin(walk.call.now(), playing=bool(ready))
+    if not ready:
+        walk.fell_silent(turn=True)
     while True:
         playing = collecting.playing
-        heard = await walk.call.next(collecting.deadline)
+        heard = await walk.take(collecting.deadline)
         outcome = collecting.expire() if heard is None else collecting.feed(heard)
         if playing and not collecting.playing and isinstance(heard, Key):
             walk.call.stop()

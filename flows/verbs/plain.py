@@ -66,16 +66,17 @@ async def transfer(walk: Walk, step: g.Transfer) -> str:
     outcome = await walk.call.transfer(target)
     if outcome.accepted:
         walk.because = f"transferred to {target}"
-        return g.NEXT
-    status = f" {outcome.status}" if outcome.status else ""
-    walk.because = f"the transfer to {target} failed:{status} {outcome.reason or 'no answer'}".rstrip()
-    return g.FAILED
+    else:
+        status = f" {outcome.status}" if outcome.status else ""
+        walk.because = f"the transfer to {target} failed:{status} {outcome.reason or 'no answer'}".rstrip()
+    facts = {"status": str(outcome.status), "reason": outcome.reason}
+    walk.call.tell(Performed(step.verb, walk.because, () if outcome.accepted else (g.FAILED,), facts))
+    return g.NEXT if outcome.accepted else g.FAILED
 
 
 async def perform(walk: Walk, step: g.Perform) -> str:
     """Carry an order out. One that the call cannot is told, and takes the exit ``unsupported``."""
     order = filled(step.order, walk.variables)
-    name = type(order).__name__
     await walk.ready(order.needs)
     if isinstance(order, Respond):
         await walk.prepare(order.prompts)
@@ -84,11 +85,11 @@ async def perform(walk: Walk, step: g.Perform) -> str:
     except Unsupported as error:
         walk.trouble(str(error))
         walk.because = str(error)
+        walk.call.tell(Performed(step.verb, "", (g.UNSUPPORTED, g.FAILED)))
         return _first(step, (g.UNSUPPORTED, g.FAILED))
     walk.learn(step.into, outcome.facts)
-    if outcome.story:
-        walk.because = outcome.story
-        walk.call.tell(Performed(name, outcome.story))
+    walk.because = outcome.story or walk.because
+    walk.call.tell(Performed(step.verb, outcome.story, outcome.exits, dict(outcome.facts)))
     return _first(step, outcome.exits)
 
 

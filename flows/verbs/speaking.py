@@ -19,7 +19,7 @@ async def say(walk: Walk, step: g.Say) -> str:
         heard += 1
         walk.speak(prompts)
         if not step.stop_keys:
-            await walk.call.played()
+            await walk.played()
         elif await _stopped(walk, step):
             break
     return g.NEXT
@@ -28,7 +28,7 @@ async def say(walk: Walk, step: g.Say) -> str:
 async def _stopped(walk: Walk, step: g.Say) -> bool:
     """Wait for the end of a prompt, or a key that ends it."""
     while True:
-        heard = await walk.call.next(None)
+        heard = await walk.take(None, turn=False)
         if isinstance(heard, PromptEnded):
             return False
         if isinstance(heard, Key):
@@ -44,7 +44,8 @@ async def pause(walk: Walk, step: g.Pause) -> str:
         await walk.call.pause(step.seconds)
         return g.NEXT
     until = walk.call.now() + step.seconds
-    while (heard := await walk.call.next(until)) is not None:
+    walk.fell_silent(turn=True)
+    while (heard := await walk.take(until)) is not None:
         if isinstance(heard, Key):
             walk.waiting.append(heard)
             if heard.digit in step.stop_keys:
@@ -56,7 +57,7 @@ async def record(walk: Walk, step: g.Record) -> str:
     """Record the caller. Keys pressed before it began do not end it, and those that end it are not kept."""
     if prompts := await walk.prepare(step.prompts):
         walk.speak(prompts)
-        await walk.call.played()
+        await walk.played()
     await walk.gather()
     walk.waiting.clear()
     upload: Upload | None = filled(step.upload, walk.variables)
@@ -76,9 +77,10 @@ async def record(walk: Walk, step: g.Record) -> str:
         walk.trouble(str(error))
         return g.UNSUPPORTED if g.UNSUPPORTED in step.exits else g.NONE
     key = ""
+    walk.fell_silent(turn=True)
     try:
         while True:
-            heard = await walk.call.next(None)
+            heard = await walk.take(None)
             if isinstance(heard, Key) and heard.digit in step.stop_keys and not key:
                 key = heard.digit
                 walk.call.stop_recording(recording)

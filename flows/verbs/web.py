@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flows import graph as g
 from flows.call import Fetched, FetchFailed
 from flows.findings import has_errors
-from flows.requests import fetch_request, read_reply, tell_request, with_query
+from flows.requests import answered, fetch_request, read_reply, tell_request, with_query
 from flows.templates import fill
 from flows.walk import Walk
 
@@ -13,21 +15,22 @@ from flows.walk import Walk
 async def fetch(walk: Walk, step: g.Fetch) -> str:
     request = fetch_request(step, walk.variables)
     shown = with_query(request.url, request.query)
-    graph, status, problem = None, 0, ""
+    graph, problem = None, ""
+    told = Fetched(shown, request.method)
     try:
         reply = await walk.call.fetch(request)
     except FetchFailed as error:
         problem = str(error)
     else:
-        status = reply.status
-        if not 200 <= status < 300:
-            problem = f"the server answered {status}"
+        told = answered(told, reply)
+        if not 200 <= reply.status < 300:
+            problem = f"the server answered {reply.status}"
         else:
             compiled = await walk.call.compute(lambda: read_reply(step, reply), len(reply.body))
             graph = None if has_errors(compiled.findings) else compiled.graph
             if graph is None:
                 problem = next((str(each) for each in compiled.findings if each.severity == "error"), "no flow in it")
-    walk.call.tell(Fetched(shown, request.method, status, problem))
+    walk.call.tell(replace(told, problem=problem))
     if graph is not None:
         if step.last_good:
             walk.last_good.keep(request.url, graph)

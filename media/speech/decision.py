@@ -1,4 +1,4 @@
-"""Which of the words that a :class:`~media.speech.matcher.Matcher` found were said: the one place with thresholds.
+"""Which of the words that a :class:`~media.speech.search.Search` found were said: the one place with thresholds.
 
 A word that is the whole utterance is believed easily: a caller who answers a menu says one
 word. A word among others must show far more, and more still in long speech, which is talk to
@@ -12,23 +12,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from media.speech.features import Floats
-from media.speech.matcher import Matcher, Segment
+from media.speech.features import SHIFT, WINDOW, Floats, contrast, spread, voiced_frames
+from media.speech.search import Search, Segment
 
 ACCEPTED = 0.5
 """Confidence from which a word counts at the end of its utterance."""
 
-_ALONE = -1.5
-"""Evidence per frame (natural logarithm, against the background) that a word needs which is its whole utterance."""
+_FEW, _MANY = 2, 5
 _SHORTEST_ALONE, _LONGEST = 15, 100
 """Frames between which a word alone lasts: clicks are shorter, hums longer."""
 _TONE = -24.0
 """Spread (dB) below which the sound is a tone of some machine."""
-_AMONG, _AMONG_LONG = 24.0, 60.0
-"""Evidence in all that a word needs among others, in short speech and in long."""
+_PITCHED = 3
+"""Frames with the pitch of a voice that a word has at least: knocks and bursts of noise have none."""
 _SHORT, _LONG = 100, 250
 """Frames up to which speech is short, and from which it is long."""
 _SHORTEST = 20
@@ -51,6 +51,30 @@ _PAUSE = 12
 
 
 @dataclass(frozen=True, slots=True)
+class Thresholds:
+    """What was set with speech in view, and so is set anew without a speaker whose figures are quoted."""
+
+    alone: float = -1.25
+    """Evidence per frame (natural logarithm, against the background) that a word needs which is its whole utterance,
+    where :data:`_MANY` words or more are listened for.
+    """
+    alone_few: float = -2.4
+    """The same where two are: what was not listened for is less likely to sound like one of them."""
+    among: float = 24.0
+    """Evidence in all that a word needs among others, in short speech."""
+    among_long: float = 60.0
+    """The same in long speech."""
+
+    def alone_among(self, words: int) -> float:
+        """Evidence per frame that a word alone needs where so many are listened for."""
+        share = min(max((words - _FEW) / (_MANY - _FEW), 0.0), 1.0)
+        return self.alone_few + share * (self.alone - self.alone_few)
+
+
+SHIPPED = Thresholds()
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """A word, from frame ``start`` up to ``end``, with a confidence between :data:`ACCEPTED` and 1."""
 
@@ -60,62 +84,64 @@ class Accepted:
     confidence: float
 
 
-@dataclass(frozen=True, slots=True)
 class Sound:
-    """What the sound of an utterance is like, see :mod:`features`: ``spread`` of each frame, ``contrast`` of all."""
+    """What the sound of an utterance is like, worked out where it is asked for; see :mod:`media.speech.features`."""
 
-    spread: Floats
-    contrast: float
+    def __init__(self, energies: Floats, pcm: bytes | bytearray) -> None:
+        self._energies = energies
+        self._pcm = pcm
 
-    @property
+    @cached_property
     def doubt(self) -> float:
         """Evidence per frame that words need beyond what they need in clear sound."""
-        return max(_CLEAR - self.contrast, 0.0) * _PER_DECIBEL
+        return max(_CLEAR - contrast(self._energies), 0.0) * _PER_DECIBEL
+
+    def is_voice(self, segment: Segment) -> bool:
+        """Whether the sound of a word is that of a voice: neither a tone nor without any pitch."""
+        if float(np.median(spread(self._energies[segment.start : segment.end]))) <= _TONE:
+            return False
+        pcm = self._pcm[2 * segment.start * SHIFT : 2 * (segment.end * SHIFT + WINDOW)]
+        return voiced_frames(np.frombuffer(bytes(pcm), "<i2")) >= _PITCHED
 
 
-def said(matcher: Matcher, sound: Sound) -> list[Accepted]:
+def said(search: Search, sound: Sound, thresholds: Thresholds = SHIPPED) -> list[Accepted]:
     """The words of a finished utterance, in order of time."""
-    if whole := _alone(matcher, _ALONE, sound):
+    if whole := _alone(search, thresholds.alone_among(len(search.network.words)), sound):
         return whole
-    share = min(max((matcher.speech_frames() - _SHORT) / (_LONG - _SHORT), 0.0), 1.0)
-    segments = _of_a_voice(matcher.among_background(), sound.spread)
-    doubt = sound.doubt * _STEEPNESS
-    if not _among(segments, doubt + _AMONG + share * (_AMONG_LONG - _AMONG), _SHORTEST):
-        return []
-    return _among(segments, doubt + _COMPANION, _SHORTEST_COMPANION)
+    share = min(max((search.speech_frames() - _SHORT) / (_LONG - _SHORT), 0.0), 1.0)
+    segments = search.among_background()
+    among = thresholds.among + share * (thresholds.among_long - thresholds.among)
+    return _among(segments, _COMPANION, _SHORTEST_COMPANION, sound) if _among(segments, among, _SHORTEST, sound) else []
 
 
-def spotted(matcher: Matcher, sound: Sound) -> list[Accepted]:
+def spotted(search: Search, sound: Sound) -> list[Accepted]:
     """Words that are certain before their utterance has ended."""
-    whole = _alone(matcher, _SPOTTED_ALONE, sound)
-    if whole and whole[0].end <= matcher.frames - _PAUSE:
+    whole = _alone(search, _SPOTTED_ALONE, sound)
+    if whole and whole[0].end <= search.frames - _PAUSE:
         return whole
-    among = _of_a_voice(matcher.among_background(), sound.spread)
-    return _among(among, sound.doubt * _STEEPNESS + _SPOTTED_AMONG, _SHORTEST)
+    return _among(search.among_background(), _SPOTTED_AMONG, _SHORTEST, sound)
 
 
-def _alone(matcher: Matcher, threshold: float, sound: Sound) -> list[Accepted]:
-    segment = matcher.alone()
+def _alone(search: Search, threshold: float, sound: Sound) -> list[Accepted]:
+    segment = search.alone()
     if segment is None or not _SHORTEST_ALONE <= segment.end - segment.start <= _LONGEST:
         return []
-    threshold += sound.doubt
-    kept = _of_a_voice([segment], sound.spread)
-    return [word for each in kept for word in _accepted(each, each.evidence - threshold)]
+    return _accepted(segment, segment.evidence, threshold, 1.0, sound)
 
 
-def _of_a_voice(segments: list[Segment], spread: Floats) -> list[Segment]:
-    return [segment for segment in segments if float(np.median(spread[segment.start : segment.end])) > _TONE]
-
-
-def _among(segments: list[Segment], threshold: float, shortest: int) -> list[Accepted]:
+def _among(segments: list[Segment], threshold: float, shortest: int, sound: Sound) -> list[Accepted]:
     found: list[Accepted] = []
     for segment in segments:
         frames = segment.end - segment.start
         if frames >= shortest:
-            found += _accepted(segment, (segment.evidence * frames - threshold) / _STEEPNESS)
+            found += _accepted(segment, segment.evidence * frames, threshold, _STEEPNESS, sound)
     return found
 
 
-def _accepted(segment: Segment, excess: float) -> list[Accepted]:
-    confidence = 1.0 / (1.0 + math.exp(min(-excess, 60.0)))
-    return [Accepted(segment.word, segment.start, segment.end, confidence)] if confidence >= ACCEPTED else []
+def _accepted(segment: Segment, evidence: float, threshold: float, unit: float, sound: Sound) -> list[Accepted]:
+    if evidence < threshold:  # most are: the sound need not be looked at
+        return []
+    excess = (evidence - threshold) / unit - sound.doubt
+    if excess < 0 or not sound.is_voice(segment):
+        return []
+    return [Accepted(segment.word, segment.start, segment.end, 1.0 / (1.0 + math.exp(-excess)))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from media.protocol import HeardWord
@@ -25,7 +25,7 @@ class Spotted(NamedTuple):
 
 
 class Recogniser(Protocol):
-    """Implemented by :class:`media.speech.matching.KeywordMatcher` and :class:`media.speech.vosk_engine.VoskEngine`.
+    """Takes one utterance at a time, as :class:`media.speech.vosk_engine.VoskEngine` does.
 
     Times are monotonic seconds; ``at`` of :meth:`begin` is the time of the first sample. A key is
     begun once, then heard in order, then ended or cancelled.
@@ -44,3 +44,32 @@ class Recogniser(Protocol):
 
     def cancel(self, key: Key) -> None:
         """Forget the utterance; an unknown key is no error."""
+
+
+class BatchRecogniser(Recogniser, Protocol):
+    """Takes all utterances that have sound waiting together, as :class:`media.speech.matching.KeywordMatcher` does."""
+
+    def advance(self, sounds: Mapping[Key, bytes]) -> list[tuple[Key, Spotted]]:
+        """:meth:`~Recogniser.audio` of many utterances; unknown keys are no error."""
+
+    def finish(self, keys: Sequence[Key]) -> list[list[HeardWord]]:
+        """:meth:`~Recogniser.end` of many utterances, in their order."""
+
+
+class OneByOne:
+    """A recogniser of single utterances as one of many."""
+
+    def __init__(self, recogniser: Recogniser) -> None:
+        self.about = recogniser.about
+        self.begin = recogniser.begin
+        self.audio = recogniser.audio
+        self.end = recogniser.end
+        self.cancel = recogniser.cancel
+
+    def advance(self, sounds: Mapping[Key, bytes]) -> list[tuple[Key, Spotted]]:
+        """See :class:`BatchRecogniser`."""
+        return [(key, spotted) for key, pcm in sounds.items() for spotted in self.audio(key, pcm)]
+
+    def finish(self, keys: Sequence[Key]) -> list[list[HeardWord]]:
+        """See :class:`BatchRecogniser`."""
+        return [self.end(key) for key in keys]

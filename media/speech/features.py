@@ -7,6 +7,7 @@ nothing above 4 kHz, so the lower filters are computed at 8 kHz exactly as they 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,9 @@ FLOOR = 10.0
 _DITHER = 8.0
 """RMS of the noise that every signal gets: a constant signal looks unlike any silence that was ever recorded."""
 _NOISE = (np.random.default_rng(8000).standard_normal(RATE) * _DITHER).astype(np.float32)
+
+_PITCH_WINDOW = 320
+_PERIODIC = 0.4
 
 _LOUD = 10
 """So many frames are at least as loud as what counts as the utterance's loudness."""
@@ -92,51 +96,67 @@ _HAMMING = np.hamming(WINDOW).astype(np.float32)
 _FLOOR_POWER = (_FILTERS_8K.sum(axis=0) * float((_HAMMING**2).sum()) * FLOOR**2).astype(np.float32)
 
 
-def log_energies(samples: npt.NDArray[np.int16] | Floats) -> Floats:
+def log_energies(samples: Samples | Floats) -> Floats:
     """Log mel energies of every whole window in ``samples``, (frames, HEARD)."""
     frames = (len(samples) - WINDOW) // SHIFT + 1
-    if frames <= 0:
+    return _energies_at(samples, np.arange(max(frames, 0)) * SHIFT)
+
+
+def _energies_at(samples: Samples | Floats, starts: npt.NDArray[np.intp]) -> Floats:
+    """Log mel energies of the windows that begin at ``starts``, (len(starts), HEARD)."""
+    if not len(starts):
         return np.empty((0, HEARD), np.float32)
-    windows: npt.NDArray[Any] = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::SHIFT][:frames]
+    windows: npt.NDArray[Any] = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[starts]
     spectrum = np.fft.rfft(windows * _HAMMING, BINS)
-    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
     energies: Floats = np.log(power @ _FILTERS_8K + _FLOOR_POWER)
     return energies
 
 
 class FrontEnd:
-    """Cuts a stream of samples into frames of log energies, dithered: no room is as silent as a muted telephone."""
+    """Where the sound of one utterance has been cut: what is left for the next frame, and how far the dither is."""
 
     def __init__(self) -> None:
-        self._rest = np.empty(0, np.float32)
-        self._position = 0
+        self.rest = np.empty(0, np.float32)
+        self.position = 0
 
     def feed(self, samples: Samples) -> Floats:
         """Frames completed by ``samples``, (n, HEARD)."""
-        noise = np.take(_NOISE, np.arange(self._position, self._position + len(samples)), mode="wrap")
-        self._position = (self._position + len(samples)) % len(_NOISE)
-        joined = np.concatenate([self._rest, samples + noise])
-        energies = log_energies(joined)
-        self._rest = joined[len(energies) * SHIFT :].copy()
-        return energies
+        return cut([self], [samples])[0]
 
 
-def levelled(energies: Floats) -> Floats:
-    """Log energies without the channel's colour: less their mean, in which silence weighs no more than it
-    does in the sentences that the model was trained on, however long the silence around one word is.
+def cut(front_ends: Sequence[FrontEnd], sounds: Sequence[Samples]) -> list[Floats]:
+    """Frames that more sound completes in each of some utterances, (n, HEARD), all worked out together.
+
+    They are dithered: no room is as silent as a muted telephone.
     """
-    if len(energies) == 0:
-        return energies
+    joined: list[Floats] = []
+    for front_end, samples in zip(front_ends, sounds, strict=True):
+        noise = _NOISE.take(range(front_end.position, front_end.position + len(samples)), mode="wrap")
+        front_end.position = (front_end.position + len(samples)) % len(_NOISE)
+        joined.append(np.concatenate([front_end.rest, samples + noise]))
+    counts = [max((len(sound) - WINDOW) // SHIFT + 1, 0) for sound in joined]
+    for front_end, sound, count in zip(front_ends, joined, counts, strict=True):
+        front_end.rest = sound[count * SHIFT :].copy()
+    begins = np.cumsum([0, *map(len, joined)])[:-1]
+    starts = [begin + np.arange(count) * SHIFT for begin, count in zip(begins, counts, strict=True)]
+    energies = _energies_at(np.concatenate(joined), np.concatenate(starts)) if joined else np.empty((0, HEARD))
+    return np.split(energies, np.cumsum(counts)[:-1]) if joined else []
+
+
+def level_mean(energies: Floats) -> Floats:
+    """The channel's colour: the mean of log energies (n, HEARD), n > 0, in which silence weighs no more than it does
+    in the sentences that the model was trained on, however long the silence around one word is. (HEARD).
+    """
     level = energies.mean(axis=1)
-    loudness = np.sort(level)[-min(_LOUD, len(level))]
+    loudness = np.partition(level, -min(_LOUD, len(level)))[-min(_LOUD, len(level))]
     voiced = level > loudness - _QUIETER
     if voiced.all() or not voiced.any():
-        mean = energies.mean(axis=0)
-    else:
-        weight = min(float((~voiced).mean()), _SILENCE_SHARE)
-        mean = (1.0 - weight) * energies[voiced].mean(axis=0) + weight * energies[~voiced].mean(axis=0)
-    centred: Floats = energies - mean
-    return centred
+        plain: Floats = energies.mean(axis=0)
+        return plain
+    weight = np.float32(min(float((~voiced).mean()), _SILENCE_SHARE))
+    mean: Floats = (1 - weight) * energies[voiced].mean(axis=0) + weight * energies[~voiced].mean(axis=0)
+    return mean
 
 
 def spread(energies: Floats) -> Floats:
@@ -144,6 +164,21 @@ def spread(energies: Floats) -> Floats:
     power = np.sort(np.exp(energies), axis=1)
     rest: Floats = 10.0 * np.log10(power[:, :-6].sum(axis=1) / power.sum(axis=1))
     return rest
+
+
+def voiced_frames(samples: Samples) -> int:
+    """How many frames of ``samples`` repeat themselves at the pitch of a voice, 50 to 400 Hz: the autocorrelation of
+    40 ms reaches :data:`_PERIODIC`. A word has vowels and so at least three; bursts of noise have one at most.
+    """
+    if len(samples) < _PITCH_WINDOW:
+        return 0
+    emphasised = np.diff(samples.astype(np.float32), prepend=0.0)
+    windows = np.lib.stride_tricks.sliding_window_view(emphasised, _PITCH_WINDOW)[::SHIFT]
+    power = np.abs(np.fft.rfft(windows - windows.mean(axis=1, keepdims=True), 2 * BINS)) ** 2
+    lags = np.arange(RATE // 400, RATE // 50 + 1)
+    correlation = np.fft.irfft(power)
+    alike = correlation[:, lags] / (correlation[:, :1] + 1e3) * (_PITCH_WINDOW / (_PITCH_WINDOW - lags))
+    return int((alike.max(axis=1) > _PERIODIC).sum())
 
 
 def contrast(energies: Floats) -> float:

@@ -11,14 +11,20 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+from media.speech import letters
+from media.speech.letters import Pronunciation
 from media.speech.model import ModelError, bundled_folder
 
-Pronunciation = tuple[str, ...]
-
+ENGLISH = frozenset(("", "en"))
 DICTIONARY = "cmudict-en-us.dict"
+HISSES = frozenset(("S", "Z"))
+LEAST_PHONES = 3
+"""What is left of a word without its hiss must have so many, or all kinds of sounds would be taken for it."""
 MAX_WORD = 40
 """Letters; longer words are no words."""
 
+_READABLE = re.compile(r"(?=.*[aeiouy])[a-z']{2,}", re.ASCII)
+"""What can be read as a word; the rest would be spelled out."""
 _PLAIN = re.compile(r"[a-z']+(?:[-.][a-z']+)*\.?", re.ASCII)
 
 
@@ -33,6 +39,7 @@ class Lexicon:
         except (OSError, UnicodeDecodeError) as error:
             raise ModelError(f"cannot read the pronunciation dictionary {path}: {error}") from error
         self._known: dict[str, tuple[Pronunciation, ...]] = {}
+        self._learned: set[str] = set()
 
     def pronunciations(self, word: str) -> tuple[Pronunciation, ...]:
         """All pronunciations of ``word`` (any case), most usual first; empty when it has none.
@@ -44,11 +51,26 @@ class Lexicon:
             self._known[word] = self._find(word)
         return self._known[word]
 
+    def learn(self, words: Iterable[str]) -> None:
+        """Find out how those of ``words`` are said that the dictionary lacks, by their letters.
+
+        That takes a process and some tenths of a second, once for each word.
+        """
+        parts = {part for word in words for part in word.casefold().split("-")}
+        unknown = [part for part in parts if part not in self._learned and not self.pronunciations(part)]
+        unknown = [part for part in unknown if len(part) <= MAX_WORD and _READABLE.fullmatch(part)]
+        self._learned.update(unknown)
+        for word, pronunciation in letters.spell(unknown).items():
+            self._known[word] = (pronunciation,)
+        if unknown:
+            self._known = {word: found for word, found in self._known.items() if found}
+
     def spoken(self, word: str) -> tuple[Pronunciation, ...]:
-        """:meth:`pronunciations`, and how those who drop a final r say them."""
+        """:meth:`pronunciations`, how those who drop a final r say them, and what a telephone leaves of them."""
         found = self.pronunciations(word)
-        without = (_without_final_r(pronunciation) for pronunciation in found)
-        return tuple(dict.fromkeys((*found, *(variant for variants in without for variant in variants))))
+        found += tuple(variant for pronunciation in found for variant in _without_final_r(pronunciation))
+        lost = (variant for pronunciation in found for variant in _without_hiss(pronunciation))
+        return tuple(dict.fromkeys((*found, *lost)))
 
     def _find(self, word: str) -> tuple[Pronunciation, ...]:
         if not word or len(word) > MAX_WORD or not _PLAIN.fullmatch(word):
@@ -84,15 +106,27 @@ def _without_final_r(pronunciation: Pronunciation) -> tuple[Pronunciation, ...]:
     return ((*dropped[:-1], "AO"),) if dropped[-1] == "UH" else (dropped,)
 
 
+def _without_hiss(pronunciation: Pronunciation) -> tuple[Pronunciation, ...]:
+    """Without the s at its begin or end, whose sound lies above what a call carries: "six" is all but "ik"."""
+    begin, end = int(pronunciation[0] in HISSES), len(pronunciation) - int(pronunciation[-1] in HISSES)
+    shorter = dict.fromkeys((pronunciation[begin:], pronunciation[:end], pronunciation[begin:end]))
+    return tuple(variant for variant in shorter if variant != pronunciation and len(variant) >= LEAST_PHONES)
+
+
 @lru_cache(maxsize=1)
 def bundled() -> Lexicon:
     """The dictionary of the wheel, read once. Raises :class:`~media.speech.model.ModelError`."""
     return Lexicon()
 
 
+def primary(tag: str) -> str:
+    """The language of a tag: "en" of "en-GB" and "en_us"."""
+    return re.split("[-_]", tag.casefold(), maxsplit=1)[0]
+
+
 def is_english(language: str) -> bool:
-    """Whether a language tag ("en", "en-GB", "en_us") names English."""
-    return re.split("[-_]", language.casefold(), maxsplit=1)[0] in ("", "en")
+    """Whether a language tag names English; none does."""
+    return primary(language) in ENGLISH
 
 
 def pronounceable(words: Iterable[str], language: str = "en", vosk_model: Path | None = None) -> set[str]:
@@ -107,5 +141,6 @@ def pronounceable(words: Iterable[str], language: str = "en", vosk_model: Path |
         return unknown_words(words, vosk_model)
     if not is_english(language):
         return set(words)
-    lexicon = bundled()
+    lexicon, words = bundled(), set(words)
+    lexicon.learn(words)
     return {word for word in words if not lexicon.pronunciations(word)}

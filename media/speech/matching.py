@@ -1,123 +1,164 @@
-"""The recogniser that is always there: the numpy matcher over the bundled English model."""
+"""The recogniser that is always there: the numpy matcher over the bundled English model.
+
+All utterances that have sound waiting are heard together: one front end, one set of matrix
+products for the densities, one token passing over the states of all.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from media.protocol import HeardWord
-from media.speech import channel, decision, model
+from media.speech import decision
 from media.speech.engine import Key, Spotted
-from media.speech.features import RATE, SHIFT, SPAN, Floats, FrontEnd, contrast, levelled, spread, with_differences
-from media.speech.lexicon import Lexicon, bundled, is_english
-from media.speech.matcher import Matcher
+from media.speech.features import RATE, SHIFT, Floats, cut
+from media.speech.language import Language, english
 from media.speech.network import Network
-from media.speech.scoring import Densities
+from media.speech.scoring import Densities, score
+from media.speech.search import Search, advance
+from media.speech.voice import Voice
 
-COMMON = (
-    "the of and to in is you that it he was for on are with as his they at be this have from or had by not but what "
-    "all were we when your can said there use an each which she do how their if will up other about out many then "
-    "them these so some her would make like him into time has look two more write go see number no way could people "
-    "my than first water been call who oil its now find long down day did get come made may part"
-)
-"""The background's words: among the most frequent of English."""
-
-_NETWORKS_KEPT = 16
+_NETWORKS_KEPT = 64
+_CALLS_KEPT = 2000
+"""Streams whose mean is remembered from one utterance to the next."""
 _FRAME = SHIFT / RATE
-_SLICE = 32
-"""Frames that are scored at once: keeps the densities of a slice in the cache."""
-_FIRST_LOOK, _LOOKS_EVERY, _LAST_LOOK = 60, 15, 200
-"""Frames after which a running utterance is searched for words that may stop a prompt."""
+_LOOKS_EVERY, _LAST_LOOK = 15, 200
+"""Frames after which a running utterance is looked at for words that may stop a prompt."""
+
+Decision = Callable[[Search, decision.Sound], list[decision.Accepted]]
 
 
 class _Utterance:
-    def __init__(self, network: Network, at: float) -> None:
-        self.network = network
+    def __init__(self, network: Network, voice: Voice, at: float) -> None:
         self.at = at
-        self.front_end = FrontEnd()
-        self.energies: list[Floats] = []
-        self.frames = 0
-        self.look_at = _FIRST_LOOK
+        self.voice = voice
+        self.pcm = bytearray()
+        self.search = Search(network)
+        self.look_at = 1
         self.spotted: set[str] = set()
+        self._held: Floats = np.empty((0, network.scorer.count), np.float32)
+
+    def to_score(self, features: Floats) -> Floats:
+        """Every second frame; the one after it sounds alike."""
+        return features[self.search.frames % 2 :: 2]
+
+    def observed(self, frames: int, scored: Floats) -> Floats:
+        """Scores of so many frames, (frames, senones), from those that were scored."""
+        rows = (
+            np.concatenate([self._held, scored.repeat(2, axis=0)])
+            if self.search.frames % 2
+            else scored.repeat(2, axis=0)
+        )
+        self._held = rows[frames - 1 :][:1]
+        return rows[:frames]
+
+    @property
+    def sound(self) -> decision.Sound:
+        return decision.Sound(self.voice.energies, self.pcm)
 
 
 class KeywordMatcher:
-    """Token passing over the bundled model; word lists are compiled once and kept."""
+    """Token passing over the model of ``language``; word lists are compiled once and kept.
 
-    def __init__(self) -> None:
+    ``decide`` makes words of a finished search.
+    """
+
+    def __init__(self, language: Language | None = None, decide: Decision = decision.said) -> None:
         """Raises :class:`~media.speech.model.ModelError`."""
-        self._cepstra = channel.load().T.copy()
-        self._model = model.load()
-        self._densities = Densities(self._model)
-        self._lexicon: Lexicon = bundled()
-        self._common = [(word, self._lexicon.pronunciations(word)) for word in COMMON.split()]
+        self._language = language or english()
+        self._densities = Densities(self._language.model)
+        self._decide = decide
         self._networks: OrderedDict[tuple[str, ...], Network] = OrderedDict()
         self._utterances: dict[Key, _Utterance] = {}
-        self.about = "numpy matcher over the US English model of PocketSphinx"
+        self._calls: OrderedDict[tuple[int, int], Floats] = OrderedDict()
+        self.about = f"numpy matcher over {self._language.about}"
 
     def begin(self, key: Key, words: Sequence[str], language: str, at: float) -> None:
         """See :class:`media.speech.engine.Recogniser`."""
-        heard = words if is_english(language) else ()
-        self._utterances[key] = _Utterance(self._network(tuple(dict.fromkeys(heard))), at)
+        heard = tuple(dict.fromkeys(words)) if self._language.speaks(language) else ()
+        voice = Voice(self._language.cepstra, self._calls.get(key[:2]))
+        self._utterances[key] = _Utterance(self._network(heard), voice, at)
 
     def audio(self, key: Key, pcm: bytes) -> list[Spotted]:
         """See :class:`media.speech.engine.Recogniser`."""
-        utterance = self._utterances.get(key)
-        if utterance is None or not utterance.network.words:
-            return []
-        energies = utterance.front_end.feed(np.frombuffer(pcm, "<i2"))
-        utterance.energies.append(energies)
-        utterance.frames += len(energies)
-        if not utterance.look_at <= utterance.frames <= _LAST_LOOK:
-            return []
-        utterance.look_at = utterance.frames + _LOOKS_EVERY
-        found = [word for word in self._decide(utterance, decision.spotted) if word.word not in utterance.spotted]
-        utterance.spotted.update(word.word for word in found)
-        return [Spotted(word.word, round(word.confidence, 2), utterance.at + word.end * _FRAME) for word in found]
+        return [spotted for _, spotted in self.advance({key: pcm})]
 
     def end(self, key: Key) -> list[HeardWord]:
         """See :class:`media.speech.engine.Recogniser`."""
-        utterance = self._utterances.pop(key, None)
-        if utterance is None or not utterance.frames:
-            return []
-        return [
-            HeardWord(
-                word.word,
-                round(word.confidence, 2),
-                utterance.at + word.start * _FRAME,
-                utterance.at + word.end * _FRAME,
-            )
-            for word in self._decide(utterance, decision.said)
-        ]
+        return self.finish([key])[0]
 
     def cancel(self, key: Key) -> None:
         """See :class:`media.speech.engine.Recogniser`."""
         self._utterances.pop(key, None)
 
-    def _decide(
-        self, utterance: _Utterance, rule: Callable[[Matcher, decision.Sound], list[decision.Accepted]]
-    ) -> list[decision.Accepted]:
-        energies = np.concatenate(utterance.energies)
-        sound = decision.Sound(spread(energies), contrast(energies))
-        return rule(self._search(utterance.network, energies), sound)
+    def advance(self, sounds: Mapping[Key, bytes]) -> list[tuple[Key, Spotted]]:
+        """See :class:`media.speech.engine.BatchRecogniser`. An odd last byte is ignored."""
+        heard = {key: utterance for key in sounds if (utterance := self._utterances.get(key)) is not None}
+        heard = {key: utterance for key, utterance in heard.items() if utterance.search.network.words}
+        pieces = [sounds[key][: len(sounds[key]) & ~1] for key in heard]
+        front_ends = [utterance.voice.front_end for utterance in heard.values()]
+        energies = cut(front_ends, [np.frombuffer(pcm, "<i2") for pcm in pieces])
+        for utterance, pcm, frames in zip(heard.values(), pieces, energies, strict=True):
+            utterance.pcm += pcm
+            utterance.voice.add(frames)
+        self._search(heard.values(), ended=False)
+        return [(key, spotted) for key, utterance in heard.items() for spotted in self._spotted(utterance)]
 
-    def _search(self, network: Network, energies: Floats) -> Matcher:
-        cepstra = levelled(energies) @ self._cepstra
-        features = with_differences(np.pad(cepstra, ((SPAN, SPAN), (0, 0)), mode="edge"))
-        matcher = Matcher(network)
-        for start in range(0, len(features), _SLICE):
-            matcher.feed(features[start : start + _SLICE])
-        return matcher
+    def finish(self, keys: Sequence[Key]) -> list[list[HeardWord]]:
+        """See :class:`media.speech.engine.BatchRecogniser`."""
+        ended = [(key, self._utterances.pop(key, None)) for key in keys]
+        self._search([utterance for _, utterance in ended if utterance and utterance.voice.frames], ended=True)
+        return [self._said(key, utterance) if utterance else [] for key, utterance in ended]
+
+    def _search(self, utterances: Iterable[_Utterance], *, ended: bool) -> None:
+        waiting = [(utterance, utterance.voice.features(ended=ended)) for utterance in utterances]
+        waiting = [(utterance, features) for utterance, features in waiting if len(features)]
+        waiting.sort(key=lambda each: id(each[0].search.network))
+        jobs = [(utterance.search.network.scorer, utterance.to_score(features)) for utterance, features in waiting]
+        scores = score(self._densities, jobs)
+        observed = [
+            utterance.observed(len(features), scored)
+            for (utterance, features), scored in zip(waiting, scores, strict=True)
+        ]
+        advance([utterance.search for utterance, _ in waiting], observed)
+
+    def _said(self, key: Key, utterance: _Utterance) -> list[HeardWord]:
+        if not utterance.search.frames:
+            return []
+        found = self._decide(utterance.search, utterance.sound)
+        mean = utterance.voice.mean()
+        if found and mean is not None:
+            self._calls[key[:2]] = mean
+            self._calls.move_to_end(key[:2])
+            if len(self._calls) > _CALLS_KEPT:
+                self._calls.popitem(last=False)
+        start, at = utterance.at, _FRAME
+        return [
+            HeardWord(word.word, round(word.confidence, 2), start + word.start * at, start + word.end * at)
+            for word in found
+        ]
+
+    def _spotted(self, utterance: _Utterance) -> list[Spotted]:
+        frames = utterance.search.frames
+        if not utterance.look_at <= frames <= _LAST_LOOK:
+            return []
+        utterance.look_at = frames + _LOOKS_EVERY
+        found = decision.spotted(utterance.search, utterance.sound)
+        found = [word for word in found if word.word not in utterance.spotted]
+        utterance.spotted.update(word.word for word in found)
+        return [Spotted(word.word, round(word.confidence, 2), utterance.at + word.end * _FRAME) for word in found]
 
     def _network(self, words: tuple[str, ...]) -> Network:
         if words in self._networks:
             self._networks.move_to_end(words)
         else:
-            spoken = [(word, self._lexicon.spoken(word)) for word in words]
+            self._language.lexicon.learn(words)
+            spoken = [(word, self._language.lexicon.spoken(word)) for word in words]
             spoken = [(word, pronunciations) for word, pronunciations in spoken if pronunciations]
-            self._networks[words] = Network(self._model, self._densities, spoken, self._common)
+            self._networks[words] = Network(self._language.model, spoken, self._language.common)
             if len(self._networks) > _NETWORKS_KEPT:
                 self._networks.popitem(last=False)
         return self._networks[words]

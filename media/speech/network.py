@@ -8,16 +8,16 @@ with words explains the sound than the background is the evidence for them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
 
-from media.speech.lexicon import Pronunciation
+from media.speech.letters import Pronunciation
 from media.speech.model import BEGIN, END, INTERNAL, SINGLE, AcousticModel, Floats, Indices, Phones
-from media.speech.scoring import Densities, Scorer
+from media.speech.scoring import Scorer
 
 Entries = Sequence[tuple[str, Sequence[Pronunciation]]]
 
@@ -80,10 +80,41 @@ def phone_chain(phones: Phones, phone: int) -> Chain:
     return Chain(phones.single(phone), (phone,) * 3)
 
 
-class Network:
-    """``part[p]``: the chains of a part, as a slice; ``word[c]``: number of the word of chain ``c``, -1 if of none."""
+_KINDS = {
+    phone: kind
+    for kind, some in enumerate(
+        (
+            "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW",
+            "P B T D K G CH JH",
+            "F V TH DH S Z SH ZH HH",
+            "M N NG",
+            "L R W Y",
+        )
+    )
+    for phone in some.split()
+}
+"""Phones of a kind are taken for each other on the telephone."""
 
-    def __init__(self, model: AcousticModel, densities: Densities, words: Entries, common: Entries = ()) -> None:
+
+def _sounds_like(pronunciation: Pronunciation, others: Iterable[Pronunciation]) -> bool:
+    """Whether one of ``others`` is the same but for one phone of the same kind."""
+    for other in others:
+        if len(other) == len(pronunciation):
+            unlike = [pair for pair in zip(pronunciation, other, strict=True) if pair[0] != pair[1]]
+            if len(unlike) < 2 and all(_KINDS.get(a) == _KINDS.get(b, -1) for a, b in unlike):
+                return True
+    return False
+
+
+class Network:
+    """``part[p]``: the chains of a part, as a slice; ``word[c]``: number of the word of chain ``c``, -1 if of none.
+
+    Flat arrays for the search: of each chain its first and last state, its penalty and its part (``group``); of each
+    part its first chain (``bounds``); of each state the log probabilities to stay and to leave and the column of its
+    senone in the scores of ``scorer``.
+    """
+
+    def __init__(self, model: AcousticModel, words: Entries, common: Entries = ()) -> None:
         phones = model.phones
         self.words = tuple(word for word, _ in words)
         said = {pronunciation for _, pronunciations in words for pronunciation in pronunciations}
@@ -96,7 +127,7 @@ class Network:
         plain = [phone for phone in range(len(phones.names)) if phone != phones.silence]
         noise = [(-1, phone_chain(phones, phone), BACKGROUND_PENALTY) for phone in plain]
         # A common word that sounds like one of the step's would explain it away.
-        heard = [word_chain(phones, some[0]) for _, some in common if some and not said.intersection(some)]
+        heard = [word_chain(phones, some[0]) for _, some in common if some and not _sounds_like(some[0], said)]
         background = [silence, *noise, *((-1, chain, BACKGROUND_PENALTY) for chain in heard)]
         around = [silence, *((-1, phone_chain(phones, phone), BACKGROUND_PENALTY) for phone in phones.fillers())]
         spoken = [(number, chain, WORD_PENALTY) for number, chain in chains]
@@ -111,9 +142,11 @@ class Network:
         self.part = {part: slice(ends[part], ends[part + 1]) for part in Part}
         self.word: npt.NDArray[np.int32] = np.array([number for number, _, _ in rows], np.int32)
         self.penalty: Floats = np.array([penalty for _, _, penalty in rows], np.float32)
-        self._lay_out(model, densities, [chain for _, chain, _ in rows])
+        self.bounds: npt.NDArray[np.intp] = np.array(ends[:-1])
+        self.group: npt.NDArray[np.intp] = np.repeat(np.arange(len(parts)), np.diff(ends))
+        self._lay_out(model, [chain for _, chain, _ in rows])
 
-    def _lay_out(self, model: AcousticModel, densities: Densities, chains: Sequence[Chain]) -> None:
+    def _lay_out(self, model: AcousticModel, chains: Sequence[Chain]) -> None:
         lengths = np.array([len(chain.senones) for chain in chains])
         self.last: npt.NDArray[np.intp] = np.cumsum(lengths) - 1
         self.first: npt.NDArray[np.intp] = self.last - lengths + 1
@@ -123,13 +156,9 @@ class Network:
         third = (np.arange(len(senones)) - np.repeat(self.first, lengths)) % 3
         self.stay: Floats = model.transitions[owners, third, third]
         self.leave: Floats = model.transitions[owners, third, third + 1]
-        self._scorer = Scorer(model, densities, senones)
-        self._columns: Indices = self._scorer.column(senones)
+        self.scorer = Scorer(model, senones)
+        self.columns: Indices = self.scorer.column(senones)
 
     @property
     def states(self) -> int:
         return len(self.stay)
-
-    def observe(self, frames: Floats) -> Floats:
-        """Log likelihood of each frame in each state, (n, states), for features (n, 39)."""
-        return self._scorer.score(frames)[:, self._columns]

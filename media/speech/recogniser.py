@@ -4,8 +4,9 @@ Media workers connect to the Unix socket and stream utterances (:data:`media.pro
 the control process holds the other end of ``--fd`` and is told :class:`~media.protocol.Ready` or
 :class:`~media.protocol.Failed`, then :class:`~media.protocol.RecogniserLoad`. When that end closes, the process leaves.
 
-Sound is queued per utterance and worked off in turns of a tenth of a second each, so that a
-long utterance delays a short one by little. What does not fit is dropped and counted.
+Sound is queued per utterance and worked off in turns: a tenth of a second of every utterance that
+has sound waiting, all of them together, so that a long utterance delays a short one by little and
+many cost less than as many single ones. What does not fit is dropped and counted.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import selectors
 import socket
 import sys
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,11 +25,13 @@ import msgspec
 
 from media import protocol
 from media.ipc import Link, LinkClosed, detach_from_terminal
-from media.speech.engine import Key, Recogniser
+from media.speech.engine import BatchRecogniser, Key, OneByOne
 from media.speech.model import ModelError
 
 TURN = 1600
-"""Bytes of sound of one turn: 100 ms."""
+"""Bytes of sound of an utterance in one turn: 100 ms."""
+TURN_EVERY = 0.04
+"""Seconds from one turn to the next unless one falls behind: the more sound there is at a time, the less it costs."""
 LONGEST = 10.0
 """Seconds of one utterance; workers end theirs after eight and a pre-roll."""
 MOST_WAITING = 30.0
@@ -55,7 +57,7 @@ class _Waiting:
     """An utterance's unheard sound; ``ends_at`` once its end has come."""
 
     room: int = int(LONGEST * _BYTES_PER_SECOND)
-    sound: deque[bytes] = field(default_factory=deque)
+    sound: bytearray = field(default_factory=bytearray)
     ends_at: float | None = None
     refused: bool = False
     cut: bool = False
@@ -64,14 +66,14 @@ class _Waiting:
 class Desk:
     """Takes messages of many connections, gives the recogniser its turns, collects the answers. No I/O."""
 
-    def __init__(self, recogniser: Recogniser, max_listening: int) -> None:
+    def __init__(self, recogniser: BatchRecogniser, max_listening: int) -> None:
         self.counters = Counters()
         self.waiting_bytes = 0
         self._listening = 0  # utterances that were not refused
         self._recogniser = recogniser
         self._max_listening = max_listening
         self._open: dict[Key, _Waiting] = {}
-        self._turns: deque[Key] = deque()
+        self._line: dict[Key, _Waiting] = {}  # those with sound, or an end, that was not worked off
 
     @property
     def utterances(self) -> int:
@@ -80,7 +82,7 @@ class Desk:
     @property
     def busy(self) -> bool:
         """Whether :meth:`turn` has something to do."""
-        return bool(self._turns)
+        return bool(self._line)
 
     def take(self, connection: int, message: protocol.ToRecogniser) -> None:
         """A message came from a worker."""
@@ -94,7 +96,7 @@ class Desk:
                 waiting = self._open.get(key)
                 if waiting is not None and waiting.ends_at is None:
                     waiting.ends_at = message.at
-                    self._queue(key, waiting)
+                    self._line[key] = waiting
             case protocol.Cancel():
                 self._forget(key)
 
@@ -104,27 +106,29 @@ class Desk:
             self._forget(key)
 
     def turn(self) -> list[tuple[int, protocol.FromRecogniser]]:
-        """Work off a little of the next utterance in line: answers, each with its connection."""
-        key = self._turns.popleft()
-        waiting = self._open.get(key)
-        if waiting is None:
-            return []
-        answers: list[tuple[int, protocol.FromRecogniser]] = []
-        if waiting.sound:
-            pcm = waiting.sound.popleft()
-            self.waiting_bytes -= len(pcm)
-            answers = [
-                (key.connection, protocol.WordSpotted(key.stream, key.ticket, word, confidence, at))
-                for word, confidence, at in self._recogniser.audio(key, pcm)
-            ]
-        if waiting.sound:
-            self._turns.append(key)
-        elif waiting.ends_at is not None:
-            words = [] if waiting.refused else self._recogniser.end(key)
+        """Work off a little of every utterance in line: answers, each with its connection."""
+        line, self._line = self._line, {}
+        sounds: dict[Key, bytes] = {}
+        for key, waiting in line.items():
+            if waiting.sound:
+                sounds[key] = bytes(waiting.sound[:TURN])
+                del waiting.sound[:TURN]
+        self.waiting_bytes -= sum(map(len, sounds.values()))
+        answers: list[tuple[int, protocol.FromRecogniser]] = [
+            (key.connection, protocol.WordSpotted(key.stream, key.ticket, *spotted))
+            for key, spotted in (self._recogniser.advance(sounds) if sounds else ())
+        ]
+        self._line.update((key, waiting) for key, waiting in line.items() if waiting.sound)
+        ended = [key for key, waiting in line.items() if waiting.ends_at is not None and not waiting.sound]
+        heard = [key for key in ended if not line[key].refused]
+        words = dict(zip(heard, self._recogniser.finish(heard) if heard else (), strict=True))
+        self._listening -= len(heard)
+        self.counters.decided += len(heard)
+        for key in ended:
             del self._open[key]
-            self._listening -= not waiting.refused
-            self.counters.decided += not waiting.refused
-            answers.append((key.connection, protocol.UtteranceEnded(key.stream, key.ticket, words, waiting.ends_at)))
+            at = line[key].ends_at
+            assert at is not None
+            answers.append((key.connection, protocol.UtteranceEnded(key.stream, key.ticket, words.get(key, []), at)))
         return answers
 
     def _begin(self, key: Key, message: protocol.Begin) -> None:
@@ -150,23 +154,15 @@ class Desk:
             return
         waiting.room -= len(taken)
         self.waiting_bytes += len(taken)
-        idle = not waiting.sound
-        waiting.sound.extend(taken[i : i + TURN] for i in range(0, len(taken), TURN))
-        if idle:
-            self._turns.append(key)
-
-    def _queue(self, key: Key, waiting: _Waiting) -> None:
-        """Give an utterance without sound its turn; one with sound is in line already."""
-        if not waiting.sound:
-            self._turns.append(key)
+        waiting.sound += taken
+        self._line[key] = waiting
 
     def _forget(self, key: Key) -> None:
         waiting = self._open.pop(key, None)
         if waiting is None:
             return
-        self.waiting_bytes -= sum(map(len, waiting.sound))
-        with contextlib.suppress(ValueError):
-            self._turns.remove(key)
+        self.waiting_bytes -= len(waiting.sound)
+        self._line.pop(key, None)
         if not waiting.refused:
             self._listening -= 1
             self._recogniser.cancel(key)
@@ -184,6 +180,7 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ, 0)
         self._selector.register(listener, selectors.EVENT_READ, -1)
+        self._turn_at = 0.0
         self._told: protocol.RecogniserLoad | None = None
         self._tell_at = 0.0
 
@@ -191,17 +188,23 @@ class Server:
         """Serve until the control link ends."""
         with contextlib.suppress(LinkClosed):
             while True:
-                for key, events in self._selector.select(0.0 if self._desk.busy else 1.0):
+                wait = max(self._turn_at - time.monotonic(), 0.0) if self._desk.busy else 1.0
+                for key, events in self._selector.select(wait):
                     if key.data == 0:
                         self._control.receive()
                     elif key.data == -1:
                         self._accept()
                     else:
                         self._serve(key.data, events)
-                if self._desk.busy:
-                    for connection, answer in self._desk.turn():
-                        self._answer(connection, answer)
+                self._turn(time.monotonic())
                 self._tell()
+
+    def _turn(self, now: float) -> None:
+        if not self._desk.busy or now < self._turn_at:
+            return
+        for connection, answer in self._desk.turn():
+            self._answer(connection, answer)
+        self._turn_at = now if self._desk.busy else now + TURN_EVERY
 
     def _accept(self) -> None:
         try:
@@ -269,12 +272,12 @@ class Server:
         self._control.flush()
 
 
-def make_recogniser(vosk_model: Path | None) -> Recogniser:
+def make_recogniser(vosk_model: Path | None) -> BatchRecogniser:
     """Vosk when a model folder is given, otherwise the matcher. Raises :class:`~media.speech.model.ModelError`."""
     if vosk_model is not None:
         from media.speech.vosk_engine import VoskEngine
 
-        return VoskEngine(vosk_model)
+        return OneByOne(VoskEngine(vosk_model))
     from media.speech.matching import KeywordMatcher
 
     return KeywordMatcher()

@@ -373,10 +373,10 @@ def test_resources_without_a_child_answers_with_the_mapped_status() -> None:
     assert isinstance(refuse, g.Perform)
     order = filled(refuse.order, {"dial.sip": "404"})
     assert isinstance(order, Respond)
-    assert order.code == 404
+    assert order.final == 404
     nobody = filled(refuse.order, {})
     assert isinstance(nobody, Respond)
-    assert nobody.code == 480
+    assert nobody.final == 480
     assert isinstance(flow.follow(refuse), g.HangUp)
 
 

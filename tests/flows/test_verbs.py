@@ -113,6 +113,11 @@ def test_a_collection_is_asked_for_again_and_then_given_up() -> None:
     assert spoken(simulate(flow, "")) == ["your number", "your number", "nothing"]
 
 
+def test_repeats_below_none_are_none() -> None:
+    collect = make(g.Collect, "c", into="digits.a", prompts=(Prompt("your number"),), repeats=-1)
+    assert spoken(simulate(graph(collect))) == ["your number"]
+
+
 def test_pauses_take_time_and_keys_may_end_them() -> None:
     assert simulate(graph(make(g.Pause, "p", seconds=3.0), say("done"))).spoken[0].at == 3.0
     simulation = simulate(graph(make(g.Pause, "p", seconds=3.0, stop_keys="1"), say("done")), "wait 1; press! 1")

@@ -16,7 +16,7 @@ import pytest
 from kit import sound, trees
 from kit.daemon import ROOT, Daemon
 from kit.phone import Phone
-from kit.trees import ROOT_HZ
+from kit.trees import ROOT_HZ, TWO_HZ
 
 from media.arena import read_clip
 from media.levels import trim
@@ -191,6 +191,24 @@ def test_the_prompts_own_echo_takes_no_branch(daemon_for: Callable[..., Daemon])
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(echoed, range(4))) == [""] * 4
+
+
+def test_a_branch_is_taken_soon_after_the_word(listening: Daemon) -> None:
+    """From the last of the word to the first of the branch's prompt, with the 300 ms that end an utterance."""
+
+    def waited(digit: int) -> float:
+        word = speech(SPEECH / "digits" / f"{digit}_lucas_4.wav")
+        loud = np.flatnonzero(np.abs(word) > 0.1 * np.abs(word).max())
+        with Phone(listening.address) as phone:
+            assert phone.call("10").status == 200
+            phone.rtp.wait_for_sound(ROOT_HZ, 5)
+            phone.rtp.wait_for_quiet(0.2)
+            phone.rtp.say(np.concatenate([sound.noise(0.3, -65), word, sound.noise(1.5, -65, 2)]), "word")
+            heard = phone.rtp.wait_for_sound(TWO_HZ, 5)
+            return heard - phone.rtp.sent_at["word"] - 0.3 - float(loud[-1]) / sound.RATE
+
+    times = sorted(waited(digit) for digit in (1, 3, 4, 5, 8, 9, 0))
+    assert times[len(times) // 2] <= 0.5, times
 
 
 def test_hangup_in_the_middle_of_a_word(listening: Daemon) -> None:

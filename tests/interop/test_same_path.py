@@ -89,5 +89,18 @@ def test_simulated_and_live_agree(live: Daemon, receiver: HookServer, calls: lis
         assert told == events
 
 
+@pytest.mark.parametrize("index", range(len(RUNS)))
+def test_a_live_call_can_be_replayed(live: Daemon, calls: list[Future[Any]], index: int) -> None:
+    """Out of the database, with the times of a real caller, on the flow that it had."""
+    calls[index].result(110)
+    (call,) = live.calls_to(number(index))
+    live.wait_closed(call, 30)
+    live.stored_notes(call, "Spoke")  # so that it is in the database
+    flow = live.folder / f"{number(index)}.json"
+    again = ivrea("replay", call, str(flow), "--config", str(live.folder / "ivrea.toml"))
+    assert again["same_way"], again["parted"]
+    assert again["not_made"] == []
+
+
 def test_every_example_is_compared() -> None:
     assert {path.stem for path in (ROOT / "examples").glob("*.json")} == set(SCRIPTS)

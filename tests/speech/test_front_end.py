@@ -37,8 +37,9 @@ def test_cosine_transform_is_that_of_the_liftered_orthonormal_dct() -> None:
 
 def test_the_length_of_the_silence_around_a_word_does_not_move_it() -> None:
     word = spoken_digit(1, "lucas", 3)
-    short = features.levelled(features.FrontEnd().feed(on_the_phone(word, padding=0.5)))
-    long = features.levelled(features.FrontEnd().feed(on_the_phone(word, padding=4.0)))
+    short = features.FrontEnd().feed(on_the_phone(word, padding=0.5))
+    long = features.FrontEnd().feed(on_the_phone(word, padding=4.0))
+    short, long = short - features.level_mean(short), long - features.level_mean(long)
     assert np.abs(short[55:75].mean(axis=0) - long[405:425].mean(axis=0)).max() < 0.3
 
 
@@ -58,6 +59,23 @@ def test_spread_tells_a_key_tone_from_a_voice() -> None:
     assert np.median(features.spread(features.log_energies(key))) < -27
     voice = spoken_digit(1, "lucas", 0)
     assert np.median(features.spread(features.log_energies(voice))) > -20
+
+
+def test_pitch_tells_a_voice_from_noise() -> None:
+    voice = spoken_digit(1, "lucas", 0)
+    assert features.voiced_frames(voice) >= 10
+    noise = (np.random.default_rng(3).standard_normal(len(voice)) * 3000).astype(np.int16)
+    assert features.voiced_frames(noise) <= 1
+    assert features.voiced_frames(voice[:300]) == 0
+    assert features.voiced_frames(np.zeros(4000, np.int16)) == 0
+
+
+def test_frames_of_many_are_those_of_each() -> None:
+    sounds = [on_the_phone(spoken_digit(digit, "lucas", 0)) for digit in range(3)] + [np.zeros(50, np.int16)]
+    together = features.cut([features.FrontEnd() for _ in sounds], sounds)
+    for mine, sound in zip(together, sounds, strict=True):
+        assert np.allclose(mine, features.FrontEnd().feed(sound), atol=1e-4)
+    assert features.cut([], []) == []
 
 
 def test_a_channel_file_of_another_front_end_is_refused(tmp_path: Path) -> None:

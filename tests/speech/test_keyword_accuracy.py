@@ -1,5 +1,5 @@
-"""What the shipped recogniser hears, at its one threshold. Nothing in it was estimated from these digits;
-its thresholds were set with them and the read sentences in view.
+"""What the recogniser hears. Human digits are judged with voices adapted to other speakers only, all else as it is
+shipped; its thresholds were set with digits and read sentences in view. Bounds lie below what was measured.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from speech_kit import (
     utterances,
 )
 
+from benchmarks import telephone_voices
+from media.speech import language
 from media.speech.matching import KeywordMatcher
 
 pytestmark = pytest.mark.sound
@@ -37,21 +39,49 @@ def share(hits: list[bool]) -> float:
     return sum(hits) / len(hits)
 
 
-def test_human_digits_at_a_ten_word_node(matcher: KeywordMatcher) -> None:
+@pytest.fixture(scope="module")
+def strangers_ears() -> dict[str, KeywordMatcher]:
+    """For each speaker a matcher whose voices were adapted to the other three."""
+    every = telephone_voices.recordings(takes=range(0, 10, 3))
+    return {
+        speaker: KeywordMatcher(
+            language.english(telephone_voices.adapt_to([each for each in every if each.speaker != speaker]))
+        )
+        for speaker in SPEAKERS
+    }
+
+
+def test_human_digits_at_a_ten_word_node(strangers_ears: dict[str, KeywordMatcher]) -> None:
     right, wrong = [], []
-    for speaker in SPEAKERS:
-        for take in (0, 4, 8):
+    for speaker, ears in strangers_ears.items():
+        for take in (1, 5, 8):
             for digit, word in enumerate(DIGITS):
-                heard, _ = recognise(matcher, on_the_phone(spoken_digit(digit, speaker, take)), DIGITS)
+                heard, _ = recognise(ears, on_the_phone(spoken_digit(digit, speaker, take)), DIGITS)
                 right.append(heard == [word])
                 wrong.append(bool(heard) and heard != [word])
-    assert share(right) >= 0.78
-    assert share(wrong) <= 0.12
+    assert share(right) >= 0.84
+    assert share(wrong) <= 0.08
 
 
-def test_digits_are_mostly_refused_at_a_yes_no_node(matcher: KeywordMatcher) -> None:
+def test_human_digits_at_five_word_nodes(strangers_ears: dict[str, KeywordMatcher]) -> None:
+    right, taken = [], []
+    for speaker, ears in strangers_ears.items():
+        for take in (2, 6):
+            for digit, word in enumerate(DIGITS):
+                sound = on_the_phone(spoken_digit(digit, speaker, take))
+                for node in (DIGITS[:5], DIGITS[5:]):
+                    heard, _ = recognise(ears, sound, node)
+                    if word in node:
+                        right.append(heard == [word])
+                    else:
+                        taken.append(bool(heard))
+    assert share(right) >= 0.84
+    assert share(taken) <= 0.12
+
+
+def test_digits_are_mostly_refused_at_a_yes_no_node(strangers_ears: dict[str, KeywordMatcher]) -> None:
     taken = [
-        bool(recognise(matcher, on_the_phone(spoken_digit(digit, speaker, take)), YES_NO)[0])
+        bool(recognise(strangers_ears[speaker], on_the_phone(spoken_digit(digit, speaker, take)), YES_NO)[0])
         for digit in range(10)
         for speaker in SPEAKERS
         for take in (1, 5)
@@ -142,6 +172,20 @@ def spoken_by_machine(folder: Path, sayings: list[tuple[str, str]]) -> list[np.n
     order = [(voice, text, str(folder / f"{i}.wav")) for i, (voice, text) in enumerate(sayings)]
     subprocess.run([sys.executable, "-c", SPEAK], input=json.dumps(order), text=True, check=True, timeout=60)
     return [read_wave(Path(path)) for _, _, path in order]
+
+
+def test_knocks_and_bursts_are_no_words(matcher: KeywordMatcher) -> None:
+    """Some are like words but for the pitch of a voice."""
+    heard = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        for length in (0.2, 0.3, 0.5, 0.9):
+            time = np.arange(int(length * 8000)) / 8000
+            burst = rng.standard_normal(len(time))
+            for noise in (burst * 1500, burst * 8000 * np.exp(-time * 15)):
+                sound = np.clip(np.pad(noise, 2400), -32768, 32767).astype(np.int16)
+                heard += [recognise(matcher, sound, words, piece=1600) for words in (["yes", "no"], DIGITS)]
+    assert [each for each in heard if each != ([], [])] == []
 
 
 @pytest.mark.peer("espeakng_loader")

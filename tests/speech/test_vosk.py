@@ -293,7 +293,7 @@ async def test_callers_beyond_the_limit_are_counted_and_logged(
     folder: Path, library: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warned: list[int] = []
-    quiet = SimpleNamespace(info=lambda *_, **__: None, warning=lambda _, utterances, reason: warned.append(utterances))
+    quiet = SimpleNamespace(info=lambda *_, **__: None, warning=lambda _, utterances, **__: warned.append(utterances))
     monkeypatch.setattr("engine.calls.recogniser.log", quiet)
     told: asyncio.Queue[protocol.UseRecogniser] = asyncio.Queue()
     running = Recognisers(vosk_model=str(folder), vosk_processes=1, max_listening=2, on_new=told.put_nowait)

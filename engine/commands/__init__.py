@@ -1,0 +1,1 @@
+"""Commands of ``ivrea``, one module each: ``register(app)`` adds its command."""

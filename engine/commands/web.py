@@ -1,0 +1,59 @@
+"""Options of commands that need web servers: their answers from a file, or really asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from engine.callbacks.fetch import Fetcher
+from engine.calls.services import flow_fetcher
+from engine.console import fail, read_config
+from flows.call import Reply, Request
+from flows.scripted_world import canned, nothing_known
+from flows.tools.replies import Replies as TableOfReplies
+from flows.tools.replies import RepliesError, read_replies
+
+Replies = Annotated[
+    Path | None,
+    typer.Option("--replies", help="What web servers answer: YAML or JSON, from URLs to answers."),
+]
+Fetch = Annotated[
+    bool, typer.Option("--fetch", help="Really ask web servers for what [b]--replies[/b] does not answer.")
+]
+
+
+def answers(replies: Path | None, *, fetch: bool, config: Path | None) -> Callable[[Request], Reply]:
+    """Who answers the requests of a simulated call; the end with status 2 when ``replies`` cannot be read."""
+    other = _asking(config) if fetch else nothing_known
+    return other if replies is None else canned(_read(replies), other)
+
+
+def _read(path: Path) -> TableOfReplies:
+    try:
+        table = yaml.safe_load(path.read_bytes())
+        return read_replies(table, lambda name: (path.parent / name).read_bytes())
+    except OSError as error:
+        fail(f"{path}: {error.strerror or error}")
+    except (yaml.YAMLError, RecursionError) as error:
+        fail(f"{path}: {error}")
+    except RepliesError as error:
+        fail(f"{path}: {error}")
+
+
+def _asking(config: Path | None) -> Callable[[Request], Reply]:
+    """The client that live calls have; private addresses only where the configuration allows them."""
+    allow_private = read_config(config).callbacks.allow_private
+
+    async def ask(request: Request) -> Reply:
+        fetcher = Fetcher(allow_private=allow_private)
+        try:
+            return await flow_fetcher(fetcher)(request)
+        finally:
+            await fetcher.close()
+
+    return lambda request: asyncio.run(ask(request))

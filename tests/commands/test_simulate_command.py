@@ -1,0 +1,122 @@
+"""``ivrea simulate``: who calls whom, and where the answers of web servers come from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+ASKS = '<Response><Say>First.</Say><Redirect method="GET">{url}</Redirect></Response>'
+NEXT = "<Response><Say>Second.</Say></Response>"
+
+Run = Callable[..., Result]
+Told = Callable[..., Any]
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The URL of a server that answers everything with a flow."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/xml")
+            self.end_headers()
+            self.wfile.write(NEXT.encode())
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    http = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{http.server_port}/next"
+    http.shutdown()
+    thread.join()
+    http.server_close()
+
+
+def flow(folder: Path, url: str = "https://example.org/next") -> Path:
+    path = folder / "flow.xml"
+    path.write_text(ASKS.format(url=url))
+    return path
+
+
+def spoken(told: Any) -> list[str]:
+    return [each["text"] for each in told["spoken"]]
+
+
+def test_numbers_of_the_call(tmp_path: Path, told: Told) -> None:
+    path = tmp_path / "flow.json"
+    path.write_text('{"$api http://a/": {"_": "Hello"}}')
+    result = told("simulate", path, "--from", "+4021", "--to", "1000")
+    assert [(each["params"]["from"], each["params"]["to"]) for each in result["callbacks"]] == [("+4021", "1000")] * 2
+    assert (result["call"]["from"], result["call"]["to"]) == ("+4021", "1000")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("replies.yaml", "https://example.org/next: {file: next.xml}"),
+        (
+            "replies.yaml",
+            'GET https://example.org/next:\n  - "<Response><Say>Second.</Say></Response>"\n  - fail: down\n',
+        ),
+        ("replies.json", '{"https://example.org/next": {"body": "<Response><Say>Second.</Say></Response>"}}'),
+    ],
+)
+def test_answers_from_a_file(tmp_path: Path, told: Told, name: str, text: str) -> None:
+    (tmp_path / "answers").mkdir()
+    (tmp_path / "answers" / "next.xml").write_text(NEXT)
+    (tmp_path / "answers" / name).write_text(text)
+    assert spoken(told("simulate", flow(tmp_path), "--replies", f"answers/{name}")) == ["First.", "Second."]
+
+
+def test_without_an_answer_a_request_fails(tmp_path: Path, told: Told) -> None:
+    result = told("simulate", flow(tmp_path))
+    assert spoken(result) == ["First."]
+    assert result["fetches"][0]["problem"].startswith("no answer from https://example.org/next?")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1, 2]", "the replies are URLs"),
+        ("https://a/: {status: 9}", "https://a/.status: 9 is no HTTP status"),
+        ("a: [", "while parsing"),
+        ("https://a/: {file: none.xml}", "none.xml: No such file"),
+        ("!!python/name:os.system", "could not determine a constructor"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, run: Run, text: str, message: str) -> None:
+    (tmp_path / "replies.yaml").write_text(text)
+    result = run("simulate", flow(tmp_path), "--replies", "replies.yaml", status=2)
+    assert "replies.yaml" in result.stderr
+    assert message in result.stderr
+    assert "No such file" in run("simulate", flow(tmp_path), "--replies", "other.yaml", status=2).stderr
+
+
+def test_requests_are_really_made(tmp_path: Path, told: Told, server: str) -> None:
+    (tmp_path / "ivrea.toml").write_text("[callbacks]\nallow_private = true\n")
+    assert spoken(told("simulate", flow(tmp_path, server), "--fetch")) == ["First.", "Second."]
+    (tmp_path / "replies.yaml").write_text(f"{server}: <Response><Say>Canned.</Say></Response>\n")
+    result = told("simulate", flow(tmp_path, server), "--fetch", "--replies", "replies.yaml")
+    assert spoken(result) == ["First.", "Canned."]
+
+
+def test_private_addresses_are_asked_only_where_that_is_allowed(tmp_path: Path, told: Told, server: str) -> None:
+    result = told("simulate", flow(tmp_path, server), "--fetch")
+    assert spoken(result) == ["First."]
+    assert "127.0.0.1" in result["fetches"][0]["problem"]
+
+
+def test_the_log_of_the_call_comes_with_it(tmp_path: Path, told: Told) -> None:
+    result = told("simulate", flow(tmp_path))
+    assert [entry["is"] for entry in result["log"]][:2] == ["Began", "Entered"]
+    assert result["call"]["id"] == "simulated"
+    assert result["end"]["by"] == "flow"
