@@ -29,7 +29,7 @@ class Authority:
 
     def __init__(self, folder: Path, name: str = "Test CA") -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self.folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = (
@@ -67,7 +67,7 @@ class Authority:
         secret = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        base = self._folder / name.replace("*", "_")
+        base = self.folder / name.replace("*", "_")
         pair = Pair(base.with_suffix(".crt"), base.with_suffix(".key"), base.with_suffix(".pem"))
         for file, content in ((pair.cert, cert), (pair.key, secret), (pair.both, cert + secret)):
             file.write_bytes(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -227,6 +228,31 @@ def test_openssl_and_worse(secured: Daemon, authority: Authority) -> None:
         return int(float(match[1])) if float(match[1]) >= 21 else None
 
     poll(failures, 5, "handshakes that came to nothing were not counted")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_a_renewed_certificate_is_shown_after_sighup(secured: Daemon, authority: Authority) -> None:
+    """Also: one that cannot be read leaves everything as it was."""
+    cert, key = authority.folder / "localhost.crt", authority.folder / "localhost.key"
+    before = _shown(secured)
+    cert.write_text("nothing")
+    secured.signal(signal.SIGHUP)
+    secured.wait_log("reload_failed")
+    assert _shown(secured) == before
+    renewed = authority.sign("renewed", dns=("localhost",), addresses=("127.0.0.1",))
+    cert.write_bytes(renewed.cert.read_bytes())
+    key.write_bytes(renewed.key.read_bytes())
+    secured.signal(signal.SIGHUP)
+    secured.wait_log('"event": "reloaded"')
+    assert "CN = renewed" in _shown(secured) or "CN=renewed" in _shown(secured)
+
+
+def _shown(daemon: Daemon) -> str:
+    """The subject of the certificate that the daemon shows."""
+    text = openssl(daemon, send=b"Q\n").stdout.decode()
+    match = re.search(r"^subject=(.*)$", text, re.MULTILINE)
+    assert match, text
+    return match[1]
 
 
 def _connection(daemon: Daemon) -> socket.socket:
