@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from engine import log, loop
-from engine.commands import draw, replay, simulate
+from engine.commands import converting, draw, replay, simulate, starting, testing
 from engine.config import load
 from engine.console import AsJson, ConfigFile, fail, out, read_config
 from engine.flowcheck import knowledge
@@ -87,13 +87,18 @@ def read_script(text: str) -> tuple[Statement, ...]:
         fail(str(error))
 
 
-def compile_or_fail(path: Path, dialect: str) -> tuple[Compiled, tuple[Finding, ...]]:
-    """The compiled document and all findings about it, or the end with status 2."""
+def compile_document(source: bytes, path: Path, dialect: str) -> tuple[Compiled, tuple[Finding, ...]]:
+    """The compiled document of a file and all findings about it, or the end with status 2."""
     try:
-        compiled = compile_flow(read_flow(path), name=path.name, dialect=dialect)
+        compiled = compile_flow(source, name=path.name, dialect=dialect)
     except UnknownDialect as error:
         fail(str(error))
     return compiled, check_compiled(compiled, knowledge(path.parent))
+
+
+def compile_or_fail(path: Path, dialect: str) -> tuple[Compiled, tuple[Finding, ...]]:
+    """The same for a file that is read."""
+    return compile_document(read_flow(path), path, dialect)
 
 
 def show_findings(findings: tuple[Finding, ...], console: Console) -> None:
@@ -228,7 +233,7 @@ def doctor(config: ConfigFile = None) -> None:
         raise typer.Exit(1)
 
 
-for command in (simulate, replay, draw):
+for command in (simulate, testing, replay, draw, converting, starting):
     command.register(app)
 
 

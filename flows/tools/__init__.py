@@ -1,1 +1,1 @@
-"""Tools that work on flows and on what calls left behind: pictures, replays, answers of web servers."""
+"""Tools on top of flows: each is an API of its own, with a command of the same name in front of it."""

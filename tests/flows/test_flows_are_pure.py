@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 FLOWS = Path(__file__).parents[2] / "flows"
-PURE = {"defusedxml", "jsonschema_rs"}
+PURE = {"defusedxml", "jsonschema_rs", "yaml"}
 """Libraries that compute and do nothing else."""
 
 FORBIDDEN = {"asyncio", "socket", "time", "random", "threading", "subprocess", "os", "selectors", "engine", "media"}

@@ -14,7 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NAMES = {"brombler", "kazoo", "pivot", "messagebird", "verboice", "kwebbl", "twiml"}
 PLACES = ("flows", "engine/calls", "engine/sip", "media")
-COMPILERS = ("flows/dialects", "flows/schemas")
+COMPILERS = ("flows/dialects", "flows/schemas", "flows/tools/convert", "flows/tools/starter.py")
+"""What reads or writes documents of dialects."""
 
 
 def sources() -> Iterator[Path]:
