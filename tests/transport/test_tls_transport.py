@@ -243,6 +243,28 @@ async def test_a_proven_name_may_be_called_back_on_its_connection(rig: Make, aut
     await until(lambda: not one.transport.streams.by_place)
 
 
+async def test_a_peer_that_was_called_by_its_name_is_known_by_its_address(rig: Make, authority: Authority) -> None:
+    """Contacts have addresses, certificates have not: after the connection broke, the one has to be for the other."""
+    server = Server(authority.sign("named", dns=("localhost",)), authority)
+    port = await server.start()
+    client = ClientFiles("trunks[a]", authorities=str(authority.file))
+    one = rig(certificates=book(authority, None, client, port=port))
+    by_name, by_address = (Flow("tls", LOCAL, (host, port)) for host in ("localhost", "127.0.0.1"))
+    one.send(by_address, b"too early")
+    await until(lambda: one.fake.lost == [by_address])
+    one.send(by_name, b"invite")
+    await until(lambda: b"invite" in server.received)
+    one.send(by_address, b"ack")
+    await until(lambda: server.received.endswith(b"ack"))
+    assert len(one.transport.streams.connections) == 1, "it serves both"
+    for writer in server.writers:
+        writer.transport.abort()
+    await until(lambda: not one.transport.streams.connections)
+    one.send(by_address, b"bye")
+    await until(lambda: server.received.endswith(b"bye"))
+    server.close()
+
+
 # --- files ------------------------------------------------------------------------------
 
 
