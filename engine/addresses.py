@@ -48,10 +48,10 @@ def split_host(text: str, default_port: int | None) -> tuple[str, int]:
 
 
 def parse_address(text: str, default_port: int | None = None) -> Address:
-    """Read ``udp:host:port`` or ``tcp:host:port``. Raises :class:`ValueError`."""
+    """Read ``udp:host:port``, ``tcp:host:port`` or ``tls:host:port``. Raises :class:`ValueError`."""
     transport, colon, rest = text.partition(":")
-    if not colon or transport.lower() not in ("udp", "tcp"):
-        raise ValueError(f"{text!r}: must begin with udp: or tcp:, as in udp:127.0.0.1:5060")
+    if not colon or transport.lower() not in ("udp", "tcp", "tls"):
+        raise ValueError(f"{text!r}: must begin with udp:, tcp: or tls:, as in udp:127.0.0.1:5060")
     return Address(transport.lower(), *split_host(rest, default_port))
 
 
@@ -76,8 +76,19 @@ def is_wildcard(host: str) -> bool:
         return False
 
 
+def by_dns(text: str) -> bool:
+    """Whether a trunk's address leaves the port to DNS: a host name with none (RFC 3263 section 4.2)."""
+    address = parse_peer(text)
+    written = text.rstrip().endswith(f":{address.port}")
+    try:
+        ipaddress.ip_address(address.host)
+    except ValueError:
+        return not written
+    return False
+
+
 def parse_peer(text: str) -> Address:
-    """Read a trunk's address; transport (UDP) and port (5060) may be left out. Raises :class:`ValueError`."""
-    if re.match(r"(?i)(udp|tcp):(?=\D)", text) or re.match(r"(?i)(udp|tcp):\d+\.", text):
-        return parse_address(text, 5060)
+    """Read a trunk's address; transport (UDP) and port (5060, TLS 5061) may be left out. Raises :class:`ValueError`."""
+    if re.match(r"(?i)(udp|tcp|tls):(?=\D)", text) or re.match(r"(?i)(udp|tcp|tls):\d+\.", text):
+        return parse_address(text, 5061 if text[:3].lower() == "tls" else 5060)
     return Address("udp", *split_host(text, 5060))

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -35,7 +35,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from engine.addresses import Address, is_wildcard, parse_address, parse_peer, plain_number, split_host
+from engine.addresses import Address, by_dns, is_wildcard, parse_address, parse_peer, plain_number, split_host
 from engine.sip.offer_answer import CODECS
 from flows.dialects import DIALECTS
 
@@ -163,6 +163,12 @@ def _dialled_number(text: str) -> str:
     return number
 
 
+def _name_server(text: str) -> str:
+    host, _ = split_host(text, 53)
+    ipaddress.ip_address(host)
+    return text
+
+
 def _trunk_host(text: str) -> str:
     parse_peer(text)
     return text
@@ -199,12 +205,18 @@ Networks = Annotated[list[Annotated[str, AfterValidator(_network)]], NoDecode, B
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
+SrtpPolicy = Literal["", "off", "optional", "required"]
 
 
 class Section(BaseModel):
     """Base of all sections: unknown keys are refused, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def _refuse_half(certificate: str, key: str) -> None:
+    if bool(certificate) != bool(key):
+        raise ValueError("tls_cert and tls_key belong together: set both or neither")
 
 
 # --- sections ---------------------------------------------------------------------------
@@ -214,11 +226,30 @@ class SipConfig(Section):
     """``[sip]``: where SIP is spoken and who may call."""
 
     listen: ListenAddresses = ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
-    """Addresses to listen on, ``udp:HOST:PORT`` or ``tcp:HOST:PORT``; IPv6 in brackets; port 0: any free one."""
+    """Addresses to listen on, ``udp:``, ``tcp:`` or ``tls:HOST:PORT``; IPv6 in brackets; port 0: any free one."""
     advertise: Annotated[str, AfterValidator(_advertised_host)] = ""
     """Host or ``HOST:PORT`` for Via and Contact when behind NAT. Empty: the local address towards each peer."""
     open: bool = False
     """Take calls from anyone. Otherwise only from trunks and registered devices."""
+    dns: Annotated[list[Annotated[str, AfterValidator(_name_server)]], NoDecode, BeforeValidator(_split_list)] = []
+    """Name servers, ``ADDRESS:PORT``, that are asked for NAPTR and SRV records. Empty: those of the system."""
+    tls_cert: str = ""
+    """PEM file with the certificate chain that is shown to those who connect by TLS; needed for ``tls:`` addresses."""
+    tls_key: str = ""
+    """PEM file with the private key of :attr:`tls_cert`."""
+    tls_ca: str = ""
+    """PEM file with the authorities whose certificates are believed. Empty: those of the system."""
+    tls_verify_clients: bool = False
+    """Take TLS connections only from those who show a certificate that :attr:`tls_ca` vouches for."""
+
+    @model_validator(mode="after")
+    def _certificates(self) -> SipConfig:
+        _refuse_half(self.tls_cert, self.tls_key)
+        if not self.tls_cert and any(address.transport == "tls" for address in self.addresses):
+            raise ValueError("tls_cert and tls_key are needed to listen on a tls: address")
+        if self.tls_verify_clients and not self.tls_ca:
+            raise ValueError("tls_ca is needed to verify clients")
+        return self
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -248,6 +279,10 @@ class RtpConfig(Section):
     """Share of a core that a worker may be busy; new calls that would bring all workers over it get 503."""
     max_late_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
     """Milliseconds that a worker's ticks may be late (p99) for seconds; while all are later, new calls get 503."""
+    srtp: Literal["off", "optional", "required"] = "optional"
+    """Encrypted sound (SRTP, keys by SDES) with those of whom nothing else is said."""
+    srtp_without_tls: bool = False
+    """Send and take keys of SRTP also by signalling that is not encrypted itself."""
     realtime: bool = True
     """Run the workers with real-time priority (SCHED_FIFO) where the system allows it and a core is left over."""
 
@@ -279,8 +314,7 @@ class HttpConfig(Section):
 
     @model_validator(mode="after")
     def _both_tls_files(self) -> HttpConfig:
-        if bool(self.tls_cert) != bool(self.tls_key):
-            raise ValueError("tls_cert and tls_key belong together: set both or neither")
+        _refuse_half(self.tls_cert, self.tls_key)
         return self
 
     @property
@@ -362,7 +396,7 @@ class TrunkConfig(Section):
     name: Name
     """Name in logs and metrics."""
     host: Annotated[str, AfterValidator(_trunk_host)]
-    """``HOST``, ``HOST:PORT`` (5060) or either after ``udp:`` (the default) or ``tcp:``."""
+    """``HOST``, ``HOST:PORT`` (5060, TLS 5061) or either after ``udp:`` (the default), ``tcp:`` or ``tls:``."""
     registers: bool = Field(default=False, alias="register")
     """Register there (``register`` in the file). Otherwise the host is believed by its address."""
     username: str = ""
@@ -383,6 +417,21 @@ class TrunkConfig(Section):
     """Number to show on calls that go out. Empty: the caller's own."""
     shared: bool = False
     """Not for this account alone: numbers of all accounts come in by it, calls of all accounts may go out."""
+    srtp: SrtpPolicy = ""
+    """Encrypted sound on this trunk. Empty: ``rtp.srtp``."""
+    tls_verify: Literal["name", "wildcard", "none"] = "name"
+    """What its certificate must prove: ``host``, ``host`` also by a wildcard, or nothing (self-signed ones too)."""
+    tls_ca: str = ""
+    """PEM file with the authorities that its certificate is checked by. Empty: ``sip.tls_ca``."""
+    tls_cert: str = ""
+    """PEM file with the certificate that is shown to it. Empty: none."""
+    tls_key: str = ""
+    """PEM file with the private key of :attr:`tls_cert`."""
+
+    @model_validator(mode="after")
+    def _both_tls_files(self) -> TrunkConfig:
+        _refuse_half(self.tls_cert, self.tls_key)
+        return self
 
     @model_validator(mode="after")
     def _user_to_register(self) -> TrunkConfig:
@@ -395,6 +444,12 @@ class TrunkConfig(Section):
         """:attr:`host`, taken apart."""
         return parse_peer(self.host)
 
+    @property
+    def remote(self) -> tuple[str, int]:
+        """Host and port to send to; port 0 leaves it to DNS."""
+        address = self.address
+        return address.host, 0 if by_dns(self.host) else address.port
+
 
 class DeviceConfig(Section):
     """``[[devices]]``: a telephone that may register here."""
@@ -403,6 +458,8 @@ class DeviceConfig(Section):
     """User name with which it registers."""
     password: Annotated[SecretStr, Field(min_length=1)]
     """Its password."""
+    srtp: SrtpPolicy = ""
+    """Encrypted sound with this telephone. Empty: ``rtp.srtp``."""
 
 
 class UserConfig(Section):
@@ -523,6 +580,15 @@ class Config(BaseSettings):
         _refuse_repeats("mailboxes", (each.id for each in self.mailboxes))
         return self
 
+    @model_validator(mode="after")
+    def _srtp_has_secrets(self) -> Config:
+        """Keys that everybody on the way can read protect nothing: that has to be asked for."""
+        for trunk in self.trunks:
+            policy = trunk.srtp or self.rtp.srtp
+            if policy == "required" and trunk.address.transport != "tls" and not self.rtp.srtp_without_tls:
+                raise ValueError(f"trunks: {trunk.name!r}: srtp is required: host must begin with tls:")
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -640,6 +706,7 @@ def _with_resolved_paths(config: Config, folder: Path) -> Config:
     http = config.http.model_copy(
         update={"tls_cert": resolve(config.http.tls_cert), "tls_key": resolve(config.http.tls_key)}
     )
+    sip, trunks = _with_resolved_certificates(config, resolve)
     speech = config.speech.model_copy(update={"vosk_model": resolve(config.speech.vosk_model)})
     calls = config.calls.model_copy(update={"music": resolve(config.calls.music)})
     numbers = tuple(each.model_copy(update={"flow": resolve(each.flow)}) for each in config.numbers)
@@ -650,9 +717,28 @@ def _with_resolved_paths(config: Config, folder: Path) -> Config:
             raise ConfigError(f"{place}: there is no file {needed}")
     if speech.vosk_model and not Path(speech.vosk_model).is_dir():
         raise ConfigError(f"speech.vosk_model: there is no folder {speech.vosk_model}")
-    sections = {"store": store, "http": http, "speech": speech, "calls": calls}
+    sections = {"store": store, "http": http, "speech": speech, "calls": calls, "sip": sip, "trunks": trunks}
     rows = {"numbers": numbers, "extensions": extensions, "mailboxes": mailboxes}
     return config.model_copy(update={**sections, **rows})
+
+
+def _with_resolved_certificates(
+    config: Config, resolve: Callable[[str], str]
+) -> tuple[SipConfig, tuple[TrunkConfig, ...]]:
+    """The sections with files for TLS. Raises :class:`ConfigError` for those that are not there."""
+
+    def found(section: str, given: SipConfig | TrunkConfig) -> dict[str, str]:
+        files = {key: resolve(getattr(given, key)) for key in ("tls_cert", "tls_key", "tls_ca")}
+        for key, file in files.items():
+            if file and not Path(file).is_file():
+                raise ConfigError(f"{section}.{key}: there is no file {file}")
+        return files
+
+    sip = config.sip.model_copy(update=found("sip", config.sip))
+    trunks = tuple(
+        trunk.model_copy(update=found(f"trunks[{place}]", trunk)) for place, trunk in enumerate(config.trunks)
+    )
+    return sip, trunks
 
 
 def _resolve_database(url: str, folder: Path) -> str:

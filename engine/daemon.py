@@ -18,14 +18,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from engine.accounts import tokens
 from engine.accounts.importing import ImportConflict
 from engine.accounts.media import MediaShelf
-from engine.addresses import bracketed, is_wildcard
+from engine.addresses import bracketed, is_wildcard, split_host
 from engine.api.calls import calls_api
 from engine.api.ops import make_app
 from engine.api.server import WebServer, WebServerError
 from engine.callbacks.fetch import Fetcher
 from engine.callbacks.journal import Journal, JournalError
 from engine.callbacks.service import CallbackService, StoreError
-from engine.calls.admission import TrunkAddress, TrunkBook
+from engine.calls.admission import Source, TrunkAddress, TrunkBook
 from engine.calls.conference import Conferences
 from engine.calls.directory import load_directory
 from engine.calls.flowbook import FlowBook, FlowError
@@ -47,12 +47,14 @@ from engine.config import Config, ConfigError
 from engine.lag import LagMonitor, Lags
 from engine.log import get_logger
 from engine.loop import about_loop, settle_garbage
+from engine.security import OPEN, SrtpPolicies, read_certificates
 from engine.sip import events
 from engine.sip.client import OutgoingSession
 from engine.sip.endpoint import Endpoint
 from engine.sip.flow import Flow
 from engine.sip.session import Session
 from engine.transport import SipTransport, TransportError
+from engine.transport.certificates import CertificateError
 from engine.trunks import Registrations, outbound_trunk
 from media import files
 from media.files import MediaImporter
@@ -83,6 +85,7 @@ class Daemon:
     def __init__(self, config: Config, reload_config: Callable[[], Config] | None = None) -> None:
         self.config = config
         self.lags = Lags()
+        self._srtp = SrtpPolicies.of(config)
         self._reload_config = reload_config
         self._stack = contextlib.AsyncExitStack()
         self._stop = asyncio.Event()
@@ -96,6 +99,7 @@ class Daemon:
         try:
             await self._start()
         except (
+            CertificateError,
             FlowError,
             ImportConflict,
             JournalError,
@@ -164,18 +168,24 @@ class Daemon:
             ),
             on_event=self._on_event,
             advertise=config.sip.advertised,
+            certificates=await asyncio.to_thread(read_certificates, config),
+            name_servers=[split_host(each, 53) for each in config.sip.dns],
         )
         self._stack.push_async_callback(self.transport.close)
         trunks = TrunkBook(
-            TrunkAddress(
-                each.label,
-                each.config.address.host,
-                each.config.address.port,
-                each.config.number_from,
-                tuple(each.config.numbers),
-                "" if each.shared else each.account,
-            )
-            for each in self.directory.trunks
+            (
+                TrunkAddress(
+                    each.label,
+                    each.config.address.host,
+                    each.config.address.port,
+                    each.config.number_from,
+                    tuple(each.config.numbers),
+                    account="" if each.shared else each.account,
+                    located_by=each.config.address.transport if not each.config.remote[1] else "",
+                )
+                for each in self.directory.trunks
+            ),
+            self.transport.locator.places,
         )
         await trunks.resolve()
         self.peers: dict[int, Peer] = {}
@@ -211,6 +221,7 @@ class Daemon:
                     await importer_of_messages(state / "voicemail"),
                     lambda account: self.directory.users.get(account, {}),
                 ),
+                self.transport.flows,
             ),
             limits_for=self._limits_for,
             append=self.journal.append,
@@ -325,8 +336,9 @@ class Daemon:
         try:
             config = self._reload_config() if self._reload_config is not None else self.config
             directory = await load_directory(self.callbacks.store, self.flows, config, self.directory)
+            certificates = await asyncio.to_thread(read_certificates, config)
             await self._take_over_mailboxes(config)
-        except (ConfigError, FlowError, ImportConflict, StoreError) as error:
+        except (CertificateError, ConfigError, FlowError, ImportConflict, StoreError) as error:
             log.error("reload_failed", error=str(error))
             return
         except Exception:
@@ -334,6 +346,7 @@ class Daemon:
             return
         self.directory = directory
         self.switch.plan = directory.plans
+        self.transport.streams.certificates = certificates
         self.transport.endpoint.registrar.replace_devices(directory.passwords(), asyncio.get_running_loop().time())
         self.transport.pump()
         log.info("reloaded", numbers=len(config.numbers))
@@ -360,12 +373,15 @@ class Daemon:
     def _say_bye(self, dialog: dict[str, Any]) -> bool:
         return self.transport.resume_bye(dialog, "the server was restarted")
 
-    def _limits_for(self, session: Session | None) -> Limits:
+    def _limits_for(self, session: Session | None, source: Source | None) -> Limits:
         """Limits of a call, and what its media has: the addresses that its signalling came over, or as configured.
 
         Without a session there are none yet: the call is going out.
         """
         bind, told = self._media_hosts(session.flow) if session is not None else ("", "")
+        security, policies = OPEN, self._srtp
+        if session is not None and source is not None:
+            security = policies.allowed(policies.of_source(source.kind, source.name), session.flow)
         return Limits(
             max_duration=self.config.calls.max_duration,
             rtp_timeout=self.config.rtp.timeout,
@@ -373,6 +389,7 @@ class Daemon:
             bind_host=bind,
             media_host=told,
             codecs=tuple(self.config.rtp.codecs),
+            security=security,
         )
 
     def _media_hosts(self, flow: Flow) -> tuple[str, str]:
@@ -385,7 +402,7 @@ class Daemon:
 
     def _routes(self, account: str) -> Routes:
         registrar = self.transport.endpoint.registrar
-        return self.directory.routes(account, registrar, self.transport.contact_host, outbound_trunk)
+        return self.directory.routes(account, registrar, self.transport.contact_host, outbound_trunk, self._srtp)
 
     def _invite(self, destination: Destination, body: bytes, peer: Peer) -> OutgoingSession:
         session = self.transport.endpoint.invite(

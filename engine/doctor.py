@@ -28,6 +28,8 @@ from engine.config import Address, Config
 from engine.daemon import Daemon, StartError
 from engine.flowcheck import knowledge
 from engine.net import address_towards
+from engine.security import read_certificates
+from engine.transport.certificates import CertificateError
 from flows.check import check_document
 from flows.findings import has_errors
 from flows.script import Press, Say, Statement
@@ -93,6 +95,10 @@ class Doctor:
                     "warning",
                     f"phones elsewhere will be told {ours}; behind NAT set sip.advertise and rtp.advertise",
                 )
+        try:
+            read_certificates(self._config)
+        except CertificateError as error:
+            self._say("certificates", "failed", str(error))
         if not self._config.numbers:
             self._say("numbers", "warning", "no [[numbers]]: every call will be refused with 404")
 

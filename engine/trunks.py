@@ -13,6 +13,7 @@ from engine.sip.digest import Credentials
 from engine.sip.events import RegistrationChanged
 from engine.sip.flow import Flow
 from engine.sip.registration import Registration, RegistrationConfig
+from engine.sip.routing import default_port
 from engine.sip.uri import Address, Uri
 from engine.transport import SipTransport
 
@@ -48,6 +49,9 @@ class Registrations:
         if event.registered and event.status < 300:
             log.info("registered", trunk=name)
             return
+        flow = event.registration.config.flow
+        if event.status in (408, 500, 503):  # RFC 3263 section 4.3: elsewhere, the next time
+            self._transport.locator.demote(flow.remote[0], flow.transport)
         pause = None if event.retry_at is None else round(event.retry_at - asyncio.get_running_loop().time(), 1)
         log.warning("not_registered", trunk=name, status=event.status, reason=event.reason, next_try_in=pause)
 
@@ -75,7 +79,7 @@ def outbound_trunk(trunk: TrunkConfig) -> OutboundTrunk:
     credentials = Credentials(trunk.username, trunk.password.get_secret_value()) if trunk.username else None
     return OutboundTrunk(
         trunk.name,
-        Flow(address.transport, ("", 0), (address.host, address.port)),
+        Flow(address.transport, ("", 0), trunk.remote),
         trunk.order,
         tuple(plain_number(prefix) for prefix in trunk.prefixes),
         trunk.caller_id,
@@ -86,13 +90,13 @@ def outbound_trunk(trunk: TrunkConfig) -> OutboundTrunk:
 def _configuration(label: str, trunk: TrunkConfig) -> RegistrationConfig:
     address = trunk.address
     host = bracketed(address.host)
-    port = f":{address.port}" if address.port != 5060 else ""
-    transport = ";transport=tcp" if address.transport == "tcp" else ""
+    port = f":{address.port}" if address.port != default_port(address.transport) else ""
+    transport = f";transport={address.transport}" if address.transport != "udp" else ""
     return RegistrationConfig(
         name=label,
         registrar=Uri.parse(f"sip:{host}{port}{transport}"),
         aor=Address(Uri.parse(f"sip:{trunk.username}@{host}{port}")),
-        flow=Flow(address.transport, ("", 0), (address.host, address.port)),
+        flow=Flow(address.transport, ("", 0), trunk.remote),
         credentials=Credentials(trunk.username, trunk.password.get_secret_value()),
         contact_user=trunk.username,
     )

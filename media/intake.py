@@ -24,6 +24,7 @@ from media.protocol import DigitHeard, Report
 from media.reception import Reception
 from media.relay import NOBODY
 from media.sockets import OUT_ROW, ROW, Sockets
+from media.srtp import Shields
 from media.stream import Stream
 
 ROUNDS = 8
@@ -58,6 +59,7 @@ class Intake:
         by_slot: Sequence[Stream | None],
         latched: Callable[[Stream], None],
         reports: list[Report],
+        shields: Shields,
     ) -> None:
         capacity = sockets.capacity
         self.reports = reports
@@ -70,6 +72,7 @@ class Intake:
         self._sources: NDArray[np.uint32] = sockets.rows[:, 8:12].view(np.uint32)[:, 0]
         self._jitter = jitter
         self._bridging = bridging
+        self._shields = shields
         self._relays = bridging.relays
         self._by_slot = by_slot
         self._latched = latched
@@ -123,7 +126,9 @@ class Intake:
         for number in range(ROUNDS):
             count = sockets.receive(due, early, anew=number == 0)
             for slot, data, source in sockets.control:
-                self._take_control(slot, data, source, now)
+                opened = self._shields.opened_control(slot, data)
+                if opened is not None:
+                    self._take_control(slot, opened, source, now)
             if count:
                 self._take(now)
             due, early = sockets.again(due), NO_SLOTS
@@ -135,6 +140,11 @@ class Intake:
         sockets = self._sockets
         slots, places, lengths = sockets.slots, sockets.places, sockets.lengths
         arrived: float | Floats = now if sockets.arrivals is None else sockets.arrivals
+        if self._shields and (opened := self._shields.open_rows(sockets.rows, slots, places, lengths)) is not None:
+            lengths, left = opened
+            if not left.all():
+                sockets.suspect(slots[~left])
+                slots, places, lengths, arrived = slots[left], places[left], lengths[left], _part(arrived, left)
         known = (self._kinds[places] & _NO_MARKER == self._kind[slots]) & (self._sources[places] == self._source[slots])
         usual = known & (lengths == OUT_ROW)
         if usual.all():

@@ -7,6 +7,7 @@ batches of numpy rows; Python looks at single streams for what is rare.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -30,6 +31,7 @@ from media.recorder import BEEP, Recorder
 from media.reporting import Reporter
 from media.sender import Sender
 from media.sockets import NoPort, Sockets, literal
+from media.srtp import NotSealed, Shields
 from media.stream import Stream
 from media.wideband import Sounds, Wideband
 
@@ -82,10 +84,13 @@ class Plane:
         self._by_slot: list[Stream | None] = [None] * capacity
         self._player = Player(capacity, arena)
         self._wideband = Wideband(capacity, self._wide_arena)
-        self._sender = Sender(sockets, random)
+        self._shields = Shields(capacity)
+        self._sender = Sender(sockets, random, self._shields)
         self._jitter = JitterBuffers(capacity)
         self._bridging = Bridging(capacity, self._sender, self._press, self._by_slot, self.reports)
-        self._intake = Intake(sockets, self._jitter, self._bridging, self._by_slot, self._has_latched, self.reports)
+        self._intake = Intake(
+            sockets, self._jitter, self._bridging, self._by_slot, self._has_latched, self.reports, self._shields
+        )
         self._tones = ToneReceiver(capacity, self._jitter.before)
         self._listening = Listening(capacity, self._jitter, self.reports)
         # Slots of a phase lie side by side, so that batches do too in the arrays of the kernels.
@@ -249,7 +254,9 @@ class Plane:
         packet = stream.reporter.compose(now, sent=sent, peer=peer, cname=stream.cname)
         self._report_due[slot] = stream.reporter.due
         if stream.control is not None:
-            self._sockets.send_control(slot, packet + (rtcp.bye(sender.ssrc[slot]) if leaving else b""), stream.control)
+            packet += rtcp.bye(sender.ssrc[slot]) if leaving else b""
+            with contextlib.suppress(NotSealed):
+                self._sockets.send_control(slot, self._shields.sealed_control(slot, packet), stream.control)
 
     def _take_ended(self) -> None:
         for player in (self._player, self._wideband.player):
@@ -294,6 +301,7 @@ class Plane:
         if stream is None:
             return
         slot = stream.slot
+        self._shields.direct(slot, message.srtp)
         remote = literal(message.host, message.port)
         moved = remote != stream.latch.remote or message.relatch or not stream.live
         stream.latch.direct(remote, now, anew=message.relatch)
@@ -453,6 +461,7 @@ class Plane:
             self._send_report(stream, now, leaving=True)
         statistics = self._statistics(stream)
         self._sender.close(slot)
+        self._shields.close(slot)
         self._intake.close(slot)
         self._drops_before += self._sockets.drops([slot])
         self._drops[slot] = 0
@@ -466,12 +475,13 @@ class Plane:
 
     def _statistics(self, stream: Stream) -> protocol.StreamStats:
         slot, reception = stream.slot, self._intake.reception
+        refused, repeated = self._shields.counts(slot)
         return protocol.StreamStats(
             received=reception.received(slot),
             sent=int(self._sender.sent[slot]),
             lost=reception.lost(slot),
             late=int(self._jitter.late[slot]),
-            duplicated=int(reception.duplicated[slot]),
+            duplicated=int(reception.duplicated[slot]) + repeated,
             reordered=int(reception.reordered[slot]),
             malformed=stream.malformed,
             foreign=stream.foreign,
@@ -484,4 +494,5 @@ class Plane:
             skew_ppm=reception.skew_ppm(slot),
             delay_ms=1000 * self._jitter.delay(slot),
             burst_ratio=reception.burst_ratio(slot),
+            not_decrypted=refused,
         )

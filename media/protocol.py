@@ -37,6 +37,17 @@ class Open(Message, frozen=True):
     local: str
 
 
+class Srtp(msgspec.Struct, array_like=True, frozen=True):
+    """Keys of encrypted media: a ``suite`` of RFC 4568 6.2; ``send`` and ``receive`` are master key and salt."""
+
+    suite: str
+    send: bytes
+    receive: bytes
+
+    def __repr__(self) -> str:
+        return f"Srtp({self.suite})"
+
+
 class Direct(Message, frozen=True):
     """What SDP agreed on: where to send, in which codec. Sent again after each offer/answer.
 
@@ -46,7 +57,8 @@ class Direct(Message, frozen=True):
     The same numbers are expected, but when not -1 ``receive_payload_type`` in place of ``payload_type``,
     and beside them ``receive_event_type``, and for the G.711 laws ``other_payload_type`` (0 or 8), between
     which the peer may change at will.
-    The stream sends (silence when nothing plays) from this message on while ``send`` is true.
+    The stream sends (silence when nothing plays) from this message on while ``send`` is true. With ``srtp`` it is
+    encrypted both ways, RTCP too (RFC 3711), and what cannot be decrypted is not heard.
     """
 
     stream: int
@@ -63,6 +75,7 @@ class Direct(Message, frozen=True):
     other_payload_type: int = -1
     codec: str = ""
     receive_payload_type: int = -1
+    srtp: Srtp | None = None
 
 
 class Play(Message, frozen=True):
@@ -420,6 +433,8 @@ class StreamStats(msgspec.Struct, array_like=True, frozen=True):
     """Mean time that sound waited in the jitter buffer."""
     burst_ratio: float = 1.0
     """Mean length of a run of lost packets over that of as many independent losses (ITU-T G.107)."""
+    not_decrypted: int = 0
+    """Packets of RTP and RTCP under wrong keys, forged, or repeated (RFC 3711)."""
 
 
 class Closed(Message, frozen=True):

@@ -32,6 +32,7 @@ from media.rtp import (
     timestamp_delta,
 )
 from media.sockets import Sockets
+from media.srtp import Shields
 
 _STEP = FRAME // PHASES
 """Samples per phase: the granularity at which packets between two frames leave."""
@@ -82,7 +83,7 @@ class _Coding:
 class Sender:
     """Packets of all streams of a worker. ``sent`` counts them per slot, for RTCP."""
 
-    def __init__(self, sockets: Sockets, random: Random) -> None:
+    def __init__(self, sockets: Sockets, random: Random, shields: Shields) -> None:
         capacity = sockets.capacity
         self.sent: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self._octets: NDArray[np.int64] = np.zeros(capacity, np.int64)  # beside FRAME for each packet
@@ -91,6 +92,7 @@ class Sender:
         self.refused = 0
         self._sockets = sockets
         self._send = sockets.send
+        self._shields = shields
         self._random = random
         self._sequence: NDArray[np.uint16] = np.zeros(capacity, np.uint16)
         self._law: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
@@ -308,10 +310,25 @@ class Sender:
 
     def _send_rows(self, slots: Slots) -> None:
         self.sent[slots] += 1
-        lost = self._sockets.transmit(slots)
+        shields = self._shields
+        lost: list[int] = []
+        if shields and (sealed := shields.on[slots]).any():
+            lost = self._send_sealed(slots[sealed])
+            slots = slots[~sealed]
+        lost += self._sockets.transmit(slots)
         if lost:
             self.refused += len(lost)
             self.sent[lost] -= 1
+
+    def _send_sealed(self, slots: Slots) -> list[int]:
+        """Send the rows of encrypted streams; returns those whose packet did not leave."""
+        lost = []
+        for slot in slots.tolist():
+            try:
+                self._send[slot](self._shields.sealed(slot, self._rows[slot].data))
+            except OSError:
+                lost.append(slot)
+        return lost
 
     def send_later(self, tick: int) -> None:
         """Packets that were due between the frames of their stream, up to ``tick``."""
@@ -387,7 +404,7 @@ class Sender:
 
     def _send_one(self, slot: int, packet: bytes) -> None:
         try:
-            self._send[slot](packet)
+            self._send[slot](self._shields.sealed(slot, packet))
         except OSError:
             self.refused += 1
         else:

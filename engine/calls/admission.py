@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from engine.addresses import bracketed, plain_number
 from engine.log import get_logger
+
+if TYPE_CHECKING:
+    from engine.transport.locating import Place
 
 log = get_logger(__name__)
 
@@ -19,6 +22,9 @@ RESOLVE_EVERY = 300.0
 
 RETRY_EVERY = 10.0
 """The same while one of them is not found."""
+
+Places = Callable[[str, str], Awaitable[Sequence["Place"]]]
+"""Where a domain is served over a transport."""
 
 NumberFrom = Literal["request", "to"]
 
@@ -52,6 +58,8 @@ class TrunkAddress:
     number_from: NumberFrom = "request"
     numbers: tuple[str, ...] = ()
     account: str = ""
+    located_by: str = ""
+    """The transport whose SRV records say where it is, too; empty: none do."""
 
     def source(self) -> Source:
         """The trunk as the source of calls."""
@@ -64,8 +72,10 @@ class TrunkAddress:
 class TrunkBook:
     """The addresses of all trunks, looked up now and then."""
 
-    def __init__(self, trunks: Iterable[TrunkAddress]) -> None:
+    def __init__(self, trunks: Iterable[TrunkAddress], places: Places | None = None) -> None:
+        """``places`` has those of a domain by SRV."""
         self._trunks = tuple(trunks)
+        self._places = places
         self._sources: Mapping[str, Source] = {}
 
     def find(self, host: str) -> Source | None:
@@ -79,10 +89,16 @@ class TrunkBook:
         for trunk in self._trunks:
             source = trunk.source()
             host = trunk.host
+            located: set[str] = set()
+            if trunk.located_by and self._places is not None:
+                located = {plain_address(place.address) for place in await self._places(host, trunk.located_by)}
             try:
                 found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-                addresses = {plain_address(str(info[4][0])) for info in found}
+                addresses = {plain_address(str(info[4][0])) for info in found} | located
             except (OSError, UnicodeError) as error:
+                if located:  # a domain need not be a host itself
+                    sources |= dict.fromkeys(located, source)
+                    continue
                 complete = False
                 log.warning("trunk_not_resolved", trunk=trunk.name, host=host, error=str(error))
                 addresses = {address for address, known in self._sources.items() if known.name == trunk.name}

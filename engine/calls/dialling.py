@@ -22,6 +22,9 @@ from flows.orders import Dial, Outcome, Target
 TRY_NEXT = frozenset({408, 500, 502, 503, 504})
 """Statuses after which the next trunk is tried: it is the trunk that failed, not who was called."""
 
+MEDIA_REFUSED = frozenset({415, 488, 606})
+"""Statuses that a wish for encrypted sound may bring: the same is tried without, where that is allowed."""
+
 NOBODY = PeerEnd(404, "nobody is there")
 
 
@@ -32,6 +35,9 @@ class House(Protocol):
 
     def find(self, target: Target, order: Dial) -> list[list[Destination]]:
         """Where a target is: all lists at once, each of them one after the other."""
+
+    async def located(self, destination: Destination) -> list[Destination]:
+        """The destination at each of its places, in the order in which to try them."""
 
     async def make_peer(self, destination: Destination) -> Peer:
         """A peer with an open stream on the caller's worker. Raises MediaError."""
@@ -147,18 +153,23 @@ class Dialling:
         try:
             async with asyncio.timeout(target.timeout or None):
                 for destination in destinations:
-                    peer = await self.house.make_peer(destination)
-                    answered = False
-                    try:
-                        answered = await self._call(peer, alone=alone)
-                    finally:
-                        if not answered:
-                            await self.house.forget(peer)
-                    if answered:
-                        return peer
-                    assert peer.end is not None
-                    end = peer.end
-                    if end.status not in TRY_NEXT:
+                    if destination.fallback != (end.status in MEDIA_REFUSED):
+                        continue
+                    for place in await self.house.located(destination):
+                        peer = await self.house.make_peer(place)
+                        answered = False
+                        try:
+                            answered = await self._call(peer, alone=alone)
+                        finally:
+                            if not answered:
+                                await self.house.forget(peer)
+                        if answered:
+                            return peer
+                        assert peer.end is not None
+                        end = peer.end
+                        if end.status not in TRY_NEXT:
+                            break
+                    if end.status not in TRY_NEXT | MEDIA_REFUSED:
                         break
         except TimeoutError:
             end = PeerEnd(487, "did not answer in time", by="local")

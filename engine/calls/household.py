@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -51,6 +51,13 @@ class Outside:
     conferences: Conferences
     lots: Lots
     voicemail: VoicemailService
+    flows: Callable[..., Awaitable[list[Flow]]]
+    """The ways that a flow to a name comes to, in the order in which to try them."""
+
+    async def located(self, destination: Destination) -> list[Destination]:
+        """The places that the name of a destination comes to, in the order in which to try them."""
+        flows = await self.flows(destination.flow, any_transport=destination.any_transport)
+        return [replace(destination, flow=flow) for flow in flows]
 
 
 @dataclass(slots=True)
@@ -76,6 +83,9 @@ class CallHouse:
     def find(self, target: Target, order: Dial) -> list[list[Destination]]:
         return self.outside.routes(self.call.facts.get("call.account", "")).find(target, order, self.caller)
 
+    async def located(self, destination: Destination) -> list[Destination]:
+        return await self.outside.located(destination)
+
     async def make_peer(self, destination: Destination) -> Peer:
         bind, told = self.outside.media_hosts(destination.flow)
         log = self.log.bind(peer=destination.label)
@@ -92,6 +102,7 @@ class CallHouse:
             on_agreed=_nothing,
             on_changed=lambda: self._dialog_changed(made[0]),
             log=log,
+            security=destination.security,
         )
         peer = Peer(
             f"{self.call.id}-leg{next(self._numbers)}",

@@ -58,6 +58,7 @@ class CallSupervisor(Supervisor):
             on_agreed=self._on_agreed,
             on_changed=self._dialog_changed,
             log=self._log,
+            security=limits.security,
         )
         self.call.on_hold = self.leg.on_hold
 

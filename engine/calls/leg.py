@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,8 @@ from pathlib import Path
 from engine.calls.holding import Hold
 from engine.calls.media import Stream
 from engine.log import Logger
-from engine.sip import offer_answer, sdp
+from engine.security import OPEN, MediaSecurity
+from engine.sip import offer_answer, sdes, sdp
 from engine.sip.offer_answer import Agreed, LocalMedia, NotAcceptable
 from engine.sip.sdp import SdpError, SessionDescription
 from engine.sip.server import IncomingSession
@@ -53,9 +55,10 @@ class Leg:
         on_agreed: Callable[[Agreed, Agreed | None], None],
         on_changed: Callable[[], None],
         log: Logger,
+        security: MediaSecurity = OPEN,
     ) -> None:
         """``host``: where we tell the peer to send. ``codecs``: those that we take, in the order in which we offer
-        them. ``on_agreed`` gets what is agreed and what was before;
+        them. ``security``: how sound may go. ``on_agreed`` gets what is agreed and what was before;
         ``on_changed`` is called before anything that depends on the changed dialog is sent.
         """
         self.agreed: Agreed | None = None
@@ -65,7 +68,15 @@ class Leg:
         self.on_hold = Hold()
         self._reoffer: _Reoffer | None = None
         self._stream: Stream | None = None
-        self._media = LocalMedia(host=host, port=0, session_id=time.time_ns() // 1000, codecs=codecs)
+        self._media = LocalMedia(
+            host=host,
+            port=0,
+            session_id=time.time_ns() // 1000,
+            codecs=codecs,
+            protocol="RTP/AVP" if security.plain else "RTP/SAVP",
+            crypto=sdes.fresh(secrets.token_bytes) if security.keys else (),
+            plain=security.plain,
+        )
         self._offer: SessionDescription | None = None
         """Our offer that waits for its answer in an ACK."""
         self._described: SessionDescription | None = None
@@ -235,9 +246,16 @@ class CallerLeg(Leg):
         on_agreed: Callable[[Agreed, Agreed | None], None],
         on_changed: Callable[[], None],
         log: Logger,
+        security: MediaSecurity = OPEN,
     ) -> None:
         super().__init__(
-            host=host, codecs=codecs, rtp_timeout=rtp_timeout, on_agreed=on_agreed, on_changed=on_changed, log=log
+            host=host,
+            codecs=codecs,
+            rtp_timeout=rtp_timeout,
+            on_agreed=on_agreed,
+            on_changed=on_changed,
+            log=log,
+            security=security,
         )
         self.session = self.invited = session
 
@@ -249,6 +267,8 @@ class CallerLeg(Leg):
         body = self.invited.offer
         agreed: Agreed | None = None
         if body is None:
+            if not self._media.plain and not self._media.crypto:
+                raise NoCommonMedia("SRTP is required, and not allowed without TLS")
             description = offer_answer.make_offer(self._offerable(self._media))
         else:
             description, agreed = self._answer_to(body)
@@ -289,8 +309,13 @@ class CallerLeg(Leg):
 class PeerLeg(Leg):
     """The leg of somebody whom we call: its offer goes into the INVITE, the answer comes early or late."""
 
-    def offer(self, prefer: str = "") -> bytes:
-        """Our description for the INVITE: both laws, and before them ``prefer`` (the codec that the other leg has)."""
+    def offer(self, prefer: str = "", *, srtp: bool = False) -> bytes:
+        """Our description for the INVITE: both laws, and before them ``prefer`` (the codec that the other leg has).
+
+        ``srtp``: encrypted sound is offered, and nothing else will do.
+        """
+        if srtp:
+            self._media = dataclasses.replace(self._media, protocol="RTP/SAVP")
         laws = [name for name in self._media.codecs if name in offer_answer.G711]
         first = [prefer] if prefer in self._media.codecs else []
         codecs = tuple(dict.fromkeys((*first, *laws))) or self._media.codecs[:1]

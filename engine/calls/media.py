@@ -91,6 +91,7 @@ class Stream:
 
     def direct(self, agreed: Agreed, *, relatch: bool = False) -> None:
         """Send and receive as SDP agreed on; ``relatch`` lets symmetric RTP latch anew."""
+        keys = agreed.srtp
         self.send(
             protocol.Direct(
                 self.number,
@@ -107,6 +108,7 @@ class Stream:
                 agreed.other_payload_type,
                 agreed.codec,
                 agreed.receive_payload_type,
+                None if keys is None else protocol.Srtp(keys.suite, keys.send, keys.receive),
             )
         )
 

@@ -160,6 +160,9 @@ class OutgoingCall(Supervisor):
     def find(self, target: Target, order: Dial) -> list[list[Destination]]:
         return self._outside.routes(self.plan.account).find(target, order, self.wish.caller)
 
+    async def located(self, destination: Destination) -> list[Destination]:
+        return await self._outside.located(destination)
+
     async def make_peer(self, destination: Destination) -> Peer:
         bind, told = self._outside.media_hosts(destination.flow)
         log = self._log.bind(peer=destination.label)
@@ -179,6 +182,7 @@ class OutgoingCall(Supervisor):
             on_agreed=lambda agreed, before: self._on_agreed(agreed, before) if self._own(made) else None,
             on_changed=lambda: self._dialog_changed() if self._own(made) else self._leg_answered(made[0]),
             log=log,
+            security=destination.security,
         )
         name = f"{self.id}-leg{next(self._numbers)}"
         made.append(Peer(name, destination, leg, stream, self.now, self._pump, log))

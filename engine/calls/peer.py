@@ -15,6 +15,7 @@ from typing import Literal
 from engine.calls.leg import NoCommonMedia, PeerLeg
 from engine.calls.media import Stream, StreamReport
 from engine.log import Logger
+from engine.security import OPEN, MediaSecurity
 from engine.sip import events
 from engine.sip.client import OutgoingSession
 from engine.sip.digest import Credentials
@@ -38,6 +39,13 @@ class Destination:
     headers: tuple[tuple[str, str], ...] = ()
     route: tuple[Address, ...] = ()
     trunk: str = ""
+    security: MediaSecurity = OPEN
+    srtp: bool = False
+    """Encrypted sound is offered."""
+    any_transport: bool = False
+    """DNS may choose the transport (RFC 3263 section 4.1)."""
+    fallback: bool = False
+    """Only for when the destination before it could not do what it was offered (488)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,7 @@ class Peer:
         """
         self.leg.attach(self.stream)
         self.state = "calling"
-        self.session = send(self.destination, self.leg.offer(prefer), self)
+        self.session = send(self.destination, self.leg.offer(prefer, srtp=self.destination.srtp), self)
         self.leg.session = self.session
         self.pump()
 

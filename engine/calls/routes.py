@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine.addresses import bracketed, plain_number
 from engine.calls.peer import Destination
+from engine.log import get_logger
+from engine.security import NO_SRTP, SrtpPolicies
 from engine.sip.digest import Credentials
 from engine.sip.flow import Flow
 from engine.sip.registrar import Registrar
+from engine.sip.routing import TRANSPORTS, address, default_port, transport_of
 from engine.sip.uri import Address, Uri
 from flows.orders import Dial, Target
+
+log = get_logger(__name__)
 
 MOST_DESTINATIONS = 64
 """Destinations that one dial may come to."""
@@ -35,8 +40,15 @@ class OutboundTrunk:
     def uri(self, number: str) -> Uri:
         """A number on this trunk."""
         host, port = self.flow.remote
-        params = (("transport", "tcp"),) if self.flow.transport == "tcp" else ()
-        return Uri("sip", number, host=bracketed(host), port=port if port != 5060 else None, params=params)
+        kind = self.flow.transport
+        params = (("transport", kind),) if kind != "udp" else ()
+        return Uri(
+            "sip",
+            number,
+            host=bracketed(host),
+            port=port if port not in (0, default_port(kind)) else None,
+            params=params,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,7 @@ class Routes:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     extensions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     devices: frozenset[str] | None = None
+    policies: SrtpPolicies = NO_SRTP
 
     def find(self, target: Target, order: Dial, caller: Caller) -> list[list[Destination]]:
         """Where ``target`` rings: everything in the outer list at once, the inner lists one after the other on failure.
@@ -72,7 +85,8 @@ class Routes:
         headers = tuple({**order.headers, **target.headers}.items())
         match target.kind:
             case "uri":
-                return [[found]] if (found := self._uri(value, shown, headers)) is not None else []
+                found = self._uri(value, shown, headers)
+                return [lines] if found is not None and (lines := self._secured(found, "anyone", "")) else []
             case "number":
                 devices = self._devices_of(value)
                 if devices:
@@ -109,9 +123,9 @@ class Routes:
             if binding is not None and len(found) < MOST_DESTINATIONS:
                 to = Address(Uri("sip", device, host=binding.contact.host))
                 caller = self._from(shown, binding.flow)
-                found.append(
-                    [Destination(device, binding.contact, binding.flow, caller, to, headers=_private(shown, headers))]
-                )
+                own = Destination(device, binding.contact, binding.flow, caller, to, headers=_private(shown, headers))
+                if lines := self._secured(own, "device", device):
+                    found.append(lines)
         return found
 
     def _by_trunks(
@@ -127,7 +141,7 @@ class Routes:
                 continue
             uri = trunk.uri(digits)
             visible = Caller(trunk.caller_id, shown.name) if trunk.caller_id and not order.caller_id else shown
-            found.append(
+            found += self._secured(
                 Destination(
                     f"{digits} via {trunk.name}",
                     uri,
@@ -137,20 +151,37 @@ class Routes:
                     trunk.credentials,
                     _private(visible, headers),
                     trunk=trunk.name,
-                )
+                ),
+                "trunk",
+                trunk.name,
             )
         return found
+
+    def _secured(self, destination: Destination, kind: str, name: str) -> list[Destination]:
+        """``destination`` as SRTP is wished for: with it, and where that may be, after a refusal without it."""
+        policies = self.policies
+        security = policies.allowed(policies.of_source(kind, name), destination.flow)
+        if policies.offers(kind, name, destination.flow):
+            secured = replace(destination, security=security, srtp=True)
+            return [secured, replace(destination, security=security, fallback=True)] if security.plain else [secured]
+        if not security.plain:
+            log.warning("srtp_needs_tls", destination=destination.label)
+            return []
+        return [replace(destination, security=security)]
 
     def _uri(self, text: str, shown: Caller, headers: tuple[tuple[str, str], ...]) -> Destination | None:
         try:
             uri = Uri.parse(text)
         except ValueError:
             return None
-        transport = (uri.transport or "udp").lower()
-        if uri.scheme != "sip" or transport not in ("udp", "tcp"):
+        transport = transport_of(uri)
+        if not uri.is_sip or transport not in TRANSPORTS:
             return None
-        flow = Flow(transport, ("", 0), (uri.host.strip("[]"), uri.port or 5060))
-        return Destination(text, uri, flow, self._from(shown, flow), Address(uri), headers=_private(shown, headers))
+        named = address(uri.host) is None  # RFC 3263 section 4.2: a name without a port is DNS's business
+        flow = Flow(transport, ("", 0), (uri.host.strip("[]"), uri.port or (0 if named else default_port(transport))))
+        own = self._from(shown, flow)
+        anyhow = uri.scheme == "sip" and not uri.transport
+        return Destination(text, uri, flow, own, Address(uri), headers=_private(shown, headers), any_transport=anyhow)
 
     def _from(self, shown: Caller, flow: Flow) -> Address:
         if shown.number == "anonymous":  # RFC 3323, section 4.1.1.3

@@ -28,6 +28,7 @@ from engine.calls.recording import Recordings
 from engine.calls.routes import Caller
 from engine.calls.services import Fetch, Renderer, StoredFlow, no_stored_flows
 from engine.log import get_logger
+from engine.security import OPEN, MediaSecurity
 from engine.sip.events import Ended, ReofferAnswered, ReofferRefused
 from engine.sip.offer_answer import Agreed
 from engine.sip.session import Session
@@ -81,6 +82,7 @@ class Limits:
     bind_host: str
     media_host: str
     codecs: tuple[str, ...]
+    security: MediaSecurity = OPEN
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -104,9 +104,11 @@ class Core:
         host, port = self._contact_host(flow)
         return (f"[{host}]" if ":" in host and not host.startswith("[") else host), port or None
 
-    def contact(self, flow: Flow, user: str | None = None) -> str:
-        """Our Contact value towards ``flow``."""
+    def contact(self, flow: Flow, user: str | None = None, *, secure: bool = False) -> str:
+        """Our Contact value towards ``flow``; ``secure``: a ``sips`` URI, as a dialog made by one needs."""
         host, port = self.host_port(flow)
+        if secure and flow.transport == "tls":
+            return f"<{Uri('sips', user or None, None, host, port)}>"
         params = () if flow.transport == "udp" else (("transport", flow.transport),)
         return f"<{Uri('sip', user or None, None, host, port, params)}>"
 
@@ -136,7 +138,9 @@ class Core:
         branch = MAGIC_COOKIE + self.token()
         host, port = self.host_port(flow)
         sent_by = host if port is None else f"{host}:{port}"
-        request.headers.insert_first("Via", f"SIP/2.0/{flow.transport.upper()} {sent_by};rport;branch={branch}")
+        # RFC 5923 section 8.1: over TLS the connection may be used the other way round, by who trusts our certificate.
+        alias = ";alias" if flow.transport == "tls" else ""
+        request.headers.insert_first("Via", f"SIP/2.0/{flow.transport.upper()} {sent_by};rport{alias};branch={branch}")
         return branch
 
     def send(self, request: Request, flow: Flow, user: ClientUser, now: float) -> ClientTransaction:

@@ -170,7 +170,9 @@ class Endpoint:
         request = self._request("INVITE", target, from_.with_tag(tag), to, flow)
         for address in route:
             request.headers.add("Route", str(address))
-        request.headers.add("Contact", core.contact(flow, from_.uri.user))
+        # RFC 3261 8.1.1.8: who is called by a sips URI, or through one, gets one.
+        secure = request.uri.startswith("sips:") or any(each.uri.scheme == "sips" for each in request.routes[:1])
+        request.headers.add("Contact", core.contact(flow, from_.uri.user, secure=secure))
         for name, value in headers:
             request.headers.add(name, value)
         if sdp is not None:

@@ -6,6 +6,8 @@ import ipaddress
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+from engine.sip import sdes
+from engine.sip.sdes import SECURE_PROFILES, Crypto, SrtpKeys
 from engine.sip.sdp import Attributes, Connection, MediaDescription, RtpMap, SdpError, SessionDescription
 
 CODECS = ("PCMU", "PCMA", "G722", "L16")
@@ -20,7 +22,9 @@ _STATIC = {**G711, "G722": 9}
 _MEANINGS = {RtpMap(name.lower(), 8000): name for name in CODECS}
 _DYNAMIC = range(96, 128)
 _EVENTS = RtpMap("telephone-event", 8000)
-_PROTOCOLS = frozenset({"RTP/AVP", "RTP/AVPF"})  # early feedback (RFC 4585) may be sent; we have none to send
+_PROTOCOLS = frozenset({"RTP/AVP", "RTP/AVPF"}) | SECURE_PROFILES
+"""Early feedback (RFC 4585) may be sent; we have none to send."""
+
 _SENDS = frozenset({"sendrecv", "sendonly"})
 _RECEIVES = frozenset({"sendrecv", "recvonly"})
 
@@ -36,7 +40,8 @@ class NotAcceptable(ValueError):
 class LocalMedia:
     """What our end offers. ``host`` and ``port`` are where RTP shall be sent; ``version`` grows with every
     description that differs from the one before (RFC 3264 section 8). ``codecs`` are names of :data:`CODECS`, the
-    one that we like best first. ``event_type`` -1: no telephone-event.
+    one that we like best first. ``event_type`` -1: no telephone-event. ``crypto`` are our keys for SRTP (none: there
+    is no SRTP); ``plain``: RTP may go unencrypted.
     """
 
     host: str
@@ -48,6 +53,8 @@ class LocalMedia:
     ptime: int = 20
     direction: str = "sendrecv"
     protocol: str = "RTP/AVP"
+    crypto: tuple[Crypto, ...] = ()
+    plain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ class Agreed:
     ``payload_type`` and ``event_type`` are what to send. What else comes (RFC 3264 sections 5.1, 6.1: each end
     sends by the numbers in the other's description, in any format that both list): ``receive_payload_type`` and
     ``receive_event_type`` in place of them, -1 when they are the same; ``other_payload_type`` is the other G.711
-    law beside the one in ``codec``, -1 when there is none.
+    law beside the one in ``codec``, -1 when there is none. ``srtp``: the keys of encrypted media.
     """
 
     payload_type: int
@@ -76,6 +83,7 @@ class Agreed:
     other_payload_type: int = -1
     codec: str = "PCMU"
     receive_payload_type: int = -1
+    srtp: SrtpKeys | None = None
 
 
 def make_offer(local: LocalMedia, previous: SessionDescription | None = None) -> SessionDescription:
@@ -84,11 +92,13 @@ def make_offer(local: LocalMedia, previous: SessionDescription | None = None) ->
     nor the meaning of its payload types is changed (section 8.3.2).
     """
     maps: dict[str, RtpMap] = {}
+    crypto = local.crypto if local.protocol in SECURE_PROFILES else ()
     if previous is not None:
         local = replace(local, protocol=_protocol_of(previous))
         maps = _rtpmaps_of(previous)
+        crypto = local.crypto if _is_encrypted(previous) else ()
     numbers, event_type = _numbers(local, maps)
-    ours = _audio(local, numbers, event_type, local.ptime, local.direction)
+    ours = _audio(local, numbers, event_type, local.ptime, local.direction, crypto)
     place = 0 if previous is None else _live_section(previous)
     media = [ours] if previous is None or place < 0 else [_refused(section) for section in previous.media]
     if previous is not None and place >= 0:
@@ -107,17 +117,18 @@ def make_answer(offer: SessionDescription, local: LocalMedia) -> tuple[SessionDe
         if section.kind != "audio" or section.port == 0:
             continue
         try:
+            lines, keys = _secure(section, local)
             agreed = _agree(offer, section, local, _STATIC)
         except NotAcceptable as error:
             reason = str(error)
             continue
         # One law is answered, so the other does not come either.
-        agreed = replace(agreed, other_payload_type=-1)
+        agreed = replace(agreed, other_payload_type=-1, srtp=keys)
         numbers = {agreed.codec: agreed.payload_type}
         media = [_refused(other) for other in offer.media]
         direction = _direction(agreed.send, agreed.receive)
         ours = replace(local, protocol=section.protocol)
-        media[place] = _audio(ours, numbers, agreed.event_type, agreed.ptime, direction)
+        media[place] = _audio(ours, numbers, agreed.event_type, agreed.ptime, direction, lines)
         # Section 6: "the 't=' line in the answer MUST be exactly the same as the one in the offer".
         return _description(local, tuple(media), offer.time), agreed
     raise NotAcceptable(reason)
@@ -146,7 +157,7 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> Agreed
         direction=offer.direction_of(ours),
     )
     # What they took in under our numbers, forgetting the rtpmap, means what it meant in the offer.
-    agreed = _agree(answer, theirs, local, numbers)
+    agreed = replace(_agree(answer, theirs, local, numbers), srtp=_secured(ours, theirs))
     if agreed.event_type < 0 <= local.event_type and str(local.event_type) in theirs.formats:
         agreed = replace(agreed, event_type=local.event_type)
     # Section 6.1: they send by the numbers of our offer, we by those of their answer.
@@ -188,6 +199,33 @@ def _agree(
         other_payload_type=next((number for name, number in others if {codec, name} == set(G711)), -1),
         codec=codec,
     )
+
+
+def _secure(section: MediaDescription, local: LocalMedia) -> tuple[tuple[Crypto, ...], SrtpKeys | None]:
+    """Our ``a=crypto`` lines in the answer to an offered section, and the keys. Raises :class:`NotAcceptable`.
+
+    RTP/AVP with keys is a wish for encryption that who lacks it may overlook (RFC 8643).
+    """
+    chosen = sdes.choose(sdes.read(section), local.crypto)
+    if chosen is not None:
+        return (chosen[0],), chosen[1]
+    if section.protocol.upper() in SECURE_PROFILES:
+        why = "no common crypto suite" if local.crypto else "SRTP is not allowed here"
+        raise NotAcceptable(f"media over {section.protocol}: {why}")
+    if not local.plain:
+        raise NotAcceptable("RTP without encryption is not allowed here")
+    return (), None
+
+
+def _secured(ours: MediaDescription, theirs: MediaDescription) -> SrtpKeys | None:
+    """The keys of an answered section. Raises :class:`NotAcceptable` for a profile that we did not offer."""
+    secure = ours.protocol.upper() in SECURE_PROFILES
+    if secure != (theirs.protocol.upper() in SECURE_PROFILES):
+        raise NotAcceptable(f"{theirs.protocol} in the answer to {ours.protocol}")
+    keys = sdes.accepted(sdes.read(ours), sdes.read(theirs))
+    if secure and keys is None:
+        raise NotAcceptable("the answer has no key to one of our crypto suites")
+    return keys
 
 
 def _codecs(
@@ -250,6 +288,11 @@ def _protocol_of(description: SessionDescription) -> str:
     return description.media[place].protocol if place >= 0 else "RTP/AVP"
 
 
+def _is_encrypted(description: SessionDescription) -> bool:
+    place = _live_section(description)
+    return place >= 0 and description.media[place].attribute("crypto") is not None
+
+
 def _check_address(connection: Connection, local_host: str) -> bool:
     """False for an address that stands for "none" (on hold). Raises :class:`NotAcceptable` for one we cannot reach."""
     if connection.address.lower().endswith(".invalid"):  # RFC 6157 section 5.2
@@ -305,7 +348,12 @@ def _refused(section: MediaDescription) -> MediaDescription:
 
 
 def _audio(
-    local: LocalMedia, numbers: Mapping[str, int], event_type: int, ptime: int, direction: str
+    local: LocalMedia,
+    numbers: Mapping[str, int],
+    event_type: int,
+    ptime: int,
+    direction: str,
+    crypto: Collection[Crypto] = (),
 ) -> MediaDescription:
     formats = [str(number) for number in numbers.values()]
     attributes: list[tuple[str, str | None]] = [("rtpmap", f"{number} {name}/8000") for name, number in numbers.items()]
@@ -313,6 +361,7 @@ def _audio(
         formats.append(str(event_type))
         # Events 0-15 are the sixteen keys (RFC 4733 section 3.2).
         attributes += [("rtpmap", f"{event_type} telephone-event/8000"), ("fmtp", f"{event_type} 0-15")]
+    attributes += [("crypto", str(line)) for line in crypto]
     attributes += [("ptime", str(ptime)), (direction, None)]
     return MediaDescription("audio", local.port, local.protocol, tuple(formats), None, tuple(attributes))
 

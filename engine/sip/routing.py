@@ -11,7 +11,7 @@ from engine.sip.flow import Flow
 from engine.sip.headers import Via
 from engine.sip.uri import Uri
 
-TRANSPORTS = frozenset({"udp", "tcp"})
+TRANSPORTS = frozenset({"udp", "tcp", "tls"})
 """What requests of ours can be sent over."""
 DEFAULT_PORTS = {"tls": 5061, "wss": 443, "ws": 80}
 
@@ -39,11 +39,11 @@ def towards(uri: Uri, flow: Flow) -> Flow:
 
     A URI without a transport parameter stays on the transport that is known to work. As long as a stream
     connection lasts, the peer's host decides: it is used again whatever port the Contact names (RFC 5923).
-    A transport that we lack (``sips``, ``transport=tls``) is the business of the proxy that took it off: what came
-    over UDP or TCP is answered there.
+    TLS (``sips``, ``transport=tls``) of a peer that was met over UDP or TCP is the business of the proxy that took it
+    off: what came that way is answered there. So is a transport that we lack.
     """
-    transport = "tls" if uri.scheme == "sips" else (uri.transport or flow.transport).lower()
-    if transport not in TRANSPORTS:
+    transport = transport_of(uri, flow.transport)
+    if transport not in TRANSPORTS or (transport == "tls" != flow.transport):
         return flow
     host = (uri.param("maddr") or uri.host).strip("[]")
     port = uri.port or default_port(transport)
@@ -51,6 +51,14 @@ def towards(uri: Uri, flow: Flow) -> Flow:
         return flow
     local = flow.local if transport == flow.transport else (flow.local[0], 0)
     return Flow(transport, local, (host, port))
+
+
+def transport_of(uri: Uri, default: str = "udp") -> str:
+    """The transport to reach ``uri`` by, in lower case; ``default`` if it leaves that open.
+
+    ``sips`` is TLS on every hop (RFC 3261 26.2.2, RFC 5630 3.1), whatever stream its parameter names.
+    """
+    return "tls" if uri.scheme == "sips" else (uri.transport or default).lower()
 
 
 def response_flow(via: Via, flow: Flow) -> Flow:

@@ -35,14 +35,17 @@ class IncomingSession(Session):
         self._use(Dialog.of_server(request, self.local_tag, flow))
         self._keep_ringing: Timer | None = None
         self._expiry: Timer | None = None
+        # RFC 3261 12.1.1: sips by the Request-URI, by the top Record-Route, and without that by the Contact.
+        first = request.record_routes[:1] or request.contacts[:1]
+        secure = any(uri.scheme == "sips" for uri in (request.ruri, *(each.uri for each in first)))
+        self._contact = core.contact(flow, request.ruri.user, secure=secure)
         self.offer = readable_description(request)
         """The SDP of the INVITE; ``None`` asks us for one."""
         if request.expires:
             self._expiry = core.queue.at(now + request.expires, self._expired)  # 13.3.1
 
     def contact(self) -> str:
-        ruri = self.request.ruri
-        return self.core.contact(self.flow, ruri.user)
+        return self._contact
 
     @property
     def _open(self) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import count
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,11 +21,14 @@ from engine.addresses import Address, is_wildcard, parse_address
 from engine.net import address_towards
 from engine.sip.dialog import SavedDialog
 from engine.sip.flow import Flow
-from engine.sip.guard import subscriber
 from engine.sip.message import Request, Response
+from engine.sip.routing import default_port
+from engine.transport.certificates import CertificateBook
+from engine.transport.locating import Locator, Place
 from engine.transport.names import Names
+from engine.transport.streams import Streams, Targets
 from engine.transport.tap import Tap
-from engine.transport.tcp import Item, TcpConnection, TcpCounters, TcpLimits
+from engine.transport.tcp import Item, TcpConnection, TcpLimits
 from engine.transport.udp import UdpListener
 
 if TYPE_CHECKING:
@@ -37,12 +40,11 @@ log = structlog.get_logger(__name__)
 ContactHost = Callable[[Flow], tuple[str, int]]
 
 _ELSEWHERE = "192.0.2.1"  # RFC 5737: nobody; the route to it is the route to the rest of the world
-_PENDING = 64
-"""Messages that wait for a name or a connection; more than that is a peer that is not there."""
 _ROUTES = 4096
+_LOOKING_UP = 256
+"""Messages that may wait for DNS."""
+_STREAMS = frozenset({"tcp", "tls"})
 _SETTLE = 5.0
-_LAST_WORDS = 1.0
-"""Seconds for peers to take what was written before the sockets are closed."""
 
 
 class TransportError(Exception):
@@ -59,33 +61,33 @@ class SipTransport:
         on_event: Callable[[Event], None],
         advertise: tuple[str, int] | None = None,
         limits: TcpLimits | None = None,
+        certificates: CertificateBook | None = None,
+        name_servers: Sequence[tuple[str, int]] = (),
     ) -> None:
         """``advertise`` is host and port for Via and Contact (port 0: the one listened on);
-        without it they name the local address towards each peer.
+        without it they name the local address towards each peer. ``certificates`` are for TLS.
+        ``name_servers`` are asked for SRV and NAPTR records; none: those of the system.
         """
         self._loop = asyncio.get_running_loop()
         self._on_event = on_event
         self._advertise = advertise
-        self._limits = limits or TcpLimits()
         self._names = Names()
-        self._udp: list[UdpListener] = []
-        self._servers: list[asyncio.Server] = []
-        self._tcp_addresses: list[tuple[str, int]] = []
-        self._connections: OrderedDict[int, TcpConnection] = OrderedDict()
-        """By number; who was silent longest comes first."""
-        self._by_remote: dict[tuple[str, int], TcpConnection] = {}
-        self._connecting: dict[tuple[str, int], list[tuple[Flow, bytes]]] = {}
-        self._per_source: Counter[str] = Counter()
-        self._routes: OrderedDict[str, str] = OrderedDict()
-        self._numbers = count(1)
+        self.locator = Locator(name_servers, SystemRandom())
         self._tasks: set[asyncio.Task[None]] = set()
+        self._udp: list[UdpListener] = []
+        self._routes: OrderedDict[str, str] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._armed: float | None = None
-        self._sweeper: asyncio.TimerHandle | None = None
         self._settling: asyncio.Future[None] | None = None
-        self._emptied: asyncio.Future[None] | None = None
         self._pumping = self._again = self._closed = False
-        self.tcp = TcpCounters()
+        self.streams = Streams(
+            limits or TcpLimits(),
+            certificates or CertificateBook(),
+            on_items=self._on_items,
+            on_lost=self._connection_lost,
+            fail=self._fail,
+            needs=self._needs,
+        )
         self.tap = Tap()
         self.addresses: list[Address] = []
         """What is listened on, with the ports that were given for port 0."""
@@ -94,7 +96,10 @@ class SipTransport:
     # --- listening ----------------------------------------------------------------------
 
     async def listen(self, addresses: Iterable[str]) -> None:
-        """Bind ``udp:HOST:PORT`` and ``tcp:HOST:PORT`` (IPv6 in brackets). Raises :class:`TransportError`."""
+        """Bind ``udp:HOST:PORT``, ``tcp:HOST:PORT`` and ``tls:HOST:PORT`` (IPv6 in brackets).
+
+        Raises :class:`TransportError`.
+        """
         for text in addresses:
             wanted = parse_address(text)
             try:
@@ -102,8 +107,10 @@ class SipTransport:
                 host = str(found[0][4][0])
                 if wanted.transport == "udp":
                     port = self._listen_udp(host, wanted.port)
+                elif wanted.transport == "tls":
+                    port = self.streams.listen_tls(host, wanted.port)
                 else:
-                    port = await self._listen_tcp(host, wanted.port)
+                    port = await self.streams.listen_tcp(host, wanted.port)
             except OSError as error:
                 raise TransportError(f"cannot listen on {text}: {error.strerror or error}") from error
             self.addresses.append(Address(wanted.transport, host, port))
@@ -112,24 +119,6 @@ class SipTransport:
         listener = UdpListener(host, port, on_datagram=self._on_datagram, on_batch=self.pump)
         self._udp.append(listener)
         return listener.address[1]
-
-    async def _listen_tcp(self, host: str, port: int) -> int:
-        server = await self._loop.create_server(lambda: self._connection(inbound=True), host, port, backlog=512)
-        self._servers.append(server)
-        bound = server.sockets[0].getsockname()[:2]
-        self._tcp_addresses.append(bound)
-        return int(bound[1])
-
-    def _connection(self, *, inbound: bool) -> TcpConnection:
-        return TcpConnection(
-            next(self._numbers),
-            limits=self._limits,
-            counters=self.tcp,
-            on_open=self._on_open,
-            on_items=self._on_items,
-            on_lost=self._on_lost,
-            inbound=inbound,
-        )
 
     # --- in -----------------------------------------------------------------------------
 
@@ -140,7 +129,6 @@ class SipTransport:
 
     def _on_items(self, connection: TcpConnection, items: list[Item]) -> None:
         now = self._loop.time()
-        self._connections.move_to_end(connection.number)
         for item in items:
             if isinstance(item, Request | Response):
                 self.tap.received(connection.flow, item)
@@ -200,36 +188,62 @@ class SipTransport:
     # --- out ----------------------------------------------------------------------------
 
     def _send(self, flow: Flow, data: bytes) -> None:
-        if flow.transport == "udp":
-            self._names.resolve(flow.remote[0], lambda found: self._send_udp(flow, data, found))
-        elif flow.transport != "tcp":
+        if flow.transport != "udp" and flow.transport not in _STREAMS:
             self._fail(flow, f"no transport {flow.transport}")
         elif flow.connection:
-            connection = self._connections.get(flow.connection)
-            if connection is None or not connection.send(data):
-                self._fail(flow, "connection is gone")
+            self.streams.send_on(flow, data)
+        elif flow.remote[1]:
+            self._send_to(flow, data, flow.remote[1])
+        elif (places := self.locator.known(flow.remote[0], flow.transport)) is not None:
+            self._send_located(flow, data, places)
+        elif len(self._tasks) < _LOOKING_UP:
+            task = self._loop.create_task(self._locate(flow, data))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         else:
-            self._names.resolve(flow.remote[0], lambda found: self._send_tcp(flow, data, found))
+            self._fail(flow, "too many names to be looked up")
+
+    def _send_to(self, flow: Flow, data: bytes, port: int) -> None:
+        """Send to the addresses of the host of ``flow``."""
+        send = self._send_udp if flow.transport == "udp" else self.streams.send
+        self._names.resolve(flow.remote[0], lambda found: send(flow, data, [(address, port) for address in found]))
+
+    async def _locate(self, flow: Flow, data: bytes) -> None:
+        places = await self.locator.places(flow.remote[0], flow.transport)
+        if not self._closed:
+            self._send_located(flow, data, places)
+
+    def _send_located(self, flow: Flow, data: bytes, places: Sequence[Place]) -> None:
+        """RFC 3263 section 4.2: to where SRV says; to the default port if it says nothing."""
+        if not places:
+            self._send_to(flow, data, default_port(flow.transport))
+        elif flow.transport == "udp":
+            self._send_udp(flow, data, [(place.address, place.port) for place in places])
+        else:
+            self.streams.send(flow, data, [(place.address, place.port) for place in places])
 
     def _fail(self, flow: Flow, reason: str) -> None:
         """Tell the endpoint that nothing can be sent on ``flow``; never from inside of it."""
         log.info("cannot_send", transport=flow.transport, remote=flow.remote[0], port=flow.remote[1], reason=reason)
         self._loop.call_soon(self._connection_lost, flow)
 
+    def _needs(self, flow: Flow) -> bool:
+        return self.endpoint.needs(flow)
+
     def _connection_lost(self, flow: Flow) -> None:
         if not self._closed:
             self.endpoint.connection_lost(flow, self._loop.time())
             self.pump()
 
-    def _send_udp(self, flow: Flow, data: bytes, addresses: list[str]) -> None:
-        for address in addresses:
+    def _send_udp(self, flow: Flow, data: bytes, targets: Targets) -> None:
+        for address, port in targets:
             listener = self._udp_listener(flow.local, ipv6=":" in address)
             if listener is not None:
-                error = listener.send(data, flow.local[0], (address, flow.remote[1]))
+                error = listener.send(data, flow.local[0], (address, port))
                 if error is not None:
                     self._fail(flow, error.strerror or str(error))
                 return
-        self._fail(flow, "no socket of that address family" if addresses else "unknown host")
+        self._fail(flow, "no socket of that address family" if targets else "unknown host")
 
     def _udp_listener(self, local: tuple[str, int], *, ipv6: bool) -> UdpListener | None:
         """The socket to send from: the very one, else one on its host, else any of the family."""
@@ -243,106 +257,6 @@ class SipTransport:
             if score > best_score:
                 best, best_score = listener, score
         return best
-
-    def _send_tcp(self, flow: Flow, data: bytes, addresses: list[str]) -> None:
-        if not addresses:
-            self._fail(flow, "unknown host")
-            return
-        port = flow.remote[1]
-        for address in addresses:
-            connection = self._by_remote.get((address, port))
-            if connection is not None:
-                connection.aliases.add(flow)
-                if connection.send(data):
-                    return
-        pending = self._connecting.get(flow.remote)
-        if pending is not None:
-            if len(pending) < _PENDING:
-                pending.append((flow, data))
-            return
-        self._connecting[flow.remote] = [(flow, data)]
-        self._background(self._connect(flow, addresses))
-
-    async def _connect(self, flow: Flow, addresses: list[str]) -> None:
-        """Open a connection for what waits for ``flow.remote``, trying its addresses in turn."""
-        reason = "no route"
-        for address in addresses:
-            local = flow.local[0]
-            source = (local, 0) if local and not is_wildcard(local) and (":" in local) == (":" in address) else None
-            try:
-                async with asyncio.timeout(self._limits.connect):
-                    _, connection = await self._loop.create_connection(
-                        lambda: self._connection(inbound=False), address, flow.remote[1], local_addr=source
-                    )
-            except (OSError, TimeoutError) as error:
-                reason = (error.strerror if isinstance(error, OSError) else None) or "no answer"
-                continue
-            self.tcp.connected += 1
-            self._connected(flow, connection)
-            return
-        self.tcp.connect_failures += 1
-        for waiting in {waiting: None for waiting, _ in self._connecting.pop(flow.remote, [])}:
-            self._fail(waiting, reason)
-
-    def _connected(self, flow: Flow, connection: TcpConnection) -> None:
-        for waiting, data in self._connecting.pop(flow.remote, []):
-            connection.aliases.add(waiting)
-            if not connection.send(data):
-                self._fail(waiting, "connection is gone")
-
-    # --- connections --------------------------------------------------------------------
-
-    def _on_open(self, connection: TcpConnection) -> bool:
-        source = subscriber(connection.flow.remote[0])
-        if self._closed:
-            return False
-        if connection.inbound and self._per_source[source] >= self._limits.per_source:
-            return False
-        if len(self._connections) >= self._limits.connections and not self._make_room():
-            return False
-        if connection.inbound:
-            self._per_source[source] += 1
-            self.tcp.accepted += 1
-        self._connections[connection.number] = connection
-        self._by_remote[connection.flow.remote] = connection
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(self._limits.sweep, self._sweep)
-        return True
-
-    def _make_room(self) -> bool:
-        """Close the connection of a peer that was silent longest, of those that nothing needs; false without one."""
-        for connection in self._connections.values():
-            if connection.inbound and not any(map(self.endpoint.needs, (connection.flow, *connection.aliases))):
-                self.tcp.evicted += 1
-                connection.evict()
-                return True
-        return False
-
-    def _on_lost(self, connection: TcpConnection) -> None:
-        flow = connection.flow
-        del self._connections[connection.number]
-        if self._by_remote.get(flow.remote) is connection:
-            del self._by_remote[flow.remote]
-        if connection.inbound:
-            source = subscriber(flow.remote[0])
-            self._per_source[source] -= 1
-            if not self._per_source[source]:
-                del self._per_source[source]
-        if self._emptied is not None and not self._connections:
-            _complete(self._emptied)
-        for lost in (flow, *connection.aliases):
-            self._connection_lost(lost)
-
-    def _sweep(self) -> None:
-        """From time to time while there are connections: end those whose time is up."""
-        now = self._loop.time()
-        for connection in list(self._connections.values()):
-            if connection.overdue(now):
-                self.tcp.timed_out += 1
-                connection.abort()
-        self._sweeper = None
-        if self._connections:
-            self._sweeper = self._loop.call_later(self._limits.sweep, self._sweep)
 
     # --- where we are -------------------------------------------------------------------
 
@@ -380,6 +294,22 @@ class SipTransport:
 
     # --- for the daemon -----------------------------------------------------------------
 
+    async def flows(self, flow: Flow, *, any_transport: bool = False) -> list[Flow]:
+        """The ways to where ``flow`` leads, in the order in which to try them (RFC 3263 section 4.3).
+
+        More than one only for a name without a port (port 0); ``any_transport``: DNS may choose that, too.
+        """
+        host, port = flow.remote
+        if port:
+            return [flow]
+        places = await self.locator.places(host, "" if any_transport else flow.transport)
+        found = []
+        for place in places:
+            if place.transport == "tls":
+                self.streams.vouch((place.address, place.port), flow.remote)
+            found.append(Flow(place.transport, flow.local, (place.address, place.port)))
+        return found or [flow]
+
     def resume_bye(self, dialog: Mapping[str, Any], reason: str) -> bool:
         """Hang up in a dialog of a former run, as it was journalled; false for one that is damaged.
 
@@ -397,8 +327,9 @@ class SipTransport:
         """Name and value of all that is counted here and in the endpoint."""
         for field in dataclasses.fields(self.endpoint.counters):
             yield field.name, getattr(self.endpoint.counters, field.name)
-        for field in dataclasses.fields(self.tcp):
-            yield f"tcp_{field.name}", getattr(self.tcp, field.name)
+        for name, counters in (("tcp", self.streams.tcp), ("tls", self.streams.tls)):
+            for field in dataclasses.fields(counters):
+                yield f"{name}_{field.name}", getattr(counters, field.name)
         yield "udp_kernel_drops", sum(listener.kernel_drops() for listener in self._udp)
         yield "udp_send_failures", sum(listener.send_failures for listener in self._udp)
         yield "udp_keep_alives", sum(listener.keep_alives for listener in self._udp)
@@ -418,34 +349,15 @@ class SipTransport:
         if self._closed:
             return
         self._closed = True
-        for handle in (self._timer, self._sweeper):
-            if handle is not None:
-                handle.cancel()
-        for server in self._servers:
-            server.close()
+        if self._timer is not None:
+            self._timer.cancel()
         for listener in self._udp:
             listener.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._names.close()
-        await self._close_connections()
-
-    async def _close_connections(self) -> None:
-        for connection in list(self._connections.values()):
-            connection.close()
-        if self._connections:
-            self._emptied = self._loop.create_future()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied, _LAST_WORDS)
-        for connection in list(self._connections.values()):
-            connection.abort()
-        await asyncio.sleep(0)  # for the connections to hear of it
-
-    def _background(self, work: Any) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self.streams.close()
 
 
 def _complete(future: asyncio.Future[None]) -> None:

@@ -18,8 +18,11 @@ _CALL_ID = re.compile(rb"\r?\n(?:Call-ID|i)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECA
 _CSEQ = re.compile(rb"\r?\nCSeq[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 
 
+_KEY = re.compile(rb"(?i)(?<=inline:)[A-Za-z0-9+/=]++")
+
+
 class Seen(NamedTuple):
-    """One message: ``at`` in seconds since the epoch, ``data`` as it was on the wire."""
+    """One message: ``at`` in seconds since the epoch, ``data`` as it was on the wire, but for the keys of SRTP."""
 
     at: float
     direction: Literal["in", "out"]
@@ -45,6 +48,7 @@ class Watch:
     left_out: int = 0
 
     def add(self, seen: Seen) -> None:
+        seen = seen._replace(data=without_keys(seen.data))
         if len(self.messages) < MOST_MESSAGES and self.octets + len(seen.data) <= MOST_OCTETS:
             self.messages.append(seen)
             self.octets += len(seen.data)
@@ -81,6 +85,11 @@ class Tap:
 
     def forget(self, call_id: str) -> None:
         self._watches.pop(call_id.encode(), None)
+
+
+def without_keys(data: bytes) -> bytes:
+    """``data`` with an asterisk for every octet of a key (RFC 4568): what is kept must not open what was recorded."""
+    return _KEY.sub(lambda key: b"*" * len(key[0]), data) if b"inline:" in data.lower() else data
 
 
 def _call_id(message: bytes | Request | Response) -> bytes:

@@ -28,11 +28,15 @@ class TcpLimits:
     """Without a byte. Long: the connection is the way back to a phone behind NAT."""
     connect: float = 10.0
     """To establish a connection of ours."""
+    handshake: float = 10.0
+    """From connecting to the end of the TLS handshake."""
     linger: float = 5.0
     """For the peer to take the last bytes of a connection that we close."""
     sweep: float = 1.0
     """Between two looks for connections whose time is up."""
     connections: int = 4096
+    handshakes: int = 256
+    """TLS handshakes under way at once."""
     per_source: int = 128
     """Connections from one address; a proxy needs few, an office behind one NAT some."""
     write_buffer: int = 1024 * 1024
@@ -67,6 +71,8 @@ _SLICE = 8192
 class TcpConnection(asyncio.Protocol):
     """One connection, either way round. The owner is told of messages and of the end."""
 
+    kind = "tcp"
+
     def __init__(
         self,
         number: int,
@@ -80,9 +86,11 @@ class TcpConnection(asyncio.Protocol):
     ) -> None:
         self.number = number
         self.inbound = inbound
-        self.flow = Flow("tcp", ("", 0), ("", 0), number)
+        self.flow = Flow(self.kind, ("", 0), ("", 0), number)
         self.aliases: set[Flow] = set()
         """Flows without a connection number that were sent over this connection."""
+        self.places: set[tuple[str, tuple[str, int]]] = set()
+        """Transport, host and port that this connection leads to."""
         self._limits = limits
         self._counters = counters
         self._on_open = on_open
@@ -104,7 +112,7 @@ class TcpConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         sock: socket.socket = transport.get_extra_info("socket")
         try:
-            self.flow = Flow("tcp", sock.getsockname()[:2], sock.getpeername()[:2], self.number)
+            self.flow = Flow(self.kind, sock.getsockname()[:2], sock.getpeername()[:2], self.number)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_IDLE)

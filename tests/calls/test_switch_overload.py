@@ -47,7 +47,7 @@ class Exchange:
             max_calls=max_calls,
             max_lag_ms=50.0,
             pool=cast("Any", self.pool),
-            limits_for=lambda _session: cast("Any", None),
+            limits_for=lambda _session, _source: cast("Any", None),
             fetch=no_web,
             outside=cast("Any", None),
             append=lambda _record: None,

@@ -39,7 +39,7 @@ class Exchange:
             max_calls=10,
             max_lag_ms=50.0,
             pool=cast("Any", None),
-            limits_for=lambda _session: cast("Any", None),
+            limits_for=lambda _session, _source: cast("Any", None),
             fetch=no_web,
             outside=cast("Any", None),
             append=lambda _record: None,

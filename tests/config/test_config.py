@@ -149,7 +149,15 @@ def test_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         ("[sip]\nlissen = []", "sip.lissen: there is no such key"),
         ("[spi]\n", "spi: there is no such key"),
         ("[sip]\nlisten = []", "sip.listen"),
-        ('[sip]\nlisten = ["tls:1.2.3.4:5061"]', "sip.listen[0]: 'tls:1.2.3.4:5061': must begin with udp: or tcp:"),
+        ('[sip]\nlisten = ["sctp:1.2.3.4:5061"]', "sip.listen[0]: 'sctp:1.2.3.4:5061': must begin with udp:, tcp: or"),
+        ('[sip]\nlisten = ["tls:1.2.3.4:5061"]', "sip: tls_cert and tls_key are needed to listen on a tls: address"),
+        ('[sip]\ntls_cert = "x.pem"', "sip: tls_cert and tls_key belong together"),
+        ('[sip]\ntls_cert = "x.pem"\ntls_key = "x.key"', "sip.tls_cert: there is no file"),
+        ("[sip]\ntls_verify_clients = true", "sip: tls_ca is needed to verify clients"),
+        ('[rtp]\nsrtp = "maybe"', "rtp.srtp"),
+        ("[[trunks]]\nname = 'a'\nhost = 'tls:b'\ntls_verify = 'no'", "trunks[0].tls_verify"),
+        ("[[trunks]]\nname = 'a'\nhost = 'tls:b'\ntls_ca = 'x.pem'", "trunks[0].tls_ca: there is no file"),
+        ("[[trunks]]\nname = 'a'\nhost = 'b'\nsrtp = 'required'", "'a': srtp is required: host must begin with tls:"),
         ('[sip]\nlisten = ["udp:1.2.3.4"]', "sip.listen[0]: '1.2.3.4': a port from 0 to 65535 must follow the host"),
         ('[sip]\nlisten = ["udp:::1:5060"]', "an IPv6 address is written in brackets"),
         ('[sip]\nadvertise = "0.0.0.0"', "sip.advertise: '0.0.0.0' cannot be reached by anyone"),
@@ -189,7 +197,7 @@ def test_errors_name_file_and_field(tmp_path: Path, text: str, expected: str) ->
         load(file)
     assert expected in str(caught.value)
     assert "pydantic" not in str(caught.value)
-    if not expected.startswith(("http.tls", "speech.vosk")):
+    if not expected.startswith(("http.tls", "speech.vosk", "sip.tls_cert: ", "trunks[0].tls_ca")):
         assert str(file) in str(caught.value)
 
 

@@ -9,6 +9,8 @@ import pytest
 from kit import sipp, trees
 from kit.daemon import Daemon
 from kit.phone import Phone
+from name_server import NameServer
+from test_bridges import menu_after
 
 pytestmark = pytest.mark.peer("sipp")
 
@@ -45,3 +47,28 @@ def test_only_trunks_and_devices_may_call(daemon_for: Callable[..., Daemon]) -> 
         assert device.register().status == 200
         assert device.call("1000").status == 200
         assert device.hangup().status == 200
+
+
+def test_a_trunk_that_srv_says_is_at_two_places_is_called_at_the_second_when_the_first_is_down(
+    daemon_for: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    """RFC 3263 section 4.3: after a 503 the next place of the same domain."""
+    first = sipp.start("uas_refuse", tmp_path / "first", fill={"STATUS": "503 Service Unavailable"})
+    second = sipp.start("uas_refuse", tmp_path / "second", fill={"STATUS": "486 Busy Here"})
+    zone = {
+        ("_sip._udp.carrier.example.", "SRV"): [f"20 0 {second.port} two.example.", f"10 0 {first.port} one.example."],
+        ("one.example.", "A"): ["127.0.0.1"],
+        ("two.example.", "A"): ["127.0.0.1"],
+    }
+    with NameServer(zone) as names:
+        house = daemon_for(
+            {"5000": menu_after("+390111")},
+            settings={"sip": {"dns": [f"127.0.0.1:{names.address[1]}"]}},
+            trunks=[{"name": "carrier", "host": "carrier.example"}],
+        )
+        caller = sipp.start("uac_waits", tmp_path / "uac", server=house.address, number="5000")
+        for each in (first, second, caller):
+            each.finish()
+        house.wait_ended()
+    assert "INVITE sip:+390111@carrier.example SIP/2.0" in first.messages()
+    assert [row["status"] for row in house.events() if row.get("event") == "leg ended"] == [503, 486]

@@ -101,7 +101,10 @@ def test_saved_dialog_is_plain_and_whole() -> None:
         ("sip:bob@other.example", FLOW, Flow("udp", ALICE, ("other.example", 5060))),
         ("sip:bob@192.0.2.2;transport=tcp", FLOW, Flow("tcp", (ALICE[0], 0), BOB)),
         ("sip:bob@192.0.2.2;transport=TLS", FLOW, FLOW),  # no transport of ours: as it came
-        ("sips:bob@198.51.100.1:5061", FLOW, FLOW),
+        ("sips:bob@198.51.100.1:5061", FLOW, FLOW),  # a proxy took the TLS off
+        ("sips:bob@192.0.2.7", Flow("tls", ALICE, BOB), Flow("tls", ALICE, ("192.0.2.7", 5061))),
+        ("sips:bob@192.0.2.7;transport=tcp", Flow("tls", ALICE, BOB), Flow("tls", ALICE, ("192.0.2.7", 5061))),
+        ("sip:bob@192.0.2.2:5062", Flow("tls", ALICE, BOB, 3), Flow("tls", ALICE, BOB, 3)),  # its connection lasts
         (
             "sips:bob@192.0.2.2",
             Flow("tcp", ALICE, ("192.0.2.2", 40000), 4),

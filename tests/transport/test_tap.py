@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.sip.flow import Flow
-from engine.transport.tap import MOST_MESSAGES, MOST_OCTETS, Tap
+from engine.transport.tap import MOST_MESSAGES, MOST_OCTETS, Tap, without_keys
 
 FLOW = Flow("udp", ("127.0.0.1", 5060), ("192.0.2.1", 5060))
 
@@ -54,3 +54,12 @@ def test_what_is_no_message_disturbs_nobody() -> None:
     for data in (b"", b"\r\n\r\n", b"\xff" * 100, b"Call-ID"):
         tap.received(FLOW, data)
     assert all(seen.direction == "in" for seen in watch.messages)
+
+
+def test_keys_of_srtp_are_not_kept() -> None:
+    """Neither in what comes nor in what goes; lengths stay, so that a capture can be read."""
+    body = b"m=audio 1 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abc+/DEF0123==|2^20\r\n"
+    kept = without_keys(b"INVITE sip:x SIP/2.0\r\n\r\n" + body)
+    assert b"inline:**************|2^20" in kept
+    assert len(kept) == len(body) + 24
+    assert without_keys(b"a=crypto:1 X Inline:AAAA") == b"a=crypto:1 X Inline:****"

@@ -13,7 +13,7 @@ from transport_kit import Rig, options, until
 
 from engine.sip.flow import Flow
 from engine.sip.message import Malformed, Request
-from engine.transport import TcpLimits, shell
+from engine.transport import TcpLimits, streams
 
 pytestmark = pytest.mark.both_loops
 
@@ -200,13 +200,13 @@ async def test_limits_of_connections(rig: Make) -> None:
     writer.close()
     assert one.counts()["tcp_refused"] == 2
     kept.pop(0)[1].close()  # makes room
-    await until(lambda: len(one.transport._connections) == 2)
+    await until(lambda: len(one.transport.streams.connections) == 2)
     kept.append(await connect(one))
     await until(lambda: one.counts()["tcp_accepted"] == 4)
     for _, writer in kept:
         writer.close()
-    await until(lambda: not one.transport._connections)
-    assert not one.transport._per_source
+    await until(lambda: not one.transport.streams.connections)
+    assert not one.transport.streams.per_source
 
 
 async def test_room_is_made_of_who_is_silent_longest_and_not_needed(rig: Make) -> None:
@@ -228,8 +228,8 @@ async def test_room_is_made_of_who_is_silent_longest_and_not_needed(rig: Make) -
     assert await gone(peers[3][0])
     counts = one.counts()
     assert (counts["tcp_evicted"], counts["tcp_refused"], counts["tcp_accepted"]) == (3, 0, 6)
-    assert needed.connection in one.transport._connections
-    assert len(one.transport._connections) == 3
+    assert needed.connection in one.transport.streams.connections
+    assert len(one.transport.streams.connections) == 3
     one.fake.needs = lambda _flow: True
     last, writer = await connect(one)
     assert await gone(last)
@@ -241,15 +241,15 @@ async def test_room_is_made_of_who_is_silent_longest_and_not_needed(rig: Make) -
 async def test_one_subscriber_of_ipv6_has_no_more_connections_than_another(
     rig: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shell, "subscriber", lambda _host: "2001:db8::")
+    monkeypatch.setattr(streams, "subscriber", lambda _host: "2001:db8::")
     one = rig(limits=TcpLimits(per_source=2))
     await one.listen("tcp:127.0.0.1:0")
     peers = [await connect(one, f"127.0.0.{index + 1}") for index in range(3)]
     assert await gone(peers[2][0])
     for _, writer in peers:
         writer.close()
-    await until(lambda: not one.transport._connections)
-    assert not one.transport._per_source
+    await until(lambda: not one.transport.streams.connections)
+    assert not one.transport.streams.per_source
 
 
 async def test_a_peer_that_does_not_read_is_cut_off(rig: Make) -> None:
@@ -301,10 +301,10 @@ async def test_a_connection_that_ends_in_the_middle_of_its_turns(rig: Make) -> N
     one = rig(limits=TcpLimits(sweep=0.02))
     await one.listen("tcp:127.0.0.1:0")
     reader, writer = await connect(one)
-    one.fake.on_receive = lambda _message, _flow: next(iter(one.transport._connections.values())).abort()
+    one.fake.on_receive = lambda _message, _flow: next(iter(one.transport.streams.connections.values())).abort()
     writer.write(b"".join(options(str(index), transport="TCP") for index in range(1000)))
     assert await gone(reader)
-    await until(lambda: not one.transport._connections)
+    await until(lambda: not one.transport.streams.connections)
     await asyncio.sleep(0.02)
     assert len(one.fake.heard) < 128  # the slice it came in, and the one that was queued behind it
     writer.close()
@@ -356,7 +356,7 @@ async def test_nobody_there(rig: Make) -> None:
     one.send(flow, b"y")
     await until(lambda: one.fake.lost == [flow])
     assert one.counts()["tcp_connect_failures"] == 1
-    assert not one.transport._connecting
+    assert not one.transport.streams.connecting
 
 
 async def test_a_name_that_does_not_resolve(rig: Make) -> None:
@@ -388,7 +388,7 @@ async def test_closing_says_the_last_words(rig: Make) -> None:
         one.send(flow, b"x" * 100_000)
         await one.transport.close()
         await until(lambda: len(server.received) == 100_001)
-        assert not one.transport._connections
+        assert not one.transport.streams.connections
 
 
 async def test_closing_does_not_wait_for_a_connect(rig: Make) -> None:

@@ -25,7 +25,9 @@ MODULE_FOLDERS = (
 class Baresip:
     """One baresip process. ``audio`` is played to the far end from the answer on, once, from 8 kHz, or 16 kHz if it is
     ``wide``: it speaks G.722 then, and nothing else. With ``keep`` it keeps what it :meth:`heard`; with ``answers`` it
-    takes calls; with a ``server`` (host:port) and a ``password`` it registers there.
+    takes calls; with a ``server`` (host:port) and a ``password`` it registers there. With a ``certificate`` (PEM, key
+    included) it speaks TLS, and verifies by ``authority``; ``srtp`` is its media encryption: ``srtp`` (if the other end
+    wants it), ``srtp-mand``.
     """
 
     def __init__(
@@ -39,10 +41,15 @@ class Baresip:
         answers: bool = False,
         server: str = "",
         password: str = "",
+        certificate: Path | None = None,
+        authority: Path | None = None,
+        srtp: str = "",
     ) -> None:
         self._keep = keep or wide
-        own = f"<sip:{user}@{server}>;auth_pass={password};regint=60" if server else ""
-        self._account = (own, ";answermode=auto" if answers else "")
+        self._certificate, self._authority, self._srtp = certificate, authority, srtp
+        kind = ";transport=tls" if certificate else ""
+        own = f"<sip:{user}@{server}{kind}>;auth_pass={password};regint=60" if server else ""
+        self._account = (own, (";answermode=auto" if answers else "") + (f";mediaenc={srtp}" if srtp else ""))
         self.folder = folder
         self._rate = 16000 if wide else sound.RATE
         self._codecs = "G722/16000/1" if wide else "PCMU/8000/1,PCMA/8000/1"
@@ -90,6 +97,9 @@ class Baresip:
             "module g722.so",
             "module aufile.so",
             *(["module sndfile.so", f"snd_path {self.folder}"] if self._keep else []),
+            *(["module srtp.so"] if self._srtp else []),
+            *([f"sip_certificate {self._certificate}"] if self._certificate else []),
+            *([f"sip_cafile {self._authority}", "sip_verify_server yes"] if self._authority else []),
             "module_tmp uuid.so",
             "module_tmp account.so",
             "module_app menu.so",
@@ -125,6 +135,9 @@ class Baresip:
 
     @property
     def uri(self) -> str:
+        """TLS is on the port after the others'."""
+        if self._certificate is not None:
+            return f"sip:{self.user}@127.0.0.1:{self.sip_port + 1};transport=tls"
         return f"sip:{self.user}@127.0.0.1:{self.sip_port}"
 
     def heard(self) -> tuple[int, Samples]:

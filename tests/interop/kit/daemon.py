@@ -134,6 +134,7 @@ class Daemon:
         folder.mkdir(parents=True, exist_ok=True)
         self.host = host
         self.sip_port = free_port(host=host)
+        self.tls_port = 0
         self.http_port = free_port(socket.SOCK_STREAM)
         self.rtp_ports = free_range(200)
         self.process: subprocess.Popen[bytes] | None = None
@@ -159,6 +160,15 @@ class Daemon:
             sound.write_wav(folder / name, samples)
 
     # --- configuration ------------------------------------------------------------------------
+
+    def secure(self, cert: Path, key: Path, authority: Path, **more: object) -> None:
+        """Speak TLS, too, on :attr:`tls_port`; ``more`` are keys of the section."""
+        self.tls_port = free_port(socket.SOCK_STREAM, host=self.host)
+        listen = self._sections["sip"]["listen"]
+        assert isinstance(listen, list)
+        listen.append(f"tls:{self.host}:{self.tls_port}")
+        files = {"tls_cert": str(cert), "tls_key": str(key), "tls_ca": str(authority)}
+        self._sections["sip"].update(files, **more)
 
     def write_flow(self, number: str, tree: object) -> Path:
         """Write (or change) the flow of a number; a ``Path`` stands for itself."""

@@ -63,11 +63,12 @@ def start(
     rate: float = 1.0,
     together: int = 0,
     transport: str = "u1",
+    port: int = 0,
     arguments: Sequence[str] = (),
 ) -> Sipp:
     """Start ``scenario``: towards ``server`` as a caller, or listening when there is none.
 
-    ``audio`` becomes ``caller.ul`` in the folder, which is what the scenarios play.
+    ``audio`` becomes ``caller.ul`` in the folder, which is what the scenarios play. ``port`` 0: any.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = (SCENARIOS / f"{scenario}.xml").read_text()
@@ -75,7 +76,7 @@ def start(
         text = text.replace(f"@{name}@", value)
     (folder / "scenario.xml").write_text(text)
     (folder / "caller.ul").write_bytes(sound.to_ulaw(audio if audio is not None else sound.silence(60.0)))
-    port = free_port()
+    port = port or free_port()
     low, _ = free_range(2 * calls + 10)
     command = ["sipp", "-sf", "scenario.xml", "-i", "127.0.0.1", "-p", str(port), "-m", str(calls), "-t", transport]
     command += ["-nostdin", "-timeout", "120", "-timeout_error", "-bind_local", "-mi", "127.0.0.1", "-mp", str(low)]
@@ -87,14 +88,15 @@ def start(
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
     running = Sipp(process, folder, port)
     if server is None:
-        poll(lambda: _listens(running), 5, "SIPp did not listen")
+        kind = socket.SOCK_DGRAM if transport.startswith("u") else socket.SOCK_STREAM
+        poll(lambda: _listens(running, kind), 5, "SIPp did not listen")
     return running
 
 
-def _listens(sipp: Sipp) -> bool | None:
+def _listens(sipp: Sipp, kind: socket.SocketKind) -> bool | None:
     if sipp.process.poll() is not None:
         raise AssertionError(f"SIPp left with {sipp.process.returncode}\n{sipp.story()}")
-    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+    with contextlib.closing(socket.socket(socket.AF_INET, kind)) as probe:
         try:
             probe.bind(("127.0.0.1", sipp.port))
         except OSError:
