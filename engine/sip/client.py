@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from engine.sip.ack import Acknowledger
 from engine.sip.body import readable_description
-from engine.sip.core import ALLOW, Core
+from engine.sip.core import ACCEPT, ALLOW, SUPPORTED, Core
 from engine.sip.dialog import Dialog
 from engine.sip.digest import DigestClient
+from engine.sip.early import MAX_FORKS, EarlyDialog, EarlyDialogs
 from engine.sip.events import Answered, EndedBy, Progressed, Refused
 from engine.sip.exchange import Exchange
 from engine.sip.flow import Flow
 from engine.sip.message import Request, Response
 from engine.sip.reason import read_reason
+from engine.sip.reliable import RAck, read_rseq
 from engine.sip.session import Session
 from engine.sip.timers import Timer
-
-MAX_FORKS = 16
-"""Answers of different phones to one INVITE that are acknowledged and hung up; more are a flood."""
+from engine.sip.transaction import ServerTransaction
 
 
 class OutgoingSession(Session):
@@ -31,6 +31,7 @@ class OutgoingSession(Session):
         self._cseq = request.cseq.number
         self._contact = request.headers.get("Contact") or ""
         self._offered = bool(request.body)
+        self._early = EarlyDialogs(self._dialog_of)
         self._forks: dict[str, Acknowledger] = {}
         """Acknowledged 2xx by the tag of the peer that sent them."""
         self._reachable = False
@@ -38,6 +39,7 @@ class OutgoingSession(Session):
         self._cancelled = False
         self._patience: Timer | None = None
         request.headers.add("Allow", ALLOW)
+        request.headers.add("Supported", SUPPORTED)
         self._exchange = Exchange(
             core,
             request,
@@ -79,6 +81,18 @@ class OutgoingSession(Session):
         self._acknowledge(self.dialog, sdp)
         self._reoffers.proceed(now)
 
+    def answer_progress(self, sdp: bytes, now: float, tag: str = "") -> bool:
+        """Answer the offer of :class:`Progressed` in its PRACK; whether there was one that waits for it.
+
+        ``tag`` is that of the event, for an INVITE that was forked.
+        """
+        early = self._early.find(tag) if tag else self._early.first()
+        if self._ended or early is None or early.unanswered is None:
+            return False
+        rack, early.unanswered = early.unanswered, None
+        self._prack(early, rack, sdp, now)
+        return True
+
     # --- responses --------------------------------------------------------------------------
 
     def _next_cseq(self) -> int:
@@ -91,11 +105,53 @@ class OutgoingSession(Session):
             self._send_cancel(now)
         if self._ended or response.status == 100:
             return
-        if response.to.tag and self._dialog is None:
-            self._use(self._dialog_of(response))
+        tag = response.to.tag
+        early = self._early.of(response) if tag else None
+        if early is None and tag:
+            self.core.counters.dropped += 1
+            return
+        rack = None
+        if early is not None:
+            if read_rseq(response) is not None and (rack := early.take(response)) is None:
+                self.core.counters.retransmissions_received += 1
+                return
+            if self._dialog is None:
+                self._use(early.dialog)
         self.state = "early"
+        self._report(response, early, rack, now)
+        if response.status == 199:
+            self._forget(tag)
+
+    def _report(self, response: Response, early: EarlyDialog | None, rack: RAck | None, now: float) -> None:
+        """Tell of a provisional response, and acknowledge it if it wants that."""
         sdp = readable_description(response)
-        self.core.emit(Progressed(self, response.status, response.reason, sdp))
+        reliable = early is not None and rack is not None
+        offered = reliable and sdp is not None and not self._offered and early is not None and not early.answered
+        if early is not None and rack is not None:
+            early.answered = early.answered or sdp is not None
+            if offered:
+                early.unanswered = rack  # RFC 3262 5: the PRACK carries our answer
+            else:
+                self._prack(early, rack, None, now)
+        what = (response.status, response.reason, sdp)
+        self.core.emit(Progressed(self, *what, tag=response.to.tag, reliable=reliable, offered=offered))
+
+    def _prack(self, early: EarlyDialog, rack: RAck, sdp: bytes | None, now: float) -> None:
+        headers = [("RAck", str(rack))]
+        if sdp is not None:
+            headers.append(("Content-Type", ACCEPT))
+        self.ask("PRACK", _ignore, now, headers=headers, body=sdp or b"", dialog=early.dialog)
+        if early.dialog is self._dialog:
+            self.negotiated = early.answered
+
+    def _forget(self, tag: str) -> None:
+        """An early dialog is over; another one, if there is one, takes its place."""
+        early = self._early.find(tag)
+        self._early.drop(tag)
+        other = self._early.first()
+        if early is not None and other is not None and early.dialog is self._dialog:
+            self._use(other.dialog)
+            self.negotiated = other.answered and other.unanswered is None
 
     def _answered(self, status: int, response: Response | None, now: float) -> None:
         if response is None or status >= 300:
@@ -118,19 +174,22 @@ class OutgoingSession(Session):
         self._stop_waiting()
         self._confirm(response)
         sdp = readable_description(response)
+        if not self._offered and self.negotiated:
+            sdp = None  # the offer came early and has its answer: this repeats it at most
         if self._offered or sdp is None:
             self.state = "confirmed"
             self._acknowledge(self.dialog, None)
         else:
             self.state = "answered"
-        self.core.emit(Answered(self, sdp))
+        self.core.emit(Answered(self, sdp, tag=response.to.tag))
 
     def _confirm(self, response: Response) -> None:
         """The dialog of a 2xx: its route set and target are new (13.2.2.4), its sequence goes on (12.2.1.1, 12.2.2)."""
-        dialog, early = self._dialog_of(response), self._dialog
-        if early is not None and early.remote_tag == dialog.remote_tag:
-            dialog.local_seq = max(dialog.local_seq, early.local_seq)
-            dialog.remote_seq = early.remote_seq
+        dialog, early = self._dialog_of(response), self._early.find(response.to.tag)
+        if early is not None:
+            dialog.local_seq = max(dialog.local_seq, early.dialog.local_seq)
+            dialog.remote_seq = early.dialog.remote_seq
+        self.negotiated = early is not None and early.answered and early.unanswered is None
         self._use(dialog)
 
     def _refused(self, status: int, response: Response | None, now: float) -> None:
@@ -176,6 +235,25 @@ class OutgoingSession(Session):
         acknowledger = Acknowledger(self.core, dialog)
         self._forks[dialog.remote_tag] = acknowledger
         acknowledger.send(self._exchange.request, sdp)
+
+    # --- requests of phones that have not won -------------------------------------------------
+
+    def on_request(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        """Those of early dialogs other than the first are few: UPDATEs, and none of them may offer anything."""
+        early = self._early.find(request.from_.tag)
+        if early is None or self.state != "early" or early.dialog is self._dialog:
+            super().on_request(request, transaction, now)
+        elif not early.dialog.in_order(request):
+            self.respond(transaction, request, 500, now, reason="CSeq Out Of Order")
+        elif request.method in {"UPDATE", "INFO", "OPTIONS"} and not request.body:
+            if request.method == "UPDATE":
+                early.dialog.retarget(request)
+            self.respond(transaction, request, 200, now, headers=(("Contact", self.contact()),))
+        elif request.method == "BYE":
+            self.respond(transaction, request, 200, now)
+            self._forget(request.from_.tag)
+        else:
+            self.respond(transaction, request, 488, now)
 
     # --- giving up --------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from engine.sip.events import Event
 from engine.sip.flow import Flow, Links
 from engine.sip.guard import Guard
-from engine.sip.message import Request, Response
+from engine.sip.message import Message, Request, Response
 from engine.sip.timers import TimerQueue, Timers
 from engine.sip.transaction import (
     ClientKey,
@@ -26,12 +26,26 @@ from engine.sip.transaction import (
 from engine.sip.uri import Uri
 
 MAGIC_COOKIE = "z9hG4bK"
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY"
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY, PRACK"
 ACCEPT = "application/sdp"
+EXTENSIONS = ("100rel",)
+"""Option tags of what we can do if a peer wants it (RFC 3261 19.2)."""
+SUPPORTED = ", ".join(EXTENSIONS)
 
 ContactHost = Callable[[Flow], tuple[str, int]]
 DialogKey = tuple[str, str]
 """Call-ID and our tag, which is unique by itself; the peer's tag is the owner's to compare."""
+
+
+def unsupported(request: Request) -> tuple[tuple[str, str], ...]:
+    """The Unsupported header for what ``request`` requires and we lack: to be refused with 420 (8.2.2.3)."""
+    lacking = [tag for tag in request.headers.tokens("Require") if tag.lower() not in EXTENSIONS]
+    return (("Unsupported", ", ".join(lacking)),) if lacking else ()
+
+
+def has_option(message: Message, header: str, tag: str) -> bool:
+    """Whether ``tag`` is in Supported or Require, as ``header`` says."""
+    return any(token.lower() == tag for token in message.headers.tokens(header))
 
 
 class DialogOwner(Protocol):

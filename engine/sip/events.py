@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from engine.sip.flow import Flow
@@ -44,20 +44,40 @@ class Reoffered:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """A provisional response to our INVITE, 101 to 199. ``sdp`` is early media."""
+    """A provisional response to our INVITE, 101 to 199. ``sdp`` is early media.
+
+    ``tag`` says which phone of several that the INVITE was forked to: each has an early dialog, and media, of its own.
+    """
 
     session: OutgoingSession
     status: int
     reason: str
     sdp: bytes | None
+    tag: str = field(default="", compare=False)
+    reliable: bool = field(default=False, compare=False)
+    """Whether it was acknowledged with a PRACK (RFC 3262): its SDP is the answer then, not a preview of it."""
+    offered: bool = field(default=False, compare=False)
+    """Whether ``sdp`` is an offer, as our INVITE had none: answer it with ``answer_progress``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressAcknowledged:
+    """The PRACK for a reliable provisional response of ours came. ``sdp`` is the answer, if that carried our offer."""
+
+    session: IncomingSession
+    sdp: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Our INVITE was answered. If it carried no offer, ``sdp`` is one: answer it with ``acknowledge``."""
+    """Our INVITE was answered. If it carried no offer, ``sdp`` is one: answer it with ``acknowledge``.
+
+    ``tag`` is that of the phone that won, as in :class:`Progressed`.
+    """
 
     session: OutgoingSession
     sdp: bytes | None
+    tag: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +194,7 @@ SessionEvent = (
     | Acknowledged
     | Reoffered
     | Progressed
+    | ProgressAcknowledged
     | Answered
     | Refused
     | ReofferAnswered

@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from engine.sip.body import UnsupportedBody, session_description
-from engine.sip.core import ACCEPT, ALLOW, MAGIC_COOKIE, Core
+from engine.sip.core import ACCEPT, ALLOW, MAGIC_COOKIE, SUPPORTED, Core, unsupported
 from engine.sip.events import Invited
 from engine.sip.flow import Flow
 from engine.sip.message import METHODS, Malformed, Request, Response
@@ -160,7 +160,7 @@ class Reception:
             core.emit(Invited(IncomingSession(core, transaction, flow, now)))
 
     def _options(self, request: Request, reply_to: Flow) -> None:
-        headers = (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", ""))
+        headers = (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", SUPPORTED))
         self._reply(request, reply_to, 200 if self.available else 503, headers)
 
     def _register(self, request: Request, key: ServerKey, flow: Flow, reply_to: Flow, now: float) -> None:
@@ -213,8 +213,8 @@ def check(request: Request, *, serves_devices: bool) -> Refusal | None:
         return Refusal(405, (("Allow", ALLOW),))
     if request.ruri.scheme not in SCHEMES:
         return Refusal(416)
-    if required := request.headers.tokens("Require"):
-        return Refusal(420, (("Unsupported", ", ".join(required)),))
+    if lacking := unsupported(request):
+        return Refusal(420, lacking)
     if method == "REGISTER" and not serves_devices:
         return Refusal(405, (("Allow", ALLOW),))
     return _check_invite(request) if method == "INVITE" else None

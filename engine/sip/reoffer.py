@@ -119,7 +119,7 @@ class Reoffers:
         session = self._session
         if self._theirs is not None:
             return 500
-        if session.state in {"inviting", "early"}:
+        if session.state in {"inviting", "early"} and not session.negotiated:
             return 491 if session.role == "uac" else 500
         if self._ours is not None or not session.acknowledged or session.owes_ack:
             return 491

@@ -13,7 +13,7 @@ from typing import Literal
 
 from engine.sip.ack import AckWait
 from engine.sip.body import readable_description
-from engine.sip.core import ACCEPT, ALLOW, Core
+from engine.sip.core import ACCEPT, ALLOW, Core, unsupported
 from engine.sip.dialog import Dialog, SavedDialog
 from engine.sip.digest import DigestClient
 from engine.sip.events import (
@@ -70,6 +70,8 @@ class Session:
         self.state: State = "inviting"
         self.core = core
         self.digest = digest
+        self.negotiated = False
+        """Whether offer and answer were exchanged before the final response, both reliably (RFC 3262 5)."""
         self._dialog: Dialog | None = None
         self._ended = False
         self._farewell: str | None = None
@@ -206,15 +208,16 @@ class Session:
             self.respond(transaction, request, 500, now, reason="CSeq Out Of Order")  # RFC 3261 12.2.2
             return
         self._follow(dialog, transaction.flow)
-        required = request.headers.tokens("Require")
-        if required:
-            self.respond(transaction, request, 420, now, headers=(("Unsupported", ", ".join(required)),))
+        if lacking := unsupported(request):
+            self.respond(transaction, request, 420, now, headers=lacking)
             return
         match request.method:
             case "BYE":
                 self._on_bye(request, transaction, now)
             case "INVITE" | "UPDATE":
                 self._reoffers.receive(request, transaction, now)
+            case "PRACK":
+                self._on_prack(request, transaction, now)
             case "INFO":
                 self._on_info(request, transaction, now)
             case "NOTIFY":
@@ -271,6 +274,10 @@ class Session:
         self._finish("remote", 200, text, now, q850)
         self._close()
 
+    def _on_prack(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        """The peer has our reliable provisional response (RFC 3262 3); only who is called sends any."""
+        self.respond(transaction, request, 481, now)
+
     def _on_info(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         if request.headers.get("Info-Package") is not None:
             self.respond(transaction, request, 469, now, reason="Bad Info Package", headers=(("Recv-Info", ""),))
@@ -324,9 +331,10 @@ class Session:
         body: bytes = b"",
         headers: Iterable[tuple[str, str]] = (),
         on_provisional: OnProvisional | None = None,
+        dialog: Dialog | None = None,
     ) -> Exchange:
-        """Send a request within the dialog."""
-        dialog = self.dialog
+        """Send a request within the dialog, or within ``dialog``: another early one of the same INVITE."""
+        dialog = dialog or self.dialog
         request = dialog.request(method, dialog.next_cseq())
         if method in TARGET_REFRESH:
             request.headers.add("Contact", self.contact())

@@ -112,6 +112,7 @@ def sessions_of(phone: Phone) -> list[Session]:
 
 
 Step = tuple[float, str, str]
+DEEDS = ["bye", "terminate", "reinvite", "offerless", "info", "refer", "accept", "reject", "ring", "progress"]
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
@@ -124,7 +125,7 @@ Step = tuple[float, str, str]
         st.tuples(
             st.floats(0, 4),
             st.sampled_from(["alice", "bob"]),
-            st.sampled_from(["bye", "terminate", "reinvite", "offerless", "info", "refer", "accept", "reject", "ring"]),
+            st.sampled_from(DEEDS),
         ),
         max_size=8,
     ),
@@ -177,12 +178,13 @@ def deed(session: Session, what: str) -> Callable[[float], object]:
         return lambda now: session.refer("sip:carol@192.0.2.3", now)
     if what in {"bye", "terminate"}:
         return getattr(session, what)  # type: ignore[no-any-return]
-    if session.role == "uas" and what in {"accept", "reject", "ring"}:
+    if session.role == "uas" and what in {"accept", "reject", "ring", "progress"}:
         return {
             "accept": lambda now: session.accept(ANSWER, now),
             "reject": lambda now: session.reject(486, now),
             "ring": session.ringing,
+            "progress": lambda now: session.progress(now, ANSWER),
         }[what]
     if session.role == "uac" and what == "accept":
-        return lambda now: session.acknowledge(ANSWER, now)
+        return lambda now: session.answer_progress(ANSWER, now) or session.acknowledge(ANSWER, now)
     return lambda now: None

@@ -20,6 +20,12 @@ METHODS = ["INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "UPDATE", "NOTIF
 STATUSES = [100, 180, 183, 200, 202, 302, 401, 407, 408, 423, 481, 487, 491, 500, 503, 603]
 EXTRA = [
     "Require: 100rel",
+    "Require: precondition",
+    "Supported: 100rel",
+    "RSeq: 1",
+    "RSeq: 2",
+    "RAck: 1 1 INVITE",
+    "RAck: 4294967295 2 INVITE",
     "Event: refer",
     "Event: refer;id=2",
     "Subscription-State: terminated",
@@ -92,7 +98,8 @@ class Bench:
                 self.sessions.append(event.session)
                 self.tags.append(event.session.local_tag)
                 session = event.session
-                self.random.choice([session.ringing, partial(session.accept, ANSWER), session.terminate])(self.now)
+                deeds = [session.ringing, partial(session.accept, ANSWER), session.terminate]
+                self.random.choice([*deeds, partial(session.ringing, status=183, sdp=ANSWER)])(self.now)
             elif isinstance(event, Reoffered):
                 self.random.choice([event.session.answer_reoffer, lambda sdp, now: None])(ANSWER, self.now)
             elif isinstance(event, Ended):

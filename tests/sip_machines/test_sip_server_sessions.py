@@ -347,7 +347,7 @@ def test_info_of_another_type(alice: Phone, caller: Caller, talking: IncomingSes
         ("FROBNICATE", (), 501),
         ("REFER", (("Refer-To", "<sip:x@y>"),), 405),
         ("NOTIFY", (("Event", "refer"),), 481),
-        ("INVITE", (("Require", "100rel, timer"),), 420),
+        ("INVITE", (("Require", "100rel, precondition"),), 420),
     ],
 )
 def test_other_requests_in_the_dialog(
@@ -357,7 +357,7 @@ def test_other_requests_in_the_dialog(
     answer = next(r for r in caller.responses(method=method) if r.cseq.number == 2 and r.status != 100)
     assert answer.status == status
     if status == 420:
-        assert answer.headers.get("Unsupported") == "100rel, timer"
+        assert answer.headers.get("Unsupported") == "precondition"
 
 
 # --- outside of dialogs -----------------------------------------------------------------------
@@ -378,7 +378,7 @@ def test_other_requests_in_the_dialog(
         ("REFER", {}, 405, "Allow"),
         ("REGISTER", {}, 405, "Allow"),
         ("FROBNICATE", {}, 501, "Allow"),
-        ("INVITE", {"headers": (("Require", "100rel"),)}, 420, "Unsupported"),
+        ("INVITE", {"headers": (("Require", "precondition"),)}, 420, "Unsupported"),
         ("INVITE", {"uri": "http://example.com/"}, 416, None),
         ("INVITE", {"headers": (("Contact", ""),)}, 400, None),
         ("INVITE", {"body": b"x", "content_type": "text/plain"}, 415, "Accept"),
