@@ -40,6 +40,9 @@ class OutgoingSession(Session):
         self._patience: Timer | None = None
         request.headers.add("Allow", ALLOW)
         request.headers.add("Supported", SUPPORTED)
+        for name, value in self.timer.wishes():
+            request.headers.add(name, value)
+        self.local_sdp = request.body or None
         self._exchange = Exchange(
             core,
             request,
@@ -78,6 +81,7 @@ class OutgoingSession(Session):
             super().acknowledge(sdp, now)
             return
         self.state = "confirmed"
+        self.local_sdp = sdp
         self._acknowledge(self.dialog, sdp)
         self._reoffers.proceed(now)
 
@@ -90,6 +94,7 @@ class OutgoingSession(Session):
         if self._ended or early is None or early.unanswered is None:
             return False
         rack, early.unanswered = early.unanswered, None
+        self.local_sdp = sdp
         self._prack(early, rack, sdp, now)
         return True
 
@@ -125,6 +130,8 @@ class OutgoingSession(Session):
     def _report(self, response: Response, early: EarlyDialog | None, rack: RAck | None, now: float) -> None:
         """Tell of a provisional response, and acknowledge it if it wants that."""
         sdp = readable_description(response)
+        self.note_allow(response)
+        self.remote_sdp = sdp or self.remote_sdp
         reliable = early is not None and rack is not None
         offered = reliable and sdp is not None and not self._offered and early is not None and not early.answered
         if early is not None and rack is not None:
@@ -173,7 +180,9 @@ class OutgoingSession(Session):
     def _accepted(self, response: Response, now: float) -> None:
         self._stop_waiting()
         self._confirm(response)
+        self.note_allow(response)
         sdp = readable_description(response)
+        self.remote_sdp = sdp or self.remote_sdp
         if not self._offered and self.negotiated:
             sdp = None  # the offer came early and has its answer: this repeats it at most
         if self._offered or sdp is None:
@@ -182,6 +191,7 @@ class OutgoingSession(Session):
         else:
             self.state = "answered"
         self.core.emit(Answered(self, sdp, tag=response.to.tag))
+        self.timer.accepted(response, now)
 
     def _confirm(self, response: Response) -> None:
         """The dialog of a 2xx: its route set and target are new (13.2.2.4), its sequence goes on (12.2.1.1, 12.2.2)."""
@@ -194,6 +204,11 @@ class OutgoingSession(Session):
 
     def _refused(self, status: int, response: Response | None, now: float) -> None:
         self._stop_waiting()
+        if status == 422 and response is not None and not self._ended and self.timer.raised(response):
+            self._reachable = False
+            self._early = EarlyDialogs(self._dialog_of)
+            self._exchange.again(self.timer.wishes(), now)  # RFC 4028 7.3
+            return
         reason, q850 = "no answer" if status == 408 else "cannot be reached", None
         if response is not None:
             q850 = read_reason(response.headers).q850

@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Callable, Iterable
 from itertools import count
 from random import Random
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engine.sip.events import Event
 from engine.sip.flow import Flow, Links
@@ -25,10 +25,13 @@ from engine.sip.transaction import (
 )
 from engine.sip.uri import Uri
 
+if TYPE_CHECKING:
+    from engine.sip.session_timer import SessionTimers
+
 MAGIC_COOKIE = "z9hG4bK"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY, PRACK"
 ACCEPT = "application/sdp"
-EXTENSIONS = ("100rel",)
+EXTENSIONS = ("100rel", "timer")
 """Option tags of what we can do if a peer wants it (RFC 3261 19.2)."""
 SUPPORTED = ", ".join(EXTENSIONS)
 
@@ -62,13 +65,21 @@ class Core:
     """The shared state of an endpoint."""
 
     def __init__(
-        self, *, random: Random, user_agent: str, timing: Timers, contact_host: ContactHost, guard: Guard
+        self,
+        *,
+        random: Random,
+        user_agent: str,
+        timing: Timers,
+        contact_host: ContactHost,
+        guard: Guard,
+        session_timers: SessionTimers,
     ) -> None:
         self.random = random
         self._secret = random.getrandbits(256).to_bytes(32, "big")
         self.user_agent = user_agent
         self.timing = timing
         self.guard = guard
+        self.session_timers = session_timers
         self.queue = TimerQueue()
         self.links = Links()
         self.counters = Counters()

@@ -25,6 +25,7 @@ from engine.sip.parser import is_keep_alive, parse
 from engine.sip.reason import write_reason
 from engine.sip.registrar import Registrar, RegistrarLimits
 from engine.sip.registration import Registration, RegistrationConfig
+from engine.sip.session_timer import SessionTimers
 from engine.sip.timers import Timers
 from engine.sip.transaction import ClientTransaction, Counters
 from engine.sip.uri import Address, Uri
@@ -44,6 +45,7 @@ class Endpoint:
         devices: Mapping[str, str] | None = None,
         realm: str = "ivrea",
         registrar: RegistrarLimits | None = None,
+        session_timers: SessionTimers | None = None,
     ) -> None:
         """``random`` makes tags, branches and Call-IDs: give it a ``SystemRandom`` outside of tests.
 
@@ -56,6 +58,7 @@ class Endpoint:
             timing=timers or Timers(),
             contact_host=contact_host,
             guard=Guard(guard),
+            session_timers=session_timers or SessionTimers(),
         )
         challenger = Challenger(realm, random.getrandbits(256).to_bytes(32, "big"))
         self.registrar = Registrar(self._core, devices or {}, challenger, registrar)

@@ -16,6 +16,7 @@ from engine.sip.message import METHODS, Malformed, Request, Response
 from engine.sip.registrar import Registrar
 from engine.sip.routing import response_flow
 from engine.sip.server import IncomingSession
+from engine.sip.session_timer import too_brief
 from engine.sip.transaction import InviteServer, NonInviteServer, ServerKey, ServerTransaction
 
 MAX_TRANSACTIONS = 200_000
@@ -152,6 +153,8 @@ class Reception:
         elif len(core.servers) >= MAX_TRANSACTIONS:
             core.counters.dropped += 1
             self._reply(request, reply_to, 503, (("Retry-After", "5"),))
+        elif request.method == "INVITE" and (brief := too_brief(request, core.session_timers.minimum)):
+            self._reply(request, reply_to, 422, brief)  # RFC 4028 9; no sign of abuse, and no larger than what came
         elif request.method == "REGISTER":
             self._register(request, key, flow, reply_to, now)
         else:

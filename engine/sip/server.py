@@ -44,6 +44,8 @@ class IncomingSession(Session):
         self._reliable = ReliableResponses(core, transaction, self._respond, self._not_acknowledged)
         self._held: tuple[bytes, tuple[tuple[str, str], ...]] | None = None
         """The answer, if it waits for a PRACK."""
+        self.remote_sdp = self.offer
+        self.note_allow(request)
         if request.expires:
             self._expiry = core.queue.at(now + request.expires, self._expired)  # 13.3.1
 
@@ -69,6 +71,7 @@ class IncomingSession(Session):
         if not self._open or self._held is not None:
             return
         self.state = "early"
+        self.local_sdp = sdp or self.local_sdp
         reliable = self._reliable.required or (self._reliable.possible and sdp is not None)
         if reliable:
             self._reliable.send(status, sdp, now)
@@ -99,7 +102,9 @@ class IncomingSession(Session):
     def _accept(self, sdp: bytes, headers: tuple[tuple[str, str], ...], now: float) -> None:
         self.state = "answered"
         self._stop_timers()
-        fixed = (("Allow", ALLOW), ("Supported", SUPPORTED))
+        if not self.negotiated:
+            self.local_sdp = sdp
+        fixed = (("Allow", ALLOW), ("Supported", SUPPORTED), *self.timer.agree(self.request, now))
         self._respond(200, now, headers=(*fixed, *headers), sdp=None if self.negotiated else sdp)
         cseq = self.request.cseq.number
         self._ack_wait = AckWait(self.core, self._transaction, cseq, now, self._unacknowledged, initial=True)
@@ -172,6 +177,8 @@ class IncomingSession(Session):
         answers = described and self.offer is None and not self.negotiated
         if described and (sdp is not None or self.offer is not None):
             self.negotiated = True
+        if answers:
+            self.remote_sdp = sdp or self.remote_sdp
         if sdp is not None and not answers:
             self.core.emit(ProgressAcknowledged(self, None))
             self._reoffers.receive(request, transaction, now)

@@ -39,6 +39,7 @@ from engine.sip.message import METHODS, Request, Response
 from engine.sip.reason import read_reason, write_reason
 from engine.sip.refer import Referral
 from engine.sip.reoffer import Reoffers
+from engine.sip.session_timer import SessionTimer
 from engine.sip.transaction import InviteServer, ServerTransaction
 from engine.sip.uri import Uri
 
@@ -72,6 +73,12 @@ class Session:
         self.digest = digest
         self.negotiated = False
         """Whether offer and answer were exchanged before the final response, both reliably (RFC 3262 5)."""
+        self.allows: frozenset[str] = frozenset()
+        """The methods in the peer's last Allow header."""
+        self.local_sdp: bytes | None = None
+        self.remote_sdp: bytes | None = None
+        """What each side described last."""
+        self.timer = SessionTimer(self)
         self._dialog: Dialog | None = None
         self._ended = False
         self._farewell: str | None = None
@@ -185,6 +192,23 @@ class Session:
             raise SessionStateError("a re-INVITE needs an answered call")
         self._reoffers.send(sdp, now)
 
+    def update(self, sdp: bytes, now: float) -> None:
+        """Offer ``sdp`` in an UPDATE (RFC 3311): like :meth:`reinvite`, and possible before the answer.
+
+        Raises :class:`SessionStateError` if the peer does not allow it, or offer and answer are not exchanged yet.
+        """
+        if self._ended:
+            return
+        if not self.can_update:
+            raise SessionStateError("an UPDATE is not possible")
+        self._reoffers.send(sdp, now, method="UPDATE")
+
+    @property
+    def can_update(self) -> bool:
+        """Whether an UPDATE with an offer can be sent."""
+        settled = self.state in {"answered", "confirmed"} or (self.state == "early" and self.negotiated)
+        return settled and "UPDATE" in self.allows
+
     def answer_reoffer(self, sdp: bytes, now: float) -> bool:
         """Answer :class:`Reoffered`; false, and nothing happens, if the peer has withdrawn it."""
         return self._reoffers.answer(sdp, now)
@@ -241,7 +265,9 @@ class Session:
         if self._ended:
             return
         self.state = "confirmed"
-        self.core.emit(Acknowledged(self, readable_description(ack)))
+        sdp = readable_description(ack)
+        self.remote_sdp = sdp or self.remote_sdp
+        self.core.emit(Acknowledged(self, sdp))
         self._reoffers.proceed(now)
 
     def on_link_lost(self, flow: Flow, now: float) -> None:
@@ -357,6 +383,23 @@ class Session:
         """Repeat the 2xx that was just sent on ``transaction`` until its ACK comes."""
         self._ack_wait = AckWait(self.core, transaction, request.cseq.number, now, self._unacknowledged)
 
+    def note_allow(self, message: Request | Response) -> None:
+        """Remember what the peer allows, if it says so."""
+        methods = message.headers.tokens("Allow")
+        if methods:
+            self.allows = frozenset(method.upper() for method in methods)
+
+    def refresh(self, now: float) -> None:
+        """Ask whether the peer is still there (RFC 4028 7.4)."""
+        if self.state in {"answered", "confirmed"}:
+            self._reoffers.refresh(now)
+
+    def expire(self, now: float) -> None:
+        """No refresh came in time (RFC 4028 10)."""
+        reason = "the session timer expired"
+        self._finish("timeout", 408, reason, now)
+        self._leave(now, write_reason(reason, cause=408))
+
     def lose_dialog(self, status: int, now: float) -> None:
         """The peer does not know the dialog (481) or does not answer (408): it is over (RFC 3261 12.2.1.2).
 
@@ -381,6 +424,7 @@ class Session:
             return
         self._ended = True
         self.state = "ended"
+        self.timer.stop()
         self._reoffers.stop(now)
         self.core.emit(Ended(self, by, status, reason, q850))
 
