@@ -157,6 +157,7 @@ class OutgoingSession(Session):
         self._early.drop(tag)
         other = self._early.first()
         if early is not None and other is not None and early.dialog is self._dialog:
+            self._reoffers.abandon()
             self._use(other.dialog)
             self.negotiated = other.answered and other.unanswered is None
 
@@ -200,6 +201,8 @@ class OutgoingSession(Session):
             dialog.local_seq = max(dialog.local_seq, early.dialog.local_seq)
             dialog.remote_seq = early.dialog.remote_seq
         self.negotiated = early is not None and early.answered and early.unanswered is None
+        if self._dialog is not None and self._dialog.remote_tag != dialog.remote_tag:
+            self._reoffers.abandon()  # what was asked of another phone
         self._use(dialog)
 
     def _refused(self, status: int, response: Response | None, now: float) -> None:

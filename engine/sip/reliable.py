@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from engine.sip.core import Core, has_option
+from engine.sip.core import ALLOW, SUPPORTED, Core, has_option
 from engine.sip.message import Request, Response
 from engine.sip.timers import Timer
 from engine.sip.transaction import InviteServer
@@ -136,7 +136,8 @@ class ReliableResponses:
     def _send(self, status: int, sdp: bytes | None, now: float) -> None:
         # 3: the first number is chosen at random from 1 to 2**31 - 1, the following ones go up by one.
         self._rseq = self._rseq + 1 if self._rseq else self._core.random.randint(1, (1 << 31) - 1)
-        headers = (("Require", OPTION), ("RSeq", str(self._rseq)))
+        # Allow: an UPDATE may follow in the early dialog (RFC 3311 5.1).
+        headers = (("Require", OPTION), ("RSeq", str(self._rseq)), ("Allow", ALLOW), ("Supported", SUPPORTED))
         self._data = self._respond(status, now, headers=headers, sdp=sdp).encode()
         self._open = True
         self.carried_sdp = sdp is not None

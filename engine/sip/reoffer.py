@@ -129,7 +129,7 @@ class Reoffers:
             session.respond(transaction, request, 422, now, headers=brief)
             return
         session.note_allow(request)
-        if request.method == "UPDATE" and sdp is None:
+        if request.method == "UPDATE" and sdp is None and not self._updating:
             session.dialog.retarget(request)
             headers = (("Contact", session.contact()), *self._agree(request, now))
             session.respond(transaction, request, 200, now, headers=headers)
@@ -144,6 +144,11 @@ class Reoffers:
         if isinstance(transaction, InviteServer):
             transaction.user = self
         session.core.emit(Reoffered(session, sdp))
+
+    @property
+    def _updating(self) -> bool:
+        """Whether an UPDATE of the peer has no answer yet: another one gets 500 then (RFC 3311 5.2)."""
+        return self._theirs is not None and self._theirs.request.method == "UPDATE"
 
     def _refusal(self) -> int:
         """Why an offer of the peer cannot be taken now: 491 if one of ours is under way, 500 if one of theirs."""
@@ -331,7 +336,8 @@ class Reoffers:
             self._ours = None
 
     def abandon(self) -> None:
-        """The dialog is gone."""
+        """The dialog is gone, or another one has taken its place: nothing is to be offered there."""
+        self._wanted.clear()
         for offer in (self._ours, self._sign_of_life):
             if offer is not None:
                 offer.abandon()

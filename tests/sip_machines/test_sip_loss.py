@@ -112,7 +112,7 @@ def sessions_of(phone: Phone) -> list[Session]:
 
 
 Step = tuple[float, str, str]
-DEEDS = ["bye", "terminate", "reinvite", "offerless", "info", "refer", "accept", "reject", "ring", "progress"]
+DEEDS = ["bye", "terminate", "reinvite", "offerless", "info", "refer", "accept", "reject", "ring", "progress", "update"]
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
@@ -170,6 +170,8 @@ def deed(session: Session, what: str) -> Callable[[float], object]:
     answered = session.state in {"answered", "confirmed"}
     if what == "reinvite" and answered:
         return lambda now: session.reinvite(OFFER, now)
+    if what == "update" and session.can_update:
+        return lambda now: session.update(OFFER, now)
     if what == "offerless" and answered:
         return lambda now: session.reinvite(None, now)
     if what == "info" and session.has_dialog:

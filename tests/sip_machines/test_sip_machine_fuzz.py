@@ -17,12 +17,18 @@ from engine.sip.session import Session
 from engine.sip.uri import Address
 
 METHODS = ["INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "UPDATE", "NOTIFY", "REFER", "REGISTER", "PRACK", "FOO"]
-STATUSES = [100, 180, 183, 200, 202, 302, 401, 407, 408, 423, 481, 487, 491, 500, 503, 603]
+STATUSES = [100, 180, 183, 200, 202, 302, 401, 407, 408, 422, 423, 481, 487, 491, 500, 503, 603]
 EXTRA = [
     "Require: 100rel",
     "Require: precondition",
     "Supported: 100rel",
     "RSeq: 1",
+    "Supported: timer",
+    "Session-Expires: 90;refresher=uas",
+    "Session-Expires: 100;refresher=uac",
+    "Session-Expires: 1",
+    "Min-SE: 2000",
+    "Allow: UPDATE",
     "RSeq: 2",
     "RAck: 1 1 INVITE",
     "RAck: 4294967295 2 INVITE",
@@ -178,6 +184,7 @@ def act(bench: Bench) -> None:
             [
                 lambda: session.refer("sip:c@d", bench.now),
                 lambda: session.reinvite(OFFER, bench.now),
+                lambda: session.can_update and session.update(OFFER, bench.now),
                 lambda: session.info("application/dtmf", b"1", bench.now),
             ]
         )()
