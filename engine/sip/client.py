@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from engine.sip.ack import Acknowledger
 from engine.sip.body import readable_description
 from engine.sip.core import ACCEPT, ALLOW, SUPPORTED, Core
 from engine.sip.dialog import Dialog
-from engine.sip.digest import DigestClient
+from engine.sip.digest import Credentials, DigestClient
 from engine.sip.early import MAX_FORKS, EarlyDialog, EarlyDialogs
-from engine.sip.events import Answered, EndedBy, Progressed, Refused
+from engine.sip.events import Answered, EndedBy, Progressed, Redirected, Refused
 from engine.sip.exchange import Exchange
 from engine.sip.flow import Flow
 from engine.sip.message import Request, Response
 from engine.sip.reason import read_reason
+from engine.sip.redirect import Trail, redirected_to
 from engine.sip.reliable import RAck, read_rseq
 from engine.sip.session import Session
 from engine.sip.timers import Timer
 from engine.sip.transaction import ServerTransaction
+from engine.sip.uri import Address
+
+
+@dataclass(frozen=True, slots=True)
+class InviteOptions:
+    """What the INVITE was made of, for another one after it."""
+
+    from_: Address
+    to: Address
+    headers: tuple[tuple[str, str], ...]
+    credentials: Credentials | None
 
 
 class OutgoingSession(Session):
@@ -25,9 +39,19 @@ class OutgoingSession(Session):
     role = "uac"
 
     def __init__(
-        self, core: Core, request: Request, flow: Flow, local_tag: str, digest: DigestClient | None, now: float
+        self,
+        core: Core,
+        request: Request,
+        flow: Flow,
+        local_tag: str,
+        digest: DigestClient | None,
+        now: float,
+        trail: Trail | None = None,
     ) -> None:
         super().__init__(core, request, flow, local_tag, digest)
+        self.trail = trail or Trail(request.ruri)
+        """Where the call was redirected to; sessions that follow each other share it."""
+        self.asked: InviteOptions | None = None
         self._cseq = request.cseq.number
         self._contact = request.headers.get("Contact") or ""
         self._offered = bool(request.body)
@@ -216,6 +240,10 @@ class OutgoingSession(Session):
         if response is not None:
             q850 = read_reason(response.headers).q850
             reason = response.reason
+        if response is not None and status < 400 and not self._ended:
+            contacts = redirected_to(response)
+            self.trail.redirected(contacts)
+            self.core.emit(Redirected(self, status, reason, contacts))
         if not self._ended:
             self.core.emit(Refused(self, status, reason, q850))
         by: EndedBy = "remote" if response is not None else "timeout" if status == 408 else "transport"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from engine.sip.flow import Flow
+from engine.sip.uri import Address
 
 if TYPE_CHECKING:
     from engine.sip.client import OutgoingSession
@@ -88,6 +89,19 @@ class Refused:
     status: int
     reason: str
     q850: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Redirected:
+    """Our INVITE was answered with 3xx: try ``contacts``, the most wanted first. :class:`Refused` follows.
+
+    ``Endpoint.follow`` calls them one after another, within limits.
+    """
+
+    session: OutgoingSession
+    status: int
+    reason: str
+    contacts: tuple[Address, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +210,7 @@ SessionEvent = (
     | Progressed
     | ProgressAcknowledged
     | Answered
+    | Redirected
     | Refused
     | ReofferAnswered
     | ReofferRefused
