@@ -85,6 +85,9 @@ class OutgoingSession(Session):
     def owes_ack(self) -> bool:
         return self.state == "answered"
 
+    def has_peer(self, tag: str) -> bool:
+        return super().has_peer(tag) or (self.state == "early" and self._early.find(tag) is not None)
+
     def cancel(self, now: float, reason: str = "") -> None:
         """Give up before the answer; after it, hang up. Nothing happens if the session has ended."""
         if self._ended:

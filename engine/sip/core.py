@@ -26,12 +26,13 @@ from engine.sip.transaction import (
 from engine.sip.uri import Uri
 
 if TYPE_CHECKING:
+    from engine.sip.session import Session
     from engine.sip.session_timer import SessionTimers
 
 MAGIC_COOKIE = "z9hG4bK"
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY, PRACK"
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY, PRACK, REFER, SUBSCRIBE"
 ACCEPT = "application/sdp"
-EXTENSIONS = ("100rel", "timer")
+EXTENSIONS = ("100rel", "timer", "replaces", "norefersub")
 """Option tags of what we can do if a peer wants it (RFC 3261 19.2)."""
 SUPPORTED = ", ".join(EXTENSIONS)
 
@@ -86,6 +87,8 @@ class Core:
         self.servers: dict[ServerKey, ServerTransaction] = {}
         self.clients: dict[ClientKey, ClientTransaction] = {}
         self.dialogs: dict[DialogKey, DialogOwner] = {}
+        self.sessions: dict[DialogKey, Session] = {}
+        """Those of the dialogs that belong to an INVITE."""
         self._contact_host = contact_host
         self._outgoing: list[tuple[Flow, bytes]] = []
         self._events: list[Event] = []

@@ -10,6 +10,7 @@ from engine.sip.uri import Address
 
 if TYPE_CHECKING:
     from engine.sip.client import OutgoingSession
+    from engine.sip.referred import IncomingReferral
     from engine.sip.registration import Registration
     from engine.sip.server import IncomingSession
     from engine.sip.session import Session
@@ -19,7 +20,10 @@ EndedBy = Literal["remote", "local", "timeout", "transport"]
 
 @dataclass(frozen=True, slots=True)
 class Invited:
-    """A new INVITE; its offer is ``session.offer``. Nothing has been sent: turn its caller away or say ``trying``."""
+    """A new INVITE; its offer is ``session.offer``. Nothing has been sent: turn its caller away or say ``trying``.
+
+    ``session.replaces`` is a session that it is to replace (RFC 3891), if any: after ``accept``, terminate that one.
+    """
 
     session: IncomingSession
 
@@ -153,6 +157,18 @@ class ReferRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferRequested:
+    """The peer asks us to call ``referral.target`` (REFER): it was answered with 202 and told that it is being tried.
+
+    Whether it is done is yours to decide: say with ``referral.notify`` how it goes. If ``referral.replaces`` is given,
+    the call is to replace another one: put it into a Replaces header.
+    """
+
+    session: Session
+    referral: IncomingReferral
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The session is over: exactly once per session, whatever raced.
 
@@ -217,6 +233,7 @@ SessionEvent = (
     | InfoReceived
     | ReferProgress
     | ReferRefused
+    | ReferRequested
     | Ended
 )
 Event = SessionEvent | ByeFinished | RegistrationChanged | DeviceChanged | OptionsAnswered

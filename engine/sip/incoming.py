@@ -14,6 +14,7 @@ from engine.sip.events import Invited
 from engine.sip.flow import Flow
 from engine.sip.message import METHODS, Malformed, Request, Response
 from engine.sip.registrar import Registrar
+from engine.sip.replaces import NoReplacement, find_replaced
 from engine.sip.routing import response_flow
 from engine.sip.server import IncomingSession
 from engine.sip.session_timer import too_brief
@@ -158,9 +159,18 @@ class Reception:
         elif request.method == "REGISTER":
             self._register(request, key, flow, reply_to, now)
         else:
-            transaction = InviteServer(core, key, request, reply_to)
-            self._remember(request, transaction)
-            core.emit(Invited(IncomingSession(core, transaction, flow, now)))
+            self._invite(request, key, flow, reply_to, now)
+
+    def _invite(self, request: Request, key: ServerKey, flow: Flow, reply_to: Flow, now: float) -> None:
+        core = self._core
+        try:
+            replaced = find_replaced(request, core)
+        except NoReplacement as refusal:
+            self._refuse(request, reply_to, Refusal(refusal.status), now)
+            return
+        transaction = InviteServer(core, key, request, reply_to)
+        self._remember(request, transaction)
+        core.emit(Invited(IncomingSession(core, transaction, flow, now, replaced)))
 
     def _options(self, request: Request, reply_to: Flow) -> None:
         headers = (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", SUPPORTED))
@@ -191,6 +201,8 @@ class Reception:
         A repeat of the request gets the answer again, with the same tag, as long as its source may have one.
         """
         core = self._core
+        if request.method == "REFER":
+            core.counters.refers_refused += 1
         if core.guard.allow(reply_to.remote[0], now):
             core.counters.refused += 1
             self._reply(request, reply_to, refusal.status, refusal.headers, refusal.reason)
@@ -212,6 +224,8 @@ def check(request: Request, *, serves_devices: bool) -> Refusal | None:
         return Refusal(501, (("Allow", ALLOW),))
     if method in {"BYE", "INFO", "NOTIFY", "UPDATE", "PRACK"}:
         return Refusal(481)  # these exist within dialogs only
+    if method == "REFER":
+        return Refusal(403)  # out of the blue: nobody may make us call
     if method not in {"INVITE", "OPTIONS", "REGISTER"}:
         return Refusal(405, (("Allow", ALLOW),))
     if request.ruri.scheme not in SCHEMES:

@@ -28,7 +28,9 @@ class IncomingSession(Session):
 
     role = "uas"
 
-    def __init__(self, core: Core, transaction: InviteServer, flow: Flow, now: float) -> None:
+    def __init__(
+        self, core: Core, transaction: InviteServer, flow: Flow, now: float, replaces: Session | None = None
+    ) -> None:
         request = transaction.request
         super().__init__(core, request, flow, core.token())
         self._transaction = transaction
@@ -45,6 +47,8 @@ class IncomingSession(Session):
         self._held: tuple[bytes, tuple[tuple[str, str], ...]] | None = None
         """The answer, if it waits for a PRACK."""
         self.remote_sdp = self.offer
+        self.replaces = replaces
+        """The session that this one is to replace, if its caller may do that (RFC 3891)."""
         self.note_allow(request)
         if request.expires:
             self._expiry = core.queue.at(now + request.expires, self._expired)  # 13.3.1

@@ -16,31 +16,15 @@ from engine.sip.body import readable_description
 from engine.sip.core import ACCEPT, ALLOW, Core, unsupported
 from engine.sip.dialog import Dialog, SavedDialog
 from engine.sip.digest import DigestClient
-from engine.sip.events import (
-    Acknowledged,
-    Answered,
-    Ended,
-    EndedBy,
-    Event,
-    InfoReceived,
-    Invited,
-    Progressed,
-    ReferProgress,
-    ReferRefused,
-    Refused,
-    ReofferAnswered,
-    Reoffered,
-    ReofferRefused,
-    SessionEvent,
-)
+from engine.sip.events import Acknowledged, Ended, EndedBy, InfoReceived
 from engine.sip.exchange import Exchange, OnFinal, OnProvisional
 from engine.sip.flow import Flow
 from engine.sip.message import METHODS, Request, Response
 from engine.sip.reason import read_reason, write_reason
-from engine.sip.refer import Referral
 from engine.sip.reoffer import Reoffers
 from engine.sip.session_timer import SessionTimer
 from engine.sip.transaction import InviteServer, ServerTransaction
+from engine.sip.transfers import Transfers
 from engine.sip.uri import Uri
 
 State = Literal["inviting", "early", "answered", "confirmed", "ended"]
@@ -85,9 +69,9 @@ class Session:
         """Reason of a BYE that waits for the ACK (RFC 3261 15)."""
         self._bye: Exchange | None = None
         self._ack_wait: AckWait | None = None
-        self._referral: Referral | None = None
+        self._transfers = Transfers(self)
         self._reoffers = Reoffers(self)
-        core.dialogs[self._key] = self
+        core.dialogs[self._key] = core.sessions[self._key] = self
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.call_id} {self.state}>"
@@ -128,6 +112,10 @@ class Session:
     def owes_ack(self) -> bool:
         """Whether a 2xx to our INVITE carried an offer that was not answered yet."""
         return False
+
+    def has_peer(self, tag: str) -> bool:
+        """Whether the peer, or one of several that an INVITE of ours has reached, has this tag (RFC 3891 3)."""
+        return self._dialog is not None and tag in {self._dialog.remote_tag, self._dialog.remote_tag or "0"}
 
     def save(self) -> SavedDialog:
         """The dialog for the journal. Raises :class:`SessionStateError` when there is none yet."""
@@ -175,11 +163,14 @@ class Session:
             return
         if not self.has_dialog:
             raise SessionStateError("there is no dialog yet")
-        if self._referral is not None and not self._referral.decided:
+        if self.transferring:
             raise SessionStateError("a transfer is under way")
-        if self._referral is not None:
-            self._referral.stop()
-        self._referral = Referral(self, uri, now)
+        self._transfers.refer(uri, now)
+
+    @property
+    def transferring(self) -> bool:
+        """Whether a transfer that we asked for has no outcome yet."""
+        return self._transfers.under_way
 
     def reinvite(self, sdp: bytes | None, now: float) -> None:
         """Offer ``sdp`` in a re-INVITE, or ask for an offer: :class:`ReofferAnswered`, :class:`ReofferRefused`.
@@ -245,7 +236,12 @@ class Session:
             case "INFO":
                 self._on_info(request, transaction, now)
             case "NOTIFY":
-                self._on_notify(request, transaction, now)
+                self._transfers.on_notify(request, transaction, now)
+                self._close_if_over()
+            case "REFER":
+                self._transfers.on_refer(request, transaction, now)
+            case "SUBSCRIBE":
+                self._transfers.on_subscribe(request, transaction, now)
             case "OPTIONS":
                 headers = (("Allow", ALLOW), ("Accept", ACCEPT))
                 self.respond(transaction, request, 200, now, headers=headers)
@@ -317,15 +313,6 @@ class Session:
         else:
             self.respond(transaction, request, 200, now)
             self.core.emit(InfoReceived(self, request.content_type, request.body))
-
-    def _on_notify(self, request: Request, transaction: ServerTransaction, now: float) -> None:
-        if self._referral is None or not self._referral.live:
-            self.respond(transaction, request, 481, now, reason="Subscription Does Not Exist")
-            return
-        status = self._referral.notified(request, now)
-        self.respond(transaction, request, status, now)
-        if self._ended:
-            self._close_if_quiet()
 
     # --- for the parts of a session -------------------------------------------------------
 
@@ -413,8 +400,7 @@ class Session:
 
     def referral_over(self) -> None:
         """The subscription that a REFER made is gone."""
-        if self._ended:
-            self._close_if_quiet()
+        self._close_if_over()
 
     # --- ending ---------------------------------------------------------------------------
 
@@ -426,6 +412,8 @@ class Session:
         self.state = "ended"
         self.timer.stop()
         self._reoffers.stop(now)
+        if by != "remote":
+            self._transfers.call_ended(now)
         self.core.emit(Ended(self, by, status, reason, q850))
 
     def _leave(self, now: float, reason: str) -> None:
@@ -458,8 +446,8 @@ class Session:
         if status in {408, 481}:
             self.lose_dialog(status, now)
 
-    def _close_if_quiet(self) -> None:
-        if self._farewell is None and (self._bye is None or self._bye.final):
+    def _close_if_over(self) -> None:
+        if self._ended and self._farewell is None and (self._bye is None or self._bye.final):
             self._close()
 
     def _close(self) -> None:
@@ -469,29 +457,9 @@ class Session:
             self._ack_wait = None
         self._farewell = None
         self._reoffers.abandon()
-        if self._referral is not None and self._referral.live:
+        if self._transfers.live:
             return
         if self._dialog is not None:
             self.core.links.detach(self._dialog.flow, self)
         self.core.dialogs.pop(self._key, None)
-
-
-__all__ = [
-    "Acknowledged",
-    "Answered",
-    "Ended",
-    "Event",
-    "InfoReceived",
-    "Invited",
-    "Progressed",
-    "ReferProgress",
-    "ReferRefused",
-    "Refused",
-    "ReofferAnswered",
-    "ReofferRefused",
-    "Reoffered",
-    "Session",
-    "SessionEvent",
-    "SessionStateError",
-    "State",
-]
+        self.core.sessions.pop(self._key, None)

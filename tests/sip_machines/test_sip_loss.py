@@ -176,7 +176,7 @@ def deed(session: Session, what: str) -> Callable[[float], object]:
         return lambda now: session.reinvite(None, now)
     if what == "info" and session.has_dialog:
         return lambda now: session.info("application/dtmf", b"1", now)
-    if what == "refer" and answered and (session._referral is None or session._referral.decided):
+    if what == "refer" and answered and not session.transferring:
         return lambda now: session.refer("sip:carol@192.0.2.3", now)
     if what in {"bye", "terminate"}:
         return getattr(session, what)  # type: ignore[no-any-return]

@@ -11,12 +11,26 @@ from hypothesis import strategies as st
 from sip_network import ALICE, ANSWER, BOB, OFFER
 
 from engine.sip.endpoint import Endpoint
-from engine.sip.events import Ended, Invited, Reoffered
+from engine.sip.events import Ended, Invited, ReferRequested, Reoffered
 from engine.sip.flow import Flow
 from engine.sip.session import Session
 from engine.sip.uri import Address
 
-METHODS = ["INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "UPDATE", "NOTIFY", "REFER", "REGISTER", "PRACK", "FOO"]
+METHODS = [
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "OPTIONS",
+    "INFO",
+    "UPDATE",
+    "NOTIFY",
+    "REFER",
+    "REGISTER",
+    "PRACK",
+    "SUBSCRIBE",
+    "FOO",
+]
 STATUSES = [100, 180, 183, 200, 202, 302, 401, 407, 408, 422, 423, 481, 487, 491, 500, 503, 603]
 EXTRA = [
     "Require: 100rel",
@@ -47,6 +61,11 @@ EXTRA = [
     "Record-Route: <sip:p1;lr>, <sip:p2>",
     "Reason: Q.850;cause=16",
     "Refer-Sub: false",
+    "Refer-To: <sip:c@d>",
+    "Refer-To: <sip:c@d?Replaces=c1%3Bto-tag%3D1%3Bfrom-tag%3D2>",
+    "Refer-To: nonsense",
+    "Replaces: c1;to-tag=1;from-tag=2",
+    "Replaces: x",
     "Contact: *",
     "Content-Encoding: gzip",
     "Info-Package: x",
@@ -108,6 +127,8 @@ class Bench:
                 self.random.choice([*deeds, partial(session.ringing, status=183, sdp=ANSWER)])(self.now)
             elif isinstance(event, Reoffered):
                 self.random.choice([event.session.answer_reoffer, lambda sdp, now: None])(ANSWER, self.now)
+            elif isinstance(event, ReferRequested):
+                event.referral.notify(self.random.choice([180, 200, 486]), self.now)
             elif isinstance(event, Ended):
                 self.ended.append(event.session.id)
 
@@ -172,6 +193,7 @@ def test_random_messages(seed: int, parts: list[dict[str, object]], actions: lis
     bench.pass_time(400)
     assert sorted(bench.ended) == sorted(session.id for session in bench.sessions)
     assert bench.endpoint.idle
+    assert not bench.endpoint._core.sessions
     assert not bench.endpoint._reception._merging
 
 
@@ -179,7 +201,7 @@ def act(bench: Bench) -> None:
     session = bench.random.choice(bench.sessions)
     if session.state not in {"answered", "confirmed"}:
         return
-    if session._referral is None:
+    if not session.transferring:
         bench.random.choice(
             [
                 lambda: session.refer("sip:c@d", bench.now),
