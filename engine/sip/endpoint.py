@@ -21,6 +21,7 @@ from engine.sip.guard import Guard, GuardLimits
 from engine.sip.headers import Headers
 from engine.sip.incoming import Reception
 from engine.sip.message import Malformed, Request, Response
+from engine.sip.notifier import Notifier, NotifierLimits
 from engine.sip.parser import is_keep_alive, parse
 from engine.sip.reason import write_reason
 from engine.sip.redirect import Trail
@@ -48,6 +49,7 @@ class Endpoint:
         realm: str = "ivrea",
         registrar: RegistrarLimits | None = None,
         session_timers: SessionTimers | None = None,
+        notifier: NotifierLimits | None = None,
     ) -> None:
         """``random`` makes tags, branches and Call-IDs: give it a ``SystemRandom`` outside of tests.
 
@@ -64,7 +66,8 @@ class Endpoint:
         )
         challenger = Challenger(realm, random.getrandbits(256).to_bytes(32, "big"))
         self.registrar = Registrar(self._core, devices or {}, challenger, registrar)
-        self._reception = Reception(self._core, self.registrar)
+        self.notifier = Notifier(self._core, notifier)
+        self._reception = Reception(self._core, self.registrar, self.notifier)
 
     # --- in ---------------------------------------------------------------------------------
 
@@ -125,8 +128,11 @@ class Endpoint:
 
     @property
     def quiet(self) -> bool:
-        """Whether no request of ours waits for an answer and no session or subscription is left."""
-        return not self._core.dialogs and not any(client.unanswered for client in self._core.clients.values())
+        """Whether no request of ours waits for an answer and no session is left, nor the subscription of a REFER.
+
+        Those who watch calls may stay: ``notifier.close`` says goodbye to them.
+        """
+        return not self._core.sessions and not any(client.unanswered for client in self._core.clients.values())
 
     @property
     def idle(self) -> bool:

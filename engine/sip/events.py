@@ -219,6 +219,15 @@ class OptionsAnswered:
     status: int
 
 
+@dataclass(frozen=True, slots=True)
+class SubscriptionChanged:
+    """A device watches the calls of ``entity`` from now on, or does not any more."""
+
+    entity: str
+    subscriber: str
+    active: bool
+
+
 SessionEvent = (
     Invited
     | Acknowledged
@@ -236,4 +245,4 @@ SessionEvent = (
     | ReferRequested
     | Ended
 )
-Event = SessionEvent | ByeFinished | RegistrationChanged | DeviceChanged | OptionsAnswered
+Event = SessionEvent | ByeFinished | RegistrationChanged | DeviceChanged | OptionsAnswered | SubscriptionChanged

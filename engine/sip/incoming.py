@@ -13,6 +13,7 @@ from engine.sip.core import ACCEPT, ALLOW, MAGIC_COOKIE, SUPPORTED, Core, unsupp
 from engine.sip.events import Invited
 from engine.sip.flow import Flow
 from engine.sip.message import METHODS, Malformed, Request, Response
+from engine.sip.notifier import Notifier
 from engine.sip.registrar import Registrar
 from engine.sip.replaces import NoReplacement, find_replaced
 from engine.sip.routing import response_flow
@@ -40,9 +41,10 @@ class Refusal(NamedTuple):
 class Reception:
     """Sorts what comes in. Nothing here raises, whatever a peer sends."""
 
-    def __init__(self, core: Core, registrar: Registrar) -> None:
+    def __init__(self, core: Core, registrar: Registrar, notifier: Notifier) -> None:
         self.available = True
         self._registrar = registrar
+        self._notifier = notifier
         self._core = core
         self._merging: set[MergeKey] = set()
 
@@ -158,6 +160,8 @@ class Reception:
             self._reply(request, reply_to, 422, brief)  # RFC 4028 9; no sign of abuse, and no larger than what came
         elif request.method == "REGISTER":
             self._register(request, key, flow, reply_to, now)
+        elif request.method == "SUBSCRIBE":
+            self._subscribe(request, key, flow, reply_to, now)
         else:
             self._invite(request, key, flow, reply_to, now)
 
@@ -173,7 +177,7 @@ class Reception:
         core.emit(Invited(IncomingSession(core, transaction, flow, now, replaced)))
 
     def _options(self, request: Request, reply_to: Flow) -> None:
-        headers = (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", SUPPORTED))
+        headers = (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", SUPPORTED), ("Allow-Events", "dialog, refer"))
         self._reply(request, reply_to, 200 if self.available else 503, headers)
 
     def _register(self, request: Request, key: ServerKey, flow: Flow, reply_to: Flow, now: float) -> None:
@@ -186,6 +190,17 @@ class Reception:
         transaction = NonInviteServer(self._core, key, request, reply_to)
         self._remember(request, transaction)
         transaction.respond(response, now)
+
+    def _subscribe(self, request: Request, key: ServerKey, flow: Flow, reply_to: Flow, now: float) -> None:
+        verdict = self._registrar.authenticate(request, flow, now)
+        if verdict.result != "ok":
+            refusal = self._registrar.turn_away(request, verdict, request.from_.uri.user or "", flow, now)
+            if refusal is not None:
+                self._core.transmit(reply_to, refusal.encode())
+            return
+        transaction = NonInviteServer(self._core, key, request, reply_to)
+        self._remember(request, transaction)
+        self._notifier.subscribe(request, transaction, flow, verdict.username, now)
 
     def _remember(self, request: Request, transaction: ServerTransaction) -> None:
         """Refuse ``request`` should it come over another path too, as long as ``transaction`` lives."""
@@ -226,13 +241,13 @@ def check(request: Request, *, serves_devices: bool) -> Refusal | None:
         return Refusal(481)  # these exist within dialogs only
     if method == "REFER":
         return Refusal(403)  # out of the blue: nobody may make us call
-    if method not in {"INVITE", "OPTIONS", "REGISTER"}:
+    if method not in {"INVITE", "OPTIONS", "REGISTER", "SUBSCRIBE"}:
         return Refusal(405, (("Allow", ALLOW),))
     if request.ruri.scheme not in SCHEMES:
         return Refusal(416)
     if lacking := unsupported(request):
         return Refusal(420, lacking)
-    if method == "REGISTER" and not serves_devices:
+    if method in {"REGISTER", "SUBSCRIBE"} and not serves_devices:
         return Refusal(405, (("Allow", ALLOW),))
     return _check_invite(request) if method == "INVITE" else None
 

@@ -89,11 +89,15 @@ class Registrar:
 
     def register(self, request: Request, flow: Flow, now: float) -> Response | None:
         """The response to a REGISTER; ``None`` drops it: its source has been refused too often."""
-        core = self._core
         verdict = self.authenticate(request, flow, now)
         name = request.to.uri.user or ""
         if verdict.result == "ok" and verdict.username == name:
             return self._update(name, request, flow, now)
+        return self.turn_away(request, verdict, name, flow, now)
+
+    def turn_away(self, request: Request, verdict: Verdict, name: str, flow: Flow, now: float) -> Response | None:
+        """The 401 or 403 for who says to be ``name`` and is not let in; ``None`` for who was refused too often."""
+        core = self._core
         if verdict.result in {"bad", "ok"} or name not in self._devices:
             core.counters.unauthorised += 1
         refreshes = verdict.result != "bad" and self.bound_source(flow) == name  # nobody else hears the answer

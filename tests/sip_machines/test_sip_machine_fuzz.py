@@ -48,6 +48,7 @@ EXTRA = [
     "RAck: 4294967295 2 INVITE",
     "Event: refer",
     "Event: refer;id=2",
+    "Event: dialog",
     "Subscription-State: terminated",
     "Subscription-State: active;expires=99999999999",
     'WWW-Authenticate: Digest realm="r", nonce="n", qop="auth"',
