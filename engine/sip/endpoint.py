@@ -47,6 +47,7 @@ class Endpoint:
         guard: GuardLimits | None = None,
         devices: Mapping[str, str] | None = None,
         realm: str = "ivrea",
+        digest_algorithms: tuple[str, ...] = ("SHA-256", "MD5"),
         registrar: RegistrarLimits | None = None,
         session_timers: SessionTimers | None = None,
         notifier: NotifierLimits | None = None,
@@ -54,7 +55,8 @@ class Endpoint:
         """``random`` makes tags, branches and Call-IDs: give it a ``SystemRandom`` outside of tests.
 
         ``contact_host`` tells for a flow the host and port that we write into Via and Contact: where its peer
-        reaches us. ``devices`` (password by name) may register with us, in ``realm``.
+        reaches us. ``devices`` (password by name) may register with us, in ``realm``; ``digest_algorithms`` are what
+        they are challenged for, the preferred one first (RFC 8760 2.3).
         """
         self._core = Core(
             random=random,
@@ -64,7 +66,8 @@ class Endpoint:
             guard=Guard(guard),
             session_timers=session_timers or SessionTimers(),
         )
-        challenger = Challenger(realm, random.getrandbits(256).to_bytes(32, "big"))
+        secret = random.getrandbits(256).to_bytes(32, "big")
+        challenger = Challenger(realm, secret, algorithms=digest_algorithms)
         self.registrar = Registrar(self._core, devices or {}, challenger, registrar)
         self.notifier = Notifier(self._core, notifier)
         self._reception = Reception(self._core, self.registrar, self.notifier)

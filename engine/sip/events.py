@@ -204,11 +204,15 @@ class RegistrationChanged:
 
 @dataclass(frozen=True, slots=True)
 class DeviceChanged:
-    """A device registered, moved (``contact`` is its URI) or went away (``contact`` is ``None``)."""
+    """A device registered at a place (``contact`` is its URI), left one of several (``contact`` is where it is best
+    reached now), or went away altogether (``contact`` is ``None``).
+    """
 
     name: str
     contact: str | None
     flow: Flow | None
+    contacts: int = field(default=1, compare=False)
+    """How many places it has now."""
 
 
 @dataclass(frozen=True, slots=True)
