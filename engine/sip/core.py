@@ -49,7 +49,10 @@ def unsupported(request: Request) -> tuple[tuple[str, str], ...]:
 
 def has_option(message: Message, header: str, tag: str) -> bool:
     """Whether ``tag`` is in Supported or Require, as ``header`` says."""
-    return any(token.lower() == tag for token in message.headers.tokens(header))
+    return any(
+        tag in value.lower() and any(item.strip().lower() == tag for item in value.split(","))
+        for value in message.headers.all(header)
+    )
 
 
 class DialogOwner(Protocol):

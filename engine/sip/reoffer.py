@@ -285,7 +285,7 @@ class Reoffers:
         if status in {408, 481}:
             session.lose_dialog(status, now)
         elif status in {405, 501} and offer.method == "UPDATE":
-            session.allows -= {"UPDATE"}
+            session.disallow("UPDATE")
             if session.local_sdp is not None:
                 self.refresh(now)
         self.proceed(now)

@@ -43,7 +43,8 @@ class IncomingSession(Session):
         self._expiry: Timer | None = None
         self.offer = readable_description(request)
         """The SDP of the INVITE; ``None`` asks us for one."""
-        self._reliable = ReliableResponses(core, transaction, self._respond, self._not_acknowledged)
+        self._reliable: ReliableResponses | None = None
+        """Made when the first provisional response is sent."""
         self._held: tuple[bytes, tuple[tuple[str, str], ...]] | None = None
         """The answer, if it waits for a PRACK."""
         self.remote_sdp = self.offer
@@ -76,6 +77,8 @@ class IncomingSession(Session):
             return
         self.state = "early"
         self.local_sdp = sdp or self.local_sdp
+        if self._reliable is None:
+            self._reliable = ReliableResponses(self.core, self._transaction, self._respond, self._not_acknowledged)
         reliable = self._reliable.required or (self._reliable.possible and sdp is not None)
         if reliable:
             self._reliable.send(status, sdp, now)
@@ -97,7 +100,7 @@ class IncomingSession(Session):
         """
         if not self._open or self._held is not None:
             return False
-        if self._reliable.blocks_answer:
+        if self._reliable is not None and self._reliable.blocks_answer:
             self._held = sdp, tuple(headers)
         else:
             self._accept(sdp, tuple(headers), now)
@@ -174,10 +177,11 @@ class IncomingSession(Session):
         except UnsupportedBody:
             self.respond(transaction, request, 415, now, headers=(("Accept", ACCEPT),))
             return
-        if not self._reliable.acknowledged(request):
+        reliable = self._reliable
+        if reliable is None or not reliable.acknowledged(request):
             self.respond(transaction, request, 481, now)
             return
-        described = self._reliable.carried_sdp
+        described = reliable.carried_sdp
         answers = described and self.offer is None and not self.negotiated
         if described and (sdp is not None or self.offer is not None):
             self.negotiated = True
@@ -191,8 +195,8 @@ class IncomingSession(Session):
             self.core.emit(ProgressAcknowledged(self, sdp))
         if not self._open:
             return
-        self._reliable.proceed(now)
-        if self._held is not None and not self._reliable.blocks_answer:
+        reliable.proceed(now)
+        if self._held is not None and not reliable.blocks_answer:
             (answer, headers), self._held = self._held, None
             self._accept(answer, headers, now)
 
@@ -222,7 +226,7 @@ class IncomingSession(Session):
 
     def _ring_on(self, now: float) -> None:
         status, reliable = self._last
-        if reliable and self._reliable.required:
+        if reliable and self._reliable is not None and self._reliable.required:
             self._reliable.send(status, None, now)
         elif reliable:
             self._respond(status, now)  # what the caller has seen of its SDP needs no repeating
@@ -236,6 +240,7 @@ class IncomingSession(Session):
         self._close()
 
     def _stop_timers(self) -> None:
-        self._reliable.stop()
+        if self._reliable is not None:
+            self._reliable.stop()
         self.core.queue.cancel(self._keep_ringing)
         self.core.queue.cancel(self._expiry)

@@ -57,8 +57,7 @@ class Session:
         self.digest = digest
         self.negotiated = False
         """Whether offer and answer were exchanged before the final response, both reliably (RFC 3262 5)."""
-        self.allows: frozenset[str] = frozenset()
-        """The methods in the peer's last Allow header."""
+        self._allow: list[str] = []
         self.local_sdp: bytes | None = None
         self.remote_sdp: bytes | None = None
         """What each side described last."""
@@ -370,11 +369,18 @@ class Session:
         """Repeat the 2xx that was just sent on ``transaction`` until its ACK comes."""
         self._ack_wait = AckWait(self.core, transaction, request.cseq.number, now, self._unacknowledged)
 
+    @property
+    def allows(self) -> frozenset[str]:
+        """The methods in the peer's last Allow header."""
+        return frozenset(method.strip().upper() for value in self._allow for method in value.split(","))
+
     def note_allow(self, message: Request | Response) -> None:
         """Remember what the peer allows, if it says so."""
-        methods = message.headers.tokens("Allow")
-        if methods:
-            self.allows = frozenset(method.upper() for method in methods)
+        self._allow = message.headers.all("Allow") or self._allow
+
+    def disallow(self, method: str) -> None:
+        """The peer does not know ``method``, whatever it says."""
+        self._allow = [", ".join(self.allows - {method})]
 
     def refresh(self, now: float) -> None:
         """Ask whether the peer is still there (RFC 4028 7.4)."""

@@ -154,6 +154,8 @@ class SessionTimer:
     # --- while it runs ----------------------------------------------------------------------
 
     def stop(self) -> None:
+        if not self.interval:
+            return
         self.interval = 0
         self._session.core.queue.cancel(self._expiry)
         self._session.core.queue.cancel(self._refresh_timer)

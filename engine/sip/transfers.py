@@ -23,6 +23,8 @@ MOST_REFERS = 32
 class Transfers:
     """Asked for by us (one at a time) and by the peer."""
 
+    __slots__ = ("_received", "_session", "_theirs", "ours")
+
     def __init__(self, session: Session) -> None:
         self.ours: Referral | None = None
         self._theirs: list[IncomingReferral] = []

@@ -70,7 +70,7 @@ def test_caller_refreshes_by_update(network: Network, alice: Phone, bob: Phone) 
 
 def test_refresh_by_reinvite_does_not_change_anything(network: Network, alice: Phone, bob: Phone) -> None:
     caller, _ = up(network, alice, bob)
-    caller.allows = frozenset({"INVITE", "ACK", "BYE"})
+    caller.disallow("UPDATE")
     network.run(902)
     assert network.kinds() == ["INVITE", "100 INVITE", "200 INVITE", "ACK"]
     refresh = network.sent("INVITE", ALICE)[0].message
@@ -84,7 +84,7 @@ def test_refresh_by_reinvite_does_not_change_anything(network: Network, alice: P
 
 def test_answer_to_a_refresh_that_differs_is_told(network: Network, alice: Phone, bob: Phone) -> None:
     caller, callee = up(network, alice, bob)
-    caller.allows = frozenset()
+    caller.disallow("UPDATE")
     bob.react = lambda event: isinstance(event, Reoffered) and callee.answer_reoffer(HOLD, bob.now)
     network.run(902)
     assert alice.of(ReofferAnswered) == [ReofferAnswered(caller, HOLD)]
