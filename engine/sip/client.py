@@ -163,6 +163,7 @@ class OutgoingSession(Session):
         offered = reliable and sdp is not None and not self._offered and early is not None and not early.answered
         if early is not None and rack is not None:
             early.answered = early.answered or sdp is not None
+            early.sdp = early.sdp or sdp
             if offered:
                 early.unanswered = rack  # RFC 3262 5: the PRACK carries our answer
             else:
@@ -213,6 +214,10 @@ class OutgoingSession(Session):
         self.remote_sdp = sdp or self.remote_sdp
         if not self._offered and self.negotiated:
             sdp = None  # the offer came early and has its answer: this repeats it at most
+        early = self._early.find(response.to.tag)
+        if sdp is None and self._offered and self.negotiated and early is not None:
+            # The answer came with a reliable response, and is still the last word if no UPDATE followed it.
+            sdp = early.sdp if self.local_sdp == self.request.body else None
         if self._offered or sdp is None:
             self.state = "confirmed"
             self._acknowledge(self.dialog, None)

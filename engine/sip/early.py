@@ -17,12 +17,14 @@ MakeDialog = Callable[[Response], Dialog]
 class EarlyDialog:
     """One of them, and the reliable provisional responses in it (RFC 3262 4)."""
 
-    __slots__ = ("_cseq", "_rseq", "answered", "dialog", "unanswered")
+    __slots__ = ("_cseq", "_rseq", "answered", "dialog", "sdp", "unanswered")
 
     def __init__(self, dialog: Dialog) -> None:
         self.dialog = dialog
         self.answered = False
         """Whether a session description came reliably: the answer to the INVITE's offer, or an offer."""
+        self.sdp: bytes | None = None
+        """That description."""
         self.unanswered: RAck | None = None
         """The response whose offer waits for our answer, which its PRACK will carry."""
         self._cseq = 0

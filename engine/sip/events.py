@@ -77,6 +77,7 @@ class ProgressAcknowledged:
 class Answered:
     """Our INVITE was answered. If it carried no offer, ``sdp`` is one: answer it with ``acknowledge``.
 
+    An answer that came reliably before is repeated here if the 200 has none; ``None`` leaves everything as it is.
     ``tag`` is that of the phone that won, as in :class:`Progressed`.
     """
 

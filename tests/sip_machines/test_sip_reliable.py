@@ -98,7 +98,7 @@ def test_early_media_is_reliable_between_two_of_us(network: Network, alice: Phon
     bob.do(lambda now: callee.accept(ANSWER, now))
     network.run(0.1)
     assert network.sent("200 INVITE")[0].message.body == b""  # offer and answer are exchanged already
-    assert alice.of(Answered) == [Answered(alice.last(Progressed).session, None)]
+    assert alice.of(Answered) == [Answered(alice.last(Progressed).session, ANSWER)]  # told once more
     assert alice.last(Answered).tag == callee.local_tag
     assert network.kinds() == [
         "INVITE", "100 INVITE", "180 INVITE", "183 INVITE", "PRACK", "200 PRACK", "200 INVITE", "ACK",
