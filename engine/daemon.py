@@ -361,7 +361,7 @@ class Daemon:
                 self.recovery.bye_finished(call_id, status)
             case events.DeviceChanged(name=name, contact=contact):
                 log.info("device_registered" if contact else "device_gone", device=name, contact=contact)
-            case events.OptionsAnswered():
+            case events.OptionsAnswered() | events.SubscriptionChanged():
                 pass
             case _ if (peer := self.peers.get(event.session.id)) is not None:
                 if isinstance(event, events.Ended):

@@ -21,7 +21,7 @@ from engine.calls.routes import OutboundTrunk, Routes
 from engine.calls.supervisor import CallPlan
 from engine.config import Config, TrunkConfig
 from engine.log import get_logger
-from engine.security import SrtpPolicies
+from engine.security import NO_SRTP, SrtpPolicies
 from engine.sip.flow import Flow
 from engine.sip.registrar import Registrar
 from engine.store import Store
@@ -86,7 +86,7 @@ class Directory:
         registrar: Registrar,
         own_host: Callable[[Flow], tuple[str, int]],
         outbound: Callable[[TrunkConfig], OutboundTrunk],
-        policies: SrtpPolicies,
+        policies: SrtpPolicies = NO_SRTP,
     ) -> Routes:
         """Where the targets of an account are: its own telephones and trunks, and those trunks that all may use."""
         trunks = [each for each in self.trunks if each.config.outbound and (each.account == account or each.shared)]

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from engine.sip.ack import Acknowledger
 from engine.sip.body import readable_description
-from engine.sip.core import ALLOW, Core
+from engine.sip.core import ACCEPT, ALLOW, SUPPORTED, Core
 from engine.sip.dialog import Dialog
-from engine.sip.digest import DigestClient
-from engine.sip.events import Answered, EndedBy, Progressed, Refused
+from engine.sip.digest import Credentials, DigestClient
+from engine.sip.early import MAX_FORKS, EarlyDialog, EarlyDialogs
+from engine.sip.events import Answered, EndedBy, Progressed, Redirected, Refused
 from engine.sip.exchange import Exchange
 from engine.sip.flow import Flow
 from engine.sip.message import Request, Response
 from engine.sip.reason import read_reason
+from engine.sip.redirect import Trail, redirected_to
+from engine.sip.reliable import RAck, read_rseq
 from engine.sip.session import Session
 from engine.sip.timers import Timer
+from engine.sip.transaction import ServerTransaction
+from engine.sip.uri import Address
 
-MAX_FORKS = 16
-"""Answers of different phones to one INVITE that are acknowledged and hung up; more are a flood."""
+
+@dataclass(frozen=True, slots=True)
+class InviteOptions:
+    """What the INVITE was made of, for another one after it."""
+
+    from_: Address
+    to: Address
+    headers: tuple[tuple[str, str], ...]
+    credentials: Credentials | None
 
 
 class OutgoingSession(Session):
@@ -25,12 +39,23 @@ class OutgoingSession(Session):
     role = "uac"
 
     def __init__(
-        self, core: Core, request: Request, flow: Flow, local_tag: str, digest: DigestClient | None, now: float
+        self,
+        core: Core,
+        request: Request,
+        flow: Flow,
+        local_tag: str,
+        digest: DigestClient | None,
+        now: float,
+        trail: Trail | None = None,
     ) -> None:
         super().__init__(core, request, flow, local_tag, digest)
+        self.trail = trail or Trail(request.ruri)
+        """Where the call was redirected to; sessions that follow each other share it."""
+        self.asked: InviteOptions | None = None
         self._cseq = request.cseq.number
         self._contact = request.headers.get("Contact") or ""
         self._offered = bool(request.body)
+        self._early = EarlyDialogs(self._dialog_of)
         self._forks: dict[str, Acknowledger] = {}
         """Acknowledged 2xx by the tag of the peer that sent them."""
         self._reachable = False
@@ -38,6 +63,10 @@ class OutgoingSession(Session):
         self._cancelled = False
         self._patience: Timer | None = None
         request.headers.add("Allow", ALLOW)
+        request.headers.add("Supported", SUPPORTED)
+        for name, value in self.timer.wishes():
+            request.headers.add(name, value)
+        self.local_sdp = request.body or None
         self._exchange = Exchange(
             core,
             request,
@@ -55,6 +84,9 @@ class OutgoingSession(Session):
     @property
     def owes_ack(self) -> bool:
         return self.state == "answered"
+
+    def has_peer(self, tag: str) -> bool:
+        return super().has_peer(tag) or (self.state == "early" and self._early.find(tag) is not None)
 
     def cancel(self, now: float, reason: str = "") -> None:
         """Give up before the answer; after it, hang up. Nothing happens if the session has ended."""
@@ -76,8 +108,22 @@ class OutgoingSession(Session):
             super().acknowledge(sdp, now)
             return
         self.state = "confirmed"
+        self.local_sdp = sdp
         self._acknowledge(self.dialog, sdp)
         self._reoffers.proceed(now)
+
+    def answer_progress(self, sdp: bytes, now: float, tag: str = "") -> bool:
+        """Answer the offer of :class:`Progressed` in its PRACK; whether there was one that waits for it.
+
+        ``tag`` is that of the event, for an INVITE that was forked.
+        """
+        early = self._early.find(tag) if tag else self._early.first()
+        if self._ended or early is None or early.unanswered is None:
+            return False
+        rack, early.unanswered = early.unanswered, None
+        self.local_sdp = sdp
+        self._prack(early, rack, sdp, now)
+        return True
 
     # --- responses --------------------------------------------------------------------------
 
@@ -91,11 +137,57 @@ class OutgoingSession(Session):
             self._send_cancel(now)
         if self._ended or response.status == 100:
             return
-        if response.to.tag and self._dialog is None:
-            self._use(self._dialog_of(response))
+        tag = response.to.tag
+        early = self._early.of(response) if tag else None
+        if early is None and tag:
+            self.core.counters.dropped += 1
+            return
+        rack = None
+        if early is not None:
+            if read_rseq(response) is not None and (rack := early.take(response)) is None:
+                self.core.counters.retransmissions_received += 1
+                return
+            if self._dialog is None:
+                self._use(early.dialog)
         self.state = "early"
+        self._report(response, early, rack, now)
+        if response.status == 199:
+            self._forget(tag)
+
+    def _report(self, response: Response, early: EarlyDialog | None, rack: RAck | None, now: float) -> None:
+        """Tell of a provisional response, and acknowledge it if it wants that."""
         sdp = readable_description(response)
-        self.core.emit(Progressed(self, response.status, response.reason, sdp))
+        self.note_allow(response)
+        self.remote_sdp = sdp or self.remote_sdp
+        reliable = early is not None and rack is not None
+        offered = reliable and sdp is not None and not self._offered and early is not None and not early.answered
+        if early is not None and rack is not None:
+            early.answered = early.answered or sdp is not None
+            early.sdp = early.sdp or sdp
+            if offered:
+                early.unanswered = rack  # RFC 3262 5: the PRACK carries our answer
+            else:
+                self._prack(early, rack, None, now)
+        what = (response.status, response.reason, sdp)
+        self.core.emit(Progressed(self, *what, tag=response.to.tag, reliable=reliable, offered=offered))
+
+    def _prack(self, early: EarlyDialog, rack: RAck, sdp: bytes | None, now: float) -> None:
+        headers = [("RAck", str(rack))]
+        if sdp is not None:
+            headers.append(("Content-Type", ACCEPT))
+        self.ask("PRACK", _ignore, now, headers=headers, body=sdp or b"", dialog=early.dialog)
+        if early.dialog is self._dialog:
+            self.negotiated = early.answered
+
+    def _forget(self, tag: str) -> None:
+        """An early dialog is over; another one, if there is one, takes its place."""
+        early = self._early.find(tag)
+        self._early.drop(tag)
+        other = self._early.first()
+        if early is not None and other is not None and early.dialog is self._dialog:
+            self._reoffers.abandon()
+            self._use(other.dialog)
+            self.negotiated = other.answered and other.unanswered is None
 
     def _answered(self, status: int, response: Response | None, now: float) -> None:
         if response is None or status >= 300:
@@ -117,28 +209,49 @@ class OutgoingSession(Session):
     def _accepted(self, response: Response, now: float) -> None:
         self._stop_waiting()
         self._confirm(response)
+        self.note_allow(response)
         sdp = readable_description(response)
+        self.remote_sdp = sdp or self.remote_sdp
+        if not self._offered and self.negotiated:
+            sdp = None  # the offer came early and has its answer: this repeats it at most
+        early = self._early.find(response.to.tag)
+        if sdp is None and self._offered and self.negotiated and early is not None:
+            # The answer came with a reliable response, and is still the last word if no UPDATE followed it.
+            sdp = early.sdp if self.local_sdp == self.request.body else None
         if self._offered or sdp is None:
             self.state = "confirmed"
             self._acknowledge(self.dialog, None)
         else:
             self.state = "answered"
-        self.core.emit(Answered(self, sdp))
+        self.core.emit(Answered(self, sdp, tag=response.to.tag))
+        self.timer.accepted(response, now)
 
     def _confirm(self, response: Response) -> None:
         """The dialog of a 2xx: its route set and target are new (13.2.2.4), its sequence goes on (12.2.1.1, 12.2.2)."""
-        dialog, early = self._dialog_of(response), self._dialog
-        if early is not None and early.remote_tag == dialog.remote_tag:
-            dialog.local_seq = max(dialog.local_seq, early.local_seq)
-            dialog.remote_seq = early.remote_seq
+        dialog, early = self._dialog_of(response), self._early.find(response.to.tag)
+        if early is not None:
+            dialog.local_seq = max(dialog.local_seq, early.dialog.local_seq)
+            dialog.remote_seq = early.dialog.remote_seq
+        self.negotiated = early is not None and early.answered and early.unanswered is None
+        if self._dialog is not None and self._dialog.remote_tag != dialog.remote_tag:
+            self._reoffers.abandon()  # what was asked of another phone
         self._use(dialog)
 
     def _refused(self, status: int, response: Response | None, now: float) -> None:
         self._stop_waiting()
+        if status == 422 and response is not None and not self._ended and self.timer.raised(response):
+            self._reachable = False
+            self._early = EarlyDialogs(self._dialog_of)
+            self._exchange.again(self.timer.wishes(), now)  # RFC 4028 7.3
+            return
         reason, q850 = "no answer" if status == 408 else "cannot be reached", None
         if response is not None:
             q850 = read_reason(response.headers).q850
             reason = response.reason
+        if response is not None and status < 400 and not self._ended:
+            contacts = redirected_to(response)
+            self.trail.redirected(contacts)
+            self.core.emit(Redirected(self, status, reason, contacts))
         if not self._ended:
             self.core.emit(Refused(self, status, reason, q850))
         by: EndedBy = "remote" if response is not None else "timeout" if status == 408 else "transport"
@@ -176,6 +289,25 @@ class OutgoingSession(Session):
         acknowledger = Acknowledger(self.core, dialog)
         self._forks[dialog.remote_tag] = acknowledger
         acknowledger.send(self._exchange.request, sdp)
+
+    # --- requests of phones that have not won -------------------------------------------------
+
+    def on_request(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        """Those of early dialogs other than the first are few: UPDATEs, and none of them may offer anything."""
+        early = self._early.find(request.from_.tag)
+        if early is None or self.state != "early" or early.dialog is self._dialog:
+            super().on_request(request, transaction, now)
+        elif not early.dialog.in_order(request):
+            self.respond(transaction, request, 500, now, reason="CSeq Out Of Order")
+        elif request.method in {"UPDATE", "INFO", "OPTIONS"} and not request.body:
+            if request.method == "UPDATE":
+                early.dialog.retarget(request)
+            self.respond(transaction, request, 200, now, headers=(("Contact", self.contact()),))
+        elif request.method == "BYE":
+            self.respond(transaction, request, 200, now)
+            self._forget(request.from_.tag)
+        else:
+            self.respond(transaction, request, 488, now)
 
     # --- giving up --------------------------------------------------------------------------
 

@@ -6,12 +6,12 @@ import hmac
 from collections.abc import Callable, Iterable
 from itertools import count
 from random import Random
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engine.sip.events import Event
 from engine.sip.flow import Flow, Links
 from engine.sip.guard import Guard
-from engine.sip.message import Request, Response
+from engine.sip.message import Message, Request, Response
 from engine.sip.timers import TimerQueue, Timers
 from engine.sip.transaction import (
     ClientKey,
@@ -25,13 +25,34 @@ from engine.sip.transaction import (
 )
 from engine.sip.uri import Uri
 
+if TYPE_CHECKING:
+    from engine.sip.session import Session
+    from engine.sip.session_timer import SessionTimers
+
 MAGIC_COOKIE = "z9hG4bK"
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY"
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY, PRACK, REFER, SUBSCRIBE"
 ACCEPT = "application/sdp"
+EXTENSIONS = ("100rel", "timer", "replaces", "norefersub")
+"""Option tags of what we can do if a peer wants it (RFC 3261 19.2)."""
+SUPPORTED = ", ".join(EXTENSIONS)
 
 ContactHost = Callable[[Flow], tuple[str, int]]
 DialogKey = tuple[str, str]
 """Call-ID and our tag, which is unique by itself; the peer's tag is the owner's to compare."""
+
+
+def unsupported(request: Request) -> tuple[tuple[str, str], ...]:
+    """The Unsupported header for what ``request`` requires and we lack: to be refused with 420 (8.2.2.3)."""
+    lacking = [tag for tag in request.headers.tokens("Require") if tag.lower() not in EXTENSIONS]
+    return (("Unsupported", ", ".join(lacking)),) if lacking else ()
+
+
+def has_option(message: Message, header: str, tag: str) -> bool:
+    """Whether ``tag`` is in Supported or Require, as ``header`` says."""
+    return any(
+        tag in value.lower() and any(item.strip().lower() == tag for item in value.split(","))
+        for value in message.headers.all(header)
+    )
 
 
 class DialogOwner(Protocol):
@@ -48,19 +69,29 @@ class Core:
     """The shared state of an endpoint."""
 
     def __init__(
-        self, *, random: Random, user_agent: str, timing: Timers, contact_host: ContactHost, guard: Guard
+        self,
+        *,
+        random: Random,
+        user_agent: str,
+        timing: Timers,
+        contact_host: ContactHost,
+        guard: Guard,
+        session_timers: SessionTimers,
     ) -> None:
         self.random = random
         self._secret = random.getrandbits(256).to_bytes(32, "big")
         self.user_agent = user_agent
         self.timing = timing
         self.guard = guard
+        self.session_timers = session_timers
         self.queue = TimerQueue()
         self.links = Links()
         self.counters = Counters()
         self.servers: dict[ServerKey, ServerTransaction] = {}
         self.clients: dict[ClientKey, ClientTransaction] = {}
         self.dialogs: dict[DialogKey, DialogOwner] = {}
+        self.sessions: dict[DialogKey, Session] = {}
+        """Those of the dialogs that belong to an INVITE."""
         self._contact_host = contact_host
         self._outgoing: list[tuple[Flow, bytes]] = []
         self._events: list[Event] = []

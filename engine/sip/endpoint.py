@@ -7,10 +7,10 @@ gives, handles :meth:`Endpoint.events`, and wakes it with :meth:`Endpoint.handle
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
-from engine.sip.client import OutgoingSession
+from engine.sip.client import InviteOptions, OutgoingSession
 from engine.sip.core import ACCEPT, ContactHost, Core
 from engine.sip.dialog import Dialog, SavedDialog
 from engine.sip.digest import Challenger, Credentials, DigestClient
@@ -21,10 +21,14 @@ from engine.sip.guard import Guard, GuardLimits
 from engine.sip.headers import Headers
 from engine.sip.incoming import Reception
 from engine.sip.message import Malformed, Request, Response
+from engine.sip.notifier import Notifier, NotifierLimits
 from engine.sip.parser import is_keep_alive, parse
 from engine.sip.reason import write_reason
+from engine.sip.redirect import Trail
 from engine.sip.registrar import Registrar, RegistrarLimits
 from engine.sip.registration import Registration, RegistrationConfig
+from engine.sip.routing import same_host, towards
+from engine.sip.session_timer import SessionTimers
 from engine.sip.timers import Timers
 from engine.sip.transaction import ClientTransaction, Counters
 from engine.sip.uri import Address, Uri
@@ -43,12 +47,16 @@ class Endpoint:
         guard: GuardLimits | None = None,
         devices: Mapping[str, str] | None = None,
         realm: str = "ivrea",
+        digest_algorithms: tuple[str, ...] = ("SHA-256", "MD5"),
         registrar: RegistrarLimits | None = None,
+        session_timers: SessionTimers | None = None,
+        notifier: NotifierLimits | None = None,
     ) -> None:
         """``random`` makes tags, branches and Call-IDs: give it a ``SystemRandom`` outside of tests.
 
         ``contact_host`` tells for a flow the host and port that we write into Via and Contact: where its peer
-        reaches us. ``devices`` (password by name) may register with us, in ``realm``.
+        reaches us. ``devices`` (password by name) may register with us, in ``realm``; ``digest_algorithms`` are what
+        they are challenged for, the preferred one first (RFC 8760 2.3).
         """
         self._core = Core(
             random=random,
@@ -56,10 +64,13 @@ class Endpoint:
             timing=timers or Timers(),
             contact_host=contact_host,
             guard=Guard(guard),
+            session_timers=session_timers or SessionTimers(),
         )
-        challenger = Challenger(realm, random.getrandbits(256).to_bytes(32, "big"))
+        secret = random.getrandbits(256).to_bytes(32, "big")
+        challenger = Challenger(realm, secret, algorithms=digest_algorithms)
         self.registrar = Registrar(self._core, devices or {}, challenger, registrar)
-        self._reception = Reception(self._core, self.registrar)
+        self.notifier = Notifier(self._core, notifier)
+        self._reception = Reception(self._core, self.registrar, self.notifier)
 
     # --- in ---------------------------------------------------------------------------------
 
@@ -120,8 +131,11 @@ class Endpoint:
 
     @property
     def quiet(self) -> bool:
-        """Whether no request of ours waits for an answer and no session or subscription is left."""
-        return not self._core.dialogs and not any(client.unanswered for client in self._core.clients.values())
+        """Whether no request of ours waits for an answer and no session is left, nor the subscription of a REFER.
+
+        Those who watch calls may stay: ``notifier.close`` says goodbye to them.
+        """
+        return not self._core.sessions and not any(client.unanswered for client in self._core.clients.values())
 
     @property
     def idle(self) -> bool:
@@ -160,10 +174,12 @@ class Endpoint:
         headers: Iterable[tuple[str, str]] = (),
         credentials: Credentials | None = None,
         route: Iterable[Address] = (),
+        trail: Trail | None = None,
     ) -> OutgoingSession:
         """Call ``target`` through ``flow``. Without ``sdp`` the peer makes the offer.
 
-        Raises ValueError if ``target`` is no URI or a header has a line break.
+        ``trail`` is that of a session that this one follows. Raises ValueError if ``target`` is no URI or a header has
+        a line break.
         """
         core = self._core
         tag = core.token()
@@ -173,13 +189,53 @@ class Endpoint:
         # RFC 3261 8.1.1.8: who is called by a sips URI, or through one, gets one.
         secure = request.uri.startswith("sips:") or any(each.uri.scheme == "sips" for each in request.routes[:1])
         request.headers.add("Contact", core.contact(flow, from_.uri.user, secure=secure))
-        for name, value in headers:
+        own = tuple(headers)
+        for name, value in own:
             request.headers.add(name, value)
         if sdp is not None:
             request.headers.add("Content-Type", ACCEPT)
             request.body = sdp
         digest = DigestClient(credentials, core.random) if credentials is not None else None
-        return OutgoingSession(core, request, flow, tag, digest, now)
+        session = OutgoingSession(core, request, flow, tag, digest, now, trail)
+        session.asked = InviteOptions(from_, to, own, credentials)
+        return session
+
+    def follow(
+        self,
+        session: OutgoingSession,
+        now: float,
+        *,
+        allow: Callable[[Uri], bool] = lambda uri: True,
+        flow: Flow | None = None,
+        sdp: bytes | None = None,
+    ) -> OutgoingSession | None:
+        """Call the next address that ``session``, which has ended, was redirected to; ``None`` if there is none.
+
+        Use it on :class:`Redirected`, and again when the session that it gives is refused. ``allow`` says which
+        addresses may be called; ``flow`` is how, if not straight to the address; ``sdp`` replaces the offer.
+        Credentials are not shown to another host than that of the first address.
+        """
+        if not session.ended or session.asked is None:
+            return None
+        uri = session.trail.next()
+        while uri is not None and not allow(uri):
+            uri = session.trail.next()
+        if uri is None:
+            return None
+        asked, routes = session.asked, session.request.routes
+        same = same_host(uri.host, session.trail.first.host)
+        return self.invite(
+            uri,
+            from_=asked.from_,
+            to=asked.to,
+            sdp=sdp if sdp is not None else session.request.body or None,
+            flow=flow or (session.flow if routes else towards(uri, session.flow)),
+            now=now,
+            headers=asked.headers,
+            credentials=asked.credentials if same else None,
+            route=routes,
+            trail=session.trail,
+        )
 
     def options(self, target: Uri | str, *, from_: Address, flow: Flow, now: float) -> None:
         """Ask whether ``target`` is there: :class:`OptionsAnswered`. Raises ValueError if it is no URI."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from engine.sip.flow import Flow
+from engine.sip.uri import Address
 
 if TYPE_CHECKING:
     from engine.sip.client import OutgoingSession
+    from engine.sip.referred import IncomingReferral
     from engine.sip.registration import Registration
     from engine.sip.server import IncomingSession
     from engine.sip.session import Session
@@ -18,7 +20,10 @@ EndedBy = Literal["remote", "local", "timeout", "transport"]
 
 @dataclass(frozen=True, slots=True)
 class Invited:
-    """A new INVITE; its offer is ``session.offer``. Nothing has been sent: turn its caller away or say ``trying``."""
+    """A new INVITE; its offer is ``session.offer``. Nothing has been sent: turn its caller away or say ``trying``.
+
+    ``session.replaces`` is a session that it is to replace (RFC 3891), if any: after ``accept``, terminate that one.
+    """
 
     session: IncomingSession
 
@@ -44,20 +49,41 @@ class Reoffered:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """A provisional response to our INVITE, 101 to 199. ``sdp`` is early media."""
+    """A provisional response to our INVITE, 101 to 199. ``sdp`` is early media.
+
+    ``tag`` says which phone of several that the INVITE was forked to: each has an early dialog, and media, of its own.
+    """
 
     session: OutgoingSession
     status: int
     reason: str
     sdp: bytes | None
+    tag: str = field(default="", compare=False)
+    reliable: bool = field(default=False, compare=False)
+    """Whether it was acknowledged with a PRACK (RFC 3262): its SDP is the answer then, not a preview of it."""
+    offered: bool = field(default=False, compare=False)
+    """Whether ``sdp`` is an offer, as our INVITE had none: answer it with ``answer_progress``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressAcknowledged:
+    """The PRACK for a reliable provisional response of ours came. ``sdp`` is the answer, if that carried our offer."""
+
+    session: IncomingSession
+    sdp: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Our INVITE was answered. If it carried no offer, ``sdp`` is one: answer it with ``acknowledge``."""
+    """Our INVITE was answered. If it carried no offer, ``sdp`` is one: answer it with ``acknowledge``.
+
+    An answer that came reliably before is repeated here if the 200 has none; ``None`` leaves everything as it is.
+    ``tag`` is that of the phone that won, as in :class:`Progressed`.
+    """
 
     session: OutgoingSession
     sdp: bytes | None
+    tag: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +94,19 @@ class Refused:
     status: int
     reason: str
     q850: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Redirected:
+    """Our INVITE was answered with 3xx: try ``contacts``, the most wanted first. :class:`Refused` follows.
+
+    ``Endpoint.follow`` calls them one after another, within limits.
+    """
+
+    session: OutgoingSession
+    status: int
+    reason: str
+    contacts: tuple[Address, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +158,18 @@ class ReferRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferRequested:
+    """The peer asks us to call ``referral.target`` (REFER): it was answered with 202 and told that it is being tried.
+
+    Whether it is done is yours to decide: say with ``referral.notify`` how it goes. If ``referral.replaces`` is given,
+    the call is to replace another one: put it into a Replaces header.
+    """
+
+    session: Session
+    referral: IncomingReferral
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The session is over: exactly once per session, whatever raced.
 
@@ -154,11 +205,15 @@ class RegistrationChanged:
 
 @dataclass(frozen=True, slots=True)
 class DeviceChanged:
-    """A device registered, moved (``contact`` is its URI) or went away (``contact`` is ``None``)."""
+    """A device registered at a place (``contact`` is its URI), left one of several (``contact`` is where it is best
+    reached now), or went away altogether (``contact`` is ``None``).
+    """
 
     name: str
     contact: str | None
     flow: Flow | None
+    contacts: int = field(default=1, compare=False)
+    """How many places it has now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,18 +224,30 @@ class OptionsAnswered:
     status: int
 
 
+@dataclass(frozen=True, slots=True)
+class SubscriptionChanged:
+    """A device watches the calls of ``entity`` from now on, or does not any more."""
+
+    entity: str
+    subscriber: str
+    active: bool
+
+
 SessionEvent = (
     Invited
     | Acknowledged
     | Reoffered
     | Progressed
+    | ProgressAcknowledged
     | Answered
+    | Redirected
     | Refused
     | ReofferAnswered
     | ReofferRefused
     | InfoReceived
     | ReferProgress
     | ReferRefused
+    | ReferRequested
     | Ended
 )
-Event = SessionEvent | ByeFinished | RegistrationChanged | DeviceChanged | OptionsAnswered
+Event = SessionEvent | ByeFinished | RegistrationChanged | DeviceChanged | OptionsAnswered | SubscriptionChanged

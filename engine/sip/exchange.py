@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from engine.sip.core import Core
 from engine.sip.digest import DigestClient
@@ -89,6 +89,13 @@ class Exchange:
             headers.add("Reason", write_reason(reason))
         cancel = Request("CANCEL", invite.uri, headers)
         NonInviteClient(self._core, transaction.key[0], cancel, transaction.flow, _Nobody(), now)  # the INVITE's branch
+
+    def again(self, headers: Iterable[tuple[str, str]], now: float) -> None:
+        """Send the request once more, after its final response, with other ``headers``."""
+        for name, value in headers:
+            self.request.headers.set(name, value)
+        self.final = False
+        self._send_again(now)
 
     def abandon(self) -> None:
         """Forget about it without a word."""

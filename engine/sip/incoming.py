@@ -9,13 +9,16 @@ from functools import partial
 from typing import NamedTuple
 
 from engine.sip.body import UnsupportedBody, session_description
-from engine.sip.core import ACCEPT, ALLOW, MAGIC_COOKIE, Core
+from engine.sip.core import ACCEPT, ALLOW, MAGIC_COOKIE, SUPPORTED, Core, unsupported
 from engine.sip.events import Invited
 from engine.sip.flow import Flow
 from engine.sip.message import METHODS, Malformed, Request, Response
+from engine.sip.notifier import Notifier
 from engine.sip.registrar import Registrar
+from engine.sip.replaces import NoReplacement, find_replaced
 from engine.sip.routing import response_flow
 from engine.sip.server import IncomingSession
+from engine.sip.session_timer import too_brief
 from engine.sip.transaction import InviteServer, NonInviteServer, ServerKey, ServerTransaction
 
 MAX_TRANSACTIONS = 200_000
@@ -38,9 +41,10 @@ class Refusal(NamedTuple):
 class Reception:
     """Sorts what comes in. Nothing here raises, whatever a peer sends."""
 
-    def __init__(self, core: Core, registrar: Registrar) -> None:
+    def __init__(self, core: Core, registrar: Registrar, notifier: Notifier) -> None:
         self.available = True
         self._registrar = registrar
+        self._notifier = notifier
         self._core = core
         self._merging: set[MergeKey] = set()
 
@@ -152,15 +156,28 @@ class Reception:
         elif len(core.servers) >= MAX_TRANSACTIONS:
             core.counters.dropped += 1
             self._reply(request, reply_to, 503, (("Retry-After", "5"),))
+        elif request.method == "INVITE" and (brief := too_brief(request, core.session_timers.minimum)):
+            self._reply(request, reply_to, 422, brief)  # RFC 4028 9; no sign of abuse, and no larger than what came
         elif request.method == "REGISTER":
             self._register(request, key, flow, reply_to, now)
+        elif request.method == "SUBSCRIBE":
+            self._subscribe(request, key, flow, reply_to, now)
         else:
-            transaction = InviteServer(core, key, request, reply_to)
-            self._remember(request, transaction)
-            core.emit(Invited(IncomingSession(core, transaction, flow, now)))
+            self._invite(request, key, flow, reply_to, now)
+
+    def _invite(self, request: Request, key: ServerKey, flow: Flow, reply_to: Flow, now: float) -> None:
+        core = self._core
+        try:
+            replaced = find_replaced(request, core)
+        except NoReplacement as refusal:
+            self._refuse(request, reply_to, Refusal(refusal.status), now)
+            return
+        transaction = InviteServer(core, key, request, reply_to)
+        self._remember(request, transaction)
+        core.emit(Invited(IncomingSession(core, transaction, flow, now, replaced)))
 
     def _options(self, request: Request, reply_to: Flow) -> None:
-        headers = (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", ""))
+        headers = (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", SUPPORTED), ("Allow-Events", "dialog, refer"))
         self._reply(request, reply_to, 200 if self.available else 503, headers)
 
     def _register(self, request: Request, key: ServerKey, flow: Flow, reply_to: Flow, now: float) -> None:
@@ -173,6 +190,17 @@ class Reception:
         transaction = NonInviteServer(self._core, key, request, reply_to)
         self._remember(request, transaction)
         transaction.respond(response, now)
+
+    def _subscribe(self, request: Request, key: ServerKey, flow: Flow, reply_to: Flow, now: float) -> None:
+        verdict = self._registrar.authenticate(request, flow, now)
+        if verdict.result != "ok":
+            refusal = self._registrar.turn_away(request, verdict, request.from_.uri.user or "", flow, now)
+            if refusal is not None:
+                self._core.transmit(reply_to, refusal.encode())
+            return
+        transaction = NonInviteServer(self._core, key, request, reply_to)
+        self._remember(request, transaction)
+        self._notifier.subscribe(request, transaction, flow, verdict.username, now)
 
     def _remember(self, request: Request, transaction: ServerTransaction) -> None:
         """Refuse ``request`` should it come over another path too, as long as ``transaction`` lives."""
@@ -188,6 +216,8 @@ class Reception:
         A repeat of the request gets the answer again, with the same tag, as long as its source may have one.
         """
         core = self._core
+        if request.method == "REFER":
+            core.counters.refers_refused += 1
         if core.guard.allow(reply_to.remote[0], now):
             core.counters.refused += 1
             self._reply(request, reply_to, refusal.status, refusal.headers, refusal.reason)
@@ -209,13 +239,15 @@ def check(request: Request, *, serves_devices: bool) -> Refusal | None:
         return Refusal(501, (("Allow", ALLOW),))
     if method in {"BYE", "INFO", "NOTIFY", "UPDATE", "PRACK"}:
         return Refusal(481)  # these exist within dialogs only
-    if method not in {"INVITE", "OPTIONS", "REGISTER"}:
+    if method == "REFER":
+        return Refusal(403)  # out of the blue: nobody may make us call
+    if method not in {"INVITE", "OPTIONS", "REGISTER", "SUBSCRIBE"}:
         return Refusal(405, (("Allow", ALLOW),))
     if request.ruri.scheme not in SCHEMES:
         return Refusal(416)
-    if required := request.headers.tokens("Require"):
-        return Refusal(420, (("Unsupported", ", ".join(required)),))
-    if method == "REGISTER" and not serves_devices:
+    if lacking := unsupported(request):
+        return Refusal(420, lacking)
+    if method in {"REGISTER", "SUBSCRIBE"} and not serves_devices:
         return Refusal(405, (("Allow", ALLOW),))
     return _check_invite(request) if method == "INVITE" else None
 

@@ -1,44 +1,34 @@
-"""A registrar for configured devices (RFC 3261 10.3): one contact each, digest authentication, expiry."""
+"""A registrar for configured devices (RFC 3261 10.3): several contacts each, digest authentication, expiry."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
+from engine.sip.bindings import Binding, Bindings
 from engine.sip.core import Core
 from engine.sip.digest import Challenger, Verdict
 from engine.sip.events import DeviceChanged
 from engine.sip.flow import Flow
 from engine.sip.headers import read_seconds
 from engine.sip.message import Request, Response
+from engine.sip.redirect import read_q
 from engine.sip.routing import behind_nat, towards
-from engine.sip.timers import Timer
-from engine.sip.uri import Address, Uri
+from engine.sip.uri import Address
+
+LONGEST_INSTANCE = 256
+"""Characters of a device's instance that are compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegistrarLimits:
-    """Seconds that a registration may ask for; ``default`` if it does not say."""
+    """Seconds that a registration may ask for; ``default`` if it does not say. Contacts that a device may have."""
 
     shortest: int = 60
     longest: int = 3600
     default: int = 3600
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """Where a device is."""
-
-    name: str
-    contact: Uri
-    flow: Flow
-    """How to reach it: the flow its registration came on if it is behind NAT, otherwise its contact."""
-    source: Flow
-    """The flow its registration came on."""
-    expires_at: float
-    call_id: str
-    cseq: int
-    pinned: bool
+    contacts: int = 10
 
 
 class Registrar:
@@ -53,9 +43,7 @@ class Registrar:
         self.challenger = challenger
         """Also judges the INVITEs of devices."""
         self._limits = limits or RegistrarLimits()
-        self._bindings: dict[str, Binding] = {}
-        self._timers: dict[str, Timer] = {}
-        self._sources: dict[tuple[str, tuple[str, int]], str] = {}
+        self._bindings = Bindings(core.queue)
 
     # --- questions --------------------------------------------------------------------------
 
@@ -67,12 +55,17 @@ class Registrar:
         return self._devices.get(name)
 
     def binding(self, name: str) -> Binding | None:
-        """Where the device is, ``None`` if it is not registered."""
-        return self._bindings.get(name)
+        """Where the device is most likely to be reached, ``None`` if it is not registered."""
+        return next(iter(self._bindings.of(name)), None)
+
+    def bindings(self, name: str) -> list[Binding]:
+        """All places of the device: the most wanted (``q``) first, of equal ones the one heard of last."""
+        return self._bindings.of(name)
 
     def bound_source(self, flow: Flow) -> str | None:
-        """The device whose registration came over this flow."""
-        return self._sources.get(flow.source)
+        """The device whose registration came over this flow; of several the last."""
+        found = self._bindings.from_source(flow)
+        return found[-1].name if found else None
 
     def __len__(self) -> int:
         """Devices registered."""
@@ -83,17 +76,21 @@ class Registrar:
         gone = [name for name in self._bindings if devices.get(name) != self._devices.get(name)]
         self._devices = dict(devices)
         for name in gone:
-            self._remove(name)
+            self._remove(name, self._bindings.of(name))
 
     # --- REGISTER ---------------------------------------------------------------------------
 
     def register(self, request: Request, flow: Flow, now: float) -> Response | None:
         """The response to a REGISTER; ``None`` drops it: its source has been refused too often."""
-        core = self._core
         verdict = self.authenticate(request, flow, now)
         name = request.to.uri.user or ""
         if verdict.result == "ok" and verdict.username == name:
             return self._update(name, request, flow, now)
+        return self.turn_away(request, verdict, name, flow, now)
+
+    def turn_away(self, request: Request, verdict: Verdict, name: str, flow: Flow, now: float) -> Response | None:
+        """The 401 or 403 for who says to be ``name`` and is not let in; ``None`` for who was refused too often."""
+        core = self._core
         if verdict.result in {"bad", "ok"} or name not in self._devices:
             core.counters.unauthorised += 1
         refreshes = verdict.result != "bad" and self.bound_source(flow) == name  # nobody else hears the answer
@@ -119,36 +116,25 @@ class Registrar:
         return verdict
 
     def _update(self, name: str, request: Request, flow: Flow, now: float) -> Response:
-        """Steps 6 to 8 of 10.3, for an authenticated device."""
+        """Steps 6 to 8 of 10.3, for an authenticated device: all that the request asks for, or nothing of it."""
         response = self._core.response
-        bound = self._bindings.get(name)
         if request.contact_is_wildcard:
             if request.expires != 0:
                 return response(request, 400, "Wildcard Contact Needs Expires: 0")
         elif any(0 < self._lifetime(request, contact) < self._limits.shortest for contact in request.contacts):
             return response(request, 423, headers=[("Min-Expires", str(self._limits.shortest))])
-        changes = request.contact_is_wildcard or bool(request.contacts)
-        if changes and bound is not None and bound.call_id == request.call_id and request.cseq.number <= bound.cseq:
+        asked = [self._binding(name, request, contact, flow, now) for contact in request.contacts]
+        known = self._bindings.of(name)
+        touched = [each for each in known if request.contact_is_wildcard or any(each.is_same(new) for new in asked)]
+        changes = bool(asked) or request.contact_is_wildcard
+        if changes and any(each.call_id == request.call_id and request.cseq.number <= each.cseq for each in known):
             return response(request, 500, "CSeq Out Of Order")
-        self._change(name, request, flow, now)
-        bound = self._bindings.get(name)
-        listed = []
-        if bound is not None:
-            listed.append(("Contact", f"<{bound.contact}>;expires={max(0, round(bound.expires_at - now))}"))
+        wanted = [each for each in asked if each.expires_at > now]
+        if len(wanted) > self._limits.contacts:
+            return response(request, 403, "Too Many Contacts")
+        self._change(name, touched, wanted)
+        listed = [("Contact", _as_contact(each, now)) for each in self._bindings.of(name)]
         return response(request, 200, headers=listed)
-
-    def _change(self, name: str, request: Request, flow: Flow, now: float) -> None:
-        if request.contact_is_wildcard:
-            self._remove(name)
-            return
-        lifetimes = [(contact, self._lifetime(request, contact)) for contact in request.contacts]
-        taken = next(((contact, seconds) for contact, seconds in lifetimes if seconds > 0), None)
-        if taken is not None:
-            self._bind(name, request, taken[0].uri, taken[1], flow, now)
-            return
-        bound = self._bindings.get(name)
-        if bound is not None and any(contact.uri.matches(bound.contact) for contact, _ in lifetimes):
-            self._remove(name)
 
     def _lifetime(self, request: Request, contact: Address) -> int:
         asked = read_seconds(contact.param("expires"))
@@ -156,43 +142,79 @@ class Registrar:
             asked = request.expires if request.expires is not None else self._limits.default
         return min(asked, self._limits.longest)
 
-    def _bind(self, name: str, request: Request, contact: Uri, seconds: int, flow: Flow, now: float) -> None:
-        before = self._bindings.get(name)
-        self._drop(name)
+    def _binding(self, name: str, request: Request, contact: Address, flow: Flow, now: float) -> Binding:
+        """What ``contact`` says; one that expires at ``now`` is to go."""
+        uri = contact.uri
         direct = len(request.vias) == 1
-        pinned = behind_nat(contact, flow.remote[0], request.via.host if direct else "") or not contact.is_sip
-        reach = flow if pinned else towards(contact, flow)
-        bound = Binding(name, contact, reach, flow, now + seconds, request.call_id, request.cseq.number, pinned)
-        self._bindings[name] = bound
-        self._sources[flow.source] = name
-        self._timers[name] = self._core.queue.at(bound.expires_at, lambda _now: self._remove(name))
-        if before is None or before.contact != contact or before.flow != reach:
-            self._core.emit(DeviceChanged(name, str(contact), reach))
+        pinned = behind_nat(uri, flow.remote[0], request.via.host if direct else "") or not uri.is_sip
+        instance, number = contact.param("+sip.instance") or "", contact.param("reg-id") or ""
+        return Binding(
+            name=name,
+            contact=uri,
+            flow=flow if pinned else towards(uri, flow),
+            source=flow,
+            expires_at=now + self._lifetime(request, contact),
+            call_id=request.call_id,
+            cseq=request.cseq.number,
+            pinned=pinned,
+            q=read_q(contact),
+            instance=f"{instance};{number}"[:LONGEST_INSTANCE] if instance and number else "",
+            updated_at=now,
+        )
+
+    def _change(self, name: str, touched: list[Binding], wanted: list[Binding]) -> None:
+        """Forget ``touched``, remember ``wanted``; say what is new, or where the device is now that it left a place."""
+        news: list[Binding] = []
+        left = False
+        for old in touched:
+            self._bindings.remove(old)
+            left = left or not any(old.is_same(new) for new in wanted)
+        for new in wanted:
+            for twin in [each for each in self._bindings.of(name) if each.is_same(new)]:
+                self._bindings.remove(twin)  # listed twice in one request: the last counts
+            self._bindings.add(new, self._core.queue.at(new.expires_at, partial(self._expired, new)))
+            if not any((old.contact, old.flow) == (new.contact, new.flow) for old in touched):
+                news.append(new)
+        spare = self._bindings.count(name) - self._limits.contacts
+        for old in sorted(self._bindings.of(name), key=lambda each: each.updated_at)[: max(0, spare)]:
+            self._bindings.remove(old)  # a device that never signs off: its oldest places make room
+        for new in news:
+            self._tell(name, new)
+        if left and not news:
+            self._tell(name, self.binding(name))
+
+    def _tell(self, name: str, place: Binding | None) -> None:
+        count = self._bindings.count(name)
+        if place is None:
+            self._core.emit(DeviceChanged(name, None, None, contacts=0))
+        else:
+            self._core.emit(DeviceChanged(name, str(place.contact), place.flow, contacts=count))
 
     # --- going away -------------------------------------------------------------------------
 
     def connection_lost(self, flow: Flow) -> None:
         """A device whose connection broke is reached by its contact, or not at all if that is behind NAT."""
-        name = self._sources.get(flow.source)
-        bound = self._bindings.get(name) if name is not None else None
-        if bound is None or not flow.reliable or bound.source.connection != flow.connection:
-            return
-        if bound.pinned:
-            self._remove(bound.name)
-            return
-        reach = towards(bound.contact, bound.source._replace(remote=("", 0), connection=0))
-        del self._sources[flow.source]
-        self._bindings[bound.name] = replace(bound, flow=reach)
+        for bound in self._bindings.from_source(flow):
+            if not flow.reliable or bound.source.connection != flow.connection:
+                continue
+            if bound.pinned:
+                self._remove(bound.name, [bound])
+                continue
+            # Its next connection may come from anywhere: nobody is taken for it until it registers there.
+            nowhere = bound.source._replace(remote=("", 0), connection=0)
+            moved = replace(bound, flow=towards(bound.contact, nowhere), source=nowhere)
+            self._bindings.remove(bound)
+            self._bindings.add(moved, self._core.queue.at(moved.expires_at, partial(self._expired, moved)))
 
-    def _remove(self, name: str) -> None:
-        if self._drop(name):
-            self._core.emit(DeviceChanged(name, None, None))
+    def _expired(self, binding: Binding, now: float) -> None:
+        self._remove(binding.name, [binding])
 
-    def _drop(self, name: str) -> bool:
-        bound = self._bindings.pop(name, None)
-        if bound is None:
-            return False
-        self._core.queue.cancel(self._timers.pop(name))
-        if self._sources.get(bound.source.source) == name:
-            del self._sources[bound.source.source]
-        return True
+    def _remove(self, name: str, bindings: list[Binding]) -> None:
+        gone = [each for each in bindings if self._bindings.remove(each)]
+        if gone:
+            self._tell(name, self.binding(name))
+
+
+def _as_contact(binding: Binding, now: float) -> str:
+    q = f";q={binding.q:g}" if binding.q != 1.0 else ""
+    return f"<{binding.contact}>{q};expires={max(0, round(binding.expires_at - now))}"

@@ -13,33 +13,18 @@ from typing import Literal
 
 from engine.sip.ack import AckWait
 from engine.sip.body import readable_description
-from engine.sip.core import ACCEPT, ALLOW, Core
+from engine.sip.core import ACCEPT, ALLOW, Core, unsupported
 from engine.sip.dialog import Dialog, SavedDialog
 from engine.sip.digest import DigestClient
-from engine.sip.events import (
-    Acknowledged,
-    Answered,
-    Ended,
-    EndedBy,
-    Event,
-    InfoReceived,
-    Invited,
-    Progressed,
-    ReferProgress,
-    ReferRefused,
-    Refused,
-    ReofferAnswered,
-    Reoffered,
-    ReofferRefused,
-    SessionEvent,
-)
+from engine.sip.events import Acknowledged, Ended, EndedBy, InfoReceived
 from engine.sip.exchange import Exchange, OnFinal, OnProvisional
 from engine.sip.flow import Flow
 from engine.sip.message import METHODS, Request, Response
 from engine.sip.reason import read_reason, write_reason
-from engine.sip.refer import Referral
 from engine.sip.reoffer import Reoffers
+from engine.sip.session_timer import SessionTimer
 from engine.sip.transaction import InviteServer, ServerTransaction
+from engine.sip.transfers import Transfers
 from engine.sip.uri import Uri
 
 State = Literal["inviting", "early", "answered", "confirmed", "ended"]
@@ -70,15 +55,22 @@ class Session:
         self.state: State = "inviting"
         self.core = core
         self.digest = digest
+        self.negotiated = False
+        """Whether offer and answer were exchanged before the final response, both reliably (RFC 3262 5)."""
+        self._allow: list[str] = []
+        self.local_sdp: bytes | None = None
+        self.remote_sdp: bytes | None = None
+        """What each side described last."""
+        self.timer = SessionTimer(self)
         self._dialog: Dialog | None = None
         self._ended = False
         self._farewell: str | None = None
         """Reason of a BYE that waits for the ACK (RFC 3261 15)."""
         self._bye: Exchange | None = None
         self._ack_wait: AckWait | None = None
-        self._referral: Referral | None = None
+        self._transfers = Transfers(self)
         self._reoffers = Reoffers(self)
-        core.dialogs[self._key] = self
+        core.dialogs[self._key] = core.sessions[self._key] = self
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.call_id} {self.state}>"
@@ -119,6 +111,10 @@ class Session:
     def owes_ack(self) -> bool:
         """Whether a 2xx to our INVITE carried an offer that was not answered yet."""
         return False
+
+    def has_peer(self, tag: str) -> bool:
+        """Whether the peer, or one of several that an INVITE of ours has reached, has this tag (RFC 3891 3)."""
+        return self._dialog is not None and tag in {self._dialog.remote_tag, self._dialog.remote_tag or "0"}
 
     def save(self) -> SavedDialog:
         """The dialog for the journal. Raises :class:`SessionStateError` when there is none yet."""
@@ -166,11 +162,14 @@ class Session:
             return
         if not self.has_dialog:
             raise SessionStateError("there is no dialog yet")
-        if self._referral is not None and not self._referral.decided:
+        if self.transferring:
             raise SessionStateError("a transfer is under way")
-        if self._referral is not None:
-            self._referral.stop()
-        self._referral = Referral(self, uri, now)
+        self._transfers.refer(uri, now)
+
+    @property
+    def transferring(self) -> bool:
+        """Whether a transfer that we asked for has no outcome yet."""
+        return self._transfers.under_way
 
     def reinvite(self, sdp: bytes | None, now: float) -> None:
         """Offer ``sdp`` in a re-INVITE, or ask for an offer: :class:`ReofferAnswered`, :class:`ReofferRefused`.
@@ -182,6 +181,23 @@ class Session:
         if self.state not in {"answered", "confirmed"}:
             raise SessionStateError("a re-INVITE needs an answered call")
         self._reoffers.send(sdp, now)
+
+    def update(self, sdp: bytes, now: float) -> None:
+        """Offer ``sdp`` in an UPDATE (RFC 3311): like :meth:`reinvite`, and possible before the answer.
+
+        Raises :class:`SessionStateError` if the peer does not allow it, or offer and answer are not exchanged yet.
+        """
+        if self._ended:
+            return
+        if not self.can_update:
+            raise SessionStateError("an UPDATE is not possible")
+        self._reoffers.send(sdp, now, method="UPDATE")
+
+    @property
+    def can_update(self) -> bool:
+        """Whether an UPDATE with an offer can be sent."""
+        settled = self.state in {"answered", "confirmed"} or (self.state == "early" and self.negotiated)
+        return settled and "UPDATE" in self.allows
 
     def answer_reoffer(self, sdp: bytes, now: float) -> bool:
         """Answer :class:`Reoffered`; false, and nothing happens, if the peer has withdrawn it."""
@@ -206,19 +222,25 @@ class Session:
             self.respond(transaction, request, 500, now, reason="CSeq Out Of Order")  # RFC 3261 12.2.2
             return
         self._follow(dialog, transaction.flow)
-        required = request.headers.tokens("Require")
-        if required:
-            self.respond(transaction, request, 420, now, headers=(("Unsupported", ", ".join(required)),))
+        if lacking := unsupported(request):
+            self.respond(transaction, request, 420, now, headers=lacking)
             return
         match request.method:
             case "BYE":
                 self._on_bye(request, transaction, now)
             case "INVITE" | "UPDATE":
                 self._reoffers.receive(request, transaction, now)
+            case "PRACK":
+                self._on_prack(request, transaction, now)
             case "INFO":
                 self._on_info(request, transaction, now)
             case "NOTIFY":
-                self._on_notify(request, transaction, now)
+                self._transfers.on_notify(request, transaction, now)
+                self._close_if_over()
+            case "REFER":
+                self._transfers.on_refer(request, transaction, now)
+            case "SUBSCRIBE":
+                self._transfers.on_subscribe(request, transaction, now)
             case "OPTIONS":
                 headers = (("Allow", ALLOW), ("Accept", ACCEPT))
                 self.respond(transaction, request, 200, now, headers=headers)
@@ -238,7 +260,9 @@ class Session:
         if self._ended:
             return
         self.state = "confirmed"
-        self.core.emit(Acknowledged(self, readable_description(ack)))
+        sdp = readable_description(ack)
+        self.remote_sdp = sdp or self.remote_sdp
+        self.core.emit(Acknowledged(self, sdp))
         self._reoffers.proceed(now)
 
     def on_link_lost(self, flow: Flow, now: float) -> None:
@@ -271,6 +295,10 @@ class Session:
         self._finish("remote", 200, text, now, q850)
         self._close()
 
+    def _on_prack(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        """The peer has our reliable provisional response (RFC 3262 3); only who is called sends any."""
+        self.respond(transaction, request, 481, now)
+
     def _on_info(self, request: Request, transaction: ServerTransaction, now: float) -> None:
         if request.headers.get("Info-Package") is not None:
             self.respond(transaction, request, 469, now, reason="Bad Info Package", headers=(("Recv-Info", ""),))
@@ -284,15 +312,6 @@ class Session:
         else:
             self.respond(transaction, request, 200, now)
             self.core.emit(InfoReceived(self, request.content_type, request.body))
-
-    def _on_notify(self, request: Request, transaction: ServerTransaction, now: float) -> None:
-        if self._referral is None or not self._referral.live:
-            self.respond(transaction, request, 481, now, reason="Subscription Does Not Exist")
-            return
-        status = self._referral.notified(request, now)
-        self.respond(transaction, request, status, now)
-        if self._ended:
-            self._close_if_quiet()
 
     # --- for the parts of a session -------------------------------------------------------
 
@@ -324,9 +343,10 @@ class Session:
         body: bytes = b"",
         headers: Iterable[tuple[str, str]] = (),
         on_provisional: OnProvisional | None = None,
+        dialog: Dialog | None = None,
     ) -> Exchange:
-        """Send a request within the dialog."""
-        dialog = self.dialog
+        """Send a request within the dialog, or within ``dialog``: another early one of the same INVITE."""
+        dialog = dialog or self.dialog
         request = dialog.request(method, dialog.next_cseq())
         if method in TARGET_REFRESH:
             request.headers.add("Contact", self.contact())
@@ -349,6 +369,30 @@ class Session:
         """Repeat the 2xx that was just sent on ``transaction`` until its ACK comes."""
         self._ack_wait = AckWait(self.core, transaction, request.cseq.number, now, self._unacknowledged)
 
+    @property
+    def allows(self) -> frozenset[str]:
+        """The methods in the peer's last Allow header."""
+        return frozenset(method.strip().upper() for value in self._allow for method in value.split(","))
+
+    def note_allow(self, message: Request | Response) -> None:
+        """Remember what the peer allows, if it says so."""
+        self._allow = message.headers.all("Allow") or self._allow
+
+    def disallow(self, method: str) -> None:
+        """The peer does not know ``method``, whatever it says."""
+        self._allow = [", ".join(self.allows - {method})]
+
+    def refresh(self, now: float) -> None:
+        """Ask whether the peer is still there (RFC 4028 7.4)."""
+        if self.state in {"answered", "confirmed"}:
+            self._reoffers.refresh(now)
+
+    def expire(self, now: float) -> None:
+        """No refresh came in time (RFC 4028 10)."""
+        reason = "the session timer expired"
+        self._finish("timeout", 408, reason, now)
+        self._leave(now, write_reason(reason, cause=408))
+
     def lose_dialog(self, status: int, now: float) -> None:
         """The peer does not know the dialog (481) or does not answer (408): it is over (RFC 3261 12.2.1.2).
 
@@ -362,8 +406,7 @@ class Session:
 
     def referral_over(self) -> None:
         """The subscription that a REFER made is gone."""
-        if self._ended:
-            self._close_if_quiet()
+        self._close_if_over()
 
     # --- ending ---------------------------------------------------------------------------
 
@@ -373,7 +416,10 @@ class Session:
             return
         self._ended = True
         self.state = "ended"
+        self.timer.stop()
         self._reoffers.stop(now)
+        if by != "remote":
+            self._transfers.call_ended(now)
         self.core.emit(Ended(self, by, status, reason, q850))
 
     def _leave(self, now: float, reason: str) -> None:
@@ -406,8 +452,8 @@ class Session:
         if status in {408, 481}:
             self.lose_dialog(status, now)
 
-    def _close_if_quiet(self) -> None:
-        if self._farewell is None and (self._bye is None or self._bye.final):
+    def _close_if_over(self) -> None:
+        if self._ended and self._farewell is None and (self._bye is None or self._bye.final):
             self._close()
 
     def _close(self) -> None:
@@ -417,29 +463,9 @@ class Session:
             self._ack_wait = None
         self._farewell = None
         self._reoffers.abandon()
-        if self._referral is not None and self._referral.live:
+        if self._transfers.live:
             return
         if self._dialog is not None:
             self.core.links.detach(self._dialog.flow, self)
         self.core.dialogs.pop(self._key, None)
-
-
-__all__ = [
-    "Acknowledged",
-    "Answered",
-    "Ended",
-    "Event",
-    "InfoReceived",
-    "Invited",
-    "Progressed",
-    "ReferProgress",
-    "ReferRefused",
-    "Refused",
-    "ReofferAnswered",
-    "ReofferRefused",
-    "Reoffered",
-    "Session",
-    "SessionEvent",
-    "SessionStateError",
-    "State",
-]
+        self.core.sessions.pop(self._key, None)

@@ -37,6 +37,8 @@ class Counters:
     """Responses, ACKs and CANCELs that belong to nothing we know."""
     refused: int = 0
     """Well-formed requests answered by the endpoint itself with an error (405, 420, 481, …)."""
+    refers_refused: int = 0
+    """REFERs that we did not take."""
     dropped: int = 0
     """Messages that nobody could make sense of or answer."""
     timeouts: int = 0

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 import pytest
+from registrar_kit import DEVICES, Desk
 from sip_network import ALICE, ANSWER, BOB, Network, Peer, Phone
 
+from engine.sip.endpoint import Endpoint
 from engine.sip.events import Event, Invited
 
 
@@ -42,3 +45,15 @@ def answering() -> Callable[[Phone], Phone]:
         return phone
 
     return prepare
+
+
+@pytest.fixture
+def registrar(network: Network) -> Phone:
+    phone = Phone(network, ALICE)
+    phone.endpoint = Endpoint(random=Random(1), contact_host=lambda flow: flow.local, devices=DEVICES, realm="ivrea")
+    return phone
+
+
+@pytest.fixture
+def desk(registrar: Phone) -> Desk:
+    return Desk(registrar)

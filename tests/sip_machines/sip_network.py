@@ -125,7 +125,9 @@ class Network:
 class Phone:
     """An endpoint on the network; ``react`` is called with each event."""
 
-    def __init__(self, network: Network, host: Host, seed: int = 1, guard: GuardLimits | None = None) -> None:
+    def __init__(
+        self, network: Network, host: Host, seed: int = 1, guard: GuardLimits | None = None, **options: Any
+    ) -> None:
         self.network = network
         self.host = host
         self.seen: list[Event] = []
@@ -133,7 +135,7 @@ class Phone:
         self.admits = True
         """Whether callers hear 100."""
         self.endpoint = Endpoint(
-            random=Random(seed), contact_host=lambda flow: flow.local, user_agent="Ivrea test", guard=guard
+            random=Random(seed), contact_host=lambda flow: flow.local, user_agent="Ivrea test", guard=guard, **options
         )
         network.attach(host, self)
 

@@ -262,7 +262,8 @@ def test_peer_that_does_not_answer_a_request_has_gone(network, alice: Phone, bob
     alice.do(lambda now: session.info("application/dtmf", b"1", now))
     network.run(33)
     assert [(e.by, e.status) for e in alice.of(Ended)] == [("timeout", 408)]
-    network.settle()
+    network.settle(2000)  # until the other end notices: its session timer expires
+    assert [(e.by, e.status) for e in bob.of(Ended)] == [("timeout", 408)]
     assert alice.endpoint.idle
 
 

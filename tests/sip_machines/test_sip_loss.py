@@ -112,6 +112,7 @@ def sessions_of(phone: Phone) -> list[Session]:
 
 
 Step = tuple[float, str, str]
+DEEDS = ["bye", "terminate", "reinvite", "offerless", "info", "refer", "accept", "reject", "ring", "progress", "update"]
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
@@ -124,7 +125,7 @@ Step = tuple[float, str, str]
         st.tuples(
             st.floats(0, 4),
             st.sampled_from(["alice", "bob"]),
-            st.sampled_from(["bye", "terminate", "reinvite", "offerless", "info", "refer", "accept", "reject", "ring"]),
+            st.sampled_from(DEEDS),
         ),
         max_size=8,
     ),
@@ -169,20 +170,23 @@ def deed(session: Session, what: str) -> Callable[[float], object]:
     answered = session.state in {"answered", "confirmed"}
     if what == "reinvite" and answered:
         return lambda now: session.reinvite(OFFER, now)
+    if what == "update" and session.can_update:
+        return lambda now: session.update(OFFER, now)
     if what == "offerless" and answered:
         return lambda now: session.reinvite(None, now)
     if what == "info" and session.has_dialog:
         return lambda now: session.info("application/dtmf", b"1", now)
-    if what == "refer" and answered and (session._referral is None or session._referral.decided):
+    if what == "refer" and answered and not session.transferring:
         return lambda now: session.refer("sip:carol@192.0.2.3", now)
     if what in {"bye", "terminate"}:
         return getattr(session, what)  # type: ignore[no-any-return]
-    if session.role == "uas" and what in {"accept", "reject", "ring"}:
+    if session.role == "uas" and what in {"accept", "reject", "ring", "progress"}:
         return {
             "accept": lambda now: session.accept(ANSWER, now),
             "reject": lambda now: session.reject(486, now),
             "ring": session.ringing,
+            "progress": lambda now: session.progress(now, ANSWER),
         }[what]
     if session.role == "uac" and what == "accept":
-        return lambda now: session.acknowledge(ANSWER, now)
+        return lambda now: session.answer_progress(ANSWER, now) or session.acknowledge(ANSWER, now)
     return lambda now: None

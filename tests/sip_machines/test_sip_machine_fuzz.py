@@ -11,17 +11,44 @@ from hypothesis import strategies as st
 from sip_network import ALICE, ANSWER, BOB, OFFER
 
 from engine.sip.endpoint import Endpoint
-from engine.sip.events import Ended, Invited, Reoffered
+from engine.sip.events import Ended, Invited, ReferRequested, Reoffered
 from engine.sip.flow import Flow
 from engine.sip.session import Session
 from engine.sip.uri import Address
 
-METHODS = ["INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "UPDATE", "NOTIFY", "REFER", "REGISTER", "PRACK", "FOO"]
-STATUSES = [100, 180, 183, 200, 202, 302, 401, 407, 408, 423, 481, 487, 491, 500, 503, 603]
+METHODS = [
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "OPTIONS",
+    "INFO",
+    "UPDATE",
+    "NOTIFY",
+    "REFER",
+    "REGISTER",
+    "PRACK",
+    "SUBSCRIBE",
+    "FOO",
+]
+STATUSES = [100, 180, 183, 200, 202, 302, 401, 407, 408, 422, 423, 481, 487, 491, 500, 503, 603]
 EXTRA = [
     "Require: 100rel",
+    "Require: precondition",
+    "Supported: 100rel",
+    "RSeq: 1",
+    "Supported: timer",
+    "Session-Expires: 90;refresher=uas",
+    "Session-Expires: 100;refresher=uac",
+    "Session-Expires: 1",
+    "Min-SE: 2000",
+    "Allow: UPDATE",
+    "RSeq: 2",
+    "RAck: 1 1 INVITE",
+    "RAck: 4294967295 2 INVITE",
     "Event: refer",
     "Event: refer;id=2",
+    "Event: dialog",
     "Subscription-State: terminated",
     "Subscription-State: active;expires=99999999999",
     'WWW-Authenticate: Digest realm="r", nonce="n", qop="auth"',
@@ -35,6 +62,11 @@ EXTRA = [
     "Record-Route: <sip:p1;lr>, <sip:p2>",
     "Reason: Q.850;cause=16",
     "Refer-Sub: false",
+    "Refer-To: <sip:c@d>",
+    "Refer-To: <sip:c@d?Replaces=c1%3Bto-tag%3D1%3Bfrom-tag%3D2>",
+    "Refer-To: nonsense",
+    "Replaces: c1;to-tag=1;from-tag=2",
+    "Replaces: x",
     "Contact: *",
     "Content-Encoding: gzip",
     "Info-Package: x",
@@ -92,9 +124,12 @@ class Bench:
                 self.sessions.append(event.session)
                 self.tags.append(event.session.local_tag)
                 session = event.session
-                self.random.choice([session.ringing, partial(session.accept, ANSWER), session.terminate])(self.now)
+                deeds = [session.ringing, partial(session.accept, ANSWER), session.terminate]
+                self.random.choice([*deeds, partial(session.ringing, status=183, sdp=ANSWER)])(self.now)
             elif isinstance(event, Reoffered):
                 self.random.choice([event.session.answer_reoffer, lambda sdp, now: None])(ANSWER, self.now)
+            elif isinstance(event, ReferRequested):
+                event.referral.notify(self.random.choice([180, 200, 486]), self.now)
             elif isinstance(event, Ended):
                 self.ended.append(event.session.id)
 
@@ -159,6 +194,7 @@ def test_random_messages(seed: int, parts: list[dict[str, object]], actions: lis
     bench.pass_time(400)
     assert sorted(bench.ended) == sorted(session.id for session in bench.sessions)
     assert bench.endpoint.idle
+    assert not bench.endpoint._core.sessions
     assert not bench.endpoint._reception._merging
 
 
@@ -166,11 +202,12 @@ def act(bench: Bench) -> None:
     session = bench.random.choice(bench.sessions)
     if session.state not in {"answered", "confirmed"}:
         return
-    if session._referral is None:
+    if not session.transferring:
         bench.random.choice(
             [
                 lambda: session.refer("sip:c@d", bench.now),
                 lambda: session.reinvite(OFFER, bench.now),
+                lambda: session.can_update and session.update(OFFER, bench.now),
                 lambda: session.info("application/dtmf", b"1", bench.now),
             ]
         )()

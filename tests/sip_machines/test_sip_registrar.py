@@ -1,85 +1,18 @@
 from __future__ import annotations
 
-from itertools import count
 from random import Random
 
 import pytest
+from registrar_kit import CONTACT, Desk, branches
 from sip_network import ALICE, BOB, CAROL, Network, Phone
 
 from engine.sip.digest import Credentials, DigestClient
-from engine.sip.endpoint import Endpoint
 from engine.sip.events import DeviceChanged, RegistrationChanged
 from engine.sip.flow import Flow
-from engine.sip.headers import Headers
-from engine.sip.message import Request, Response
+from engine.sip.message import Response
 from engine.sip.parser import parse
 from engine.sip.registration import RegistrationConfig
 from engine.sip.uri import Address, Uri
-
-DEVICES = {"desk": "one", "door": "two"}
-
-
-branches = count(1)
-
-
-class Desk:
-    """A device that registers by hand."""
-
-    def __init__(self, registrar: Phone, remote: tuple[str, int] = BOB, name: str = "desk", password: str = "one"):
-        self.phone = registrar
-        self.flow = Flow("udp", ALICE, remote)
-        self.name = name
-        self.cseq = 0
-        self.call_id = f"{name}@{remote[0]}"
-        self.digest = DigestClient(Credentials(name, password), Random(3))
-        self.now = 0.0
-
-    def once(self, contacts: list[str], expires: str = "", to: str = "") -> Response | None:
-        self.cseq += 1
-        headers = Headers()
-        host, port = self.flow.remote
-        headers.add("Via", f"SIP/2.0/UDP {host}:{port};branch=z9hG4bK{next(branches)}")
-        headers.add("From", f"<sip:{to or self.name}@ivrea>;tag={next(branches)}")
-        headers.add("To", f"<sip:{to or self.name}@ivrea>")
-        headers.add("Call-ID", self.call_id)
-        headers.add("CSeq", f"{self.cseq} REGISTER")
-        for contact in contacts:
-            headers.add("Contact", contact)
-        if expires:
-            headers.add("Expires", expires)
-        self.request = Request("REGISTER", "sip:ivrea", headers)
-        self.digest.authorize(self.request)
-        self.phone.endpoint.receive_message(self.request, self.flow, self.now)
-        sent = self.phone.endpoint.outgoing()
-        self.phone.seen += self.phone.endpoint.events()
-        if not sent:
-            return None
-        response = parse(sent[0][1])
-        assert isinstance(response, Response)
-        return response
-
-    def register(self, *contacts: str, expires: str = "", to: str = "") -> Response:
-        response = self.once(list(contacts), expires, to)
-        assert response is not None
-        if response.status == 401 and self.digest.challenged(response, self.request):
-            response = self.once(list(contacts), expires, to)
-            assert response is not None
-        return response
-
-
-@pytest.fixture
-def registrar(network: Network) -> Phone:
-    phone = Phone(network, ALICE)
-    phone.endpoint = Endpoint(random=Random(1), contact_host=lambda flow: flow.local, devices=DEVICES, realm="ivrea")
-    return phone
-
-
-@pytest.fixture
-def desk(registrar: Phone) -> Desk:
-    return Desk(registrar)
-
-
-CONTACT = "<sip:desk@192.0.2.2:5060>"
 
 
 def test_register_and_expire(registrar: Phone, desk: Desk) -> None:
@@ -118,10 +51,12 @@ def test_refresh_is_no_change(registrar: Phone, desk: Desk) -> None:
 
 
 def test_device_moves(registrar: Phone, desk: Desk) -> None:
-    desk.register(CONTACT)
+    """A phone that says who it is (RFC 5626 4.1) has one place, wherever it turns up."""
+    who = ';+sip.instance="<urn:uuid:1>";reg-id=1'
+    desk.register(CONTACT + who)
     there = Desk(registrar, CAROL)
     there.now = 1.0
-    assert there.register("<sip:desk@192.0.2.3>").status == 200
+    assert there.register("<sip:desk@192.0.2.3>" + who).status == 200
     assert [event.contact for event in registrar.of(DeviceChanged)] == ["sip:desk@192.0.2.2:5060", "sip:desk@192.0.2.3"]
     assert registrar.endpoint.registrar.bound_source(desk.flow) is None
     assert registrar.endpoint.registrar.bound_source(there.flow) == "desk"

@@ -249,7 +249,7 @@ def test_reinvite_that_is_not_answered_ends_the_call(call: Call) -> None:
     call.alice.do(lambda now: call.caller.reinvite(HOLD, now))
     call.network.run(33)
     assert [(e.by, e.status) for e in call.alice.of(Ended)] == [("timeout", 408)]
-    call.network.settle()
+    call.network.settle(2000)  # until the session timer of the other end expires
     assert call.alice.endpoint.idle
 
 
@@ -279,7 +279,7 @@ def test_reinvite_whose_cancel_is_not_answered_ends_the_call(call: Call) -> None
     assert call.alice.of(Ended) == []
     call.network.run(35)
     assert [(e.by, e.status) for e in call.alice.of(Ended)] == [("timeout", 408)]
-    call.network.settle()
+    call.network.settle(2000)  # until the session timer of the other end expires
     assert call.alice.endpoint.idle
 
 
