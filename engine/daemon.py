@@ -50,6 +50,7 @@ from engine.loop import about_loop, settle_garbage
 from engine.security import OPEN, SrtpPolicies, read_certificates
 from engine.sip import events
 from engine.sip.client import OutgoingSession
+from engine.sip.dialog_info import DialogState
 from engine.sip.endpoint import Endpoint
 from engine.sip.flow import Flow
 from engine.sip.session import Session
@@ -222,6 +223,7 @@ class Daemon:
                     lambda account: self.directory.users.get(account, {}),
                 ),
                 self.transport.flows,
+                self._publish,
             ),
             limits_for=self._limits_for,
             append=self.journal.append,
@@ -317,6 +319,7 @@ class Daemon:
         """Refuse new calls, let those that run end, end the rest after ``patience`` seconds, leave."""
         self.switch.draining = True
         self.transport.endpoint.available = False
+        self.transport.endpoint.notifier.close(asyncio.get_running_loop().time())
         await self.registrations.unregister()
         await self.switch.drain(patience)
         await self.transport.settle()
@@ -403,6 +406,13 @@ class Daemon:
     def _routes(self, account: str) -> Routes:
         registrar = self.transport.endpoint.registrar
         return self.directory.routes(account, registrar, self.transport.contact_host, outbound_trunk, self._srtp)
+
+    def _publish(self, entity: str, state: str) -> None:
+        """A state that a flow sets for those who watch ``entity`` (RFC 4235)."""
+        states: dict[str, DialogState] = {"idle": "terminated", "ringing": "early", "busy": "confirmed"}
+        now = asyncio.get_running_loop().time()
+        self.transport.endpoint.notifier.publish(entity, states[state], now, dialog="manual")
+        self.transport.pump()
 
     def _invite(self, destination: Destination, body: bytes, peer: Peer) -> OutgoingSession:
         session = self.transport.endpoint.invite(

@@ -53,6 +53,8 @@ class Outside:
     voicemail: VoicemailService
     flows: Callable[..., Awaitable[list[Flow]]]
     """The ways that a flow to a name comes to, in the order in which to try them."""
+    publish: Callable[[str, str], None]
+    """Tells those who watch somebody that they are ``idle``, ``ringing`` or ``busy``."""
 
     async def located(self, destination: Destination) -> list[Destination]:
         """The places that the name of a destination comes to, in the order in which to try them."""

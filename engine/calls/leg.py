@@ -266,7 +266,9 @@ class CallerLeg(Leg):
         """
         body = self.invited.offer
         agreed: Agreed | None = None
-        if body is None:
+        if self.invited.negotiated and self._described is not None:  # early, and since then by PRACK or UPDATE
+            description, agreed = self._described, self.agreed
+        elif body is None:
             if not self._media.plain and not self._media.crypto:
                 raise NoCommonMedia("SRTP is required, and not allowed without TLS")
             description = offer_answer.make_offer(self._offerable(self._media))

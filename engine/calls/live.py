@@ -81,6 +81,9 @@ class Signalling(Protocol):
     def detect_machine(self, limits: protocol.MachineLimits | None) -> None:
         """Find out who answered (``None``: no longer); :meth:`LiveCall.report` gets what is found."""
 
+    def publish(self, entity: str, state: str) -> None:
+        """Tell the subscribers of ``entity`` that it is ``idle``, ``ringing`` or ``busy``."""
+
     async def dial(self, order: Dial) -> Outcome:
         """Ring others and bridge the caller with one. Raises CallEnded, and Unsupported where calls stay inside."""
 

@@ -106,6 +106,10 @@ class Peer:
                 self.pump()
             case events.ReofferRefused(status=status):
                 self.leg.reoffer_refused(status)
+            case events.ReferRequested(referral=referral):
+                self.log.info("refer_not_taken", target=str(referral.target))
+                referral.notify(501, self.now())
+                self.pump()
             case events.Ended(by=by, status=status, reason=reason, q850=q850):
                 self.leg.reoffer_refused(status)
                 self.finish(PeerEnd(status, reason, q850, by))

@@ -14,6 +14,7 @@ from flows.orders import (
     Order,
     Outcome,
     Park,
+    Presence,
     Respond,
     SendDigits,
     Sides,
@@ -39,6 +40,10 @@ async def perform(call: LiveCall, order: Order) -> Outcome:
             return await call.signalling.voicemail(order)
         case DetectMachine():
             return await _detect(call, order)
+        case Presence():
+            entity = str(order.entity).removeprefix("sip:").partition("@")[0]
+            call.signalling.publish(entity, order.state)
+            return Outcome((), {}, f"{entity} is {order.state}")
         case LeaveQueue():
             return Outcome()
         case SendDigits():

@@ -311,6 +311,9 @@ class Supervisor:
         self._sip_status = status if not self._answered else self._sip_status
         self._sip_reason = reason or None
 
+    def publish(self, entity: str, state: str) -> None:
+        self._outside.publish(entity, state)
+
     def send_digits(self, digits: str, tone: float, gap: float) -> None:
         agreed = self.leg.agreed if self.leg is not None else None
         if self._stream is not None and agreed is not None:

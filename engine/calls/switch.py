@@ -103,6 +103,9 @@ class Switch:
         call = self._by_session.get(event.session.id)
         if call is None:
             return
+        self._hand_over(call, event, now)
+
+    def _hand_over(self, call: Supervisor, event: events.SessionEvent, now: float) -> None:
         match event:
             case events.Acknowledged(sdp=body):
                 call.acknowledged(body)
@@ -120,6 +123,10 @@ class Switch:
                 call.refer_progress(status, reason, final=final)
             case events.ReferRefused(status=status, reason=reason):
                 call.refer_progress(status, reason, final=True)
+            case events.ReferRequested(referral=referral):
+                log.info("refer_not_taken", call_id=call.id, target=str(referral.target))
+                referral.notify(501, now)
+                self._pump()
             case events.Ended():
                 call.sip_ended(event)
             case _:
@@ -129,6 +136,9 @@ class Switch:
         self.counters.offered += 1
         source = self._source(session)  # first: refusals to strangers are sent once, those below until they arrive
         if source is None:
+            return
+        if session.replaces is not None:
+            self._refuse(session, 501, "replaces")
             return
         if self.draining:
             self._refuse(session, 503, "draining", retry_after=DRAIN_RETRY_AFTER)

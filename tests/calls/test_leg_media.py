@@ -15,7 +15,9 @@ from media import protocol
 def leg_and_stream(codecs: tuple[str, ...], offer: bytes | None = None) -> tuple[CallerLeg, list[Any]]:
     """A leg whose stream keeps what it is told."""
     sent: list[Any] = []
-    session = SimpleNamespace(offer=offer, accept=lambda body, now: sdp.parse(body).media[0].port == 4000)
+    session = SimpleNamespace(
+        offer=offer, negotiated=False, accept=lambda body, now: sdp.parse(body).media[0].port == 4000
+    )
     leg = CallerLeg(
         cast("Any", session),
         host="192.0.2.254",

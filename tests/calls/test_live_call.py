@@ -27,7 +27,16 @@ from flows.call import (
     Vocabulary,
     Words,
 )
-from flows.orders import DetectMachine, Presence, Respond, SendDigits, StartRecording, StopRecording, Upload
+from flows.orders import (
+    BridgeSession,
+    DetectMachine,
+    Presence,
+    Respond,
+    SendDigits,
+    StartRecording,
+    StopRecording,
+    Upload,
+)
 from flows.prompts import Prompt
 from media import protocol
 
@@ -66,6 +75,9 @@ class Signalling:
 
     def send_digits(self, digits: str, tone: float, gap: float) -> None:
         self.log.append(f"digits {digits} {tone} {gap}")
+
+    def publish(self, entity: str, state: str) -> None:
+        self.log.append(f"{entity} {state}")
 
     def detect_machine(self, limits: protocol.MachineLimits | None) -> None:
         self.log.append("detect" if limits is not None else "detect no more")
@@ -367,8 +379,8 @@ async def test_recordings_in_the_background_and_in_a_step(line: Line) -> None:
 
 
 async def test_what_a_live_call_cannot_do_is_said(line: Line) -> None:
-    with pytest.raises(Unsupported, match="Presence is not possible"):
-        await line[0].perform(Presence(entity="b"))
+    with pytest.raises(Unsupported, match="BridgeSession is not possible"):
+        await line[0].perform(BridgeSession(session="b"))
 
 
 @pytest.mark.parametrize(("result", "exits"), [("machine", ("machine",)), ("human", ()), ("unsure", ())])
@@ -392,3 +404,10 @@ async def test_who_picked_up_is_found_out_and_a_greeting_waited_for(
 async def test_a_line_on_which_nothing_is_heard_is_nobodys_machine(line: Line) -> None:
     outcome = await line[0].perform(DetectMachine(patience=0.05))
     assert (outcome.exits, outcome.facts["result"]) == ((), "unsure")
+
+
+async def test_presence_is_published_for_the_user_of_an_address(line: Line) -> None:
+    call, _, signalling = line
+    await call.perform(Presence(entity="sip:anna@example.org", state="ringing"))
+    await call.perform(Presence(entity="anna"))
+    assert signalling.log == ["anna ringing", "anna idle"]
