@@ -383,6 +383,13 @@ class Daemon:
 
         return poll(rows, 10, f"call {call} is not finished in the database")
 
+    def calls_with(self, kind: str) -> set[str]:
+        """The calls of which the database has a note of this kind."""
+        database = f"file:{self.folder / 'ivrea.db'}?mode=ro"
+        with contextlib.closing(sqlite3.connect(database, uri=True, timeout=5)) as connection:
+            rows = connection.execute("SELECT DISTINCT call_id FROM call_events WHERE kind = ?", (kind,))
+            return {str(call) for (call,) in rows}
+
     def recordings(self) -> list[Path]:
         return sorted((self.folder / "recordings").rglob("*.wav"))
 
