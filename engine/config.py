@@ -231,6 +231,11 @@ class SipConfig(Section):
     """Host or ``HOST:PORT`` for Via and Contact when behind NAT. Empty: the local address towards each peer."""
     open: bool = False
     """Take calls from anyone. Otherwise only from trunks and registered devices."""
+    digest: Annotated[list[Literal["MD5", "SHA-256"]], NoDecode, BeforeValidator(_split_list), Field(min_length=1)] = [
+        "MD5"
+    ]
+    """Algorithms that devices are challenged with, the preferred one first. Many telephones give up when the first of
+    two is one that they do not know."""
     dns: Annotated[list[Annotated[str, AfterValidator(_name_server)]], NoDecode, BeforeValidator(_split_list)] = []
     """Name servers, ``ADDRESS:PORT``, that are asked for NAPTR and SRV records. Empty: those of the system."""
     tls_cert: str = ""

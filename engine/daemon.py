@@ -165,6 +165,7 @@ class Daemon:
                 random=random.SystemRandom(),
                 user_agent="Ivrea",
                 contact_host=contact_host,
+                digest_algorithms=tuple(config.sip.digest),
                 devices=self.directory.passwords(),
             ),
             on_event=self._on_event,
