@@ -40,6 +40,8 @@ class Member:
     call: LiveCall
     stream: Stream
     moderator: bool
+    mixed: bool = False
+    """Whether it is heard and hears; others wait for a moderator, with music."""
 
 
 @dataclass(slots=True)
@@ -113,8 +115,9 @@ class Conferences:
         room.poke()
         if order.announce_name:
             call.trouble("names are not announced in conferences")
+        recording = ""
         if order.record:
-            call.record_in_background(RecordingOrder(sides="mix"))
+            recording = call.record_in_background(RecordingOrder(sides="mix"))
         log.info("conference_joined", call_id=call.id, room=room.name, members=len(room.members))
         try:
             if not await self._moderator(call, order, room, member, until):
@@ -128,8 +131,8 @@ class Conferences:
                     quiet = self._let_speak(order, room, member)
         finally:
             call.on_hold.unwatch(call.poke)
-            if order.record:
-                call.stop_background()
+            if recording:
+                call.stop_one(recording)
             room.members.pop(call.id, None)
             member.stream.send(protocol.Leave(member.stream.number))
             self._announce(room, call, self._tone(order.exit_tone, self._tones.leaving))
@@ -144,6 +147,7 @@ class Conferences:
         Returns whether it is on hold.
         """
         hold = member.call.on_hold
+        member.mixed = True
         member.stream.send(
             protocol.Join(
                 member.stream.number,
@@ -200,7 +204,7 @@ class Conferences:
         """Let the others hear that somebody came or left."""
         if tone is not None:
             for member in room.members.values():
-                if member.call is not about:
+                if member.mixed and member.call is not about:
                     member.stream.play([tone])
 
 

@@ -126,6 +126,7 @@ class Dialling:
         trials = [asyncio.ensure_future(self._try(target, destinations, alone=alone)) for target, destinations in lines]
         winner: Peer | None = None
         end = NOBODY
+        cancelled = True
         try:
             async with asyncio.timeout(order.timeout or None):
                 for trial in asyncio.as_completed(trials):
@@ -136,15 +137,31 @@ class Dialling:
                     end = found if end is NOBODY else _clearer(end, found)
                     if order.stop_on_reject and _rejected(found):
                         break
+            cancelled = False
         except TimeoutError:
             end = PeerEnd(487, "nobody answered in time", by="local")
+            cancelled = False
         finally:
-            for trial in trials:
-                trial.cancel()
-            for outcome in await asyncio.gather(*trials, return_exceptions=True):
-                if isinstance(outcome, Peer) and outcome is not winner:
-                    await self.house.forget(outcome)  # answered at the same moment, and lost
+            await self._settle(trials, None if cancelled else winner)
         return winner or end
+
+    async def _settle(self, trials: Sequence[asyncio.Task[Peer | PeerEnd]], winner: Peer | None) -> None:
+        """Let all but ``winner`` go; when the caller hangs up meanwhile, that one too."""
+        settling = asyncio.ensure_future(self._let_go(trials, winner))
+        try:
+            await asyncio.shield(settling)
+        except asyncio.CancelledError:
+            await settling
+            if winner is not None:
+                await self.house.forget(winner)
+            raise
+
+    async def _let_go(self, trials: Sequence[asyncio.Task[Peer | PeerEnd]], winner: Peer | None) -> None:
+        for trial in trials:
+            trial.cancel()
+        for outcome in await asyncio.gather(*trials, return_exceptions=True):
+            if isinstance(outcome, Peer) and outcome is not winner:
+                await self.house.forget(outcome)  # answered at the same moment, and lost
 
     async def _try(self, target: Target, destinations: Sequence[Destination], *, alone: bool) -> Peer | PeerEnd:
         """Ring one after the other until one answers, or is not at fault that nobody does."""
@@ -175,6 +192,8 @@ class Dialling:
             end = PeerEnd(487, "did not answer in time", by="local")
         except MediaError as error:
             end = PeerEnd(503, f"no media: {error}", by="local")
+        except ValueError as error:  # of the core: what would be sent cannot be
+            end = PeerEnd(400, str(error), by="local")
         return end
 
     async def _call(self, peer: Peer, *, alone: bool) -> bool:

@@ -25,6 +25,7 @@ from engine.sip.client import OutgoingSession
 from engine.sip.flow import Flow
 from engine.sip.offer_answer import Agreed
 from engine.transport.tap import Tap
+from flows.call import CallEnded
 from flows.orders import Dial, Target
 from flows.prompts import Prompt
 from media.protocol import StreamStats
@@ -179,6 +180,12 @@ class CallHouse:
     async def unless_over(self, work: asyncio.Task[Peer | PeerEnd]) -> Peer | PeerEnd:
         try:
             return await self.call.unless_over(work)
+        except CallEnded:
+            work.cancel()
+            (found,) = await asyncio.gather(work, return_exceptions=True)  # everything that rang is let go by then
+            if isinstance(found, Peer):
+                await self.forget(found)
+            raise
         finally:
             self._stop_ringing_back()
 

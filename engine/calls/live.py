@@ -350,6 +350,11 @@ class LiveCall:
         for order in due:
             self.record_in_background(order)
 
+    def stop_one(self, recording: str) -> None:
+        """End one of those that :meth:`record_in_background` began."""
+        self._background.discard(recording)
+        self.signalling.end_recording(recording)
+
     def stop_background(self) -> bool:
         """End what :meth:`record_in_background` began; whether there was anything."""
         for recording in self._background:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -94,16 +93,18 @@ class Lots:
     ) -> Outcome:
         until = call.now() + patience if patience else None
         nobody = Outcome(("failed",), {**facts, "status": "no-answer", "duration": "0"}, f"{story}: nobody came")
-        await self._music(call, music)
+        began = call.now()
         try:
-            while waiting.taker is None:
-                if until is not None and call.now() >= until:
-                    return nobody
-                await call.key_or_change(until)
-            call.stop()
-            began = call.now()
             while not waiting.done:
-                await call.key_or_change(None)
+                await self._music(call, music)
+                while waiting.taker is None:
+                    if until is not None and call.now() >= until:
+                        return nobody
+                    await call.key_or_change(until)
+                call.stop()
+                began = call.now()
+                while not waiting.done and waiting.taker is not None:  # one who cannot be heard gives the call back
+                    await call.key_or_change(None)
         finally:
             waiting.done = True
             if waiting.taker is not None:
@@ -122,10 +123,12 @@ class Lots:
                 waiting.call.poke()
                 while not waiting.done:
                     await call.key_or_change(None)
+        except MediaError:
+            waiting.taker = None  # the other goes on waiting
+            raise
         finally:
-            waiting.done = True
-            with contextlib.suppress(Exception):
-                waiting.call.poke()
+            waiting.done = waiting.done or waiting.taker is not None
+            waiting.call.poke()
         seconds = str(int(call.now() - began))
         return Outcome((), {"status": "completed", "duration": seconds}, f"talked with {waiting.call.caller}")
 

@@ -61,13 +61,12 @@ async def perform(call: LiveCall, order: Order) -> Outcome:
 async def _dial(call: LiveCall, order: Dial) -> Outcome:
     """Recorded, if at all, for as long as the order takes; keys pressed meanwhile were for the other side."""
     sides = _RECORDED.get(order.record)
-    if sides is not None:
-        call.record_in_background(RecordingOrder(sides=sides))
+    recording = call.record_in_background(RecordingOrder(sides=sides)) if sides is not None else ""
     try:
         return await call.signalling.dial(order)
     finally:
-        if sides is not None:
-            call.stop_background()
+        if recording:
+            call.stop_one(recording)
 
 
 _RECORDED: dict[str, Sides] = {"caller": "caller", "peer": "peer", "each": "stereo", "stereo": "stereo"}

@@ -242,7 +242,10 @@ class Supervisor:
     async def _finish(self) -> None:
         by, reason = self.call.ending or ("error", "unknown")
         ended_at = self.call.ended_at or self._loop.time()
-        self._end_session(by, reason)
+        try:
+            self._end_session(by, reason)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it
+            self._log.exception("session_not_ended")  # the rest of the call is closed all the same
         await self._recordings.finish(self._stream)
         if self._stream is not None:
             self.stats = await self._stream.close()
@@ -309,7 +312,8 @@ class Supervisor:
 
     def respond(self, status: int, reason: str) -> None:
         self._sip_status = status if not self._answered else self._sip_status
-        self._sip_reason = reason or None
+        # A flow's text, perhaps from a web server: a line break in it would be the end of the start line.
+        self._sip_reason = "".join(char for char in reason if char.isprintable())[:200] or None
 
     def publish(self, entity: str, state: str) -> None:
         self._outside.publish(entity, state)
@@ -341,7 +345,10 @@ class Supervisor:
         )
         queues = [str(target.value) for target in order.targets if target.kind == "queue"]
         if queues:
-            return await self._outside.lots.take_first(self.call, queues[0])
+            try:
+                return await self._outside.lots.take_first(self.call, queues[0])
+            except MediaError as error:
+                return Outcome(("failed",), {"status": "failed", "duration": "0"}, f"no media: {error}")
         return await Dialling(order, house).run()
 
     async def meet(self, order: Conference | Park | Enqueue) -> Outcome:

@@ -191,12 +191,21 @@ class Switch:
         trunk = self.trunks.find(host)
         if trunk is not None:
             return trunk
-        device = self._devices.bound_source(session.flow)
+        device = self._device(session)
         if device is not None:
             return Source(device, "device", account=self._account_of(device))
         if self._is_open:
             return Source("anyone", "anyone")
         return self._authenticated(session)
+
+    def _device(self, session: IncomingSession) -> str | None:
+        """The device that registered from where this call comes, if it is who the call says: several may be there,
+        lines of one telephone or telephones behind one proxy. Others are asked for their password.
+        """
+        caller = session.request.from_.uri.user or ""
+        if any(binding.source.source == session.flow.source for binding in self._devices.bindings(caller)):
+            return caller
+        return None
 
     def _authenticated(self, session: IncomingSession) -> Source | None:
         """A device that is not where it registered, by digest. Who is not known is challenged like who is."""

@@ -30,8 +30,8 @@ async def listen(walk: Walk, step: g.Listen) -> str:
                 if not verdict.again:
                     walk.because = "nothing matched" if verdict.why == "nomatch" else "the caller said nothing"
                     return g.NOMATCH if verdict.why == "nomatch" else g.SILENCE
-            walk.count()
-            prompts = await walk.prepare(step.again)
+                walk.count()
+                prompts = await walk.prepare(step.again)
     finally:
         call.hear(None)
     walk.waiting.extendleft(reversed(verdict.unused))

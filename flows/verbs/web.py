@@ -8,11 +8,17 @@ from flows import graph as g
 from flows.call import Fetched, FetchFailed
 from flows.findings import has_errors
 from flows.requests import answered, fetch_request, read_reply, tell_request, with_query
+from flows.targets import url_problem
 from flows.templates import fill
 from flows.walk import Walk
 
 
 async def fetch(walk: Walk, step: g.Fetch) -> str:
+    url = fill(step.url, walk.variables)
+    if unfit := url_problem(url):  # variables may have made it so
+        walk.because = f"no flow can come from {url!r}: {unfit}"
+        walk.trouble(walk.because)
+        return g.FAILED
     request = fetch_request(step, walk.variables)
     shown = with_query(request.url, request.query)
     graph, problem = None, ""
@@ -58,5 +64,9 @@ async def jump(walk: Walk, step: g.Jump) -> str:
 
 
 async def tell(walk: Walk, step: g.Tell) -> str:
-    walk.call.tell(tell_request(step, walk.variables))
+    url = fill(step.url, walk.variables)
+    if unfit := url_problem(url):
+        walk.trouble(f"nothing can be told to {url!r}: {unfit}")
+    else:
+        walk.call.tell(tell_request(step, walk.variables))
     return g.NEXT

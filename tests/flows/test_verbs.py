@@ -463,3 +463,13 @@ def test_a_prompt_before_the_answer_asks_for_early_media() -> None:
     run_sync(Executor(graph(say("early"), make(g.Answer, "answer"), say("late"), answered=False)).run(call))
     assert call.log[:2] == ["early media", "start early"]
     assert call.log.count("early media") == 1
+
+
+def test_a_url_that_variables_spoil_is_a_failed_fetch() -> None:
+    step = fetch(url=Template(("https://", Var("call.caller"), "/f")))
+    simulation = simulate(graph(step, fetch={g.FAILED: "failed"}), scenario=Scenario(caller="[x"))
+    assert spoken(simulation) == ["failed"]
+    assert "no flow can come from" in simulation.noted(Trouble)[0][0].what
+    tell = make(g.Tell, "tell", url=Template(("https://", Var("call.caller"), "/f")))
+    simulation = simulate(graph(tell, say("on")), scenario=Scenario(caller="[x"))
+    assert (spoken(simulation), simulation.callbacks) == (["on"], [])

@@ -23,7 +23,11 @@ from .node import USUAL, Module, Node
 _SIP = re.compile(r"sip:[3-6]\d\d\Z")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!%*_+`'~.-]{1,64}\Z")
 _OWN_HEADERS = frozenset(
-    {"via", "from", "to", "call-id", "cseq", "contact", "max-forwards", "route", "record-route", "content-length"}
+    {
+        *("via", "from", "to", "call-id", "cseq", "contact", "max-forwards", "route", "record-route", "content-length"),
+        *("v", "f", "t", "i", "m", "l", "c", "k", "content-type", "supported", "require", "proxy-require"),
+        *("authorization", "proxy-authorization", "session-expires", "x", "min-se", "replaces", "rack", "rseq"),
+    }
 )
 """What every call that is made has of its own."""
 _STRATEGIES: Mapping[str, Literal["simultaneous", "single", "weighted"]] = {
