@@ -19,6 +19,9 @@ SCRIPTS = {
     "menu": ("press *", "press 2; say no", "press 1; press 2; press 11"),
     "callbacks": ("say yes; say no", "press 2"),
 }
+ELSEWHERE = {"clinic", "kazoo-reception", "messagebird"}
+"""Examples that ring telephones or ask web servers that are not here; their verbs are walked live in test_flows_live.py."""
+
 RUNS = [(example, script) for example, scripts in SCRIPTS.items() for script in scripts]
 AT_ONCE = 6
 
@@ -103,4 +106,4 @@ def test_a_live_call_can_be_replayed(live: Daemon, calls: list[Future[Any]], ind
 
 
 def test_every_example_is_compared() -> None:
-    assert {path.stem for path in (ROOT / "examples").glob("*.json")} == set(SCRIPTS)
+    assert {path.stem for path in (ROOT / "examples").glob("*.json")} == set(SCRIPTS) | ELSEWHERE
