@@ -20,7 +20,7 @@ SCRIPTS = {
     "callbacks": ("say yes; say no", "press 2"),
 }
 ELSEWHERE = {"clinic", "kazoo-reception", "messagebird"}
-"""Examples that ring telephones or ask web servers that are not here; their verbs are walked live in test_flows_live.py."""
+"""Examples that ring telephones or ask web servers that are not here: test_flows_live.py walks their verbs."""
 
 RUNS = [(example, script) for example, scripts in SCRIPTS.items() for script in scripts]
 AT_ONCE = 6
