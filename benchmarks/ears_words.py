@@ -7,9 +7,6 @@ threshold: each of the three is judged by voices adapted to the remaining two, a
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -19,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 
+from benchmarks.machine_voices import spoken_by_machine
 from benchmarks.telephone_voices import DIGITS, RATE, SPEAKERS, Recording, adapt_to, as_called, read_wave, recordings
 from media import protocol
 from media.speech import decision
@@ -238,28 +236,6 @@ def pocketsphinx(takes: Sequence[int] = range(10)) -> Decoded:
     return Decoded(right, 1000 * spent / sound)
 
 
-_SPEAK = """
-import ctypes, json, sys, wave, espeakng_loader
-library = ctypes.CDLL(espeakng_loader.get_library_path())
-rate = library.espeak_Initialize(1, 0, espeakng_loader.get_data_path().encode(), 0x8000)
-heard = bytearray()
-@ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-def collect(samples, count, events):
-    if count > 0:
-        heard.extend(ctypes.string_at(samples, 2 * count))
-    return 0
-library.espeak_SetSynthCallback(collect)
-for voice, text, path in json.load(sys.stdin):
-    heard.clear()
-    if library.espeak_SetVoiceByName(voice.encode()):
-        sys.exit(f"no voice {voice}")
-    said = text.encode()
-    library.espeak_Synth(said, len(said) + 1, 0, 0, 0, 1, None, None)
-    library.espeak_Synchronize()
-    with wave.open(path, "wb") as file:
-        file.setparams((1, 2, rate, 0, "NONE", ""))
-        file.writeframes(heard)
-"""
 ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029")
 TIMBRES = ("+Annie", "+Diogo", "+Gene", "+Lee", "+Mario", "+Michael", "+Storm", "+aunty", "+linda", "+steph")
 """Variants of espeak-ng that were not used before their figure was taken; thresholds were set with others of it."""
@@ -283,9 +259,8 @@ def synthetic_yes_and_no(accents: Sequence[str] = ACCENTS, timbres: Sequence[str
 
     sayings = [(accent + timbre, word) for accent in accents for timbre in timbres for word in YES_NO]
     with tempfile.TemporaryDirectory() as folder:
-        order = [(voice, word, str(Path(folder, f"{number}.wav"))) for number, (voice, word) in enumerate(sayings)]
-        subprocess.run([sys.executable, "-c", _SPEAK], input=json.dumps(order), text=True, check=True, timeout=120)
-        sounds = [_at_8k(*read_wave(Path(path))) for _, _, path in order]
+        files = spoken_by_machine(Path(folder), sayings, timeout=120)
+        sounds = [_at_8k(*read_wave(path)) for path in files]
     answers = Ears().answers([as_called(sound, seed) for seed, sound in enumerate(sounds)], YES_NO)
     right = [answer.accepted == (word,) for answer, (_, word) in zip(answers, sayings, strict=True)]
     wrong = [bool(answer.accepted) and not hit for answer, hit in zip(answers, right, strict=True)]

@@ -4,9 +4,6 @@ shipped; its thresholds were set with digits and read sentences in view. Bounds 
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +24,7 @@ from speech_kit import (
 )
 
 from benchmarks import telephone_voices
+from benchmarks.machine_voices import spoken_by_machine
 from media.speech import language
 from media.speech.matching import KeywordMatcher
 
@@ -143,35 +141,9 @@ def test_noises_are_no_words(matcher: KeywordMatcher) -> None:
                 assert recognise(matcher, sound, words) == ([], []), (name, length)
 
 
-SPEAK = """
-import ctypes, json, sys, wave, espeakng_loader
-library = ctypes.CDLL(espeakng_loader.get_library_path())
-rate = library.espeak_Initialize(1, 0, espeakng_loader.get_data_path().encode(), 0x8000)
-heard = bytearray()
-@ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-def collect(samples, count, events):
-    if count > 0:
-        heard.extend(ctypes.string_at(samples, 2 * count))
-    return 0
-library.espeak_SetSynthCallback(collect)
-for voice, text, path in json.load(sys.stdin):
-    heard.clear()
-    if library.espeak_SetVoiceByName(voice.encode()):
-        sys.exit(f"no voice {voice}")
-    said = text.encode()
-    library.espeak_Synth(said, len(said) + 1, 0, 0, 0, 1, None, None)
-    library.espeak_Synchronize()
-    with wave.open(path, "wb") as file:
-        file.setparams((1, 2, rate, 0, "NONE", ""))
-        file.writeframes(heard)
-"""
-
-
-def spoken_by_machine(folder: Path, sayings: list[tuple[str, str]]) -> list[np.ndarray]:
-    """Samples of (voice, text) pairs, synthesised in a process of its own."""
-    order = [(voice, text, str(folder / f"{i}.wav")) for i, (voice, text) in enumerate(sayings)]
-    subprocess.run([sys.executable, "-c", SPEAK], input=json.dumps(order), text=True, check=True, timeout=60)
-    return [read_wave(Path(path)) for _, _, path in order]
+def said_by_machine(folder: Path, sayings: list[tuple[str, str]]) -> list[np.ndarray]:
+    """Samples of (voice, text) pairs."""
+    return [read_wave(path) for path in spoken_by_machine(folder, sayings, timeout=60)]
 
 
 def test_knocks_and_bursts_are_no_words(matcher: KeywordMatcher) -> None:
@@ -205,7 +177,7 @@ def test_synthetic_yes_and_no(matcher: KeywordMatcher, tmp_path: Path) -> None:
     sayings = [(voice, word) for voice in voices for word in ("yes", "no")]
     right = [
         recognise(matcher, on_the_phone(samples), YES_NO)[0] == [word]
-        for (_, word), samples in zip(sayings, spoken_by_machine(tmp_path, sayings), strict=True)
+        for (_, word), samples in zip(sayings, said_by_machine(tmp_path, sayings), strict=True)
     ]
     assert sum(right) >= 19
 
@@ -218,7 +190,7 @@ def test_words_among_others(matcher: KeywordMatcher, tmp_path: Path) -> None:
     others = ["what did you say", "please repeat that", "hello is anybody there", "just a moment", "good morning"]
     sayings = [(voice, text) for voice in ("en-us", "en+f2", "en-us+m3") for text in wanted + others]
     heard, invented = 0, []
-    for (voice, text), samples in zip(sayings, spoken_by_machine(tmp_path, sayings), strict=True):
+    for (voice, text), samples in zip(sayings, said_by_machine(tmp_path, sayings), strict=True):
         words = recognise(matcher, on_the_phone(samples), vocabulary)[0]
         heard += any(word in text.split() for word in words)
         invented += [(voice, text, word) for word in words if word not in text.split()]
