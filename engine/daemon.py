@@ -19,15 +19,16 @@ from engine.accounts import tokens
 from engine.accounts.importing import ImportConflict
 from engine.accounts.media import MediaShelf
 from engine.addresses import bracketed, is_wildcard, split_host
-from engine.api.calls import calls_api
+from engine.api.mounts import mount_all
 from engine.api.ops import make_app
 from engine.api.server import WebServer, WebServerError
+from engine.api.services import ApiServices
 from engine.callbacks.fetch import Fetcher
 from engine.callbacks.journal import Journal, JournalError
 from engine.callbacks.service import CallbackService, StoreError
 from engine.calls.admission import Source, TrunkAddress, TrunkBook
 from engine.calls.conference import Conferences
-from engine.calls.directory import load_directory
+from engine.calls.directory import Directory, load_directory, read_directory
 from engine.calls.flowbook import FlowBook, FlowError
 from engine.calls.household import Outside
 from engine.calls.media import MediaError, MediaPool
@@ -91,6 +92,7 @@ class Daemon:
         self._stack = contextlib.AsyncExitStack()
         self._stop = asyncio.Event()
         self._reload_asked = asyncio.Event()
+        self._reading_accounts = asyncio.Lock()
         self._stopping = False
 
     # --- start --------------------------------------------------------------------------
@@ -137,7 +139,8 @@ class Daemon:
         await self.synth.start()
         store = self.callbacks.store
         maker = PromptMaker(prompts, self.synth, fetcher)
-        self.flows = FlowBook(maker.for_flow, store, MediaShelf(state / "media", store))
+        shelf = MediaShelf(state / "media", store)
+        self.flows = FlowBook(maker.for_flow, store, shelf)
         self.directory = await load_directory(store, self.flows, config)
         async with store.writing() as connection:
             self.first_token = await tokens.first(connection)
@@ -237,9 +240,23 @@ class Daemon:
 
         self.recovery = Recovery(self.journal.append, self._say_bye)
         app = make_app(self)
-        originator = Originator(self.switch, self.flows, lambda: self.directory)
-        app.include_router(calls_api(self.callbacks, self.switch, originator))
         self.web = WebServer(app, config.http)
+        mount_all(
+            app,
+            ApiServices(
+                config=config,
+                callbacks=self.callbacks,
+                switch=self.switch,
+                originator=Originator(self.switch, self.flows, lambda: self.directory),
+                flows=self.flows,
+                shelf=shelf,
+                fetcher=fetcher,
+                directory=lambda: self.directory,
+                changed=self.accounts_changed,
+                public_url=lambda: self.web.url,
+                background=self._background,
+            ),
+        )
         await self.web.start()
         self._stack.push_async_callback(self.web.close)
         await self.transport.listen(config.sip.listen)
@@ -339,7 +356,8 @@ class Daemon:
         """Read configuration and flows again; on any error everything stays as it was. Running calls keep theirs."""
         try:
             config = self._reload_config() if self._reload_config is not None else self.config
-            directory = await load_directory(self.callbacks.store, self.flows, config, self.directory)
+            async with self._reading_accounts:
+                directory = await load_directory(self.callbacks.store, self.flows, config, self.directory)
             certificates = await asyncio.to_thread(read_certificates, config)
             await self._take_over_mailboxes(config)
         except (CertificateError, ConfigError, FlowError, ImportConflict, StoreError) as error:
@@ -348,12 +366,23 @@ class Daemon:
         except Exception:
             log.exception("reload_failed")
             return
+        self._use(directory)
+        self.transport.streams.certificates = certificates
+        log.info("reloaded", numbers=len(config.numbers))
+
+    async def accounts_changed(self) -> None:
+        """What accounts have was changed in the database: calls that come from now on find it so.
+
+        Raises SQLAlchemy's errors; everything stays as it was then.
+        """
+        async with self._reading_accounts:
+            self._use(await read_directory(self.callbacks.store, self.flows, self.directory))
+
+    def _use(self, directory: Directory) -> None:
         self.directory = directory
         self.switch.plan = directory.plans
-        self.transport.streams.certificates = certificates
         self.transport.endpoint.registrar.replace_devices(directory.passwords(), asyncio.get_running_loop().time())
         self.transport.pump()
-        log.info("reloaded", numbers=len(config.numbers))
 
     # --- what SIP says ------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -43,6 +44,7 @@ class LegRow:
     """A leg that was dialled for a call."""
 
     id: str
+    call_id: str
     callee: str
     trunk: str
     started_at: float
@@ -86,6 +88,18 @@ async def call(connection: AsyncConnection, account_id: str, call_id: str) -> Ca
     query = select(*_CALL_COLUMNS).where(_CALLS.c.account_id == account_id, _CALLS.c.id == call_id)
     row = (await connection.execute(query)).mappings().first()
     return _call(row) if row is not None else None
+
+
+async def calls_by_id(connection: AsyncConnection, ids: Collection[str]) -> dict[str, CallRow]:
+    """Calls of whatever account, by id; for the daemon itself."""
+    query = select(*_CALL_COLUMNS).where(_CALLS.c.id.in_(ids))
+    return {row["id"]: _call(row) for row in (await connection.execute(query)).mappings()}
+
+
+async def legs_by_id(connection: AsyncConnection, ids: Collection[str]) -> dict[str, LegRow]:
+    """Dialled legs of whatever call, by id; for the daemon itself."""
+    query = select(*_LEG_COLUMNS).where(_LEGS.c.id.in_(ids))
+    return {row["id"]: LegRow(**cast("Any", dict(row))) for row in (await connection.execute(query)).mappings()}
 
 
 async def legs(connection: AsyncConnection, account_id: str, call_id: str) -> list[LegRow]:

@@ -40,11 +40,28 @@ class Owned:
 
 @dataclass(frozen=True, slots=True)
 class User(Owned):
-    """A person; ``devices`` are the names of their telephones, in the order in which they are listed."""
+    """A person; ``devices`` are the names of their telephones, in the order in which they are listed.
+
+    ``password`` is as :mod:`engine.accounts.secrets` keeps it.
+    """
 
     name: str
     role: str
     devices: tuple[str, ...] = ()
+    email: str | None = None
+    password: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A program with an id and a secret. With a ``user_id`` it may have tokens of that user without asking."""
+
+    id: str
+    account_id: str
+    user_id: str | None
+    name: str
+    redirect_uris: tuple[str, ...]
+    created_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +141,18 @@ class Media(Owned):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whom a bearer token speaks for."""
+    """Whom a token speaks for, and what it is good for.
+
+    ``scopes`` are those of the API that issued it; ``client_id``: the program that has it.
+    """
 
     account_id: str
     user_id: str
     user: str
     role: str
+    kind: str = "bearer"
+    scopes: tuple[str, ...] = ()
+    client_id: str | None = None
 
     def may(self, what: str) -> bool:
         """Whether the role allows ``what`` (a name of :data:`MAY`)."""

@@ -7,6 +7,7 @@ what belongs to somebody else is as if it were not there. They raise :class:`Unk
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -109,11 +110,31 @@ async def users(connection: AsyncConnection, account_id: str | None) -> list[e.U
     for user, device in await connection.execute(query):
         owned.setdefault(user, []).append(device)
     return [
-        e.User(
-            each.id, each.account_id, each.origin, each.created_at, each.name, each.role, tuple(owned.get(each.id, ()))
-        )
+        dataclasses.replace(each, devices=tuple(owned.get(each.id, ())))
         for each in await all_of(connection, e.User, account_id)
     ]
+
+
+async def user_by_email(connection: AsyncConnection, email: str) -> e.User | None:
+    """Who logs in with this address, of whatever account; without their devices. ``None``: nobody."""
+    found = await _rows(connection, e.User, _USERS.c.email == email.strip().casefold())
+    return found[0] if found else None
+
+
+async def set_login(
+    connection: AsyncConnection, account_id: str, user: str, *, email: str | None, password: str | None
+) -> None:
+    """How a user logs in; ``password`` as :func:`engine.accounts.secrets.hashed` makes it. ``None``: not at all.
+
+    Raises :class:`Unknown`, and :class:`Taken` for an address that somebody has.
+    """
+    found = await get(connection, e.User, account_id, user)
+    address = email.strip().casefold() if email else None
+    if address is not None:
+        owner = await user_by_email(connection, address)
+        if owner is not None and owner.id != found.id:
+            raise Taken(f"the address {address!r} is taken")
+    await connection.execute(update(_USERS).where(_USERS.c.id == found.id).values(email=address, password=password))
 
 
 async def flow_version(
@@ -180,7 +201,7 @@ async def add_user(
     await _refuse_taken(connection, e.User, f"the user {name!r}", account_id=account_id, name=name)
     made = await _add(connection, e.User, account_id, origin, name=name, role=role)
     await set_devices(connection, account_id, made.id, devices)
-    return e.User(made.id, account_id, origin, made.created_at, name, role, tuple(devices))
+    return dataclasses.replace(made, devices=tuple(devices))
 
 
 async def set_devices(connection: AsyncConnection, account_id: str, user_id: str, devices: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections.abc import Sequence
 from typing import Any, cast
 
 from sqlalchemy import Table, delete, func, insert, select
@@ -27,7 +28,15 @@ _TOKENS, _USERS = cast("Table", t.ApiToken.__table__), cast("Table", t.User.__ta
 
 
 async def issue(
-    connection: AsyncConnection, account_id: str, user_id: str, *, name: str = "", lifetime: float | None = None
+    connection: AsyncConnection,
+    account_id: str,
+    user_id: str,
+    *,
+    name: str = "",
+    lifetime: float | None = None,
+    kind: str = "bearer",
+    scopes: Sequence[str] = (),
+    client_id: str | None = None,
 ) -> str:
     """A new token of a user, which nobody can be told again. ``lifetime`` in seconds, ``None``: for ever.
 
@@ -41,7 +50,10 @@ async def issue(
         "account_id": account_id,
         "user_id": user.id,
         "name": name,
-        "hash": _hash(token),
+        "hash": hashed(token),
+        "kind": kind,
+        "scopes": list(scopes),
+        "client_id": client_id,
         "created_at": now,
         "expires_at": None if lifetime is None else now + lifetime,
     }
@@ -50,22 +62,31 @@ async def issue(
     return token
 
 
-async def verify(connection: AsyncConnection, token: str) -> Caller | None:
-    """Whom ``token`` speaks for; ``None`` when it is none, or none any more."""
+async def verify(connection: AsyncConnection, token: str, kind: str = "bearer") -> Caller | None:
+    """Whom ``token`` speaks for; ``None`` when it is none of this kind, or none any more."""
+    columns = (_TOKENS.c.account_id, _TOKENS.c.expires_at, _TOKENS.c.scopes, _TOKENS.c.client_id)
     query = (
-        select(_TOKENS.c.account_id, _TOKENS.c.expires_at, _USERS.c.id, _USERS.c.name, _USERS.c.role)
+        select(*columns, _USERS.c.id, _USERS.c.name, _USERS.c.role)
         .join(_USERS, _USERS.c.id == _TOKENS.c.user_id)
-        .where(_TOKENS.c.hash == _hash(token))
+        .where(_TOKENS.c.hash == hashed(token), _TOKENS.c.kind == kind)
     )
     row = (await connection.execute(query)).first()
     if row is None or (row.expires_at is not None and row.expires_at <= time.time()):
         return None
-    return Caller(row.account_id, row.id, row.name, row.role)
+    return Caller(row.account_id, row.id, row.name, row.role, kind, tuple(row.scopes), row.client_id)
 
 
 async def revoke(connection: AsyncConnection, token: str) -> None:
     """It is none any more."""
-    await connection.execute(delete(_TOKENS).where(_TOKENS.c.hash == _hash(token)))
+    await connection.execute(delete(_TOKENS).where(_TOKENS.c.hash == hashed(token)))
+
+
+async def revoke_all(connection: AsyncConnection, client_id: str, *, user_id: str = "") -> None:
+    """None of the tokens that a client has (of one user, if given) is one any more."""
+    where = [_TOKENS.c.client_id == client_id]
+    if user_id:
+        where.append(_TOKENS.c.user_id == user_id)
+    await connection.execute(delete(_TOKENS).where(*where))
 
 
 async def first(connection: AsyncConnection) -> str:
@@ -88,5 +109,6 @@ async def owner_of(connection: AsyncConnection, account_id: str) -> User:
     return await repository.add_user(connection, account_id, name, role="owner")
 
 
-def _hash(token: str) -> str:
+def hashed(token: str) -> str:
+    """The form in which something random and secret is kept: its SHA-256, in hex."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

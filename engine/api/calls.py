@@ -20,7 +20,7 @@ from engine.accounts import callbook
 from engine.accounts.callbook import CallRow, LegRow
 from engine.addresses import plain_number
 from engine.api.guard import ApiError, GuardedRoute, body_of, caller_of
-from engine.callbacks.service import CallbackService
+from engine.api.services import ApiServices
 from engine.calls.media import MediaError
 from engine.calls.origination import Originator
 from engine.calls.outbound import OutgoingCall, Wish
@@ -95,9 +95,9 @@ class CallWish(_Model):
     variables: Annotated[dict[Annotated[str, Field(pattern=r"^\w{1,64}$")], str], Field(max_length=100)] = {}
 
 
-def calls_api(callbacks: CallbackService, switch: Switch, originator: Originator) -> APIRouter:
+def mount(services: ApiServices) -> APIRouter:
     """The endpoints."""
-    calls = _Calls(callbacks.store, switch, originator, callbacks.flush)
+    calls = _Calls(services.store, services.switch, services.originator, services.callbacks.flush)
     api = APIRouter(prefix="/api/v1/calls", route_class=GuardedRoute)
     api.add_api_route("", calls.make, methods=["POST"], status_code=201)
     api.add_api_route("", calls.list, methods=["GET"])

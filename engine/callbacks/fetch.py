@@ -40,6 +40,12 @@ class Answer:
     complete: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    body_limit: int
+    trusting: bool
+
+
 class Fetcher:
     """One client for the process; its connections are kept and shared. :meth:`close` it."""
 
@@ -57,14 +63,18 @@ class Fetcher:
         data: bytes | Path | None = None,
         headers: Mapping[str, str] | None = None,
         body_limit: int = 65536,
+        any_certificate: bool = False,
     ) -> Answer:
         """Make a request and follow its redirects within ``timeout`` seconds. Of a path in ``data``, the file is sent.
+
+        With ``any_certificate`` the server's certificate is not looked at: the connection is encrypted, no more.
 
         Raises :class:`~engine.callbacks.urls.Refused` or :class:`FetchFailed`.
         """
         try:
             async with asyncio.timeout(timeout):
-                return await self._follow(method, url, data, dict(headers or {}), body_limit)
+                wish = _Wish(body_limit, trusting=any_certificate)
+                return await self._follow(method, url, data, dict(headers or {}), wish)
         except TimeoutError as error:
             raise FetchFailed(f"no answer within {timeout:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -79,7 +89,7 @@ class Fetcher:
             self._session = None
 
     async def _follow(
-        self, method: str, url: str, data: bytes | Path | None, headers: dict[str, str], body_limit: int
+        self, method: str, url: str, data: bytes | Path | None, headers: dict[str, str], wish: _Wish
     ) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
             there = self._judge(url)
@@ -90,6 +100,7 @@ class Fetcher:
                 data=body_sent,
                 headers=headers,
                 allow_redirects=False,
+                ssl=not wish.trusting,
                 skip_auto_headers=("Content-Type",),  # what a request has is what its caller says
             ) as response:
                 location = response.headers.get("Location")
@@ -99,7 +110,7 @@ class Fetcher:
                         method, data = "GET", None  # RFC 9110 sections 15.4.2 to 15.4.4
                         headers.pop("Content-Type", None)
                     continue
-                body, complete = await _read(response, body_limit)
+                body, complete = await _read(response, wish.body_limit)
                 return Answer(response.status, str(there.url), response.headers, body, complete)
         raise FetchFailed(f"more than {MAX_REDIRECTS} redirects")
 

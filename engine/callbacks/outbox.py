@@ -22,7 +22,8 @@ from sqlalchemy import ColumnElement, RowMapping, Table, bindparam, exists, func
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import aliased
 
-from engine.callbacks.fetch import Fetcher, FetchFailed
+from engine.callbacks.fetch import Answer, Fetcher, FetchFailed
+from engine.callbacks.signing import SIGNERS
 from engine.callbacks.urls import Refused, with_query
 from engine.log import get_logger, mask_text
 from engine.store import Store
@@ -32,6 +33,9 @@ log = get_logger(__name__)
 
 RETRIES = (1.0, 5.0, 30.0, 120.0, 600.0)
 THEN_EVERY = 3600.0
+PLANS: dict[str, tuple[float, ...]] = {"short": (1.0, 5.0, 30.0)}
+"""Other retries than the usual, by the name that a delivery has as its ``plan``: these, and no more."""
+
 PER_HOST = 16
 IN_ALL = 256
 PAUSE_AFTER_FAILURE = 1.0
@@ -57,6 +61,13 @@ class Parcel:
     file: str | None
     created_at: float
     attempts: int
+    body: str | None = None
+    content_type: str | None = None
+    signer: str | None = None
+    secret: str | None = None
+    subscription: str | None = None
+    plan: str = ""
+    any_certificate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +112,7 @@ class WallClock:
 
 
 def http_sender(fetcher: Fetcher, timeout: float) -> Sender:
-    """Sends a parcel as GET with a query, as POST with a form or JSON, or the content of a file.
+    """Sends a parcel as GET with a query, as POST with a form or JSON, or its body, or the content of a file.
 
     ``timeout`` is in seconds; a file has :data:`UPLOAD_TIMES` as long.
     """
@@ -118,6 +129,8 @@ def http_sender(fetcher: Fetcher, timeout: float) -> Sender:
                     data=path,
                     headers={"Content-Type": kind},
                 )
+            elif parcel.body is not None:
+                answer = await _send_body(fetcher, parcel, parcel.body.encode("utf-8", "replace"), timeout)
             elif parcel.method == "POST":
                 data, kind = _body(parcel)
                 answer = await fetcher.fetch(
@@ -133,6 +146,16 @@ def http_sender(fetcher: Fetcher, timeout: float) -> Sender:
         return Outcome(status=answer.status)
 
     return send
+
+
+async def _send_body(fetcher: Fetcher, parcel: Parcel, body: bytes, patience: float) -> Answer:
+    url = with_query(parcel.url, ())
+    headers = {"Content-Type": parcel.content_type} if parcel.content_type else {}
+    if parcel.signer is not None:
+        headers |= SIGNERS[parcel.signer](url, body, parcel.secret or "", time.time())
+    return await fetcher.fetch(
+        parcel.method, url, timeout=patience, data=body, headers=headers, any_certificate=parcel.any_certificate
+    )
 
 
 def _body(parcel: Parcel) -> tuple[bytes, str]:
@@ -156,6 +179,8 @@ class Outbox:
 
     def __init__(self, store: Store, send: Sender, *, keep: float, clock: Clock | None = None) -> None:
         self.counters = OutboxCounters()
+        self.observers: list[Callable[[Parcel, Outcome], None]] = []
+        """Told of every attempt and how it went, once that is in the database."""
         self._store = store
         self._send = send
         self._keep = keep
@@ -282,9 +307,14 @@ class Outbox:
         for (parcel, outcome), row in zip(settled, updates, strict=True):
             del self._under_way[parcel.id]
             self._count(parcel, outcome, row)
+            for observer in self.observers:
+                observer(parcel, outcome)
 
     def _next_attempt(self, parcel: Parcel, now: float) -> float | None:
         """When to try again after a failure; ``None`` when its time is over."""
+        if parcel.plan in PLANS:
+            plan = PLANS[parcel.plan]
+            return now + plan[parcel.attempts] if parcel.attempts < len(plan) else None
         again = now + (RETRIES[parcel.attempts] if parcel.attempts < len(RETRIES) else THEN_EVERY)
         return again if again <= parcel.created_at + self._keep else None
 
@@ -365,4 +395,11 @@ def _parcel(row: RowMapping) -> Parcel:
         file=row["file"],
         created_at=row["created_at"],
         attempts=row["attempts"],
+        body=row["body"],
+        content_type=row["content_type"],
+        signer=row["signer"],
+        secret=row["secret"],
+        subscription=row["subscription"],
+        plan=row["plan"],
+        any_certificate=row["any_certificate"],
     )

@@ -98,6 +98,8 @@ class Batch:
         self.marks: list[Row] = []
         self.pins: list[Row] = []
         self.greetings: list[Row] = []
+        self.records: list[Record] = []
+        """All that were added."""
 
     def __bool__(self) -> bool:
         """Whether there is anything to store."""
@@ -105,60 +107,61 @@ class Batch:
 
     def add(self, record: Record) -> None:
         """Take in ``record``; those that only the journal needs leave no row."""
+        self.records.append(record)
         match record:
             case CallStarted():
-                self.started.append(_clean(_started_row(record)))
+                self.started.append(clean(_started_row(record)))
             case CallAnswered():
                 self.answered.append({"call": record.call, "at": record.at})
             case Noted():
                 self._add_note(record)
             case RecordingStarted():
                 row = {"call_id": record.call, "path": record.path, "started_at": record.at}
-                self.recordings.append(_clean({**row, "seconds": None, "lost": None, "reason": None}))
+                self.recordings.append(clean({**row, "seconds": None, "lost": None, "reason": None}))
             case RecordingFinished():
                 row = {"call": record.call, "file": record.path, "length": record.seconds, "missing": record.lost}
-                self.recorded.append(_clean({**row, "why": record.reason or None}))
+                self.recorded.append(clean({**row, "why": record.reason or None}))
             case UploadOwed():
-                self.deliveries.append(_clean(_upload_row(record)))
+                self.deliveries.append(clean(_upload_row(record)))
             case LegStarted() | LegAnswered() | LegFinished():
                 self._add_leg(record)
             case MessageLeft() | MessageMarked() | MailboxChanged():
                 self._add_voicemail(record)
             case Traced():
                 detail = {"leg": record.leg, "messages": record.messages, "left_out": record.left_out}
-                self.events.append(_clean({"call_id": record.call, "at": record.at, "kind": "Sip", "detail": detail}))
+                self.events.append(clean({"call_id": record.call, "at": record.at, "kind": "Sip", "detail": detail}))
             case CallFinished():
-                self.finished.append(_clean(_finished_row(record)))
+                self.finished.append(clean(_finished_row(record)))
 
     def _add_leg(self, record: LegStarted | LegAnswered | LegFinished) -> None:
         match record:
             case LegStarted():
-                self.legs.append(_clean(_leg_row(record)))
+                self.legs.append(clean(_leg_row(record)))
             case LegAnswered():
                 self.legs_answered.append({"leg": record.leg, "at": record.at})
             case LegFinished():
-                self.legs_finished.append(_clean(_leg_finished_row(record)))
+                self.legs_finished.append(clean(_leg_finished_row(record)))
 
     def _add_voicemail(self, record: MessageLeft | MessageMarked | MailboxChanged) -> None:
         box = {"of_account": record.account, "of_box": record.box}
         match record:
             case MessageLeft():
-                self.messages.append(_clean(_message_row(record)))
+                self.messages.append(clean(_message_row(record)))
             case MessageMarked():
-                self.marks.append(_clean({**box, "message": record.message, "mark": record.state}))
+                self.marks.append(clean({**box, "message": record.message, "mark": record.state}))
             case MailboxChanged():
                 if record.pin is not None:
-                    self.pins.append(_clean({**box, "hashed": record.pin}))
+                    self.pins.append(clean({**box, "hashed": record.pin}))
                 if record.greeting is not None:
-                    self.greetings.append(_clean({**box, "file": record.greeting}))
+                    self.greetings.append(clean({**box, "file": record.greeting}))
 
     def _add_note(self, record: Noted) -> None:
         if record.note.get("is") == "Callback":
-            self.deliveries.append(_clean(_delivery_row(record)))
+            self.deliveries.append(clean(_delivery_row(record)))
             return
         detail = {key: value for key, value in record.note.items() if key != "is"}
         row = {"call_id": record.call, "at": record.at, "kind": str(record.note.get("is", ""))[:32], "detail": detail}
-        self.events.append(_clean(row))
+        self.events.append(clean(row))
 
     async def store(self, connection: AsyncConnection) -> None:
         """Insert and update everything. Raises SQLAlchemy's errors."""
@@ -306,12 +309,12 @@ def host_of(url: str) -> str:
         return ""
 
 
-def _clean(value: Any) -> Any:
-    """PostgreSQL takes no NUL in text."""
+def clean(value: Any) -> Any:
+    """``value`` as the database takes it: PostgreSQL takes no NUL in text."""
     if isinstance(value, str):
         return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
     if isinstance(value, dict):
-        return {_clean(key): _clean(each) for key, each in value.items()}
+        return {clean(key): clean(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_clean(each) for each in value]
+        return [clean(each) for each in value]
     return value

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from engine.callbacks.announcing import Announcements
 from engine.callbacks.fetch import Fetcher
 from engine.callbacks.journal import Journal
-from engine.callbacks.outbox import Outbox, http_sender
+from engine.callbacks.outbox import Outbox, Outcome, Parcel, http_sender
 from engine.callbacks.writer import Writer
 from engine.config import CallbackConfig
 from engine.log import get_logger
@@ -37,13 +38,22 @@ class CallbackService:
         except (SQLAlchemyError, OSError) as error:
             raise StoreError(f"store.url: {error}") from error
         self._outbox = Outbox(self._store, http_sender(fetcher, config.timeout), keep=config.keep)
-        self._writer = Writer(journal, self._store, on_deliveries=self._outbox.wake)
+        self.announcements = Announcements()
+        self._writer = Writer(journal, self._store, announcements=self.announcements, on_deliveries=self._outbox.wake)
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def store(self) -> Store:
         """The database; its tables are there once :meth:`start` is done."""
         return self._store
+
+    def wake(self) -> None:
+        """Somebody put deliveries into the database: they are due now."""
+        self._outbox.wake()
+
+    def on_settled(self, told: Callable[[Parcel, Outcome], None]) -> None:
+        """Have ``told`` called with every attempt at a delivery and how it went, once that is in the database."""
+        self._outbox.observers.append(told)
 
     async def start(self) -> None:
         """Bring the tables up to date and begin. Raises :class:`StoreError`."""

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.callbacks import segments
+from engine.callbacks.announcing import Announcements
 from engine.callbacks.journal import Journal
 from engine.callbacks.rows import Batch
 from engine.callbacks.segments import Entry, Segment
@@ -74,12 +75,14 @@ class Writer:
         journal: Journal,
         store: Store,
         *,
+        announcements: Announcements | None = None,
         on_deliveries: Callable[[], None] = lambda: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.counters = WriterCounters()
         self._journal = journal
         self._store = store
+        self._announcements = announcements or Announcements()
         self._on_deliveries = on_deliveries
         self._sleep = sleep
         self._wake = asyncio.Event()
@@ -198,6 +201,7 @@ class Writer:
             async with asyncio.timeout(BATCH_TIMEOUT), self._store.writing() as connection:
                 await self._advance(connection, segment, entries[-1].end)
                 await batch.store(connection)
+                announced = await self._announcements.store(connection, batch.records)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise _BadRecord(f"{type(error).__name__}: {error}") from error
         except SQLAlchemyError as error:
@@ -207,7 +211,7 @@ class Writer:
         assert self._stored is not None
         self._stored[segment.name] = entries[-1].end
         self.counters.batches += 1
-        if batch.deliveries:
+        if batch.deliveries or announced:
             self._on_deliveries()
 
     # --- the checkpoint -----------------------------------------------------------------

@@ -42,21 +42,48 @@ class Account(Base):
 
 
 class User(Base):
-    """A person: with telephones that ring for them, with a ``role`` in what they may ask of the API, or both."""
+    """A person: with telephones that ring for them, with a ``role`` in what they may ask of the API, or both.
+
+    ``email`` is nobody else's, whatever the account; with a ``password`` (:mod:`engine.accounts.secrets`) they log in.
+    """
 
     __tablename__ = "users"
-    __table_args__ = (UniqueConstraint("account_id", "name"),)
+    __table_args__ = (UniqueConstraint("account_id", "name"), Index("ix_users_email", "email", unique=True))
 
     id: Mapped[str] = _id()
     account_id: Mapped[str] = _of("accounts")
     name: Mapped[str]
     role: Mapped[str] = mapped_column(String(16))
+    email: Mapped[str | None]
+    """Casefolded."""
+    password: Mapped[str | None]
     origin: Mapped[str] = mapped_column(String(8))
     created_at: Mapped[float]
 
 
+class ApiClient(Base):
+    """A program that asks for tokens with an id and a secret (OAuth 2); only the secret's SHA-256 is kept.
+
+    With a ``user_id`` it may have tokens in that user's name without asking anybody.
+    """
+
+    __tablename__ = "api_clients"
+
+    id: Mapped[str] = _id()
+    account_id: Mapped[str] = _of("accounts", index=True)
+    user_id: Mapped[str | None] = _of("users", nullable=True, index=True)
+    name: Mapped[str]
+    hash: Mapped[str] = mapped_column(String(64))
+    redirect_uris: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[float]
+
+
 class ApiToken(Base):
-    """A bearer token of a user: only its SHA-256 is kept. ``expires_at`` null: never."""
+    """A token of a user: only its SHA-256 is kept. ``expires_at`` null: never.
+
+    ``kind``: ``bearer`` for our own API, else what the API that issued it calls it. ``client_id``: the program that
+    has it.
+    """
 
     __tablename__ = "api_tokens"
     __table_args__ = (UniqueConstraint("hash"),)
@@ -66,6 +93,9 @@ class ApiToken(Base):
     user_id: Mapped[str] = _of("users", index=True)
     name: Mapped[str]
     hash: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(16), server_default="bearer")
+    client_id: Mapped[str | None] = mapped_column(String(ID_LENGTH), index=True)
+    scopes: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
 

@@ -120,7 +120,11 @@ class Delivery(Base):
     ``lane`` names call and URL: within a lane, deliveries go out one after the other in order of
     ``id``. ``host`` is the URL's network location, so that one server's slowness stays its own.
     ``url`` is as the flow has it; ``params`` are name and value pairs in order; ``encoding``: ``query``, ``form`` or
-    ``json``. With a ``file`` its content is the body.
+    ``json``. With a ``file`` its content is the body, with a ``body`` that text as ``content_type``.
+
+    ``signer`` names a scheme of :mod:`engine.callbacks.signing`, which signs each attempt with ``secret``.
+    ``subscription`` is the id of what asked for it, for whoever counts its failures. ``plan`` names the retries, empty:
+    the usual ones.
     """
 
     __tablename__ = "deliveries"
@@ -139,6 +143,7 @@ class Delivery(Base):
             postgresql_where=text("state = 'pending'"),
         ),
         Index("ix_deliveries_call_id", "call_id", "id"),
+        Index("ix_deliveries_subscription", "subscription", "id"),
     )
 
     id: Mapped[int] = mapped_column(_KEY, primary_key=True)
@@ -151,6 +156,14 @@ class Delivery(Base):
     params: Mapped[list[list[str]]]
     encoding: Mapped[str] = mapped_column(String(8), server_default="query")
     file: Mapped[str | None]
+    body: Mapped[str | None]
+    content_type: Mapped[str | None]
+    signer: Mapped[str | None] = mapped_column(String(32))
+    secret: Mapped[str | None]
+    subscription: Mapped[str | None] = mapped_column(String(64))
+    plan: Mapped[str] = mapped_column(String(16), server_default="")
+    any_certificate: Mapped[bool] = mapped_column(server_default="0")
+    """Whether the server's TLS certificate need not be one that we know: a self-signed one will do."""
     created_at: Mapped[float]
     due_at: Mapped[float]
     state: Mapped[str] = mapped_column(String(16))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class WebServer:
         self.bodies: list[bytes] = []
         self.answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]] = self.ok
         self.port = 0
+        self.tls: ssl.SSLContext | None = None
         self._runner: web.ServerRunner | None = None
         self._stopping = asyncio.Event()
 
@@ -61,7 +63,7 @@ class WebServer:
         self._stopping.clear()
         self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self.tls)
         await site.start()
         self.port = self._runner.addresses[0][1]
 

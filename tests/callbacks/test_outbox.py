@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select
+from pki import Authority
+from sqlalchemy import event, insert, select
 
 from engine.callbacks import outbox as outboxes
+from engine.callbacks import signing
+from engine.callbacks.announcing import owed
 from engine.callbacks.fetch import Fetcher
 from engine.callbacks.outbox import Outbox, Outcome, Parcel, http_sender
 from engine.callbacks.records import Noted, note_to_data
@@ -388,3 +393,56 @@ async def test_the_query_uses_its_indexes(store: Store, web: Web, clock: Virtual
         plan = str((await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)).all())
     assert "deliveries USING INDEX ix_deliveries_due_pending (due_at<?)" in plan
     assert "ix_deliveries_lane_pending (lane=?" in plan
+
+
+async def owe_bodies(store: Store, *rows: dict[str, Any]) -> None:
+    async with store.writing() as connection:
+        await connection.execute(insert(Delivery), list(rows))
+
+
+async def test_a_body_is_sent_as_it_is_and_signed_at_each_attempt(
+    store: Store, server: Any, fetcher: Fetcher, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sign(url: str, body: bytes, secret: str, now: float) -> dict[str, str]:
+        return {"X-Signed": f"{url} {len(body)} {secret} {now > START}"}
+
+    monkeypatch.setitem(signing.SIGNERS, "test", sign)
+    now, url = outboxes.WallClock().now(), f"{server.url}/hook?a=1"
+    signed = owed("c", now, url, '{"x":"ț"}', signer="test", secret="s3", subscription="sub")
+    bare = owed("c", now, url, "plain", content_type="", method="PUT")
+    await owe_bodies(store, signed, bare)
+    async with running(store, http_sender(fetcher, 5.0), None) as outbox:
+        told: list[tuple[str | None, bool]] = []
+        outbox.observers.append(lambda parcel, outcome: told.append((parcel.subscription, outcome.delivered)))
+        await until(lambda: outbox.counters.delivered == 2)
+    by_method = {request.method: request for request in server.requests}
+    assert by_method["POST"].headers["X-Signed"] == f"{url} 10 s3 True"
+    assert by_method["POST"].headers["Content-Type"] == "application/json"
+    assert "X-Signed" not in by_method["PUT"].headers
+    assert sorted(server.bodies) == [b"plain", '{"x":"ț"}'.encode()]
+    assert sorted(told, key=str) == [("sub", True), (None, True)]
+
+
+async def test_other_retries_than_the_usual_are_these_and_no_more(store: Store, clock: VirtualClock, web: Web) -> None:
+    web.answers["https://hooks.example/x"] = Outcome(status=500)
+    await owe_bodies(store, owed("c", START, "https://hooks.example/x", "{}", plan="short"))
+    async with running(store, web.send, clock) as outbox:
+        await pass_time(outbox, clock, START + 86_400)
+        assert outbox.counters.dead == 1
+    assert [time for time, _, _ in web.attempts] == [0, 1, 6, 36]
+
+
+async def test_a_certificate_of_nobody_known_is_taken_where_that_is_wished(
+    store: Store, server: Any, fetcher: Fetcher, until: Until, tmp_path: Path
+) -> None:
+    pair = Authority(tmp_path / "pki").sign("hooks", addresses=("127.0.0.1",))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.cert, pair.key)
+    await server.stop()
+    server.tls = context
+    await server.start()
+    url, now = f"https://127.0.0.1:{server.port}/", outboxes.WallClock().now()
+    await owe_bodies(store, owed("c1", now, url, "known"), owed("c2", now, url, "any", any_certificate=True))
+    async with running(store, http_sender(fetcher, 5.0), None) as outbox:
+        await until(lambda: outbox.counters.delivered == 1 and outbox.counters.failed_attempts >= 1)
+    assert server.bodies == [b"any"]

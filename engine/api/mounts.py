@@ -1,0 +1,19 @@
+"""Where which API is: a line for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, FastAPI
+
+from engine.api import calls
+from engine.api.services import ApiServices
+
+MOUNTS: tuple[Callable[[ApiServices], APIRouter], ...] = (calls.mount,)
+"""Each makes the routes of an API; what comes first has the path that two want."""
+
+
+def mount_all(app: FastAPI, services: ApiServices) -> None:
+    """Give ``app`` all APIs."""
+    for mount in MOUNTS:
+        app.include_router(mount(services))

@@ -1,0 +1,154 @@
+"""Events of calls for those who asked for them: webhooks, subscriptions, status callbacks.
+
+What happened to calls is in the journal; as it is carried into the database, announcers say who is to be told, and what
+they are owed becomes rows of the outbox in the same transaction. So an event is owed exactly once, whatever is killed
+in between, also the end of a call that a kill interrupted, and none is owed for what the database does not have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from engine.accounts import callbook
+from engine.accounts.callbook import CallRow, LegRow
+from engine.callbacks import records
+from engine.callbacks.rows import Row, clean, host_of
+from engine.store.models import PENDING, Delivery
+
+_INSERT = insert(Delivery)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """A record of the journal with the call as it is after the batch that has it, and the leg if it is about one."""
+
+    record: records.Record
+    call: CallRow
+    leg: LegRow | None = None
+
+
+class Announcer(Protocol):
+    """Knows who wants to be told what. One for each API that has subscriptions."""
+
+    def wants(self) -> bool:
+        """Whether anybody wants anything; nothing is read for nobody."""
+
+    async def announce(self, connection: AsyncConnection, happenings: Sequence[Happening]) -> Iterable[Row]:
+        """What is owed: rows made by :func:`owed`. In the transaction that stores the records; it must not fail."""
+
+
+def owed(
+    call_id: str,
+    at: float,
+    url: str,
+    body: str,
+    *,
+    content_type: str = "application/json",
+    method: str = "POST",
+    subscription: str | None = None,
+    signer: str | None = None,
+    secret: str | None = None,
+    plan: str = "",
+    any_certificate: bool = False,
+) -> Row:
+    """A delivery: ``body`` to ``url``. In order with the others of the same call and subscription (or URL).
+
+    The other arguments are as in :class:`engine.store.models.Delivery`.
+    """
+    lane = f"{call_id}\0{subscription or url}"
+    row: Row = clean(
+        {
+            "call_id": call_id,
+            "seq": None,
+            "lane": hashlib.blake2b(lane.encode("utf-8", "replace"), digest_size=16).hexdigest(),
+            "host": host_of(url),
+            "method": method,
+            "url": url,
+            "params": [],
+            "encoding": "body",
+            "file": None,
+            "body": body,
+            "content_type": content_type or None,
+            "signer": signer,
+            "secret": secret,
+            "subscription": subscription,
+            "plan": plan,
+            "any_certificate": any_certificate,
+            "created_at": at,
+            "due_at": at,
+            "state": PENDING,
+            "attempts": 0,
+        }
+    )
+    return row
+
+
+class Announcements:
+    """All announcers, and the way from records to rows of the outbox."""
+
+    def __init__(self) -> None:
+        self._announcers: list[Announcer] = []
+
+    def add(self, announcer: Announcer) -> None:
+        """From now on it is asked."""
+        self._announcers.append(announcer)
+
+    async def store(self, connection: AsyncConnection, batch: Sequence[records.Record]) -> int:
+        """Have the outbox owe what the announcers say of ``batch``, whose rows are stored; how much that is.
+
+        Raises SQLAlchemy's errors.
+        """
+        asked = [each for each in self._announcers if each.wants()]
+        told = [record for record in batch if isinstance(record, _TOLD)] if asked else []
+        if not told:
+            return 0
+        happenings = await _happenings(connection, told)
+        rows = [row for each in asked for row in await each.announce(connection, happenings)]
+        if rows:
+            await connection.execute(_INSERT, rows)
+        return len(rows)
+
+
+_TOLD = (
+    records.CallStarted,
+    records.CallAnswered,
+    records.CallFinished,
+    records.LegStarted,
+    records.LegAnswered,
+    records.LegFinished,
+    records.RecordingStarted,
+    records.RecordingFinished,
+)
+"""Records that somebody may want to be told of. All have ``call``."""
+
+
+async def _happenings(connection: AsyncConnection, told: Sequence[records.Record]) -> list[Happening]:
+    ids = {str(getattr(record, "call", "")) for record in told}
+    calls = await callbook.calls_by_id(connection, ids)
+    about_legs = {str(leg) for record in told if (leg := getattr(record, "leg", ""))}
+    legs = await callbook.legs_by_id(connection, about_legs) if about_legs else {}
+    found = []
+    for record in told:
+        call = calls.get(str(getattr(record, "call", "")))
+        leg = legs.get(str(getattr(record, "leg", "")))
+        if call is not None and _is_news(record, call, leg):
+            found.append(Happening(record, call, leg))
+    return found
+
+
+def _is_news(record: records.Record, call: CallRow, leg: LegRow | None) -> bool:
+    """A call and a leg have one end, and are answered once: what is said again has been told."""
+    match record:
+        case records.CallFinished():
+            return call.finished_at == record.at
+        case records.LegAnswered():
+            return leg is not None and leg.answered_at == record.at
+        case records.LegFinished():
+            return leg is not None and leg.finished_at == record.at
+    return True
