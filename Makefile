@@ -17,6 +17,8 @@ CONFIG ?= examples/ivrea.toml
 SOAK_MINUTES ?= 60
 SOAK_RATE    ?= 5
 PYTEST_ARGS  ?=
+# Tests wait for real calls most of the time: more of them at a time than there are processors.
+TEST_JOBS    ?= 4
 # Programs that we did not write, to test against; none of them is needed to run the daemon.
 PEERS := sip-tester baresip-core chromium kamailio postgresql redis-server
 BENCH_ARGS   ?=
@@ -57,7 +59,7 @@ serve: $(VENV)/.installed
 
 test: $(VENV)/.tested
 	@if [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then $(MAKE) --no-print-directory peers; fi
-	$(BIN)/pytest -q $(PYTEST_ARGS)
+	$(BIN)/pytest -q -n $(TEST_JOBS) --dist loadfile $(PYTEST_ARGS)
 
 peers:
 	@for package in $(PEERS); do \

@@ -129,9 +129,9 @@ class MediaImporter:
             raise MediaError("the decoder delivered nothing")
 
 
-async def import_media(path: Path, store: PromptStore) -> Path:
-    """The stored prompt with the sound of the file ``path``. Raises :class:`MediaError`."""
-    return await MediaImporter(store).add(path)
+async def import_media(path: Path, store: PromptStore, *, name: str = "") -> Path:
+    """The stored prompt with the sound of the file ``path``, called ``name`` in errors. Raises :class:`MediaError`."""
+    return await MediaImporter(store).add(path, name=name)
 
 
 def _digest(path: Path) -> str:

@@ -4,18 +4,21 @@
 the test and names itself in the summary; with ``IVREA_REQUIRE_PEERS=1`` it fails it instead, which
 is what CI wants: a suite that silently skips its peers proves nothing about them.
 
+``@pytest.mark.alone`` keeps the other processes of pytest-xdist from testing meanwhile.
+
 ``@pytest.mark.both_loops`` runs an asynchronous test on asyncio's own loop and on uvloop, a peer in this sense.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import functools
 import importlib.util
 import os
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -74,6 +77,25 @@ def _new_uvloop() -> asyncio.AbstractEventLoop:
     if os.environ.get("IVREA_REQUIRE_PEERS") == "1":
         pytest.fail("uvloop is required and not installed", pytrace=False)
     pytest.skip("uvloop is not installed (group test or extra fast)")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let tests that are ``alone`` be alone: of several processes (pytest-xdist) the others wait meanwhile.
+
+    Everybody passes the gate; who wants to be alone stands in it until the room is empty, and until they have done.
+    """
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    paths: pytest.TempPathFactory = item.config._tmp_path_factory  # type: ignore[attr-defined]
+    folder = paths.getbasetemp().parent  # that of the run, whichever process
+    alone = item.get_closest_marker("alone") is not None
+    with (folder / "gate").open("w") as gate, (folder / "room").open("w") as room:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        if not alone:
+            fcntl.flock(gate, fcntl.LOCK_UN)
+        return (yield)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -9,9 +9,10 @@ from typing import Any, cast
 from sqlalchemy import Table, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.store.models import Call, Leg
+from engine.store.models import Call, CallEvent, Leg, Recording
 
 _CALLS, _LEGS = cast("Table", Call.__table__), cast("Table", Leg.__table__)
+_RECORDINGS, _EVENTS = cast("Table", Recording.__table__), cast("Table", CallEvent.__table__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,20 @@ class LegRow:
     duration: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class RecordingRow:
+    """A recording of a call; ``seconds`` is null while it runs."""
+
+    id: int
+    path: str
+    started_at: float
+    seconds: float | None
+    lost: int | None
+    reason: str | None
+
+
 _CALL_COLUMNS = [_CALLS.c[name] for name in CallRow.__dataclass_fields__]
+_RECORDING_COLUMNS = [_RECORDINGS.c[name] for name in RecordingRow.__dataclass_fields__]
 _LEG_COLUMNS = [_LEGS.c[name] for name in LegRow.__dataclass_fields__]
 
 
@@ -111,6 +125,28 @@ async def legs(connection: AsyncConnection, account_id: str, call_id: str) -> li
         .order_by(_LEGS.c.started_at, _LEGS.c.id)
     )
     return [LegRow(**cast("Any", dict(row))) for row in (await connection.execute(query)).mappings()]
+
+
+async def recordings(connection: AsyncConnection, account_id: str, call_id: str) -> list[RecordingRow]:
+    """The recordings of a call of the account, in order."""
+    query = (
+        select(*_RECORDING_COLUMNS)
+        .join(_CALLS, _CALLS.c.id == _RECORDINGS.c.call_id)
+        .where(_CALLS.c.account_id == account_id, _RECORDINGS.c.call_id == call_id)
+        .order_by(_RECORDINGS.c.id)
+    )
+    return [RecordingRow(**cast("Any", dict(row))) for row in (await connection.execute(query)).mappings()]
+
+
+async def timeline(connection: AsyncConnection, account_id: str, call_id: str) -> list[dict[str, Any]]:
+    """What happened in a call of the account, by time: ``at``, ``kind`` and ``detail`` of each."""
+    query = (
+        select(_EVENTS.c.at, _EVENTS.c.kind, _EVENTS.c.detail)
+        .join(_CALLS, _CALLS.c.id == _EVENTS.c.call_id)
+        .where(_CALLS.c.account_id == account_id, _EVENTS.c.call_id == call_id)
+        .order_by(_EVENTS.c.at, _EVENTS.c.id)
+    )
+    return [dict(row) for row in (await connection.execute(query)).mappings()]
 
 
 def _call(row: Any) -> CallRow:

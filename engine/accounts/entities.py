@@ -10,8 +10,8 @@ Role = Literal["owner", "admin", "agent", "viewer", "none"]
 """What a user may ask of the API: see :data:`MAY`. ``none``: somebody who only has telephones."""
 
 MAY: Mapping[str, frozenset[str]] = {
-    "owner": frozenset({"calls.read", "calls.write", "flows.read", "flows.write", "account.write"}),
-    "admin": frozenset({"calls.read", "calls.write", "flows.read", "flows.write"}),
+    "owner": frozenset({"calls.read", "calls.write", "flows.read", "flows.write", "account.read", "account.write"}),
+    "admin": frozenset({"calls.read", "calls.write", "flows.read", "flows.write", "account.read"}),
     "agent": frozenset({"calls.read", "calls.write"}),
     "viewer": frozenset({"calls.read", "flows.read"}),
     "none": frozenset(),

@@ -29,15 +29,22 @@ class MediaShelf:
     def __init__(self, folder: Path, store: Store) -> None:
         self.folder = folder
         self._store = store
+        self._changing = asyncio.Lock()
 
     async def add(self, account: str, name: str, data: bytes, *, content_type: str) -> Media:
         """Keep a sound. Raises :class:`~engine.accounts.repository.Taken`, OSError and SQLAlchemy's errors."""
         digest = hashlib.sha256(data).hexdigest()
-        await asyncio.to_thread(_write, self.folder, digest, data)
-        async with self._store.writing() as connection:
+        async with self._changing, self._store.writing() as connection:
+            await asyncio.to_thread(_write, self.folder, digest, data)
             return await repository.add_media(
                 connection, account, name, content_type=content_type, digest=digest, size=len(data)
             )
+
+    async def clear(self, digest: str) -> None:
+        """Delete a file that nobody has any more."""
+        async with self._changing, self._store.reading() as connection:
+            if not await repository.has_media(connection, digest):
+                await asyncio.to_thread((self.folder / digest).unlink, missing_ok=True)
 
     def renderer(self, account: str, render: Callable[[Path | None], Renderer]) -> Renderer:
         """A renderer for flows of ``account`` that do not lie in a folder: URLs, and what the account has stored.

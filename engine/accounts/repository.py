@@ -31,6 +31,10 @@ class Taken(ValueError):
     """A name or a number is in use already; the text says which."""
 
 
+class FromFile(ValueError):
+    """The row comes from the configuration: it is changed there; the text says which."""
+
+
 _TABLES: Mapping[type[Any], Table] = {
     e.Account: cast("Table", t.Account.__table__),
     e.User: cast("Table", t.User.__table__),
@@ -337,6 +341,47 @@ async def add_media(
     return await _add(
         connection, e.Media, account_id, API, name=name, content_type=content_type, digest=digest, size=size
     )
+
+
+async def has_media(connection: AsyncConnection, digest: str) -> bool:
+    """Whether any account has a sound with this content."""
+    table = _TABLES[e.Media]
+    return (await connection.execute(select(table.c.id).where(table.c.digest == digest).limit(1))).first() is not None
+
+
+_ONLY_ONE: Mapping[type[Any], tuple[str, ...]] = {
+    e.Account: ("name",),
+    e.User: ("account_id", "name"),
+    e.Device: ("name",),
+    e.Group: ("account_id", "name"),
+    e.Flow: ("account_id", "name"),
+    e.Number: ("number",),
+    e.Extension: ("account_id", "number"),
+    e.Trunk: ("account_id", "name"),
+    e.Media: ("account_id", "name"),
+}
+"""Columns of which there is one row with the same values."""
+
+
+async def changeable(connection: AsyncConnection, kind: type[_Row], account_id: str, wanted: str) -> _Row:
+    """A row of an account that may be changed or deleted. Raises :class:`Unknown` and :class:`FromFile`."""
+    found = await get(connection, kind, account_id, wanted)
+    if getattr(found, "origin", API) != API:
+        raise FromFile(f"{kind.__name__.lower()} {wanted!r} stands in the configuration file, and is changed there")
+    return found
+
+
+async def change(connection: AsyncConnection, kind: type[_Row], account_id: str, wanted: str, **values: Any) -> _Row:
+    """Change columns of a row. Raises :class:`Unknown`, :class:`FromFile`, and :class:`Taken` for a new name."""
+    found: Any = await changeable(connection, kind, account_id, wanted)
+    key = {name: values.get(name, getattr(found, name)) for name in _ONLY_ONE[kind]}
+    if any(getattr(found, name) != value for name, value in key.items()):
+        what = values.get("name", values.get("number"))
+        await _refuse_taken(connection, kind, f"the {kind.__name__.lower()} {what!r}", **key)
+    if values:
+        table = _TABLES[kind]
+        await connection.execute(update(table).where(table.c.id == found.id).values(**values))
+    return await get(connection, kind, account_id, found.id)
 
 
 async def remove(connection: AsyncConnection, kind: type[e.Owned], account_id: str, wanted: str) -> None:

@@ -9,9 +9,10 @@ import hashlib
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import Table, delete, func, insert, select
+from sqlalchemy import Table, delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.accounts import repository
@@ -74,6 +75,44 @@ async def verify(connection: AsyncConnection, token: str, kind: str = "bearer") 
     if row is None or (row.expires_at is not None and row.expires_at <= time.time()):
         return None
     return Caller(row.account_id, row.id, row.name, row.role, kind, tuple(row.scopes), row.client_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token without what is secret about it."""
+
+    id: str
+    user_id: str
+    name: str
+    kind: str
+    client_id: str | None
+    created_at: float
+    expires_at: float | None
+
+
+async def all_of(connection: AsyncConnection, account_id: str) -> list[Token]:
+    """The tokens of an account that last, the oldest first."""
+    columns = [_TOKENS.c[name] for name in Token.__dataclass_fields__]
+    lasting = or_(_TOKENS.c.expires_at.is_(None), _TOKENS.c.expires_at > time.time())
+    query = select(*columns).where(_TOKENS.c.account_id == account_id, lasting)
+    found = (await connection.execute(query.order_by(_TOKENS.c.created_at, _TOKENS.c.id))).mappings()
+    return [Token(**cast("Any", dict(row))) for row in found]
+
+
+async def known(connection: AsyncConnection, token: str) -> Token:
+    """What is known of ``token``. Raises :class:`~engine.accounts.repository.Unknown`."""
+    columns = [_TOKENS.c[name] for name in Token.__dataclass_fields__]
+    row = (await connection.execute(select(*columns).where(_TOKENS.c.hash == hashed(token)))).mappings().first()
+    if row is None:
+        raise repository.Unknown("there is no such token")
+    return Token(**cast("Any", dict(row)))
+
+
+async def remove(connection: AsyncConnection, account_id: str, token_id: str) -> None:
+    """Take a token back by its id. Raises :class:`~engine.accounts.repository.Unknown`."""
+    gone = await connection.execute(delete(_TOKENS).where(_TOKENS.c.account_id == account_id, _TOKENS.c.id == token_id))
+    if gone.rowcount != 1:
+        raise repository.Unknown(f"there is no token {token_id!r}")
 
 
 async def revoke(connection: AsyncConnection, token: str) -> None:

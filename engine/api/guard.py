@@ -82,7 +82,12 @@ async def body_of(request: Request, kind: type[_Body]) -> _Body:
     try:
         return kind.model_validate_json(bytes(data))
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(map(str, problem["loc"]))
-        message = problem["msg"].removeprefix("Value error, ")
-        raise ApiError(400, "bad_request", f"{field}: {message}" if field else message, field=field) from None
+        raise problem_of(error) from None
+
+
+def problem_of(error: ValidationError) -> ApiError:
+    """The first thing that is wrong with a body, by its field: 400."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(map(str, problem["loc"]))
+    message = problem["msg"].removeprefix("Value error, ")
+    return ApiError(400, "bad_request", f"{field}: {message}" if field else message, field=field)

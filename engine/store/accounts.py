@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import JSON, Boolean, CheckConstraint, ForeignKey, Index, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from engine.store.models import Base
+from engine.store.models import KEY, Base
 
 DEFAULT_ACCOUNT = "default"
 FILE, API = "file", "api"
@@ -241,3 +241,20 @@ class Media(Base):
     """Octets."""
     origin: Mapped[str] = mapped_column(String(8))
     created_at: Mapped[float]
+
+
+class AuditEntry(Base):
+    """Who changed what by the API. Nothing refers to it, and it stays when the account goes."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_account_id", "account_id", "id"),)
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    at: Mapped[float]
+    user: Mapped[str]
+    """The name that the user had."""
+    action: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str] = mapped_column(String(255))
+    """The id of what it was done to."""
+    detail: Mapped[dict[str, Any]]

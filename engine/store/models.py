@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Double, Index, Integer, MetaData, String, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-_KEY = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
+KEY = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
 
 PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
 
@@ -92,7 +92,7 @@ class CallEvent(Base):
     __tablename__ = "call_events"
     __table_args__ = (Index("ix_call_events_call_id", "call_id", "id"),)
 
-    id: Mapped[int] = mapped_column(_KEY, primary_key=True)
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
     call_id: Mapped[str] = mapped_column(String(255))
     at: Mapped[float]
     kind: Mapped[str] = mapped_column(String(32))
@@ -105,7 +105,7 @@ class Recording(Base):
     __tablename__ = "recordings"
     __table_args__ = (Index("ix_recordings_call_id", "call_id"),)
 
-    id: Mapped[int] = mapped_column(_KEY, primary_key=True)
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
     call_id: Mapped[str] = mapped_column(String(255))
     path: Mapped[str]
     started_at: Mapped[float]
@@ -146,7 +146,7 @@ class Delivery(Base):
         Index("ix_deliveries_subscription", "subscription", "id"),
     )
 
-    id: Mapped[int] = mapped_column(_KEY, primary_key=True)
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
     call_id: Mapped[str] = mapped_column(String(255))
     seq: Mapped[int | None]
     lane: Mapped[str] = mapped_column(String(32))

@@ -25,7 +25,7 @@ class Api:
         request.add_header("Authorization", f"Bearer {self.token or first_token(self.daemon)}")
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.status, json.loads(answer.read())
+                return answer.status, json.loads(answer.read() or "null")
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())
 

@@ -28,6 +28,17 @@ UNLIMITED = 1e6
 _dice = random.Random(os.getpid())
 
 
+def _share(low: int, high: int) -> tuple[int, int]:
+    """The part of a range of ports that is this process's, of those that test side by side (pytest-xdist)."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    size = (high - low) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return low + number * size, low + (number + 1) * size
+
+
+PORTS = _share(16_384, 32_000)
+"""Those that tests choose from, below the range from which the kernel gives ports."""
+
+
 def poll(what: Callable[[], T | None], patience: float, complaint: str, *, every: float = 0.02) -> T:
     """Ask ``what`` until it gives something; for facts that only a look can tell, as in files and /proc."""
     deadline = time.monotonic() + patience
@@ -39,9 +50,9 @@ def poll(what: Callable[[], T | None], patience: float, complaint: str, *, every
 
 
 def free_port(*kinds: socket.SocketKind, host: str = "127.0.0.1") -> int:
-    """A port that is free for all of ``kinds`` now, below the range from which the kernel gives ports."""
+    """A port of :data:`PORTS` that is free for all of ``kinds`` now."""
     for _ in range(1000):
-        port = _dice.randrange(20_000, 32_000)
+        port = _dice.randrange(*PORTS)
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             for kind in kinds or (socket.SOCK_DGRAM, socket.SOCK_STREAM):
                 family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -53,7 +64,7 @@ def free_port(*kinds: socket.SocketKind, host: str = "127.0.0.1") -> int:
 def free_range(size: int) -> tuple[int, int]:
     """First and last of ``size`` free UDP ports, the first even."""
     for _ in range(200):
-        first = _dice.randrange(16_384, 32_000 - size) & ~1
+        first = _dice.randrange(PORTS[0], PORTS[1] - size) & ~1
         if all(_bindable(port) for port in range(first, first + size)):
             return first, first + size - 1
     raise AssertionError("no free range of ports")

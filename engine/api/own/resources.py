@@ -1,0 +1,204 @@
+"""Rows of an account over HTTP: listed, made, read, changed and deleted in the same way, whatever they are.
+
+A kind of row is a :class:`Resource`: its path, the model of its body, and how a body becomes a row and a row a body.
+``PATCH`` is a merge (RFC 7396 without nesting): what a body leaves out stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from engine.accounts import audit, repository
+from engine.accounts.entities import Caller
+from engine.accounts.repository import FromFile, Taken, Unknown
+from engine.api.guard import ApiError, GuardedRoute, caller_of, problem_of
+from engine.api.reading import Unreadable, as_json, octets
+from engine.api.services import ApiServices
+
+_Row = TypeVar("_Row")
+_Body = TypeVar("_Body", bound=BaseModel)
+
+Names = Mapping[str, str]
+"""Names of the rows that others refer to, by id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource(Generic[_Row, _Body]):
+    """One kind of row.
+
+    ``body`` is what a row is made of; ``told`` makes it of a row, without secrets; ``add`` and ``edit`` store it:
+    ``edit`` gets the names of the fields that the request had.
+    """
+
+    path: str
+    one: str
+    kind: type[_Row]
+    body: type[_Body]
+    told: Callable[[_Row, Names], dict[str, Any]]
+    add: Callable[[AsyncConnection, str, _Body], Awaitable[_Row]]
+    edit: Callable[[AsyncConnection, str, _Row, _Body, frozenset[str]], Awaitable[_Row]]
+    all: Callable[[AsyncConnection, str], Awaitable[Sequence[_Row]]]
+    refers_to: tuple[type[Any], ...] = ()
+    routed: bool = True
+    """Calls are routed by it: they see a change at once."""
+    read, write = "account.read", "account.write"
+
+
+def routes_of(resource: Resource[Any, Any], services: ApiServices) -> APIRouter:
+    """The endpoints of a resource under ``/api/v1``."""
+    rows = _Rows(resource, services)
+    api = APIRouter(prefix=f"/api/v1/{resource.path}", route_class=GuardedRoute, tags=["Ivrea: accounts"])
+    one, schema = resource.one, resource.body
+    body = {"requestBody": {"required": True, "content": {"application/json": {"schema": _schema(schema)}}}}
+    part = {"requestBody": {"required": True, "content": {"application/json": {"schema": _schema(schema, part=True)}}}}
+    api.add_api_route("", rows.list, methods=["GET"], summary=f"List {resource.path}")
+    api.add_api_route("", rows.make, methods=["POST"], status_code=201, summary=f"Make a {one}", openapi_extra=body)
+    api.add_api_route("/{wanted:path}", rows.one, methods=["GET"], summary=f"A {one}, by id or name")
+    api.add_api_route("/{wanted:path}", rows.change, methods=["PATCH"], summary=f"Change a {one}", openapi_extra=part)
+    api.add_api_route("/{wanted:path}", rows.remove, methods=["DELETE"], status_code=204, summary=f"Delete a {one}")
+    return api
+
+
+def _schema(body: type[BaseModel], *, part: bool = False) -> dict[str, Any]:
+    schema = body.model_json_schema(by_alias=True)
+    if part:
+        schema.pop("required", None)
+    return schema
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    resource: Resource[Any, Any]
+    services: ApiServices
+
+    async def list(self, request: Request) -> dict[str, Any]:
+        """All rows of the account, the oldest first."""
+        caller = await caller_of(request, self.services.store, self.resource.read)
+        async with self.services.store.reading() as connection:
+            rows = await self.resource.all(connection, caller.account_id)
+            names = await self._names(connection, caller.account_id)
+        return {self.resource.path: [self._told(row, names) for row in rows]}
+
+    async def one(self, request: Request, wanted: str) -> dict[str, Any]:
+        """One row, or 404."""
+        caller = await caller_of(request, self.services.store, self.resource.read)
+        async with self.services.store.reading() as connection:
+            row = await refusing(self._find(connection, caller.account_id, wanted))
+            return self._told(row, await self._names(connection, caller.account_id))
+
+    async def make(self, request: Request) -> Response:
+        """Make a row: 201; 409 when its name is taken."""
+        caller = await caller_of(request, self.services.store, self.resource.write)
+        given = await json_object(request)
+        body = checked(self.resource.body, given)
+        async with self.services.store.writing() as connection:
+            row = await refusing(self.resource.add(connection, caller.account_id, body))
+            told = self._told(row, await self._names(connection, caller.account_id))
+            await self._note(connection, caller, "made", row)
+        await self._seen()
+        return JSONResponse(told, status_code=201, headers={"Location": f"/api/v1/{self.resource.path}/{row.id}"})
+
+    async def change(self, request: Request, wanted: str) -> dict[str, Any]:
+        """Change what the body names."""
+        caller = await caller_of(request, self.services.store, self.resource.write)
+        given = await json_object(request)
+        async with self.services.store.writing() as connection:
+            row = await refusing(repository.changeable(connection, self.resource.kind, caller.account_id, wanted))
+            row = await self._find(connection, caller.account_id, row.id)
+            names = await self._names(connection, caller.account_id)
+            before = {k: v for k, v in self.resource.told(row, names).items() if k in _fields_of(self.resource.body)}
+            body = checked(self.resource.body, {**before, **given}, hidden=_hidden(self.resource.body, given))
+            edited = self.resource.edit(connection, caller.account_id, row, body, frozenset(given))
+            row = await refusing(edited)
+            told = self._told(row, await self._names(connection, caller.account_id))
+            await self._note(connection, caller, "changed", row, fields=sorted(given))
+        await self._seen()
+        return told
+
+    async def remove(self, request: Request, wanted: str) -> Response:
+        """Delete a row and what hangs on it."""
+        caller = await caller_of(request, self.services.store, self.resource.write)
+        async with self.services.store.writing() as connection:
+            row = await refusing(repository.changeable(connection, self.resource.kind, caller.account_id, wanted))
+            await refusing(repository.remove(connection, self.resource.kind, caller.account_id, row.id))
+            await self._note(connection, caller, "deleted", row)
+        await self._seen()
+        return Response(status_code=204)
+
+    async def _find(self, connection: AsyncConnection, account: str, wanted: str) -> Any:
+        found: Any = await repository.get(connection, self.resource.kind, account, wanted)
+        return next(row for row in await self.resource.all(connection, account) if row.id == found.id)
+
+    def _told(self, row: Any, names: Names) -> dict[str, Any]:
+        common = {"id": row.id, "from_file": row.origin != "api", "created_at": row.created_at}
+        return {**common, **self.resource.told(row, names)}
+
+    async def _names(self, connection: AsyncConnection, account: str) -> Names:
+        names: dict[str, str] = {}
+        for kind in self.resource.refers_to:
+            names |= {row.id: row.name for row in await repository.all_of(connection, kind, account)}
+        return names
+
+    async def _note(self, connection: AsyncConnection, caller: Caller, what: str, row: Any, **more: Any) -> None:
+        name = getattr(row, "name", None) or getattr(row, "number", "")
+        await audit.note(connection, caller, f"{self.resource.one} {what}", row.id, {"name": name, **more})
+
+    async def _seen(self) -> None:
+        if self.resource.routed:
+            await self.services.changed()
+
+
+# --- what resources share with others ---------------------------------------------------
+
+
+async def refusing(work: Awaitable[_Row]) -> _Row:
+    """The outcome of ``work`` on the repository. Raises :class:`ApiError`: 404, 409."""
+    try:
+        return await work
+    except Unknown as error:
+        raise ApiError(404, "not_found", str(error)) from None
+    except Taken as error:
+        raise ApiError(409, "taken", str(error)) from None
+    except FromFile as error:
+        raise ApiError(409, "from_file", str(error)) from None
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """The body, which is a JSON object. Raises :class:`ApiError`: 400, 413."""
+    try:
+        found = as_json(await octets(request))
+    except Unreadable as error:
+        code = "too_large" if error.status == 413 else "bad_request"
+        raise ApiError(error.status, code, str(error)) from None
+    if not isinstance(found, dict):
+        raise ApiError(400, "bad_request", "the body must be a JSON object")
+    return found
+
+
+def checked(kind: type[_Body], given: Mapping[str, Any], *, hidden: Mapping[str, Any] | None = None) -> _Body:
+    """``given`` as a body; ``hidden`` stands in for secrets that it leaves out. Raises :class:`ApiError` (400)."""
+    try:
+        return kind.model_validate_json(json.dumps({**(hidden or {}), **given}))
+    except ValidationError as error:
+        raise problem_of(error) from None
+
+
+SECRETS = frozenset({"password"})
+KEPT = "(kept as it is)"
+"""Stands for a secret that a change leaves out, while the rest is looked at."""
+
+
+def _fields_of(body: type[BaseModel]) -> frozenset[str]:
+    return frozenset(field.alias or name for name, field in body.model_fields.items())
+
+
+def _hidden(body: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: KEPT for name in SECRETS & _fields_of(body) if name not in given}
