@@ -7,19 +7,14 @@ cut; objects as :class:`Object`, which remembers keys that were given twice.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from .findings import Findings, pointer
+from .findings import Findings
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 64
 MAX_NODES = 10_000
-MAX_VALUES = 600_000
-"""JSON values in all: more than 1 MiB of JSON can have."""
-MAX_JSON_DEPTH = 200
-"""Of plain values: a node of a flow may take several levels."""
 MAX_POINTER = 8000
 """Characters of the JSON pointer of a node: every node keeps its own."""
 
@@ -107,82 +102,3 @@ def _hint(text: str, error: json.JSONDecodeError) -> str:
 def well_formed(text: str) -> str:
     """``text`` without lone surrogates, which have no UTF-8 form."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-def plain(value: Any, findings: Findings) -> Any:
-    """``value`` as dict, list, str, int, float, bool and None alone: what a schema can be held against.
-
-    What is none of these, a key that is there twice, and what exceeds the limits are errors among the findings.
-    """
-    return _Plain(findings).of(value)
-
-
-class _Plain:
-    def __init__(self, findings: Findings) -> None:
-        self.findings = findings
-        self.count = 0
-        self.keys: list[str | int] = []  # down to the value that is looked at
-
-    def _error(self, code: str, message: str, hint: str = "", *inner: str) -> None:
-        where = ""
-        for key in (*self.keys, *inner):
-            where = pointer(where, key)
-        self.findings.error(code, where, message, hint)
-
-    def of(self, value: Any) -> Any:
-        self.count += 1
-        if self.count > MAX_VALUES:
-            if self.count == MAX_VALUES + 1:
-                self._error("too-large", f"the document has more than {MAX_VALUES:,} values")
-            return None
-        if len(self.keys) >= MAX_JSON_DEPTH:
-            self._error("too-deep", f"nested deeper than {MAX_JSON_DEPTH} levels")
-            return None
-        match value:
-            case None | bool():
-                return value
-            case Number():
-                return int(value) if len(value) < 19 and value.lstrip("-").isdigit() else self._finite(float(value))
-            case str():
-                return well_formed(value)
-            case int() | float():
-                return self._finite(value)
-            case Mapping():
-                return self._object(value)
-            case list() | tuple():
-                return [self._inside(index, each) for index, each in enumerate(value) if self.count <= MAX_VALUES]
-            case _:
-                self._error("wrong-type", f"a {type(value).__name__} is not a JSON value")
-                return None
-
-    def _inside(self, key: str | int, value: Any) -> Any:
-        self.keys.append(key)
-        try:
-            return self.of(value)
-        finally:
-            self.keys.pop()
-
-    def _finite(self, value: float) -> int | float | None:
-        if isinstance(value, int) and abs(value) < 10**18:
-            return int(value)
-        try:
-            if math.isfinite(number := float(value)):
-                return number
-        except OverflowError:
-            pass
-        self._error("bad-value", "a number that is too large")
-        return None
-
-    def _object(self, value: Mapping[Any, Any]) -> dict[str, Any]:
-        for key in getattr(value, "repeated", ()):
-            name = well_formed(key)
-            message = f"the key {name!r} is there twice, only the first counts"
-            self._error("duplicate-key", message, "merge the two", name)
-        result: dict[str, Any] = {}
-        for key, each in value.items():
-            if not isinstance(key, str):
-                self._error("wrong-type", "a key that is not a text")
-            elif self.count <= MAX_VALUES:
-                name = well_formed(key)
-                result[name] = self._inside(name, each)
-        return result

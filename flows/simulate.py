@@ -9,13 +9,14 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from .call import Callback, Entered, Fetched, Forwarding, Heard, Note, Performed, Recorded, Spoke, Trouble
+from .call import Callback, Entered, Fetched, Forwarding, Heard, Note, Performed, Spoke, Trouble
 from .executor import Ending, Executor, Settings
 from .findings import printable
 from .graph import Graph
 from .script import Statement, parse_script
 from .scripted_call import Scenario, ScriptedCall, Spoken
 from .scripted_world import Taken
+from .story import event_in_words
 
 __all__ = ["Scenario", "Simulation", "run_call", "run_sync", "simulate"]
 
@@ -122,18 +123,10 @@ def _tell(note: Note) -> str:
             return f"the caller said: {value}"
         case Entered(path=path) if path:
             return f"now at: {path}"
-        case Callback(url=url, params=params, method=method):
-            return f"callback {params.get('e', method)} to {url}"
         case Forwarding(url=url):
             return f"the list of calls goes to {url}"
-        case Fetched(url=url, method=method, problem=problem):
-            return f"{method} {url}" + (f" failed: {problem}" if problem else "")
-        case Performed(story=story) | Trouble(what=story):
-            return story
-        case Recorded(duration=duration, reason=reason):
-            return f"recorded {duration:.1f} s ({reason})"
         case _:
-            return ""
+            return event_in_words(note)
 
 
 def _seconds(seconds: float) -> float:

@@ -77,7 +77,7 @@ def template(text: str) -> Text:
 
 def read(document: object, findings: Findings) -> Flow | None:
     """The flow in a document; ``None`` with an error among the findings when there is none."""
-    value = plain(document, findings)
+    value = plain(document, findings, message=_message)
     if not has_errors(findings) and not isinstance(value, dict):
         hint = 'as in {"title": "Hello", "steps": [{"action": "hangup"}]}'
         findings.error("bad-value", "", f"A call flow must be an object, not {kind_of(value)}.", hint)
@@ -268,6 +268,11 @@ class _Reader:
             return
         for key in given:
             self._unused((*path, key), why)
+
+
+def _message(path: Path, what: str) -> str:
+    """What is said of a place, as the API has it."""
+    return f"The `{dotted(path)}` parameter {what}." if path else f"The document {what}."
 
 
 def _sample(text: str) -> str:

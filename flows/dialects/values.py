@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flows.documents import MAX_DEPTH, Number, decode, parse_json, well_formed
@@ -11,11 +12,13 @@ from flows.findings import Findings, has_errors, pointer
 
 from .compiling import kind_of, text_of
 
-MAX_VALUES = 400_000
-"""Values in one document, whatever they are: a document that was not JSON may contain itself."""
+MAX_VALUES = 600_000
+"""Values in one document, more than 1 MiB of JSON can have: one that was not JSON may contain itself."""
 
 MAX_DIGITS = 15
 """Digits that a number may have and stay one: longer ones are text, so that none is lost."""
+MAX_WRITTEN = 100
+"""Characters that a number may be written with."""
 MAX_TOLD = 100
 """Errors that are told."""
 
@@ -23,22 +26,6 @@ Path = tuple[str | int, ...]
 """Keys and places in lists, from the outside in."""
 
 _DIGITS = re.compile(r"-?[0-9]+\Z", re.ASCII)
-
-
-def plain(document: object, findings: Findings) -> Any:
-    """A document (JSON as ``str`` or ``bytes``, or a structure) as dict, list, str, int, float, bool and None.
-
-    ``None`` with an error among the findings when it is too large, too deep, not JSON, or has a key twice.
-    """
-    if isinstance(document, bytearray | memoryview):
-        document = bytes(document)
-    value: Any = document
-    if isinstance(document, str | bytes) and not isinstance(document, Number):
-        text = decode(document, findings)
-        value = None if text is None else parse_json(text, findings)
-    if not has_errors(findings):
-        value = _Plain(findings).value(value, ())
-    return None if has_errors(findings) else value
 
 
 def pointer_to(path: Path) -> str:
@@ -52,81 +39,112 @@ def dotted(path: Path) -> str:
     return text.removeprefix(".")
 
 
+def told(path: Path, what: str) -> str:
+    """What is said of a place, where a dialect has no form of its own for it."""
+    return f"{dotted(path) or 'the document'} {what}"
+
+
+def plain(
+    document: object, findings: Findings, *, depth: int = MAX_DEPTH, message: Callable[[Path, str], str] = told
+) -> Any:
+    """A document (JSON as ``str`` or ``bytes``, or a structure) as dict, list, str, int, float, bool and None.
+
+    ``None`` with an error among the findings when it is too large, nested deeper than ``depth``, not JSON, or has a
+    key twice. ``message`` puts a place and what is said of it together.
+    """
+    if isinstance(document, bytearray | memoryview):
+        document = bytes(document)
+    value: Any = document
+    if isinstance(document, str | bytes) and not isinstance(document, Number):
+        text = decode(document, findings)
+        value = None if text is None else parse_json(text, findings)
+    if not has_errors(findings):
+        value = _Plain(findings, depth, message).of(value)
+    return None if has_errors(findings) else value
+
+
 class _Plain:
     """Copies a structure and counts what it copies."""
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, depth: int, message: Callable[[Path, str], str]) -> None:
         self.findings = findings
+        self.depth = depth
+        self.message = message
         self.left = MAX_VALUES
         self.told = 0
+        self.path: list[str | int] = []  # of the value that is looked at
 
-    def _error(self, code: str, path: Path, message: str) -> None:
-        """Tell of something at ``path``, ``{}`` in the message; of the first few only: paths may be long."""
+    def _error(self, code: str, what: str, hint: str = "", *inner: str) -> None:
+        """Tell of the value that is looked at, or one in it; of the first few only: paths may be long."""
         self.told += 1
         if self.told <= MAX_TOLD:
-            self.findings.error(code, pointer_to(path), message.format(_name(path)))
+            path = (*self.path, *inner)
+            self.findings.error(code, pointer_to(path), self.message(path, what), hint)
 
-    def value(self, value: Any, path: Path) -> Any:
+    def of(self, value: Any) -> Any:
         self.left -= 1
         if self.left < 0:
             if self.left == -1:
-                self._error("too-large", (), f"{{}} has more than {MAX_VALUES:,} values.")
+                self.findings.error("too-large", "", self.message((), f"has more than {MAX_VALUES:,} values"))
             return None
-        if len(path) > MAX_DEPTH:
-            self._error("too-deep", (), f"{{}} is nested deeper than {MAX_DEPTH} levels.")
+        if len(self.path) > self.depth:
+            self.findings.error("too-deep", "", self.message((), f"is nested deeper than {self.depth} levels"))
             self.left = 0
             return None
-        if isinstance(value, Mapping):
-            return self._object(value, path)
-        if isinstance(value, list | tuple):
-            return self._list(value, path)
-        if isinstance(value, Number):
-            return _number(value)
-        if isinstance(value, str):
-            return well_formed(value)
-        if value is None or isinstance(value, bool):
-            return value
-        if (text := text_of(value)) is not None:
-            return _number(text)
-        self._error("bad-value", path, f"{{}} must not be {kind_of(value)}.")
+        match value:
+            case None | bool():
+                return value
+            case Number():
+                return self._number(str(value))
+            case str():
+                return well_formed(value)
+            case Mapping():
+                return self._object(value)
+            case list() | tuple():
+                return self._list(value)
+            case int() | float():
+                return self._number(text_of(value) or "")
+        self._error("wrong-type", f"must not be {kind_of(value)}")
         return None
 
-    def _list(self, values: list[Any] | tuple[Any, ...], path: Path) -> list[Any]:
-        plain: list[Any] = []
+    def _inside(self, key: str | int, value: Any) -> Any:
+        self.path.append(key)
+        try:
+            return self.of(value)
+        finally:
+            self.path.pop()
+
+    def _list(self, values: list[Any] | tuple[Any, ...]) -> list[Any]:
+        found: list[Any] = []
         for number, value in enumerate(values):
             if self.left < 0:
                 break
-            plain.append(self.value(value, (*path, number)))
-        return plain
+            found.append(self._inside(number, value))
+        return found
 
-    def _object(self, value: Mapping[Any, Any], path: Path) -> dict[str, Any]:
+    def _object(self, value: Mapping[Any, Any]) -> dict[str, Any]:
         for key in getattr(value, "repeated", ()):
-            self._error("duplicate-key", (*path, well_formed(key)), "{} is given twice.")
-        plain: dict[str, Any] = {}
-        for raw in value:
+            self._error("duplicate-key", "is given twice", "merge the two", well_formed(key))
+        found: dict[str, Any] = {}
+        for raw, each in value.items():
             if self.left < 0:
                 break
             if isinstance(raw, str):
                 key = well_formed(raw)
-                plain[key] = self.value(value[raw], (*path, key))
+                found[key] = self._inside(key, each)
             else:
-                self._error("bad-value", path, "{} has a key that is not a text.")
-        return plain
+                self._error("wrong-type", "has a key that is not a text")
+        return found
 
-
-def _number(text: str) -> int | float | str:
-    """A number as ``int`` or ``float`` where that is exact enough to compare; else as it was written."""
-    text = str(text)  # a Number is no plain text
-    if _DIGITS.match(text):
-        return int(text) if len(text) <= MAX_DIGITS else text
-    try:
-        value = float(text)
-    except ValueError:
-        return text
-    if not abs(value) < 10**MAX_DIGITS:
-        return text
-    return int(value) if value.is_integer() else value
-
-
-def _name(path: Path) -> str:
-    return f"The `{dotted(path)}` parameter" if path else "The document"
+    def _number(self, text: str) -> int | float | str | None:
+        """A number as ``int`` or ``float`` where that is exact enough to compare; else as it was written."""
+        if 0 < len(text) <= MAX_WRITTEN:
+            if _DIGITS.match(text):
+                return int(text) if len(text) <= MAX_DIGITS else text
+            value = float(text)
+            if math.isfinite(value):
+                if abs(value) >= 10**MAX_DIGITS:
+                    return text
+                return int(value) if value.is_integer() else value
+        self._error("bad-value", "is a number that is too large")
+        return None

@@ -14,16 +14,14 @@ from flows.call import (
     EndedBy,
     Entered,
     FellSilent,
-    Fetched,
     Heard,
     Note,
-    Performed,
     Reached,
-    Recorded,
     Spoke,
     Trouble,
 )
 from flows.simulate import Scenario, Simulation
+from flows.story import event_in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +146,3 @@ def _told(visit: Visit, trouble: str) -> bool:
 def place_in_words(path: str) -> str:
     """A call's path as people read it."""
     return " / ".join(map(unquote, path.split("/"))) if path else "the root"
-
-
-def event_in_words(note: Note) -> str:
-    """A note about others than the caller, in words; empty for those that say nothing to a reader."""
-    match note:
-        case Fetched(url=url, method=method, problem=problem):
-            return f"{method} {url}" + (f" failed: {problem}" if problem else "")
-        case Performed(story=story) | Trouble(what=story):
-            return story
-        case Recorded(duration=duration, reason=reason):
-            return f"recorded {duration:.1f} s ({reason})"
-        case Callback(url=url, params=params, method=method):
-            return f"callback {params.get('e', method)} to {url}"
-        case _:
-            return ""

@@ -143,6 +143,21 @@ def test_who_calls_whom_and_what_the_world_does() -> None:
     assert result("{spoken: []}", '""', "  answered: false", flow=flow).passed
 
 
+SERVED = """document: <Response><Redirect>http://a/x</Redirect></Response>
+servers:
+  post http://a/x:
+  - <Response><Say>One.</Say><Redirect>http://a/x</Redirect></Response>
+  - {body: <Response><Redirect>http://a/y</Redirect></Response>, type: text/xml}
+  http://a/y: {fail: it is down}
+"""
+
+
+def test_servers_answer_as_those_of_simulations_do() -> None:
+    expect = '{spoken: [One.], fetches: ["...", {problem: it is down}], end: {reason: {contains: it is down}}}'
+    came = result(expect, '""', flow=SERVED)
+    assert came.passed, came.render()
+
+
 def test_settings_and_the_length_of_sounds() -> None:
     flow = "document: {_: a.wav, yes: Sure.}"
     more = "  listen: 1\n  repeats: 0\n  media: {a.wav: 20}"
@@ -183,7 +198,15 @@ def test_no_yaml_type_spoils_a_text() -> None:
         ),
         (
             "document: a\nservers: {http://a: {body: a, json: {}}}\ntests:\n- {name: a, expect: {end: flow}}",
-            "line 2: an answer has one of body and json",
+            "line 2: http://a: an answer has one of body and json",
+        ),
+        (
+            "document: a\nservers:\n  http://a:\n  - x\n  - {file: b}\ntests:\n- {name: a, expect: {end: flow}}",
+            "line 5: http://a[1].file: b: No such file",
+        ),
+        (
+            "document: a\nservers: {next: x}\ntests:\n- {name: a, expect: {end: flow}}",
+            "line 2: 'next' is neither a URL nor a method and a URL",
         ),
         ("tests:\n - name: a: b", "line 2, column 11: not valid YAML"),
         ("tests: *a", "not valid YAML"),

@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from flows.dialects.compiling import kind_of
-from flows.documents import MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_POINTER, Number, decode, parse_json, plain
+from flows.dialects.values import plain
+from flows.documents import MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_POINTER, parse_json
 from flows.findings import Findings, has_errors, pointer
 from flows.schemas import Problem, problems, schema
+
+MAX_LEVELS = 200
+"""Of JSON values: a node takes several."""
 
 _CODES = {"required": "missing-option", "type": "wrong-type"}
 
@@ -44,7 +48,7 @@ def read_callflow(document: object, findings: Findings) -> tuple[dict[str, Any],
 
     ``document`` is JSON text, or a structure. A stored callflow (``{"flow": {…}, "numbers": […]}``) is unwrapped.
     """
-    value = plain(_parsed(document, findings), findings)
+    value = plain(document, findings, depth=MAX_LEVELS)
     if has_errors(findings):
         return None
     if not isinstance(value, dict):
@@ -57,15 +61,6 @@ def read_callflow(document: object, findings: Findings) -> tuple[dict[str, Any],
         _report_wrapper(value, findings)
     _check(node, where, findings)
     return None if has_errors(findings) else (node, where)
-
-
-def _parsed(document: object, findings: Findings) -> Any:
-    if isinstance(document, bytearray | memoryview):
-        document = bytes(document)
-    if not isinstance(document, str | bytes) or isinstance(document, Number):
-        return document
-    text = decode(document, findings)
-    return None if text is None else parse_json(text, findings)
 
 
 def _check(root: Any, where: str, findings: Findings) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flows.call import Reply, TransferOutcome
+from flows.call import TransferOutcome
 from flows.dialects import UnknownDialect, compile_flow
 from flows.findings import Finding, Findings, has_errors
 from flows.graph import Graph
 from flows.listening import Settings
 from flows.schemas import Problem, problems
 from flows.script import ScriptError, Statement, parse_script
+from flows.tools.replies import Replies, RepliesError, read_replies
 
 from .expecting import expectations
 from .spec import FlowTest, Read, Setting
@@ -72,7 +72,8 @@ _FIELDS = (
     *("flow", "document", "dialect", "base", "tests", "name", "script", "unfinished", "expect", *WORLD),
     *("path", "spoken", "heard", "callbacks", "fetches", "recordings", "orders", "trouble", "end", "duration"),
     *("contains", "like", "text", "voice", "language", "event", "url", "method", "params", "status", "problem"),
-    *("format", "sides", "reason", "order", "story", "by", "least", "most", "type", "file", "body", "json", "at"),
+    *("format", "sides", "reason", "order", "story", "by", "least", "most"),
+    *("type", "file", "body", "json", "fail", "at"),
 )
 
 
@@ -189,40 +190,31 @@ class _Loader:
             for identity, name in value.get("flows", {}).items()
             if (graph := self._stored(name, (*path, "flows", identity))) is not None
         }
-        servers = {
-            url: self._replies((*path, "servers", url), replies, url)
-            for url, replies in value.get("servers", {}).items()
-        }
         return replace(
             usual,
             **changes,
             settings=settings,
             variables={**usual.variables, **variables},
-            servers={**usual.servers, **servers},
+            servers={**usual.servers, **self._servers((*path, "servers"), value.get("servers", {}))},
             flows={**usual.flows, **flows},
             media={**usual.media, **value.get("media", {})},
         )
 
-    def _replies(self, path: Path, value: Any, url: str) -> list[Reply]:
+    def _servers(self, path: Path, table: Mapping[str, Any]) -> Replies:
+        """The answers of web servers, with texts as they were written."""
+        written = {url: self._answers((*path, url), answers) for url, answers in table.items()}
+        try:
+            return read_replies(written, self.read)
+        except RepliesError as error:
+            self._error((*path, *error.path), str(error), "no-file" if error.no_file else "bad-test")
+            return {}
+
+    def _answers(self, path: Path, value: Any) -> Any:
         if isinstance(value, list):
-            return [self._reply((*path, place), each, url) for place, each in enumerate(value)]
-        return [self._reply(path, value, url)]
-
-    def _reply(self, path: Path, value: Mapping[str, Any], url: str) -> Reply:
-        bodies = [name for name in ("file", "body", "json") if name in value]
-        if len(bodies) > 1:
-            self._error(path, f"an answer has one of {' and '.join(bodies)}, not both")
-        if "file" in value:
-            body = self._file(value["file"], (*path, "file")) or b""
-        elif "json" in value:
-            body = json.dumps(self._plain((*path, "json"), value["json"]), ensure_ascii=False).encode()
-        else:
-            body = self.document.text((*path, "body")).encode()
-        kind = value.get("type") or _kind(body)
-        where = url.rpartition(" ")[2]
-        return Reply(value.get("status", 200), kind, body, where)
-
-
-def _kind(body: bytes) -> str:
-    start = body.lstrip()[:1]
-    return {b"<": "text/xml", b"{": "application/json", b"[": "application/json"}.get(start, "text/plain")
+            return [self._answers((*path, place), each) for place, each in enumerate(value)]
+        if not isinstance(value, dict):
+            return self.document.text(path)
+        return {
+            name: self._plain((*path, name), each) if name in ("json", "status") else self.document.text((*path, name))
+            for name, each in value.items()
+        }

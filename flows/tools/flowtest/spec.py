@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flows.call import Reply, TransferOutcome
+from flows.call import FetchFailed, Reply, TransferOutcome
 from flows.graph import Graph
 from flows.listening import Settings
 from flows.script import Statement
@@ -23,7 +23,7 @@ class Setting:
     transfer: TransferOutcome | None = None
     settings: Settings = field(default_factory=Settings)
     variables: Mapping[str, str] = field(default_factory=dict)
-    servers: Mapping[str, Sequence[Reply]] = field(default_factory=dict)
+    servers: Mapping[str, Sequence[Reply | FetchFailed]] = field(default_factory=dict)
     flows: Mapping[str, Graph] = field(default_factory=dict)
     media: Mapping[str, float] = field(default_factory=dict)
 
