@@ -23,10 +23,12 @@ JSON = "application/json"
 
 
 def parameters(params: Iterable[Param], variables: Variables) -> Iterator[tuple[str, str]]:
-    """Names and values of those parameters that are to be sent."""
+    """Names and values of those parameters that are to be sent; a variable gives none a value that has its own name."""
+    params = tuple(params)
+    own = {param.name for param in params if not param.each}
     for param in params:
         for name, value in _named(param, variables):
-            if value or param.always:
+            if (value or param.always) and not (param.each and name in own):
                 yield name, value
 
 

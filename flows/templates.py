@@ -1,7 +1,7 @@
 """Text with variables in it, and conditions on variables: everything a flow computes, and nothing it could abuse.
 
-Variables are text. Names with a dot belong to the call (:data:`CALL_VARIABLES`, ``digits.NAME``, ``recording.…``,
-``dial.…``); what a flow names itself is kept as ``var.NAME``. A variable that was never set is empty.
+Variables are text. Names with a dot belong to the call (:data:`CALL_VARIABLES`, :data:`HEADER`, ``digits.NAME``,
+``recording.…``, ``dial.…``); what a flow names itself is kept as ``var.NAME``. A variable that was never set is empty.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ CALL_VARIABLES = (
 ``call.date`` is ``2026-03-31``, ``call.weekday`` ``tuesday``, ``call.clock`` the seconds since midnight, all in the
 local time of the daemon when the call came (:func:`time_facts`).
 """
+
+HEADER = "header."
+"""Before the name of a SIP header of the INVITE that is no standard's own: ``header.X-Shop``."""
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from engine.callbacks import records
@@ -14,7 +14,12 @@ from engine.calls.supervisor import SHUTTING_DOWN, CallPlan, Limits, Parties, Su
 from engine.sip.server import IncomingSession
 from flows.call import CallEnded, EndedBy
 from flows.requests import LastGood
-from flows.templates import time_facts
+from flows.templates import HEADER, time_facts
+
+MAX_HEADERS = 20
+"""Headers of a caller's own that flows see; names and values have limits of their own."""
+MAX_NAME = 64
+MAX_HEADER = 512
 
 
 class CallSupervisor(Supervisor):
@@ -134,5 +139,15 @@ def _facts(session: IncomingSession, parties: Parties, account: str) -> dict[str
         "call.direction": "inbound",
         "call.status": "ringing",
         "call.user": parties.source,
+        **custom_headers(request.headers),
         **time_facts(datetime.now(UTC).astimezone()),
     }
+
+
+def custom_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers that begin with ``X-``, as variables of a flow; of several with one name the first."""
+    found: dict[str, tuple[str, str]] = {}
+    for name, value in headers:
+        if name[:2].upper() == "X-" and len(name) <= MAX_NAME and len(found) < MAX_HEADERS:
+            found.setdefault(name.casefold(), (name, value[:MAX_HEADER]))
+    return {f"{HEADER}{name}": value for name, value in found.values()}

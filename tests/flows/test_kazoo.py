@@ -238,6 +238,27 @@ def test_an_option_that_says_what_holds_anyway_is_not_told() -> None:
     assert told == [("ignored-option", "warning", "/data/can_call_self")]
 
 
+@pytest.mark.parametrize(
+    ("module", "data", "where"),
+    [
+        ("device", {"id": "d", "delay": 20}, "/data/delay"),
+        ("user", {"id": "u", "timeout": 10, "delay": "10"}, "/data/delay"),
+        ("ring_group", {"endpoints": [{"id": "d", "endpoint_type": "device", "delay": 20}]}, "/data/endpoints/0/delay"),
+        (
+            "ring_group",
+            {"timeout": 30, "endpoints": ["x", {"id": "d", "endpoint_type": "user", "timeout": 60, "delay": 45}]},
+            "/data/endpoints/1/delay",
+        ),
+        ("page_group", {"endpoints": [{"id": "d", "endpoint_type": "device", "delay": 5}]}, "/data/endpoints/0/delay"),
+    ],
+)
+def test_who_is_to_ring_when_all_ringing_is_over_is_told(module: str, data: dict[str, Any], where: str) -> None:
+    """§3.4 delay s (0), timeout (20)."""
+    assert ("never-rings", "warning", where) in found(node(module, data))
+    longer: Any = {**data, "timeout": 60}
+    assert "never-rings" not in {code for code, _, _ in found(node(module, longer))}
+
+
 # --- limits -------------------------------------------------------------------------------
 
 
@@ -264,7 +285,7 @@ def test_few_nodes_cannot_become_too_many_steps(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_value_that_contains_itself_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.documents.MAX_VALUES", 1000)
+    monkeypatch.setattr("flows.dialects.values.MAX_VALUES", 1000)
     loop: list[Any] = []
     loop.append(loop)
     assert found({"module": "tts", "data": loop})[0][:2] == ("too-deep", "error")

@@ -436,4 +436,29 @@ def test_temporal_route_findings() -> None:
         ("ignored-option", "warning", "/data/timezone"),
     ]
     assert found(node("temporal_route", {"rules": [{"id": "a", "cycle": "hourly"}]}))[0][:2] == ("bad-value", "error")
+
+
+@pytest.mark.parametrize(
+    ("rule", "option"),
+    [
+        ({"cycle": "daily", "time_window_start": 79200, "time_window_stop": 21600}, "time_window_start"),
+        ({"cycle": "daily", "time_window_start": 86400}, "time_window_start"),
+        ({"cycle": "daily", "start_date": 63942220800, "end_date": 63942134400}, "end_date"),
+        ({"cycle": "yearly", "month": 2, "days": [30, 31]}, "days"),
+        ({"cycle": "daily", "time_window_start": 21600, "time_window_stop": 79200}, ""),
+        ({"cycle": "daily", "time_window_start": 79200, "time_window_stop": 21600, "enabled": True}, ""),
+        ({"cycle": "daily", "start_date": 63942134400, "end_date": 63942134400}, ""),
+        ({"cycle": "yearly", "month": 2, "days": [29, 30]}, ""),
+    ],
+)
+def test_a_rule_that_no_time_fits_is_told(rule: dict[str, Any], option: str) -> None:
+    """§3.4 beyond the seed: `temporal_route`; as in the original no window goes over midnight."""
+    told = found(node("temporal_route", {"rules": [{"id": "a", **rule}]}, a="x", _="y"))
+    assert told == ([("never-holds", "warning", f"/data/rules/0/{option}")] if option else [])
+
+
+def test_a_window_over_midnight_is_shown_as_two() -> None:
+    rule = {"id": "night", "cycle": "daily", "time_window_start": 79200, "time_window_stop": 21600}
+    told = messages(node("temporal_route", {"rules": [rule]}, night="x"))
+    assert "two rules: from 79200 to 86400, and from 0 to 21600" in told
     assert "no calendar" not in messages(node("temporal_route", {"rules": [{"id": "a", "cycle": "date"}]}, a="x"))

@@ -42,6 +42,7 @@ FACTS = {
     "digits.pin": "0042",
     "digits.empty": "",
     "var.color": "red",
+    "header.X-Shop": "12",
     "transcription.text": "hello",
     "dial.status": "busy",
     "dial.id": "leg",
@@ -68,6 +69,7 @@ ALL = {
     "Recording-ID": "r1",
     "Transcription-Text": "hello",
     "Custom-Application-Vars[color]": "red",
+    "Custom-SIP-Headers[X-Shop]": "12",
     "Digits[default]": "1",
     "Digits[pin]": "0042",
 }
@@ -98,6 +100,23 @@ def test_request_params() -> None:
     asked = request(FACTS)
     assert (asked.method, asked.url, asked.body) == ("GET", URL, b"")
     assert dict(asked.query) == ALL
+
+
+def test_variables_and_headers_cannot_pass_for_parameters() -> None:
+    """§3.2 Params actually sent: Custom-Application-Vars, Custom-SIP-Headers are apart from the call's own."""
+    flow = node("set_variables", {"custom_application_vars": {"Call-ID": "x", "call.id": "y"}}, _=pivot())
+    seen: list[Request] = []
+
+    def serve(asked: Request) -> Reply:
+        seen.append(asked)
+        return reply(node("hangup"))
+
+    play(flow, fetch=serve, facts={"header.X-Call-ID": "z"})
+    sent = dict(seen[0].query)
+    assert sent["Call-ID"] == "simulated"
+    assert sent["Custom-Application-Vars[Call-ID]"] == "x"
+    assert sent["Custom-Application-Vars[call.id]"] == "y"
+    assert sent["Custom-SIP-Headers[X-Call-ID]"] == "z"
 
 
 def test_undefined_params_are_omitted() -> None:

@@ -52,6 +52,7 @@ def _endpoint(node: Node, options: Options, kind: str, strategy: str, *, stop_on
         node.missing("id", "nobody is rung")
         node.go_on()
         return
+    _warn_of_delay(node, options, _timeout(options))
     target = Target(kind=_KINDS[kind], value=identity, delay=float(options.whole("delay")))
     order = Dial(
         targets=(target,),
@@ -66,7 +67,7 @@ def _endpoint(node: Node, options: Options, kind: str, strategy: str, *, stop_on
 
 def _ring_group(node: Node, options: Options) -> None:
     order = Dial(
-        targets=_targets(options),
+        targets=_targets(node, options),
         strategy=_STRATEGIES[options.text("strategy")],
         timeout=_timeout(options),
         repeats=options.whole("repeats"),
@@ -80,7 +81,7 @@ def _ring_group(node: Node, options: Options) -> None:
 
 def _page_group(node: Node, options: Options) -> None:
     order = Dial(
-        targets=_targets(options),
+        targets=_targets(node, options),
         strategy="page",
         timeout=_timeout(options),
         headers=_headers(node, options),
@@ -146,7 +147,14 @@ def _timeout(options: Options) -> float:
     return float(options.whole("timeout") or options.default("timeout"))
 
 
-def _targets(options: Options) -> tuple[Target, ...]:
+def _warn_of_delay(node: Node, options: Options, timeout: float) -> None:
+    """Whoever is to ring after all ringing is over never does."""
+    if (delay := options.whole("delay")) >= timeout:
+        message = f"a delay of {delay} s never ends: after {timeout:g} s nobody is rung any more"
+        node.findings.warning("never-rings", options.at("delay"), message, "a longer timeout, or a shorter delay")
+
+
+def _targets(node: Node, options: Options) -> tuple[Target, ...]:
     """The endpoints of a group; of a plain id it is looked up on the call what it is of (CONTRACTS §3.1, §3.4)."""
     plain = options.texts("endpoints")
     targets = []
@@ -155,6 +163,7 @@ def _targets(options: Options) -> tuple[Target, ...]:
             targets.append(Target(kind="any", value=plain[number]))
             continue
         endpoint.report_ignored()
+        _warn_of_delay(node, endpoint, _timeout(options))
         targets.append(
             Target(
                 kind=_KINDS[endpoint.text("endpoint_type")],

@@ -5,18 +5,23 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
 
 from flows import graph as g
 from flows.dialects.options import Options
+from flows.findings import has_errors
 from flows.templates import Condition, Text, var
 
 from .node import USUAL, Module, Node, written
 
 _EPOCH = 62_167_219_200
 """Gregorian seconds (since the year 0) of 1970-01-01."""
+_DAY = 86_400
+"""Seconds of a day: the last one is :data:`_DAY` - 1."""
+_LEAP_YEAR = 2000
 _MISSPELT = {"wensday": "wednesday"}
 """As older rules have it."""
 
@@ -79,9 +84,33 @@ def _temporal_route(node: Node, options: Options) -> None:
         if child is not None:
             exits[key] = child
             cases += (g.Case(exit=key, conditions=conditions) for conditions in _when(node, rule))
+            _warn_of_never(node, rule)
     if cases:
         node.branch(node.add(g.Branch, "time", cases=tuple(cases)), exits)
     node.go_on()
+
+
+def _warn_of_never(node: Node, rule: Options) -> None:
+    """A rule that no time of any day fits."""
+    if "enabled" in rule or has_errors(node.findings):
+        return
+    start, stop = rule.whole("time_window_start"), rule.whole("time_window_stop")
+    if start >= _DAY:
+        _never(node, rule, "time_window_start", f"the last second of a day is {_DAY - 1}")
+    elif start > stop:
+        hint = f"two rules: from {start} to {_DAY}, and from 0 to {stop}"
+        _never(node, rule, "time_window_start", f"a window from {start} to {stop} would go over midnight", hint)
+    first, last = rule.whole("start_date"), rule.whole("end_date")
+    if last and _day(last) < _day(first):
+        _never(node, rule, "end_date", f"it ends on {_day(last)}, before it begins on {_day(first)}")
+    days = [int(day) for day in rule.texts("days")]
+    if rule.text("cycle") == "yearly" and days and min(days) > monthrange(_LEAP_YEAR, rule.whole("month"))[1]:
+        _never(node, rule, "days", f"the month {rule.whole('month')} has no day {min(days)}")
+
+
+def _never(node: Node, rule: Options, option: str, why: str, hint: str = "") -> None:
+    message = f"the rule {rule.text('id')!r} never holds: {why}"
+    node.findings.warning("never-holds", rule.at(option), message, hint)
 
 
 def _when(node: Node, rule: Options) -> Iterator[tuple[Condition, ...]]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from flows import graph as g
 from flows.dialects.options import Options
 from flows.dialects.twiml_flavours import PIVOT
-from flows.templates import var
+from flows.templates import HEADER, var
 
 from .node import USUAL, Module, Node, written
 from .speaking import DEFAULT
@@ -39,6 +39,7 @@ _CALLFLOW = (
     g.Param(name="Transcription-Text", value=var("transcription.text")),
     g.Param(name="Transcription-Url", value=var("transcription.url")),
     g.Param(name="Custom-Application-Vars[{}]", each="var."),
+    g.Param(name="Custom-SIP-Headers[{}]", each=HEADER),
 )
 DIGITS = g.Param(name="Digits[{}]", each="digits.")
 LEGACY_DIGITS = g.Param(name="Digits", value=var(DEFAULT))
