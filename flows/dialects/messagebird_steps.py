@@ -160,10 +160,13 @@ class _Emitter:
             self._collect(chain, place, step, prompts=prompts, repeats=times - 1, first=0.0)
         else:
             collect = self._collect(chain, place, step, prompts=prompts, first=LOOP_GAP)
-            self._override(collect, {g.NONE: collect})
+            self._override(collect, {g.NONE: collect, g.FINISHED: collect})
 
     def _collect(self, chain: Chain, place: int, step: Step, **fields: Any) -> str:
-        """Take the keys that are pressed meanwhile; with some, the step that they lead to follows."""
+        """Take the keys that are pressed meanwhile; with some, the step that they lead to follows.
+
+        An end key alone is no entry: what follows is what follows without a key.
+        """
         into = f"var.{step.variable}" if step.variable else "digits.keypress"
         most = step.most_keys or (0 if step.end_key else 1)
         collect = chain.add(
@@ -180,7 +183,8 @@ class _Emitter:
         if step.goto is not None:
             self._override(collect, {g.NEXT: self._entry(step.goto)})
             if _goes_on(step):
-                self._override(collect, {g.NONE: self._entry(place + 1)})
+                following = self._entry(place + 1)
+                self._override(collect, {g.NONE: following, g.FINISHED: following})
         return collect
 
     def record(self, chain: Chain, place: int, step: Step) -> None:

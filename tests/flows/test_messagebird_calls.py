@@ -212,7 +212,6 @@ PIN = {**KEYS, "endKey": "#", "maxNumKeys": 4}
         ("press! 12#", "12"),
         ("press! 1; wait 2; press! 2; wait 2; press! 3#", "123"),
         ("press! 12", "12"),  # nothing more within five seconds
-        ("press! #", ""),
         ("press! 12345", "1234"),
     ],
 )
@@ -222,6 +221,29 @@ def test_several_keys(script: str, pin: str) -> None:
         flow(say("Your number?", extra=PIN), step("hangup"), say("It is {{choice}}.", extra={"id": "chosen"})), script
     )
     assert texts(simulation) == ["Your number?", f"It is {pin}."]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"onKeypressGoto": "chosen", "endKey": "#"},
+        {"onKeypressVar": "choice", "onKeypressGoto": "chosen", "endKey": "#"},
+        {"onKeypressGoto": "chosen", "endKey": "#", "maxNumKeys": 2},
+    ],
+)
+@pytest.mark.parametrize("asked", [say("Your number?"), say("Your number?", repeat=2), step("pause", length=3)])
+def test_an_end_key_alone_is_no_entry(extra: dict[str, Any], asked: dict[str, Any]) -> None:
+    """§5.2 endKey: it ends an entry; where there is none, nothing leads to the step of `onKeypressGoto`."""
+    document = flow({**asked, **extra}, say("Nothing."), step("hangup"), say("Chosen.", extra={"id": "chosen"}))
+    assert texts(play(document, "press! #"))[-1] == "Nothing."
+    assert texts(play(document, "press! 1#"))[-1] == "Chosen."
+
+
+def test_an_end_key_alone_does_not_end_a_loop() -> None:
+    """§5.2 `loop`: until a key is pressed that is more than the end of an entry."""
+    document = flow(say("Again.", loop=True, extra={**KEYS, "endKey": "#"}), say("{{choice}}.", extra={"id": "chosen"}))
+    simulation = play(document, "wait 2; press! #; wait 4; press! 7#")
+    assert texts(simulation)[-2:] == ["Again.", "7."]
 
 
 def test_conditions_leave_a_step_out() -> None:
