@@ -112,7 +112,8 @@ class Conference(Order):
     pins: tuple[str, ...] = ()
     moderator_pins: tuple[str, ...] = ()
     wait_for_moderator: bool = False
-    close_with_moderator: bool = False
+    ends_with_member: bool = False
+    """The room is closed for all when this member leaves it."""
     most: int = 0
     """Members; 0: no limit of its own."""
     entry_tone: str = "default"

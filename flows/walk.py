@@ -29,8 +29,10 @@ from .requests import LastGood
 from .templates import MAX_FILLED
 
 MAX_VARIABLES = 1000
-MAX_FRAMES = 32
+MAX_FRAMES = 1000
 """Flows that wait for one that they called."""
+MAX_WAITING = 500_000
+"""Steps of all of them together."""
 
 
 class LimitReached(Exception):
@@ -70,8 +72,9 @@ class Walk:
     def enter(self, graph: Graph, *, back_to: str | None = None) -> None:
         """Go on with ``graph``; when it has ended, with the exit ``back_to`` of this step."""
         if back_to is not None:
-            if len(self._frames) == MAX_FRAMES:
-                raise LimitReached(f"more than {MAX_FRAMES} flows called one another")
+            waiting = sum(len(graph.steps) for graph, _, _ in self._frames)
+            if len(self._frames) == MAX_FRAMES or waiting > MAX_WAITING:
+                raise LimitReached("too many flows called one another")
             self._frames.append((self.graph, self._flow, self.graph.follow(self.step, back_to)))
         self._take_over(graph)
 

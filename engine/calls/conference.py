@@ -98,7 +98,7 @@ class Conferences:
         elif order.welcome:
             await _play(call, [Prompt(media=order.welcome)])
         room = self._rooms.get(key)  # it may have come and gone while we spoke
-        if room is None:
+        if room is None or room.closed:  # those who are in a closed one are on their way out
             room = self._rooms[key] = Room(str(order.room), next(self._numbers), stream.worker)
         try:
             async with stand_in(stream, room.worker) as here:
@@ -136,7 +136,7 @@ class Conferences:
             room.members.pop(call.id, None)
             member.stream.send(protocol.Leave(member.stream.number))
             self._announce(room, call, self._tone(order.exit_tone, self._tones.leaving))
-            if member.moderator and order.close_with_moderator and not room.moderated:
+            if order.ends_with_member:
                 room.closed = True
             room.poke()
             log.info("conference_left", call_id=call.id, room=room.name, members=len(room.members))

@@ -259,13 +259,23 @@ def _variables(script: Script, verb: Verb) -> None:
         script.empty(child)
         key, value = options.text("key"), options.text("value")
         options.done()
-        if _NAME.match(key):
+        if _NAME.match(key) and key.casefold() in script.flavour.owned:
+            _owned(script, child, key)
+        elif _NAME.match(key):
             values += [(f"var.{key}", value), (f"{PARAMS}{key}", value)]
         else:
             message = f"key of <Variable> is {key[:80]!r}: a name has letters, digits, - . _ and begins with a letter"
             script.findings.error("bad-value", child.where, message)
     if values:
         verb.chain.add(g.SetVariables, "set", values=tuple(values))
+
+
+def _owned(script: Script, variable: Element, key: str) -> None:
+    """Report a variable with the name of a parameter of the requests themselves, by the flavour's policy."""
+    refused = script.flavour.unknown_verb == "refuse"
+    message = f"key of <Variable> is {key!r}, which requests have of their own"
+    message += "" if refused else ": it is not set"
+    script.findings.add("reserved-name", "error" if refused else "warning", variable.where, message, "another name")
 
 
 _VERBS: Mapping[str, Callable[[Script, Verb], bool]] = MappingProxyType(

@@ -70,12 +70,13 @@ def gather(script: Script, verb: Verb) -> bool:
         )
         for number, part in enumerate(parts)
     ]
-    asked = script.request(script.side(verb), verb, url, method, flavour.after_gather) if url else ""
+    asking = script.side(verb)
+    asked = script.request(asking, verb, url, method, flavour.after_gather, returns=flavour.returns) if url else ""
     missed = asked if asked and ask_anyway else script.after(verb)
     asked = asked or missed
     for collection, following in zip(collections, (*collections[1:], missed), strict=True):
         verb.chain.link(collection, {g.NEXT: asked, g.NONE: following, g.SHORT: missed, g.FINISHED: missed})
-    return missed != asked or not url
+    return missed != asked or not url or flavour.returns
 
 
 def _keys_only(options: Options) -> None:

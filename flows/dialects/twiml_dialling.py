@@ -63,9 +63,9 @@ def dial(script: Script, verb: Verb) -> bool:
     if not url:
         return verb.go_on()
     asked = script.side(verb)
-    script.request(asked, verb, url, method, flavour.after_dial)
+    script.request(asked, verb, url, method, flavour.after_dial, returns=flavour.returns)
     _in_its_words(script, verb, asked.first)
-    return False
+    return flavour.returns
 
 
 def _in_its_words(script: Script, verb: Verb, then: str) -> None:
@@ -217,7 +217,7 @@ def _conference(script: Script, room: Element, dial_options: Options) -> Confere
         room=room.own_text,
         moderator=starts,
         wait_for_moderator=not starts,
-        close_with_moderator=options.flag("endConferenceOnExit", default=False),
+        ends_with_member=options.flag("endConferenceOnExit", default=False),
         muted=options.flag("muted", default=False),
         deaf=options.flag("deaf", default=False),
         announce_name=options.flag("play_name", default=False),
@@ -282,8 +282,8 @@ def enqueue(script: Script, verb: Verb) -> bool:
     verb.chain.add(g.Perform, "queue", order=Enqueue(queue=queue, music=music), into="queue")
     if not url:
         return verb.go_on()
-    script.request(verb.chain, verb, url, method, flavour.after_queue)
-    return False
+    script.request(verb.chain, verb, url, method, flavour.after_queue, returns=flavour.returns)
+    return flavour.returns
 
 
 def leave(script: Script, verb: Verb) -> bool:

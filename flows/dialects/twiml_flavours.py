@@ -59,7 +59,7 @@ class Flavour:
     """The request after a ``<Record>`` is made even if nothing was recorded."""
 
     returns: bool = False
-    """What a ``<Redirect>`` or ``<Record>`` fetched comes back to the verb that follows it."""
+    """What a verb fetched comes back to the verb that follows it, where there is one (CONTRACTS §2.2)."""
 
     dial_timeout: float = 30.0
     endpoint_timeout: float = 30.0
@@ -88,6 +88,12 @@ class Flavour:
     after_queue: tuple[Param, ...] = ()
     clear: tuple[str, ...] = ()
     """Variables that are empty once they were sent."""
+
+    @property
+    def owned(self) -> frozenset[str]:
+        """Names of parameters that a flow cannot give a value, in small letters."""
+        own = (*self.always, *self.after_gather, *self.after_record, *self.after_dial, *self.after_queue)
+        return frozenset(param.name.casefold() for param in own)
 
     def params(self, after: tuple[Param, ...] = ()) -> tuple[Param, ...]:
         """Those of every request and those of one verb, which win."""

@@ -208,7 +208,9 @@ def test_gather_asks_with_digits_and_falls_through_without(flavour: str, rest: s
     (collect,) = of(steps, Collect)
     asked = steps.follow(collect)
     assert isinstance(asked, Fetch)
-    assert (asked.url, asked.method, asked.returns, dict(asked.exits)) == (BASE, "POST", False, {})
+    assert (asked.url, asked.method) == (BASE, "POST")
+    if not asked.returns:
+        assert (flavour != "verboice" or not rest, dict(asked.exits)) == (True, {})
     assert params(asked)["Digits"] == "{{digits.default}}"
     for exit_name in (NONE, SHORT, FINISHED):
         next_one = steps.follow(collect, exit_name)
@@ -422,7 +424,21 @@ def test_redirect_returns_in_verboice_unless_nothing_follows() -> None:
     assert isinstance(steps.follow(step, FAILED), HangUp)
     assert not only("<Redirect>next</Redirect>", Fetch, "verboice").returns
     assert only("<Record/><Say>x</Say>", Fetch, "verboice").returns
-    assert not only("<Gather/><Say>x</Say>", Fetch, "verboice").returns
+
+
+@pytest.mark.parametrize(
+    "verb", ["<Gather/>", "<Record/>", '<Dial action="a">1</Dial>', '<Enqueue action="a">q</Enqueue>']
+)
+def test_an_action_returns_in_verboice_unless_nothing_follows(verb: str) -> None:
+    """§2.2 `<Redirect>`, `<Gather action>`, …: control returns to the caller flow unless nothing follows."""
+    steps = graph(f"{verb}<Say>x</Say>", "verboice")
+    (step,) = of(steps, Fetch)
+    assert step.returns
+    assert way(steps, start=step.id)[-1] == "Say"
+    assert isinstance(steps.follow(step, FAILED), HangUp)
+    assert findings(f"{verb}<Say>x</Say>", "verboice") in ([], [("missing-prompt", "info")])
+    assert not only(verb, Fetch, "verboice").returns
+    assert not only(f"{verb}<Say>x</Say>", Fetch, "twiml").returns
 
 
 @every_flavour
@@ -448,6 +464,26 @@ def test_variables_are_set_and_sent(flavour: str) -> None:
 @pytest.mark.parametrize("key", ["", "1a", "a b", "x" * 65])
 def test_a_variable_needs_a_name(key: str) -> None:
     assert findings(f'<Set><Variable key="{key}" value="1"/></Set>') == [("bad-value", "error")]
+
+
+@pytest.mark.parametrize(
+    ("flavour", "key", "severity"),
+    [
+        ("twiml", "CallSid", "warning"),
+        ("twiml", "digits", "warning"),
+        ("pivot", "CallerNumber", "warning"),
+        ("verboice", "RecordingUrl", "error"),
+        ("verboice", "From", "error"),
+        ("verboice", "CallerNumber", ""),
+        ("twiml", "CallSidX", ""),
+    ],
+)
+def test_a_variable_cannot_have_the_name_of_a_parameter(flavour: str, key: str, severity: str) -> None:
+    """§2.2 §3.5 §6: a flow does not say who calls. Verboice refuses what it cannot do, the others go on without."""
+    verbs = f'<Set><Variable key="{key}" value="1"/><Variable key="a" value="2"/></Set>'
+    assert findings(verbs, flavour) == ([("reserved-name", severity)] if severity else [])
+    if severity == "warning":
+        assert only(verbs, SetVariables, flavour).values == (("var.a", "2"), ("param.a", "2"))
 
 
 @every_flavour

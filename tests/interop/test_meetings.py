@@ -56,6 +56,26 @@ def test_members_of_a_conference_hear_each_other_and_not_themselves(
 
 
 @pytest.mark.peer("baresip")
+def test_a_conference_ends_when_the_member_leaves_who_is_to_end_it(daemon_for: DaemonFor, tmp_path: Path) -> None:
+    """Bob may begin a conference as well as Alice may, and is let go all the same."""
+    house = daemon_for(
+        {
+            "6000": twiml('<Dial><Conference endConferenceOnExit="true">room</Conference></Dial>'),
+            "6001": twiml("<Dial><Conference>room</Conference></Dial>"),
+        }
+    )
+    alice, bob = phones(tmp_path)
+    with alice, bob:
+        for phone, number in ((alice, "6000"), (bob, "6001")):
+            phone.dial(house.uri(number))
+            phone.wait_event("CALL_ESTABLISHED")
+        house.wait_log("conference_joined", count=2)
+        alice.hangup()
+        bob.wait_event("CALL_CLOSED")
+        house.wait_ended(2)
+
+
+@pytest.mark.peer("baresip")
 def test_who_waits_in_a_queue_is_taken_by_who_dials_it(daemon_for: DaemonFor, tmp_path: Path) -> None:
     house = daemon_for(
         {

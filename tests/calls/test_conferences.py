@@ -1,0 +1,161 @@
+"""Who may be in a conference how long, and who ends it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from engine.calls.conference import Conferences
+from flows.call import CallEnded
+from flows.orders import Conference, Outcome
+
+PLAIN = Conference(room="room", welcome="", entry_tone="", exit_tone="", moderator=True)
+ENDING = Conference(room="room", welcome="", entry_tone="", exit_tone="", moderator=True, ends_with_member=True)
+
+
+class Hold:
+    quiet = holding = False
+
+    def watch(self, _: object) -> None: ...
+
+    def unwatch(self, _: object) -> None: ...
+
+
+class Line:
+    """A stream: what is sent to its worker is kept."""
+
+    def __init__(self, worker: object) -> None:
+        self.worker = worker
+        self.number = 1
+        self.sent: list[object] = []
+
+    def send(self, message: object) -> None:
+        self.sent.append(message)
+
+    def play(self, _: object) -> None: ...
+
+
+class Caller:
+    """A call, as conferences see it."""
+
+    worker = object()
+
+    def __init__(self, name: str) -> None:
+        self.id = name
+        self.facts = {"call.account": "default"}
+        self.stream = Line(self.worker)
+        self.on_hold = Hold()
+        self.ended = False
+        self._wake = asyncio.Event()
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def poke(self) -> None:
+        self._wake.set()
+
+    def hang_up(self) -> None:
+        self.ended = True
+        self.poke()
+
+    def start(self, _: object, *, loop: bool = False) -> None: ...
+
+    def play_files(self, _: object, *, loop: bool = False) -> None: ...
+
+    def stop(self) -> None: ...
+
+    async def key_or_change(self, deadline: float | None) -> str:
+        self._check()
+        timeout = None if deadline is None else max(0.0, deadline - self.now())
+        try:
+            await asyncio.wait_for(self._wake.wait(), timeout)
+        except TimeoutError:
+            return ""
+        self._wake.clear()
+        self._check()
+        return ""
+
+    def _check(self) -> None:
+        if self.ended:
+            raise CallEnded("caller", "hung up")
+
+
+@pytest.fixture
+def rooms() -> Conferences:
+    return Conferences(cast("Any", type("Tones", (), {"music": "m", "entry": "e", "leaving": "l"})()))
+
+
+async def join(rooms: Conferences, caller: Caller, order: Conference) -> asyncio.Task[Outcome]:
+    """The caller in the room, or waiting in it."""
+    joining = asyncio.create_task(rooms.join(cast("Any", caller), order))
+    await settle()
+    return joining
+
+
+async def settle() -> None:
+    """Let everybody do what can be done now."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_the_room_is_closed_when_the_member_leaves_who_is_to_end_it(rooms: Conferences) -> None:
+    """Whoever else is in it, those who may begin one too."""
+    alice, bob, carol = Caller("alice"), Caller("bob"), Caller("carol")
+    first, second, third = (
+        await join(rooms, alice, ENDING),
+        await join(rooms, bob, PLAIN),
+        await join(rooms, carol, ENDING),
+    )
+    bob.hang_up()
+    await settle()
+    assert (second.done(), first.done(), third.done()) == (True, False, False)
+    alice.hang_up()
+    assert (await asyncio.wait_for(third, 1)).facts["status"] == "completed"
+    await asyncio.gather(first, second, return_exceptions=True)
+    assert len(rooms) == 0
+
+
+async def test_others_may_leave_a_moderator_too(rooms: Conferences) -> None:
+    alice, bob = Caller("alice"), Caller("bob")
+    first = await join(rooms, alice, PLAIN)
+    second = await join(rooms, bob, Conference(room="room", welcome="", entry_tone="", exit_tone=""))
+    alice.hang_up()
+    await settle()
+    assert (first.done(), second.done()) == (True, False)
+    bob.hang_up()
+    await asyncio.gather(first, second, return_exceptions=True)
+
+
+async def test_who_waits_for_a_moderator_is_let_go_with_the_room(rooms: Conferences) -> None:
+    alice, bob = Caller("alice"), Caller("bob")
+    waiting = Conference(room="room", welcome="", wait_for_moderator=True)
+    ending = Conference(room="room", welcome="", wait_for_moderator=True, ends_with_member=True)
+    first, second = await join(rooms, alice, ending), await join(rooms, bob, waiting)
+    alice.hang_up()
+    assert (await asyncio.wait_for(second, 1)).facts["status"] == "completed"
+    await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_the_time_that_one_has_ends_the_room_as_well(rooms: Conferences) -> None:
+    alice, bob = Caller("alice"), Caller("bob")
+    limited = Conference(room="room", welcome="", moderator=True, ends_with_member=True, time_limit=0.05)
+    first, second = await join(rooms, alice, limited), await join(rooms, bob, PLAIN)
+    await asyncio.wait_for(asyncio.gather(first, second), 1)
+    assert len(rooms) == 0
+
+
+async def test_who_comes_while_a_closed_room_empties_begins_a_new_one(rooms: Conferences) -> None:
+    alice, bob, carol = Caller("alice"), Caller("bob"), Caller("carol")
+    first, second = await join(rooms, alice, ENDING), await join(rooms, bob, PLAIN)
+    alice.hang_up()
+    await asyncio.wait([first])
+    third = asyncio.create_task(rooms.join(cast("Any", carol), PLAIN))
+    await asyncio.wait_for(second, 1)
+    await settle()
+    assert not third.done()
+    assert len(rooms) == 1
+    carol.hang_up()
+    await asyncio.gather(first, third, return_exceptions=True)
+    assert len(rooms) == 0
