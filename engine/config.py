@@ -380,6 +380,13 @@ class CallConfig(Section):
     """Sound file for those who are on hold or wait. Empty: quiet chords."""
 
 
+class ApiConfig(Section):
+    """``[api]``: what the APIs allow."""
+
+    brombler_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    """Requests a second to ``call.cas``, ``list.cas`` and the like, for each account. 0: any number."""
+
+
 class NumberConfig(Section):
     """``[[numbers]]``: what a dialled number does."""
 
@@ -561,6 +568,7 @@ class Config(BaseSettings):
     speech: SpeechConfig = SpeechConfig()
     callbacks: CallbackConfig = CallbackConfig()
     calls: CallConfig = CallConfig()
+    api: ApiConfig = ApiConfig()
     numbers: tuple[NumberConfig, ...] = ()
     trunks: tuple[TrunkConfig, ...] = ()
     devices: tuple[DeviceConfig, ...] = ()
