@@ -49,7 +49,6 @@ __all__ = [
     "HttpConfig",
     "MailboxConfig",
     "NumberConfig",
-    "RealtimeConfig",
     "RtpConfig",
     "SipConfig",
     "SpeechConfig",
@@ -364,19 +363,6 @@ class CallbackConfig(Section):
     """Seconds during which an undelivered callback is retried; then it is dead-lettered."""
 
 
-class RealtimeConfig(Section):
-    """``[realtime]``: tokens and events of the Realtime API."""
-
-    access_lifetime: PositiveSeconds = 900.0
-    """Seconds that an access token is good for."""
-    refresh_lifetime: PositiveSeconds = 196 * 86400.0
-    """Seconds that a refresh token is good for."""
-    suspend_after: Annotated[int, Field(ge=1, le=100_000)] = 10
-    """Events in a row that could not be delivered, after which a subscription gets no more."""
-    spelling: Literal["hyphens", "underscores"] = "hyphens"
-    """Of events that are sent: ``start-recording`` and ``resumed``, or ``start_recording`` and ``resume``."""
-
-
 class CallConfig(Section):
     """``[calls]``: limits and manners of a call."""
 
@@ -392,6 +378,17 @@ class CallConfig(Section):
     """How often a prompt is repeated after silence or no match."""
     music: str = ""
     """Sound file for those who are on hold or wait. Empty: quiet chords."""
+
+
+class QueueConfig(Section):
+    """``[queue]``: calls that are made in time (``/api/v1/queue``, Verboice's API)."""
+
+    rate: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 1.0
+    """Calls begun per second by a trunk, unless it has a ``queue_rate`` of its own. 0: no limit."""
+    calls: Annotated[int, Field(ge=0)] = 10
+    """Calls of the queue at a time by a trunk, unless it has ``queue_calls`` of its own. 0: no limit."""
+    account_calls: Annotated[int, Field(ge=0)] = 0
+    """Calls of the queue at a time of an account. 0: no limit but that of all its calls."""
 
 
 class NumberConfig(Section):
@@ -428,6 +425,10 @@ class TrunkConfig(Section):
     """Where the dialled number stands: in the Request-URI or in To."""
     outbound: bool = True
     """Calls of flows may go out by this trunk."""
+    queue_rate: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 0.0
+    """Calls of the queue begun per second by this trunk. 0: ``queue.rate``."""
+    queue_calls: Annotated[int, Field(ge=0)] = 0
+    """Calls of the queue at a time by this trunk. 0: ``queue.calls``."""
     order: int = 0
     """Of several trunks that take a number the lowest is tried first; the next when it fails."""
     prefixes: TextList = []
@@ -575,7 +576,7 @@ class Config(BaseSettings):
     speech: SpeechConfig = SpeechConfig()
     callbacks: CallbackConfig = CallbackConfig()
     calls: CallConfig = CallConfig()
-    realtime: RealtimeConfig = RealtimeConfig()
+    queue: QueueConfig = QueueConfig()
     numbers: tuple[NumberConfig, ...] = ()
     trunks: tuple[TrunkConfig, ...] = ()
     devices: tuple[DeviceConfig, ...] = ()

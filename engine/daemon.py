@@ -44,6 +44,9 @@ from engine.calls.supervisor import Limits
 from engine.calls.switch import Switch
 from engine.calls.voicemail.boxes import Mailboxes
 from engine.calls.voicemail.service import VoicemailService, importer_of_messages, render_early
+from engine.campaigns.dialler import Dialler
+from engine.campaigns.limits import queue_limits
+from engine.campaigns.settling import Settler
 from engine.config import Config, ConfigError
 from engine.lag import LagMonitor, Lags
 from engine.log import get_logger
@@ -241,13 +244,23 @@ class Daemon:
         self.recovery = Recovery(self.journal.append, self._say_bye)
         app = make_app(self)
         self.web = WebServer(app, config.http)
+        originator = Originator(self.switch, self.flows, lambda: self.directory)
+        self.dialler = Dialler(
+            store,
+            originator,
+            lambda lane: queue_limits(self.directory, config.queue, lane),
+            flush=self.callbacks.flush,
+            is_live=self.switch.calls.__contains__,
+            is_open=lambda: not self.switch.draining,
+        )
+        self.callbacks.announcements.add(Settler(self.dialler.ended))
         mount_all(
             app,
             ApiServices(
                 config=config,
                 callbacks=self.callbacks,
                 switch=self.switch,
-                originator=Originator(self.switch, self.flows, lambda: self.directory),
+                originator=originator,
                 flows=self.flows,
                 shelf=shelf,
                 fetcher=fetcher,
@@ -255,12 +268,15 @@ class Daemon:
                 changed=self.accounts_changed,
                 public_url=lambda: self.web.url,
                 background=self._background,
+                dialler=self.dialler,
             ),
         )
+        self.callbacks.begin()  # once everybody who announces is there
         await self.web.start()
         self._stack.push_async_callback(self.web.close)
         await self.transport.listen(config.sip.listen)
         await self.recovery.begin(self.journal.unfinished_calls())
+        self._background(self.dialler.run())
         registering = {each.label: each.config for each in self.directory.trunks}
         self.registrations = Registrations(self.transport, registering)
         self.registrations.start()

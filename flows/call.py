@@ -301,6 +301,13 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
+class Learned:
+    """The flow has ended: the variables of its own (``var.…``, ``flow.…``) that it has set, with their last values."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble:
     """Something did not go as the flow's author wrote it; the call goes on."""
 
@@ -322,6 +329,7 @@ Note = (
     | Fetched
     | Performed
     | Recorded
+    | Learned
     | Trouble
 )
 

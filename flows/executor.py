@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .call import Began, Call, CallEnded, EndedBy, Replaced
+from .call import Began, Call, CallEnded, EndedBy, Learned, Replaced
 from .graph import Graph, Step
 from .listening import Settings
 from .requests import LastGood
@@ -60,6 +60,8 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - not even hanging up worked; the supervisor will
             by, reason = "error", reason or f"internal error: {type(error).__name__}: {error}"
         finally:
+            if learned := walk.learned():
+                call.tell(Learned(learned))
             walk.tell(walk.narrator.close(call.answered_at, call.now()))
         return Ending(by, reason or walk.because, walk.narrator.path, walk.step.id)
 

@@ -29,6 +29,10 @@ from .requests import LastGood
 from .templates import MAX_FILLED
 
 MAX_VARIABLES = 1000
+OWN = ("var.", "flow.")
+"""How the names begin that flows give to variables of their own."""
+MAX_LEARNED = 1024
+"""Characters of a variable that are kept beyond the call."""
 MAX_FRAMES = 1000
 """Flows that wait for one that they called."""
 MAX_WAITING = 500_000
@@ -58,6 +62,7 @@ class Walk:
             "call.callee": call.callee,
             **call.facts,
         }
+        self._given = dict(self.variables)
         self._stopped_by: tuple[Key, str] | None = None  # the key that stopped a prompt, and its collection
         self._frames: list[tuple[Graph, int, Step | None]] = []
         self._goto: Step | None = None
@@ -118,6 +123,15 @@ class Walk:
         if prefix:
             for name, value in facts.items():
                 self.set(f"{prefix}.{name}", value)
+
+    def learned(self) -> dict[str, str]:
+        """The variables of the flow's own that are not what they were when it began; those that are gone are empty.
+
+        Long values are cut at :data:`MAX_LEARNED`.
+        """
+        names = [name for name in (self.variables | self._given) if name.startswith(OWN)]
+        now, given = self.variables, self._given
+        return {name: now.get(name, "")[:MAX_LEARNED] for name in names if now.get(name, "") != given.get(name, "")}
 
     def forget(self, name: str) -> None:
         """Empty a variable; a name that ends with a dot stands for all that begin with it."""

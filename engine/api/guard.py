@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
@@ -38,7 +39,7 @@ class ApiError(Exception):
 
 
 class GuardedRoute(APIRoute):
-    """Answers :class:`ApiError` as JSON, and a database out of reach with 503."""
+    """Answers :class:`ApiError` and bad parameters as JSON, and a database out of reach with 503."""
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         handle = super().get_route_handler()
@@ -48,6 +49,11 @@ class GuardedRoute(APIRoute):
                 return await handle(request)
             except ApiError as error:
                 return JSONResponse(error.body, status_code=error.status, headers=error.headers)
+            except RequestValidationError as error:
+                problem = error.errors()[0]
+                field = ".".join(str(part) for part in problem["loc"][1:])
+                body = {"error": {"code": "bad_request", "message": f"{field}: {problem['msg']}", "field": field}}
+                return JSONResponse(body, status_code=400)
             except (SQLAlchemyError, OSError) as error:
                 log.error("api_without_database", path=request.url.path, error=f"{type(error).__name__}: {error}")
                 body = {"error": {"code": "unavailable", "message": "the database is out of reach"}}

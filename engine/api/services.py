@@ -14,6 +14,7 @@ from engine.calls.directory import Directory
 from engine.calls.flowbook import FlowBook
 from engine.calls.origination import Originator
 from engine.calls.switch import Switch
+from engine.campaigns.dialler import Dialler
 from engine.config import Config
 from engine.store import Store
 
@@ -38,6 +39,7 @@ class ApiServices:
     public_url: Callable[[], str]
     """The address under which others reach the web server, without a slash at the end; known once it is up."""
     background: Callable[[Coroutine[Any, Any, None]], None]
+    dialler: Dialler
     passwords: PasswordDesk = field(default_factory=PasswordDesk)
 
     @property

@@ -56,12 +56,18 @@ class CallbackService:
         self._outbox.observers.append(told)
 
     async def start(self) -> None:
-        """Bring the tables up to date and begin. Raises :class:`StoreError`."""
+        """Bring the tables up to date. Raises :class:`StoreError`."""
         try:
             await self._store.migrate()
         except Exception as error:
             await self._store.close()
             raise StoreError(f"store.url {self._store.url.render_as_string()}: {error}") from error
+
+    def begin(self) -> None:
+        """Carry the journal into the database, and deliver what is owed.
+
+        Whoever announces what is in the journal of an earlier life must have been added before.
+        """
         self._tasks = [
             asyncio.create_task(self._writer.run(), name="journal writer"),
             asyncio.create_task(self._outbox.run(), name="outbox"),

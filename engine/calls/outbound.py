@@ -52,6 +52,10 @@ class Wish:
     variables: Mapping[str, str] = field(default_factory=dict)
     source: str = "api"
     """Who asked."""
+    id: str = ""
+    """The id that the call is to have, 32 hex digits; empty: a new one."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Beside the ``variables``, by the names of :mod:`flows.templates`; they win over those of the call."""
 
 
 class OutgoingCall(Supervisor):
@@ -85,6 +89,7 @@ class OutgoingCall(Supervisor):
             outside=outside,
             append=append,
             pump=pump,
+            call_id=wish.id,
         )
         self.wish = wish
         self.state: State = "dialing"
@@ -261,4 +266,5 @@ def _facts(wish: Wish, account: str) -> dict[str, str]:
         "call.status": "queued",
         **time_facts(datetime.now(UTC).astimezone()),
         **{f"var.{name}": value for name, value in wish.variables.items()},
+        **wish.facts,
     }

@@ -118,11 +118,13 @@ class Supervisor:
         outside: Outside,
         append: Callable[[records.Record], None],
         pump: Callable[[], None],
+        call_id: str = "",
     ) -> None:
+        """``call_id``: the id that the call is to have, if somebody knows it before."""
         self.session: Session | None = None
         """The session of whoever is on the line; a call that goes out has none before it is answered."""
         self.leg: CallerLeg | PeerLeg | None = None
-        self.id = uuid.uuid4().hex
+        self.id = call_id or uuid.uuid4().hex
         self.plan = plan
         self.stats = protocol.StreamStats()
         self.quality: Quality | None = None

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twiml_kit import of
 
-from flows.call import Callback, Fetched, Reply
+from flows.call import Callback, Fetched, Learned, Reply
 from flows.check import check_compiled
 from flows.dialects import compile_flow, detect
 from flows.dialects.compiling import Compiled
@@ -280,6 +280,20 @@ def test_marks(kind: str, result: str) -> None:
     flow = graph(step(1, kind, next=2), SAY[2])
     assert [each.values for each in of(flow, SetVariables)] == [(("flow.result", result),)]
     assert texts(call(flow)) == ["say 2"]
+
+
+def test_what_a_flow_has_set_is_put_down_at_its_end() -> None:
+    """Variables of contacts are made of it; those that came with the call and stayed as they were are not in it."""
+    steps = (
+        step(1, "write_variable", variable="age", value="38", next=2),
+        step(2, "write_variable", variable="name", value="Ada", next=3),
+        step(3, "mark_as_successful"),
+    )
+    given = {"var.name": "Ada", "var.age": "37", "var.town": "Ivrea"}
+    for script in ("", "hangup"):
+        (note,) = [note for note, _ in call(graph(*steps), script, facts=given).noted(Learned)]
+        assert note.variables == {"var.age": "38", "flow.result": "successful"}
+    assert not call(graph(step(1, "hang_up"))).noted(Learned)
 
 
 def test_texts_have_variables_in_them() -> None:
