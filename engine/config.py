@@ -49,6 +49,7 @@ __all__ = [
     "HttpConfig",
     "MailboxConfig",
     "NumberConfig",
+    "RealtimeConfig",
     "RtpConfig",
     "SipConfig",
     "SpeechConfig",
@@ -363,6 +364,19 @@ class CallbackConfig(Section):
     """Seconds during which an undelivered callback is retried; then it is dead-lettered."""
 
 
+class RealtimeConfig(Section):
+    """``[realtime]``: tokens and events of the Realtime API."""
+
+    access_lifetime: PositiveSeconds = 900.0
+    """Seconds that an access token is good for."""
+    refresh_lifetime: PositiveSeconds = 196 * 86400.0
+    """Seconds that a refresh token is good for."""
+    suspend_after: Annotated[int, Field(ge=1, le=100_000)] = 10
+    """Events in a row that could not be delivered, after which a subscription gets no more."""
+    spelling: Literal["hyphens", "underscores"] = "hyphens"
+    """Of events that are sent: ``start-recording`` and ``resumed``, or ``start_recording`` and ``resume``."""
+
+
 class CallConfig(Section):
     """``[calls]``: limits and manners of a call."""
 
@@ -577,6 +591,7 @@ class Config(BaseSettings):
     callbacks: CallbackConfig = CallbackConfig()
     calls: CallConfig = CallConfig()
     queue: QueueConfig = QueueConfig()
+    realtime: RealtimeConfig = RealtimeConfig()
     numbers: tuple[NumberConfig, ...] = ()
     trunks: tuple[TrunkConfig, ...] = ()
     devices: tuple[DeviceConfig, ...] = ()

@@ -115,9 +115,10 @@ async def remove(connection: AsyncConnection, account_id: str, token_id: str) ->
         raise repository.Unknown(f"there is no token {token_id!r}")
 
 
-async def revoke(connection: AsyncConnection, token: str) -> None:
-    """It is none any more."""
-    await connection.execute(delete(_TOKENS).where(_TOKENS.c.hash == hashed(token)))
+async def revoke(connection: AsyncConnection, token: str) -> bool:
+    """It is none any more; whether it was one."""
+    gone = await connection.execute(delete(_TOKENS).where(_TOKENS.c.hash == hashed(token)))
+    return gone.rowcount == 1
 
 
 async def revoke_all(connection: AsyncConnection, client_id: str, *, user_id: str = "") -> None:

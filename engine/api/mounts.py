@@ -8,6 +8,7 @@ from functools import partial
 from fastapi import APIRouter, FastAPI
 
 from engine.api import calls
+from engine.api.kwebbl import mounting as kwebbl
 from engine.api.own import access, flows, kinds, ledger, queue, sounds, telling
 from engine.api.own.resources import routes_of
 from engine.api.services import ApiServices
@@ -21,6 +22,7 @@ MOUNTS: tuple[Callable[[ApiServices], APIRouter], ...] = (
     sounds.mount,
     access.mount,
     ledger.mount,
+    kwebbl.mount,
 )
 """Each makes the routes of an API; what comes first has the path that two want."""
 
