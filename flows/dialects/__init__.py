@@ -39,12 +39,12 @@ def detect(document: object) -> str:
     """The dialect that a document is taken to be written in."""
     if looks_like_kazoo(document):
         return "kazoo"
+    if looks_like_verboice(document):  # before MessageBird: an export may have steps (of its services) as well
+        return "verboice"
     if looks_like_messagebird(document):
         return "messagebird"
     if is_xml(document):
         return "twiml"
-    if looks_like_verboice(document):
-        return "verboice"
     return "brombler"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flows.documents import MAX_NODES, parse_json
+from flows.documents import MAX_BYTES, MAX_NODES, parse_json
 from flows.findings import Findings, has_errors, pointer
 from flows.prompts import Draft, Prompt, prompt
 from flows.schemas import problems, schema
@@ -66,7 +66,7 @@ def looks_like_verboice(document: object) -> bool:
     if isinstance(document, str):
         if '"workflow"' not in document or document.lstrip("\ufeff \t\r\n")[:1] != "{":
             return False
-        document = parse_json(document.removeprefix("\ufeff"), Findings())
+        document = parse_json(document.removeprefix("\ufeff"), Findings()) if len(document) <= MAX_BYTES else None
     return isinstance(document, Mapping) and isinstance(document.get("workflow"), list | tuple)
 
 

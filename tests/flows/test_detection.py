@@ -36,6 +36,9 @@ DOCUMENTS = [
     ('{"title": "x", "steps": [{"action": "hangup"},]}', "messagebird"),
     ('{"steps": [' + " " * MAX_BYTES, "messagebird"),
     ('{"_": "steps", "a": {"steps": [1]}}', "brombler"),
+    ({"workflow": []}, "verboice"),
+    ({"workflow": [], "steps": [{"guid": "s", "external_service_guid": "v"}]}, "verboice"),
+    ('{"workflow": [{"id": 1, "type": "hang_up"}], "steps": []}', "verboice"),
 ]  # fmt: skip
 
 

@@ -119,6 +119,18 @@ def test_variables_and_headers_cannot_pass_for_parameters() -> None:
     assert sent["Custom-SIP-Headers[X-Call-ID]"] == "z"
 
 
+def test_a_call_rings_until_it_is_answered() -> None:
+    """§7 Kazoo Call-Status: ringing, in-progress."""
+    seen: list[str] = []
+
+    def serve(asked: Request) -> Reply:
+        seen.append(dict(asked.query)["Call-Status"])
+        return reply(node("answer", _=pivot()) if len(seen) == 1 else node("hangup"))
+
+    play(pivot(), fetch=serve)
+    assert seen == ["ringing", "in-progress"]
+
+
 def test_undefined_params_are_omitted() -> None:
     """§3.2: undefined ones omitted. `Api-Version` = `4.x`; `Direction` always `inbound`."""
     assert dict(request({}).query) == {"Direction": "inbound", "Api-Version": "4.x"}

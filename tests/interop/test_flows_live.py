@@ -59,6 +59,16 @@ def house(tmp_path_factory: pytest.TempPathFactory, web: WebServer) -> Iterator[
             ],
         },
         "7006": gather,
+        "7007": {
+            "workflow": [
+                {"id": 1, "root": 1, "type": "external", "external_step_guid": "s", "next": 2},
+                {"id": 2, "type": "hang_up"},
+            ],
+            "services": [{"guid": "v", "base_url": web.url("/")}],
+            "steps": [
+                {"guid": "s", "external_service_guid": "v", "kind": "callback", "callback_url": web.url("/verboice")}
+            ],
+        },
     }
     daemon = Daemon(
         tmp_path_factory.mktemp("flows"),
@@ -152,3 +162,21 @@ def test_a_twiml_gather_posts_its_digits(house: Daemon, web: WebServer, tmp_path
     asked = web.wait_for("POST", "/gathered")
     assert asked.form["Digits"] == "19"
     assert asked.form["CallSid"] == house.calls_to("7006")[0]
+
+
+def test_what_an_action_answers_comes_back_to_the_flow_in_verboice(
+    house: Daemon, web: WebServer, tmp_path: Path
+) -> None:
+    """Through both flows that wait: the document with the Gather, and the one of the editor that asked for it."""
+    verbs = '<Gather numDigits="2" action="/digits"/><Redirect>/again</Redirect><Pause/>'
+    web.pages["/verboice"] = (200, "text/xml", f"<Response>{verbs}</Response>")
+    web.pages["/digits"] = (200, "text/xml", "<Response><Pause/></Response>")
+    web.pages["/again"] = (200, "text/xml", "<Response/>")
+    fill = {"FIRST_MS": "1500", "FIRST_KEY": "1", "SECOND_MS": "300", "SECOND_KEY": "9"}
+    sipp.start("uac_info", tmp_path, server=house.address, number="7007", fill=fill).finish()
+    (call,) = house.calls_to("7007")
+    end = house.wait_closed(call)
+    asked = [each for each in web.requests if each.form.get("CallSid") == call]
+    assert [each.path for each in asked] == ["/verboice", "/digits", "/again"]
+    assert asked[1].form["Digits"] == "19"
+    assert (end["by"], end["path"]) == ("flow", "hang_up.2")
