@@ -405,6 +405,13 @@ class QueueConfig(Section):
     """Calls of the queue at a time of an account. 0: no limit but that of all its calls."""
 
 
+class ApiConfig(Section):
+    """``[api]``: what the APIs allow."""
+
+    brombler_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    """Requests a second to ``call.cas``, ``list.cas`` and the like, for each account. 0: any number."""
+
+
 class NumberConfig(Section):
     """``[[numbers]]``: what a dialled number does."""
 
@@ -590,6 +597,7 @@ class Config(BaseSettings):
     speech: SpeechConfig = SpeechConfig()
     callbacks: CallbackConfig = CallbackConfig()
     calls: CallConfig = CallConfig()
+    api: ApiConfig = ApiConfig()
     queue: QueueConfig = QueueConfig()
     realtime: RealtimeConfig = RealtimeConfig()
     numbers: tuple[NumberConfig, ...] = ()

@@ -192,6 +192,22 @@ async def add_account(connection: AsyncConnection, name: str, *, max_calls: int 
     return made
 
 
+async def change_account(connection: AsyncConnection, account_id: str, *, name: str, max_calls: int) -> e.Account:
+    """Change an account. Raises :class:`Unknown`, and :class:`Taken` for a new name."""
+    before = await account(connection, account_id)
+    if name != before.name:
+        await _refuse_taken(connection, e.Account, f"the account {name!r}", name=name)
+    table = _TABLES[e.Account]
+    await connection.execute(update(table).where(table.c.id == before.id).values(name=name, max_calls=max_calls))
+    return await account(connection, before.id)
+
+
+async def remove_account(connection: AsyncConnection, account_id: str) -> None:
+    """Delete an account and all that belongs to it; its calls stay in the record."""
+    table = _TABLES[e.Account]
+    await connection.execute(delete(table).where(table.c.id == account_id))
+
+
 async def add_user(
     connection: AsyncConnection,
     account_id: str,

@@ -18,8 +18,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from engine.accounts import callbook
 from engine.accounts.callbook import CallRow, LegRow
-from engine.addresses import plain_number
 from engine.api.guard import ApiError, GuardedRoute, body_of, caller_of
+from engine.api.parties import party, shown_number
 from engine.api.services import ApiServices
 from engine.calls.media import MediaError
 from engine.calls.origination import Originator
@@ -28,34 +28,13 @@ from engine.calls.routes import Caller
 from engine.calls.services import FlowError, Ready
 from engine.calls.supervisor import Supervisor
 from engine.calls.switch import Switch
-from engine.sip.uri import Uri
 from engine.store import Store
 from flows.causes import cause_named, cause_of
 from flows.dialects import DIALECTS
 
-_NUMBER = re.compile(r"\+?[0-9][0-9 ().*#-]{0,63}")
-_PARTY = re.compile(r"\+?[0-9A-Za-z_.~*#-]{1,128}")
 _CURSOR = re.compile(r"(\d+\.\d+)~([0-9a-f]{1,32})")
 MOST_PER_PAGE = 200
 FLUSH_PATIENCE = 1.0
-
-
-def _party(text: str) -> str:
-    """A number, a name of the account, or a SIP URI."""
-    if text.lower().startswith(("sip:", "sips:")):
-        Uri.parse(text)
-        return text
-    if _NUMBER.fullmatch(text):
-        return plain_number(text)
-    if not _PARTY.fullmatch(text):
-        raise ValueError("must be a number, a user, a device or a SIP URI")
-    return text
-
-
-def _number(text: str) -> str:
-    if text and not _NUMBER.fullmatch(text) and not _PARTY.fullmatch(text):
-        raise ValueError("must be a number, or a name without blanks")
-    return plain_number(text) if _NUMBER.fullmatch(text) else text
 
 
 def _dialect(text: str) -> str:
@@ -84,8 +63,8 @@ class InlineFlow(_Model):
 class CallWish(_Model):
     """The body of ``POST /api/v1/calls``."""
 
-    to: Annotated[str, AfterValidator(_party)]
-    from_: Annotated[str, AfterValidator(_number), Field(alias="from")] = ""
+    to: Annotated[str, AfterValidator(party)]
+    from_: Annotated[str, AfterValidator(shown_number), Field(alias="from")] = ""
     from_name: Annotated[str, Field(max_length=64)] = ""
     flow: Annotated[str, Field(min_length=1)] | InlineFlow
     trunk: str = ""

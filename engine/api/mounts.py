@@ -8,8 +8,9 @@ from functools import partial
 from fastapi import APIRouter, FastAPI
 
 from engine.api import calls
+from engine.api.brombler import mount as brombler
 from engine.api.kwebbl import mounting as kwebbl
-from engine.api.own import access, flows, kinds, ledger, queue, sounds, telling
+from engine.api.own import access, accounts, flows, kinds, ledger, queue, sounds, telling
 from engine.api.own.resources import routes_of
 from engine.api.services import ApiServices
 
@@ -17,11 +18,13 @@ MOUNTS: tuple[Callable[[ApiServices], APIRouter], ...] = (
     calls.mount,
     queue.mount,
     telling.mount,
+    accounts.mount,
     *(partial(routes_of, each) for each in kinds.RESOURCES),
     flows.mount,
     sounds.mount,
     access.mount,
     ledger.mount,
+    brombler.mount,
     kwebbl.mount,
 )
 """Each makes the routes of an API; what comes first has the path that two want."""

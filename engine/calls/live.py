@@ -24,6 +24,7 @@ from flows.call import (
     CallEnded,
     EndedBy,
     Entered,
+    Forwarding,
     Input,
     Key,
     Note,
@@ -133,6 +134,8 @@ class LiveCall:
         self.callee = callee
         self.answered_at: float | None = None
         self.path = ""
+        self.forwards: list[str] = []
+        """URLs that asked for the list of live calls while this one lives."""
         self.ending: tuple[EndedBy, str] | None = None
         self.ended_at: float | None = None
         self.arbiter = KeyArbiter()
@@ -174,6 +177,8 @@ class LiveCall:
     def tell(self, note: Note) -> None:
         if isinstance(note, Entered):
             self.path = note.path
+        elif isinstance(note, Forwarding) and note.url not in self.forwards:
+            self.forwards.append(note.url)
         self.signalling.put_down(note)
 
     async def answer(self) -> None:

@@ -56,6 +56,8 @@ class Wish:
     """The id that the call is to have, 32 hex digits; empty: a new one."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Beside the ``variables``, by the names of :mod:`flows.templates`; they win over those of the call."""
+    longest: float = 0.0
+    """Seconds from the answer after which it is ended; 0: as the configuration says."""
 
 
 class OutgoingCall(Supervisor):
@@ -93,6 +95,7 @@ class OutgoingCall(Supervisor):
         )
         self.wish = wish
         self.state: State = "dialing"
+        self._limit: asyncio.TimerHandle | None = None
         self._adopt = adopt
         self._peer: Peer | None = None
         self._failure = ""
@@ -152,6 +155,8 @@ class OutgoingCall(Supervisor):
         self._append(records.LegAnswered(time.time(), call=self.id, leg=peer.id, dialog={}))
         self.call.attach(peer.stream)
         self._log.info("call answered", leg=peer.id, sip_call_id=peer.session.call_id)
+        if self.wish.longest:
+            self._limit = self._loop.call_later(self.wish.longest, self._longer_than_wished)
         if peer.end is not None:
             self.call.end("caller", "hung up")
         elif peer.leg.agreed is not None:
@@ -242,7 +247,12 @@ class OutgoingCall(Supervisor):
     def early_media(self) -> str:
         return ""
 
+    def _longer_than_wished(self) -> None:
+        self.call.end("limit", f"the call reached its longest duration of {self.wish.longest:g} s")
+
     def _before_end(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
         peer = self._peer
         if peer is None:
             return

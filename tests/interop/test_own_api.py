@@ -14,6 +14,8 @@ from kit.baresip import Baresip
 from kit.daemon import Daemon, poll
 from kit.hooks import HookServer
 
+pytestmark = pytest.mark.peer("sipp", "baresip")
+
 HELLO = {"_": "Press one.", "key:1": "Thank you."}
 
 

@@ -1,0 +1,56 @@
+"""What Brombler answers: ``{"response": 200, "responseText": "OK"}`` and more; ``response`` is HTTP's status."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from sqlalchemy.exc import SQLAlchemyError
+
+from engine.api.reading import Unreadable
+from engine.log import get_logger
+
+log = get_logger(__name__)
+
+
+class Refusal(Exception):
+    """The answer is no: HTTP's status, and why in words."""
+
+    def __init__(self, status: int, why: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(why)
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+def fine(**more: Any) -> JSONResponse:
+    """It is done."""
+    return JSONResponse({"response": 200, "responseText": "OK", **more})
+
+
+class BromblerRoute(APIRoute):
+    """Answers refusals in the envelope."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Refusal as error:
+                return _no(error.status, str(error), error.headers)
+            except Unreadable as error:
+                return _no(error.status, str(error), {})
+            except (SQLAlchemyError, OSError) as error:
+                log.error("api_without_database", path=request.url.path, error=f"{type(error).__name__}: {error}")
+                return _no(503, "the database is out of reach", {"Retry-After": "5"})
+
+        return guarded
+
+
+def _no(status: int, why: str, headers: Mapping[str, str]) -> JSONResponse:
+    body = {"response": status, "responseText": f"{HTTPStatus(status).phrase}: {why}"}
+    return JSONResponse(body, status_code=status, headers=dict(headers))

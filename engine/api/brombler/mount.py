@@ -1,0 +1,223 @@
+"""The endpoints of Brombler's API. Parameters come in the query, in a form, or as JSON; a body's win."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from engine.accounts import clients, tokens
+from engine.accounts.entities import Caller as Who
+from engine.api.brombler.answers import BromblerRoute, Refusal, fine
+from engine.api.brombler.calls import listed
+from engine.api.brombler.forwarding import Forwarder
+from engine.api.limits import RateLimit, retry_after
+from engine.api.parties import party
+from engine.api.reading import Unreadable, as_form, as_json, media_type, octets, query_of
+from engine.api.services import ApiServices
+from engine.calls.media import MediaError
+from engine.calls.outbound import Wish
+from engine.calls.services import FlowError
+from engine.calls.supervisor import Supervisor
+
+KIND, WEB_KIND = "brombler", "brombler-web"
+"""Of tokens: for the API, and for telephones in a browser (``webrtc=1``)."""
+
+DEFAULT_LIFETIME, LONGEST_LIFETIME = 3600, 30 * 86_400
+MAX_TREE = 1024 * 1024
+BOTH = ["GET", "POST"]
+
+
+def mount(services: ApiServices) -> APIRouter:
+    """The endpoints; ``$forward`` begins to work."""
+    brombler = _Brombler(services)
+    services.background(Forwarder(services.switch, services.fetcher).run())
+    api = APIRouter(route_class=BromblerRoute, tags=["Brombler"])
+    api.add_api_route(
+        "/auth.cas", brombler.auth, methods=["POST"], summary="A token for a client id and secret",
+        openapi_extra=_form(client_id="", client_secret="", exp="86400", webrtc=""),
+    )  # fmt: skip
+    call = {"who": "+390115550100", "tree": {"_": "Do you want to talk?", "yes": "Good.", "no": "Bye."}, "timeout": 60}
+    api.add_api_route(
+        "/call.cas", brombler.call, methods=BOTH, summary="Call somebody with a call tree",
+        openapi_extra={"requestBody": {"content": {"application/json": {"schema": _CALL, "example": call}}}},
+    )  # fmt: skip
+    api.add_api_route("/list.cas", brombler.list, methods=BOTH, summary="The live calls of the account")
+    one = {"requestBody": {"content": {"application/json": {"schema": _WHO}}}}
+    api.add_api_route("/close.cas", brombler.close, methods=BOTH, summary="End a call, by its id", openapi_extra=one)
+    return api
+
+
+_CALL: dict[str, Any] = {
+    "type": "object",
+    "required": ["who", "tree"],
+    "properties": {
+        "who": {"type": "string", "description": "The number to call."},
+        "tree": {"description": "Text to say, or a call tree: an object, or its JSON as a string."},
+        "timeout": {"type": "number", "exclusiveMinimum": 0, "description": "Seconds that the call may last."},
+    },
+}
+_WHO: dict[str, Any] = {
+    "type": "object",
+    "required": ["who"],
+    "properties": {"who": {"type": "string", "description": "The id of the call."}},
+}
+
+
+def _form(**fields: str) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {name: {"type": "string"} for name in fields}}
+    content = {"application/x-www-form-urlencoded": {"schema": schema}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+@dataclass(slots=True)
+class _Brombler:
+    services: ApiServices
+    _calls: RateLimit = field(init=False)
+    _logins: RateLimit = field(default_factory=lambda: RateLimit(rate=1.0, burst=5.0))
+
+    def __post_init__(self) -> None:
+        self._calls = RateLimit(self.services.config.api.brombler_rate)
+
+    # --- who asks -----------------------------------------------------------------------
+
+    async def auth(self, request: Request) -> Response:
+        """``client_id`` and ``client_secret`` for a token that lasts ``exp`` seconds."""
+        address = request.client.host if request.client is not None else ""
+        self._limit(self._logins, address)
+        given = await parameters(request)
+        lifetime = _whole(given, "exp", DEFAULT_LIFETIME, most=LONGEST_LIFETIME)
+        kind = WEB_KIND if str(given.get("webrtc", "")) in ("1", "true") else KIND
+        async with self.services.store.writing() as connection:
+            client = await clients.verify(connection, _text(given, "client_id"), _text(given, "client_secret"))
+            if client is None:
+                raise Refusal(401, "client_id and client_secret do not belong together")
+            user = client.user_id or (await tokens.owner_of(connection, client.account_id)).id
+            token = await tokens.issue(
+                connection, client.account_id, user, name=client.name, lifetime=lifetime, kind=kind, client_id=client.id
+            )
+        body = {"access_token": token, "expires_in": lifetime, "token_type": "Bearer"}
+        return JSONResponse(body, headers={"Cache-Control": "no-store"})
+
+    async def _who(self, request: Request, needs: str) -> Who:
+        """Whom the token speaks for; at most so many requests a second."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        who = None
+        if scheme.lower() == "bearer" and token.strip():
+            async with self.services.store.reading() as connection:
+                who = await tokens.verify(connection, token.strip(), KIND)
+        if who is None:
+            raise Refusal(401, "the token is none, or none any more", {"WWW-Authenticate": 'Bearer realm="ivrea"'})
+        self._limit(self._calls, who.account_id)
+        if not who.may(needs):
+            raise Refusal(403, f"the role {who.role} may not do this")
+        return who
+
+    def _limit(self, limit: RateLimit, name: str) -> None:
+        wait = limit.wait(name, asyncio.get_running_loop().time())
+        if wait:
+            raise Refusal(429, "too many requests", {"Retry-After": retry_after(wait)})
+
+    # --- calls --------------------------------------------------------------------------
+
+    async def call(self, request: Request) -> Response:
+        """Begin a call: answered once it is being dialled, with its ``id``."""
+        who = await self._who(request, "calls.write")
+        given = await parameters(request)
+        try:
+            number = party(_text(given, "who"))
+        except ValueError as error:
+            raise Refusal(400, f"who: {error}") from None
+        tree = given.get("tree")
+        if isinstance(tree, dict):
+            text = json.dumps(tree, ensure_ascii=False)
+        elif isinstance(tree, str) and tree.strip():
+            text = tree
+        else:
+            raise Refusal(400, "tree: is missing" if tree in (None, "") else "tree: must be text or an object")
+        if len(text.encode("utf-8", "replace")) > MAX_TREE:
+            raise Refusal(413, "tree: is larger than 1 MiB")
+        seconds = _seconds(given, "timeout")
+        try:
+            flow = await self.services.originator.inline(who.account_id, text, "brombler")
+        except FlowError as error:
+            found = next(iter(error.findings), None)
+            raise Refusal(400, f"tree: {found}" if found is not None else f"tree: {error}") from None
+        wish = Wish(to=number, source=who.user, longest=seconds)
+        try:
+            call = self.services.originator.call(who.account_id, wish, flow)
+        except (MediaError, FlowError) as error:
+            raise Refusal(503, str(error), {"Retry-After": "5"}) from None
+        return fine(id=call.id)
+
+    async def list(self, request: Request) -> Response:
+        """The live calls of the account, whoever made them."""
+        who = await self._who(request, "calls.read")
+        return fine(list=listed(self.services.switch.calls_of(who.account_id), time.time()))
+
+    async def close(self, request: Request) -> Response:
+        """End the call whose id is ``who``."""
+        who = await self._who(request, "calls.write")
+        call = self._own(who, _text(await parameters(request), "who"))
+        call.call.end("flow", f"hung up by {who.user}")
+        return fine()
+
+    def _own(self, who: Who, call_id: str) -> Supervisor:
+        call = self.services.switch.calls.get(call_id)
+        if call is None or call.plan.account != who.account_id:
+            raise Refusal(404, f"who: there is no live call {call_id!r}")
+        return call
+
+
+# --- parameters -------------------------------------------------------------------------
+
+
+async def parameters(request: Request) -> dict[str, Any]:
+    """Those of the query, and over them those of the body. A body that says nothing of itself is a form."""
+    given: dict[str, Any] = dict(query_of(request))
+    data = await octets(request, 2 * MAX_TREE)
+    if not data:
+        return given
+    kind = media_type(request)
+    if kind in ("application/x-www-form-urlencoded", ""):
+        return given | dict(as_form(data))
+    if kind != "application/json":
+        raise Unreadable(415, f"{kind} is not understood: send a form or JSON")
+    found = as_json(data)
+    if not isinstance(found, dict):
+        raise Unreadable(400, "the body must be a JSON object")
+    return given | found
+
+
+def _text(given: dict[str, Any], name: str) -> str:
+    value = given.get(name)
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        raise Refusal(400, f"{name}: is missing" if value in (None, "") else f"{name}: must be text")
+    text = str(value).strip()
+    if len(text) > 255 or not text.isprintable():
+        raise Refusal(400, f"{name}: must be at most 255 printable characters")
+    return text
+
+
+def _seconds(given: dict[str, Any], name: str) -> float:
+    """A duration; 0.0 when there is none."""
+    value = given.get(name)
+    if value in (None, ""):
+        return 0.0
+    seconds = -1.0
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError, OverflowError):
+            seconds = float(value)
+    if not 0 < seconds <= 86_400:
+        raise Refusal(400, f"{name}: must be seconds, more than 0 and at most 86400")
+    return seconds
+
+
+def _whole(given: dict[str, Any], name: str, default: int, *, most: int) -> int:
+    return min(int(_seconds(given, name)), most) if given.get(name) not in (None, "") else default

@@ -1,0 +1,131 @@
+"""``/api/v1/accounts``, for owners of the account ``default``, who run the daemon; ``/api/v1/account``, for all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from engine.accounts import audit, repository, tokens
+from engine.accounts.entities import Account, Caller
+from engine.api.guard import ApiError, GuardedRoute, caller_of
+from engine.api.own.kinds import Name
+from engine.api.own.resources import checked, json_object, refusing
+from engine.api.services import ApiServices
+from engine.store.accounts import DEFAULT_ACCOUNT
+
+MaxCalls = Annotated[int, Field(ge=0, le=1_000_000, description="Calls at a time; 0: no limit of its own.")]
+
+
+class AccountBody(BaseModel):
+    """A customer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    max_calls: MaxCalls = 0
+
+
+def mount(services: ApiServices) -> APIRouter:
+    """The endpoints."""
+    accounts = _Accounts(services)
+    api = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["Ivrea: accounts"])
+    body = {"requestBody": {"content": {"application/json": {"schema": AccountBody.model_json_schema()}}}}
+    api.add_api_route("/account", accounts.own, methods=["GET"], summary="The account that the token is of")
+    api.add_api_route("/accounts", accounts.list, methods=["GET"], summary="List accounts")
+    api.add_api_route(
+        "/accounts", accounts.make, methods=["POST"], status_code=201, openapi_extra=body,
+        summary="Make an account, with a token of its owner",
+    )  # fmt: skip
+    api.add_api_route("/accounts/{wanted}", accounts.one, methods=["GET"], summary="An account, by id or name")
+    api.add_api_route(
+        "/accounts/{wanted}", accounts.change, methods=["PATCH"], openapi_extra=body, summary="Change an account"
+    )
+    api.add_api_route(
+        "/accounts/{wanted}", accounts.remove, methods=["DELETE"], status_code=204,
+        summary="Delete an account and all that it has; its calls end",
+    )  # fmt: skip
+    return api
+
+
+@dataclass(frozen=True, slots=True)
+class _Accounts:
+    services: ApiServices
+
+    async def _operator(self, request: Request) -> Caller:
+        caller = await caller_of(request, self.services.store, "account.write")
+        if caller.account_id != DEFAULT_ACCOUNT:
+            raise ApiError(403, "forbidden", "only owners of the account default may do this")
+        return caller
+
+    async def own(self, request: Request) -> dict[str, Any]:
+        """The account, and whom the token speaks for."""
+        caller = await caller_of(request, self.services.store, "calls.read")
+        async with self.services.store.reading() as connection:
+            account = await refusing(repository.account(connection, caller.account_id))
+        live = len(self.services.switch.calls_of(caller.account_id))
+        return {**_told(account), "live_calls": live, "user": caller.user, "role": caller.role}
+
+    async def list(self, request: Request) -> dict[str, Any]:
+        """All accounts, the oldest first."""
+        await self._operator(request)
+        async with self.services.store.reading() as connection:
+            return {"accounts": [_told(each) for each in await repository.accounts(connection)]}
+
+    async def one(self, request: Request, wanted: str) -> dict[str, Any]:
+        """An account."""
+        await self._operator(request)
+        async with self.services.store.reading() as connection:
+            return _told(await refusing(repository.account(connection, wanted)))
+
+    async def make(self, request: Request) -> Response:
+        """An account with an owner, whose token is told this once: 201."""
+        caller = await self._operator(request)
+        body = checked(AccountBody, await json_object(request))
+        async with self.services.store.writing() as connection:
+            account = await refusing(repository.add_account(connection, body.name, max_calls=body.max_calls))
+            owner = await tokens.owner_of(connection, account.id)
+            token = await tokens.issue(connection, account.id, owner.id, name="first")
+            await audit.note(connection, caller, "account made", account.id, {"name": body.name})
+        await self.services.changed()
+        told = {**_told(account), "user": owner.name, "token": token}
+        return JSONResponse(told, status_code=201, headers={"Cache-Control": "no-store"})
+
+    async def change(self, request: Request, wanted: str) -> dict[str, Any]:
+        """Change name or limit."""
+        caller = await self._operator(request)
+        given = await json_object(request)
+        async with self.services.store.writing() as connection:
+            before = await refusing(repository.account(connection, wanted))
+            body = checked(AccountBody, {"name": before.name, "max_calls": before.max_calls, **given})
+            changing = repository.change_account(connection, before.id, name=body.name, max_calls=body.max_calls)
+            account = await refusing(changing)
+            await audit.note(connection, caller, "account changed", account.id, {"fields": sorted(given)})
+        await self.services.changed()
+        return _told(account)
+
+    async def remove(self, request: Request, wanted: str) -> Response:
+        """Delete an account; that of the configuration stays."""
+        caller = await self._operator(request)
+        async with self.services.store.writing() as connection:
+            account = await refusing(repository.account(connection, wanted))
+            if account.id == DEFAULT_ACCOUNT:
+                raise ApiError(409, "from_file", "the account default is that of the configuration")
+            await repository.remove_account(connection, account.id)
+            await audit.note(connection, caller, "account deleted", account.id, {"name": account.name})
+        await self.services.changed()
+        for call in self.services.switch.calls_of(account.id):
+            call.call.end("limit", "the account was deleted")
+        return Response(status_code=204)
+
+
+def _told(account: Account) -> dict[str, Any]:
+    return {
+        "id": account.id,
+        "name": account.name,
+        "max_calls": account.max_calls,
+        "created_at": account.created_at,
+    }
