@@ -77,11 +77,14 @@ class CallWish(_Model):
 def mount(services: ApiServices) -> APIRouter:
     """The endpoints."""
     calls = _Calls(services.store, services.switch, services.originator, services.callbacks.flush)
-    api = APIRouter(prefix="/api/v1/calls", route_class=GuardedRoute)
-    api.add_api_route("", calls.make, methods=["POST"], status_code=201)
-    api.add_api_route("", calls.list, methods=["GET"])
-    api.add_api_route("/{call_id}", calls.one, methods=["GET"])
-    api.add_api_route("/{call_id}", calls.hang_up, methods=["DELETE"], status_code=202)
+    api = APIRouter(prefix="/api/v1/calls", route_class=GuardedRoute, tags=["Ivrea: calls"])
+    body = {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": CallWish.model_json_schema()}}}
+    }
+    api.add_api_route("", calls.make, methods=["POST"], status_code=201, summary="Call somebody", openapi_extra=body)
+    api.add_api_route("", calls.list, methods=["GET"], summary="List calls, the newest first")
+    api.add_api_route("/{call_id}", calls.one, methods=["GET"], summary="A call with its legs")
+    api.add_api_route("/{call_id}", calls.hang_up, methods=["DELETE"], status_code=202, summary="Hang up")
     return api
 
 

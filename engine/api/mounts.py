@@ -12,6 +12,7 @@ from engine.api.brombler import mount as brombler
 from engine.api.kwebbl import mounting as kwebbl
 from engine.api.own import access, accounts, flows, kinds, ledger, queue, sounds, telling
 from engine.api.own.resources import routes_of
+from engine.api.reference import add_reference
 from engine.api.services import ApiServices
 
 MOUNTS: tuple[Callable[[ApiServices], APIRouter], ...] = (
@@ -34,3 +35,4 @@ def mount_all(app: FastAPI, services: ApiServices) -> None:
     """Give ``app`` all APIs."""
     for mount in MOUNTS:
         app.include_router(mount(services))
+    add_reference(app)

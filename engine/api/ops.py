@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
@@ -32,16 +33,22 @@ class Observed(Protocol):
 
 def make_app(daemon: Observed) -> FastAPI:
     """The web application with the operator's endpoints."""
-    app = FastAPI(title="Ivrea", openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Ivrea",
+        version=importlib.metadata.version("ivrea"),
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
     registry = CollectorRegistry()
     registry.register(_DaemonCollector(daemon))
 
-    @app.get("/healthz")
+    @app.get("/healthz", tags=["Operation"], summary="Whether the daemon is well")
     async def healthz() -> JSONResponse:
         health = daemon.health()
         return JSONResponse(health, status_code=200 if health["status"] == "ok" else 503)
 
-    @app.get("/metrics")
+    @app.get("/metrics", tags=["Operation"], summary="Figures for Prometheus")
     async def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -185,3 +187,17 @@ def test_a_callback_that_was_given_up_is_sent_again(
     left = ok(api.ask("GET", "/outbox?state=dead"))["deliveries"]
     assert [each["params"]["e"] for each in left] == ["close"]
     assert ok(api.ask("DELETE", f"/outbox/{left[0]['id']}"))["state"] == "dead"
+
+
+def test_the_reference_has_every_endpoint_and_nothing_from_elsewhere(shop: Daemon) -> None:
+    page = urllib.request.urlopen(f"http://127.0.0.1:{shop.http_port}/docs", timeout=10)
+    text = page.read().decode()
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    document = json.loads(urllib.request.urlopen(f"http://127.0.0.1:{shop.http_port}/openapi.json", timeout=10).read())
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            assert operation["summary"], path
+            assert operation["tags"], path
+        assert f"<code>{path}</code>" in text
+    assert "src=" not in text
+    assert re.findall(r'href="([^"#][^"]*)"', text) == ["/openapi.json"]
