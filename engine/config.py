@@ -600,6 +600,7 @@ class Config(BaseSettings):
     api: ApiConfig = ApiConfig()
     queue: QueueConfig = QueueConfig()
     realtime: RealtimeConfig = RealtimeConfig()
+    api: ApiConfig = ApiConfig()
     numbers: tuple[NumberConfig, ...] = ()
     trunks: tuple[TrunkConfig, ...] = ()
     devices: tuple[DeviceConfig, ...] = ()
