@@ -262,6 +262,7 @@ async def office_in(folder: Path, template: Template, **realtime: Any) -> AsyncI
         changed=changed,
         public_url=lambda: "",
         background=lambda work: tasks.append(asyncio.create_task(work)),
+        dialler=cast("Any", None),
     )
     app = FastAPI()
     app.include_router(mount(services))
