@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,11 +18,13 @@ from test_twiml_properties import documents
 from flows.dialects import compile_flow, detect
 from flows.documents import MAX_BYTES
 from flows.findings import has_errors
-from flows.graph import Graph
+from flows.graph import Graph, Perform
 from flows.listening import Settings
+from flows.orders import Conference, Dial, Order
 from flows.simulate import Simulation, simulate
 from flows.tools.convert import TARGETS, Converted, convert
 
+O = TypeVar("O", bound=Order)  # noqa: E741 (an order)
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FLOWS = sorted(path for path in EXAMPLES.iterdir() if path.suffix in (".json", ".xml"))
 SCRIPTS = [
@@ -205,6 +208,7 @@ def call(module: str, data: dict[str, Any], **children: Any) -> dict[str, Any]:
 
 
 BYE = call("tts", {"text": "Bye."})
+DELAYED = {"id": "d", "endpoint_type": "device", "delay": 5}
 
 
 @pytest.mark.parametrize(
@@ -236,6 +240,10 @@ BYE = call("tts", {"text": "Bye."})
         ("twiml", call("response", {"code": 480}), "order", "rejected with 603, not with 480"),
         ("twiml", call("park", {}), "order", "parking the call cannot be written"),
         ("twiml", call("webhook", {"uri": "http://a/"}, _=BYE), "request", "telling http://a/ about the call"),
+        ("twiml", call("device", {"id": "d", "suppress_clid": True}), "dial", "the hide caller id of a dial"),
+        ("twiml", call("ring_group", {"endpoints": [DELAYED]}), "targets", "the delay of one who is rung"),
+        ("twiml", call("conference", {"config": {"name": "r", "member": {"pins": ["1"]}}}), "order", "the pins of a"),
+        ("messagebird", call("resources", {"to_did": "1", "ringback": "a.wav"}), "dial", "the ringback of a dial"),
     ],
 )
 def test_what_a_callflow_says_and_another_dialect_does_not(to: str, flow: Any, code: str, text: str) -> None:
@@ -243,6 +251,48 @@ def test_what_a_callflow_says_and_another_dialect_does_not(to: str, flow: Any, c
     found = [finding for finding in converted.findings if finding.code == code]
     assert any(text in finding.message for finding in found), converted.findings
     assert not has_errors(compile_flow(converted.document, dialect=to).findings)
+
+
+@pytest.mark.parametrize(
+    ("verbs", "what"),
+    [
+        ('<Dial><Conference endConferenceOnExit="true">r</Conference></Dial>', "the ends with member of a conference"),
+        ('<Dial><Conference record="true">r</Conference></Dial>', "the record of a conference"),
+        ('<Dial timeLimit="60">1</Dial>', "the time limit of a dial"),
+        ('<Dial hangupOnStar="true">1</Dial>', "the hangup on key of a dial"),
+    ],
+)
+def test_what_a_verb_asks_for_and_a_module_cannot(verbs: str, what: str) -> None:
+    converted = convert(compiled(f"<Response>{verbs}</Response>", "twiml"), "kazoo")
+    assert any(what in finding.message for finding in converted.lost), converted.findings
+
+
+def order_in(flow: Graph, kind: type[O]) -> O:
+    (found,) = (
+        each.order for each in flow.steps.values() if isinstance(each, Perform) and isinstance(each.order, kind)
+    )
+    return found
+
+
+def test_a_conference_is_the_same_in_another_dialect() -> None:
+    config = {"name": "r", "max_participants": 9, "wait_for_moderator": True, "member": {"join_muted": True}}
+    quiet = {"play_entry_tone": False, "welcome_prompt": {"play": False}}
+    flow = compiled(call("conference", {"config": config, **quiet}), "kazoo")
+    converted = convert(flow, "twiml")
+    assert not converted.lost
+    there = compiled(converted.document, "twiml")
+    assert replace(order_in(there, Conference), time_limit=0.0) == order_in(flow, Conference)
+    back = convert(there, "kazoo")
+    assert not back.lost
+    assert order_in(compiled(back.document, "kazoo"), Conference) == order_in(flow, Conference)
+
+
+def test_a_dial_is_the_same_in_another_dialect() -> None:
+    attributes = 'timeout="9" timeLimit="60" callerName="Ann" hangupOn="7" channel="t" successfulAfter="30"'
+    flow = compiled(f"<Response><Dial {attributes}>100</Dial></Response>", "verboice")
+    converted = convert(flow, "twiml")
+    assert not converted.lost
+    assert order_in(compiled(converted.document, "twiml"), Dial) == order_in(flow, Dial)
 
 
 def test_after_a_bridge_a_callflow_is_over() -> None:

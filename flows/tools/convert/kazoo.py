@@ -286,7 +286,8 @@ class KazooWriter(Writer):
                 return self._conference(step, order)
             case g.Perform(order=o.Park() as order):
                 slot = self.plain(step, order.slot, "the slot")
-                return make("park", {"action": order.action} | ({"slot": slot} if slot else {}))
+                called_back = {"default_callback_timeout": round(order.timeout)} if order.timeout else {}
+                return make("park", {"action": order.action} | ({"slot": slot} if slot else {}) | called_back)
             case _:
                 return None
 
@@ -306,15 +307,31 @@ class KazooWriter(Writer):
         room = self.plain(step, order.room, "the room")
         if not room:
             return None
+        data: Node = {"moderator": order.moderator}
+        for name, tone in (("play_entry_tone", order.entry_tone), ("play_exit_tone", order.exit_tone)):
+            if tone != "default":
+                data[name] = tone or False
+        if order.welcome != "default":
+            data["welcome_prompt"] = {"media_id": order.welcome} if order.welcome else {"play": False}
+        said = ["room", "stored", "moderator", "entry_tone", "exit_tone", "welcome"]
         if order.stored:
-            return make("conference", {"id": room, "moderator": order.moderator})
-        own = {"join_muted": order.muted, "join_deaf": order.deaf}
-        config: Node = {"name": room[:128], "moderator" if order.moderator else "member": own}
-        if order.wait_for_moderator:
-            config["wait_for_moderator"] = True
-        if order.most:
-            config["max_participants"] = order.most
-        return make("conference", {"config": config, "moderator": order.moderator})
+            data["id"] = room
+        else:
+            own: Node = {"join_muted": order.muted, "join_deaf": order.deaf}
+            config: Node = {"name": room[:128], "moderator" if order.moderator else "member": own}
+            for who, pins in (("member", order.pins), ("moderator", order.moderator_pins)):
+                if pins:
+                    config[who] = {**config.get(who, {}), "pins": list(pins)}
+            if order.wait_for_moderator:
+                config["wait_for_moderator"] = True
+            if order.most:
+                config["max_participants"] = order.most
+            if order.announce_name:
+                config["play_name"] = True
+            data["config"] = config
+            said += ["muted", "deaf", "pins", "moderator_pins", "wait_for_moderator", "most", "announce_name"]
+        self.unsaid(step, order, said, {"time_limit": 14_400.0, "most": 250})
+        return make("conference", data)
 
     def _passing(self, step: g.Step) -> list[Node]:
         """The nodes of a step that the flow goes on after."""
@@ -397,6 +414,10 @@ class KazooWriter(Writer):
             case o.Voicemail():
                 box = self.plain(step, order.box, "the box")
                 data: Node = {"action": order.action, "max_message_length": round(order.limit) or 500}
+                if order.between_keys != 2.0:
+                    data["interdigit_timeout"] = min(max(round(order.between_keys * 1000), 1), 60_000)
+                data |= {"single_mailbox_login": True} if order.single_login else {}
+                data |= {"callerid_match_login": True} if order.login_by_caller_id else {}
                 return [make("voicemail", data | ({"id": box} if box else {}))]
             case _:
                 self.lost_step(step)
@@ -419,6 +440,10 @@ class KazooWriter(Writer):
             data[f"record_on_{order.on}"] = True
         if order.upload is not None and (url := self.plain(step, order.upload.url, "the URL of a recording")):
             data |= {"url": url, "method": order.upload.method.lower()}
+        data |= {"record_min_sec": round(order.least)} if order.least else {}
+        data |= {"record_sample_rate": order.sample_rate} if 0 < order.sample_rate <= 48_000 else {}
+        data |= {"label": order.label} if order.label else {}
+        self.unsaid(step, order, ("format", "limit", "on", "upload", "least", "sample_rate", "label"))
         return data
 
 

@@ -10,6 +10,8 @@ from flows import orders as o
 if TYPE_CHECKING:
     from .kazoo import KazooWriter
 
+_OWN = ("resources", "normalize", "ignore_forwards")
+"""What modules settle by which one they are."""
 _STRATEGIES = {"simultaneous": "simultaneous", "single": "single", "weighted": "weighted_random"}
 
 
@@ -21,12 +23,17 @@ def ring(writer: KazooWriter, step: g.Perform, order: o.Dial) -> dict[str, Any] 
     if inside and (outside or len(inside) < len(order.targets)):
         message = "numbers and devices are not rung together: only the devices, users and groups are"
         writer.losses.lost("targets", step.origin, message)
-    _unsaid(writer, step, order)
-    if len(inside) == 1 and inside[0].kind in ("device", "user") and order.strategy != "page":
+    one = len(inside) == 1 and inside[0].kind in ("device", "user") and order.strategy != "page"
+    again = ("repeats",) if inside and not one and order.strategy != "page" else ()
+    writer.unsaid(step, order, ("targets", "timeout", "strategy", *again, *_OWN), {"time_limit": 14_400.0})
+    if one:
         target = inside[0]
         identity = writer.plain(step, target.value, "who is rung")
-        return _node(target.kind, {"id": identity, **timeout}) if identity else None
+        delay = {"delay": round(target.delay)} if target.delay else {}
+        writer.unsaid_targets(step, inside, "delay", "weight")
+        return _node(target.kind, {"id": identity, **timeout, **delay}) if identity else None
     if inside:
+        writer.unsaid_targets(step, inside, "delay", "timeout", "weight")
         endpoints = [endpoint for target in inside if (endpoint := _endpoint(writer, step, target))]
         if order.strategy == "page":
             return _node("page_group", {"endpoints": endpoints, **timeout})
@@ -49,23 +56,9 @@ def _endpoint(writer: KazooWriter, step: g.Perform, target: o.Target) -> dict[st
         data["delay"] = round(target.delay)
     if target.timeout:
         data["timeout"] = round(target.timeout)
+    if target.weight != 1:
+        data["weight"] = min(max(target.weight, 1), 100)
     return data
-
-
-def _unsaid(writer: KazooWriter, step: g.Perform, order: o.Dial) -> None:
-    unsaid = {
-        "time_limit": order.time_limit and order.time_limit != 14_400,
-        "caller_id": order.caller_id,
-        "caller_name": order.caller_name,
-        "record": order.record,
-        "trunk": order.trunk,
-        "success_after": order.success_after,
-        "hangup_on_key": order.hangup_on_key,
-    }
-    for name, value in unsaid.items():
-        if value:
-            what = name.replace("_", " ")
-            writer.losses.lost("dial", step.origin, f"the {what} of a dial cannot be written in Kazoo: it is left out")
 
 
 def _node(module: str, data: dict[str, Any]) -> dict[str, Any]:

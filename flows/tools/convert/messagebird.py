@@ -326,6 +326,7 @@ class MessageBirdWriter(Writer):
                 if order.upload is not None or order.format != "wav":
                     message = "the whole call is recorded as WAV and kept, not sent"
                     self.losses.changed("recording", step.origin, message)
+                self.unsaid(step, order, ("upload", "format", "on", "sides"), {"limit": 3600.0})
             case o.Respond():
                 for prompt in order.prompts:
                     self._heard(step.origin, prompt, when)
@@ -352,6 +353,18 @@ class MessageBirdWriter(Writer):
             more["mask"] = True
         elif order.caller_id:
             self.losses.lost("dial", step.origin, f"the caller id {order.caller_id} is left out")
+        said = (
+            "targets",
+            "strategy",
+            "timeout",
+            "record",
+            "caller_id",
+            "normalize",
+            "ignore_forwards",
+            "stop_on_reject",
+        )
+        self.unsaid(step, order, said, {"time_limit": 14_400.0, "resources": "local"})
+        self.unsaid_targets(step, (first,), "weight")
         self._transfer(step, first.value, more, when)
 
 

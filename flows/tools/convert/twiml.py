@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 from flows import graph as g
 from flows import orders as o
 from flows.prompts import Prompt
+from flows.targets import is_media, is_url
 
 from .losses import Losses
 from .shape import Act, Block, Menu
@@ -69,9 +70,7 @@ class TwimlWriter(Writer):
 
     def verb(self, name: str, attributes: Attributes | None = None, content: str | list[str] | None = None) -> None:
         """One element: with text, with lines of elements in it, or empty."""
-        start = name + "".join(
-            f" {key}={quoteattr(_clean(str(value)))}" for key, value in (attributes or {}).items() if value is not None
-        )
+        start = f"{name}{_written(attributes or {})}"
         if content is None or content == []:
             self.lines.append(f"<{start}/>")
         elif isinstance(content, str):
@@ -237,20 +236,19 @@ class TwimlWriter(Writer):
             case o.Dial():
                 self._dial(step, order)
             case o.Conference():
-                room = self.plain(step, order.room, "the room")
-                attributes = "".join(' muted="true"' for _ in range(order.muted))
-                if room:
-                    self.verb("Dial", {}, [f"<Conference{attributes}>{escape(_clean(room))}</Conference>"])
+                self._conference(step, order)
             case o.Enqueue():
                 queue = self.plain(step, order.queue, "the queue")
                 if queue:
-                    self.verb("Enqueue", {}, queue)
+                    self.verb("Enqueue", {"waitUrl": self._music(step, order.music)}, queue)
+                    self.unsaid(step, order, ("queue", "music"))
             case o.LeaveQueue():
                 self.verb("Leave")
             case o.SendDigits():
                 digits = self.plain(step, order.digits, "the keys")
                 if digits:
                     self.verb("Play", {"digits": digits})
+                    self.unsaid(step, order, ("digits",))
             case o.Respond():
                 self._reject(step, order)
                 return True
@@ -265,6 +263,40 @@ class TwimlWriter(Writer):
         if order.prompts:
             self.losses.lost("prompts", step.origin, "what is heard before the call is rejected is lost")
         self.verb("Reject", {"reason": "busy" if order.code == 486 else "rejected"})
+
+    def _conference(self, step: g.Perform, order: o.Conference) -> None:
+        room = self.plain(step, order.room, "the room")
+        if not room:
+            return
+        beep = {("default", ""): "onEnter", ("", "default"): "onExit", ("", ""): "false"}
+        said: Attributes = {
+            "muted": "true" if order.muted else None,
+            "deaf": "true" if order.deaf else None,
+            "play_name": "true" if order.announce_name else None,
+            "beep": beep.get((order.entry_tone, order.exit_tone)),
+            "startConferenceOnEnter": "false" if order.wait_for_moderator and not order.moderator else None,
+            "endConferenceOnExit": "true" if order.ends_with_member else None,
+            "maxParticipants": order.most if 2 <= order.most < 250 else None,
+            "waitUrl": self._music(step, order.music),
+            "record": "record-from-start" if order.record else None,
+        }
+        noun = f"Conference{_written(said)}"
+        limit = round(order.time_limit) if order.time_limit not in (0, 14_400) else None
+        self.verb("Dial", {"timeLimit": limit}, [f"<{noun}>{escape(_clean(room))}</Conference>"])
+        if order.welcome:
+            self.losses.changed("order", step.origin, "who comes into a conference is not welcomed")
+        if order.moderator and order.wait_for_moderator:
+            self.losses.changed("order", step.origin, "a moderator begins a conference, as everybody else here may")
+        written = ("room", "muted", "deaf", "announce_name", "wait_for_moderator", "moderator", "ends_with_member")
+        tones = ("entry_tone", "exit_tone") if {order.entry_tone, order.exit_tone} <= {"", "default"} else ()
+        self.unsaid(step, order, (*written, *tones, "most", "music", "record", "time_limit", "welcome"))
+
+    def _music(self, step: g.Step, music: str) -> str | None:
+        """A sound to wait with; what is no sound with a URL is lost."""
+        if music and not (is_media(music) and is_url(music)):
+            self.losses.lost("media", step.origin, f"TwiML waits with a sound that has a URL, not with {music}")
+            return None
+        return music or None
 
     def _dial(self, step: g.Perform, order: o.Dial) -> None:
         nouns = []
@@ -284,6 +316,11 @@ class TwimlWriter(Writer):
             "timeout": max(1, round(order.timeout)) if order.timeout else None,
             "timeLimit": round(order.time_limit) if order.time_limit not in (0, 14_400) else None,
             "callerId": caller_id or None,
+            "callerName": self.plain(step, order.caller_name, "the caller name") or None,
+            "hangupOn": order.hangup_on_key or None,
+            "ringTone": self._music(step, order.ringback),
+            "channel": order.trunk or None,
+            "successfulAfter": round(order.success_after) or None,
             "record": record,
             "sequential": "true" if order.strategy == "single" and len(nouns) > 1 else None,
             "answerOnBridge": "true",
@@ -291,6 +328,9 @@ class TwimlWriter(Writer):
         if order.strategy in ("weighted", "page"):
             self.losses.changed("dial", step.origin, "all are rung at once")
         self.verb("Dial", attributes, nouns)
+        written = ("targets", "strategy", "timeout", "time_limit", "caller_id", "caller_name", "record", "trunk")
+        self.unsaid(step, order, (*written, "ringback", "success_after", "hangup_on_key"), {"resources": "local"})
+        self.unsaid_targets(step, order.targets, *(() if len(nouns) > 1 else ("weight",)))
 
 
 def _request(menu: Menu) -> tuple[str, str]:
@@ -300,6 +340,12 @@ def _request(menu: Menu) -> tuple[str, str]:
     if len(steps) == 1 and isinstance(first, g.Fetch) and isinstance(first.url, str):
         return first.url, first.method
     return "", ""
+
+
+def _written(attributes: Attributes) -> str:
+    """Attributes as they stand in an element; those without a value are left out."""
+    given = ((key, value) for key, value in attributes.items() if value is not None)
+    return "".join(f" {key}={quoteattr(_clean(str(value)))}" for key, value in given)
 
 
 def _clean(text: str) -> str:

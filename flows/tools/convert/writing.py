@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import MISSING, fields, replace
+from typing import Any
 
 from flows import graph as g
-from flows.orders import Target
+from flows.orders import Dial, Order, Target
 from flows.prompts import Draft, Prompt
 from flows.templates import Text
 
@@ -126,12 +127,36 @@ class Writer:
         self.losses.lost("variable", step.origin, message)
         return ""
 
+    def unsaid(self, step: g.Step, order: Order, said: Collection[str], usual: Mapping[str, Any] | None = None) -> None:
+        """Tell what ``order`` asks for beyond the fields ``said``: what differs from the default, or from ``usual``."""
+        code, what = ("dial", "a dial") if isinstance(order, Dial) else ("order", _ORDERS[type(order).__name__])
+        for name in _differing(order, said, usual or {}):
+            message = f"the {name} of {what} cannot be written in {self.dialect}: it is left out"
+            self.losses.lost(code, step.origin, message)
+
+    def unsaid_targets(self, step: g.Step, targets: Iterable[Target], *said: str) -> None:
+        """The same for those who are rung."""
+        names = {name for target in targets for name in _differing(target, ("kind", "value", *said), {})}
+        for name in sorted(names):
+            message = f"the {name} of one who is rung cannot be written in {self.dialect}: it is left out"
+            self.losses.lost("targets", step.origin, message)
+
     def one_target(self, step: g.Step, targets: tuple[Target, ...]) -> Target | None:
         """The only one who can be rung; others are lost."""
         if len(targets) > 1:
             message = f"only the first of {len(targets)} who are rung is written: {self.dialect} rings one at a time"
             self.losses.lost("targets", step.origin, message)
         return targets[0] if targets else None
+
+
+def _differing(value: Order | Target, said: Collection[str], usual: Mapping[str, Any]) -> list[str]:
+    """The fields of ``value`` in words, without ``said``, that are not as they usually are."""
+    found = []
+    for each in fields(value):
+        default = each.default_factory() if each.default_factory is not MISSING else each.default
+        if each.name not in said and getattr(value, each.name) not in (default, usual.get(each.name, default)):
+            found.append(each.name.replace("_", " "))
+    return found
 
 
 def _deed(step: g.Step) -> str:
