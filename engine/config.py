@@ -600,7 +600,6 @@ class Config(BaseSettings):
     api: ApiConfig = ApiConfig()
     queue: QueueConfig = QueueConfig()
     realtime: RealtimeConfig = RealtimeConfig()
-    api: ApiConfig = ApiConfig()
     numbers: tuple[NumberConfig, ...] = ()
     trunks: tuple[TrunkConfig, ...] = ()
     devices: tuple[DeviceConfig, ...] = ()

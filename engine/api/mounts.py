@@ -27,7 +27,6 @@ MOUNTS: tuple[Callable[[ApiServices], APIRouter], ...] = (
     ledger.mount,
     brombler.mount,
     kwebbl.mount,
-    brombler.mount,
 )
 """Each makes the routes of an API; what comes first has the path that two want."""
 

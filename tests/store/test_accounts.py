@@ -18,6 +18,7 @@ from engine.callbacks.records import (
 )
 from engine.callbacks.rows import Batch
 from engine.store import Store
+from engine.store import accounts as tables
 from engine.store.models import Base
 
 KINDS: list[type[e.Owned]] = [e.User, e.Device, e.Group, e.Flow, e.Number, e.Extension, e.Trunk, e.Media]
