@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import msgspec
-from sqlalchemy import make_url, select
+from sqlalchemy import Row, make_url, select
 
 from engine import loop
 from engine.callbacks.records import note_from_data, note_to_data
@@ -113,15 +113,15 @@ async def from_store(url: str, call_id: str) -> CallLog:
                 .order_by(CallEvent.id)
             )
             deliveries = await connection.execute(
-                select(Delivery.created_at, Delivery.url, Delivery.params, Delivery.method, Delivery.encoding)
+                select(
+                    *(Delivery.created_at, Delivery.url, Delivery.params, Delivery.method, Delivery.encoding),
+                    *(Delivery.body, Delivery.content_type),
+                )
                 .where(Delivery.call_id == call_id, Delivery.encoding != "file")  # not the recordings
                 .order_by(Delivery.id)
             )
             told = [(row.at, note) for row in events if (note := _note(row.kind, row.detail)) is not None]
-            called = [
-                (row.created_at, Callback(row.url, dict(map(tuple, row.params)), row.method, row.encoding))
-                for row in deliveries
-            ]
+            called = [(row.created_at, Callback(row.url, _params(row), row.method, row.encoding)) for row in deliveries]
     finally:
         await store.close()
     began = call.started_at
@@ -136,6 +136,13 @@ async def from_store(url: str, call_id: str) -> CallLog:
         cast("EndedBy", call.ended_by if call.ended_by in get_args(EndedBy) else "error"),
         call.reason or "",
     )
+
+
+def _params(delivery: Row[Any]) -> dict[str, str]:
+    """The parameters of a callback that was owed."""
+    if delivery.encoding == "body":
+        return {"content_type": delivery.content_type or "", "body": delivery.body or ""}
+    return dict(map(tuple, delivery.params))
 
 
 def _note(kind: str, detail: Mapping[str, Any]) -> Note | None:

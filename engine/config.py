@@ -38,6 +38,7 @@ from pydantic_settings import (
 from engine.addresses import Address, by_dns, is_wildcard, parse_address, parse_peer, plain_number, split_host
 from engine.sip.offer_answer import CODECS
 from flows.dialects import DIALECTS
+from flows.listening import Settings
 
 __all__ = [
     "Address",
@@ -392,6 +393,13 @@ class CallConfig(Section):
     """How often a prompt is repeated after silence or no match."""
     music: str = ""
     """Sound file for those who are on hold or wait. Empty: quiet chords."""
+    max_fetches: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+    """Flows that one call may ask web servers for; one more ends it."""
+
+    @property
+    def settings(self) -> Settings:
+        """How flows behave where they do not say."""
+        return Settings(listen=self.listen, repeats=self.repeats, max_fetches=self.max_fetches)
 
 
 class QueueConfig(Section):

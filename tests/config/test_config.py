@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.config import Config, ConfigError, NumberConfig, load, parse_address, plain_number, split_host
+from flows.listening import Settings
 
 FULL = """
 [sip]
@@ -92,6 +93,7 @@ def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     assert (config.callbacks.allow_private, config.callbacks.timeout, config.callbacks.keep) == (False, 5.0, 86400)
     calls = config.calls
     assert (calls.max_duration, calls.settle_ms, calls.listen, calls.repeats) == (7200, 100, 5.0, 2)
+    assert (calls.max_fetches, calls.settings) == (1000, Settings())
     assert (config.numbers, config.trunks, config.devices) == ((), (), ())
 
 

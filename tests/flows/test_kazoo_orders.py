@@ -49,7 +49,7 @@ OUT = Dial(targets=(Target(kind="number", value="+3531"),), timeout=30.0, resour
 ROOM = Conference(room="r", stored=True)
 AD_HOC = Conference(room="My room")
 BOX = Voicemail(box="b")
-UPLOAD = Upload("http://h/r", "PUT", Template(("call_recording_", Var("call.id"), ".mp3")))
+UPLOAD = Upload("http://h/r", "PUT", Template(("call_recording_", Var("call.id"), ".mp3")), numbered=True)
 RECORDING = StartRecording(format="mp3", limit=3600.0, upload=UPLOAD)
 
 ORDERS: list[tuple[str, str, dict[str, Any], Order]] = [

@@ -397,9 +397,10 @@ def test_a_recording_is_sent_where_pivot_wants_it() -> None:
 def test_who_wants_to_know_of_a_recording_is_told() -> None:
     """§6 Record recordingStatusCallback."""
     steps = graph('<Record recordingStatusCallback="/told" recordingStatusCallbackMethod="GET"/>')
-    (tell,) = of(steps, Tell)
+    tell, after_a_hangup, _ = of(steps, Tell)
     assert (tell.url, tell.method) == ("https://example.org/told", "GET")
     assert [param.name for param in tell.query][-1] == "RecordingStatus"
+    assert (after_a_hangup.url, after_a_hangup.query) == (tell.url, tell.query)
     assert way(steps)[-3:] == ["Record", "Tell", "Fetch"]
 
 
