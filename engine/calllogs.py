@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import msgspec
-from sqlalchemy import Row, make_url, select
+from sqlalchemy import make_url, select
 
 from engine import loop
 from engine.callbacks.records import note_from_data, note_to_data
@@ -121,7 +121,13 @@ async def from_store(url: str, call_id: str) -> CallLog:
                 .order_by(Delivery.id)
             )
             told = [(row.at, note) for row in events if (note := _note(row.kind, row.detail)) is not None]
-            called = [(row.created_at, Callback(row.url, _params(row), row.method, row.encoding)) for row in deliveries]
+            called = [
+                (
+                    row.created_at,
+                    Callback(row.url, _params(row.params, row.body, row.content_type), row.method, row.encoding),
+                )
+                for row in deliveries
+            ]
     finally:
         await store.close()
     began = call.started_at
@@ -138,11 +144,11 @@ async def from_store(url: str, call_id: str) -> CallLog:
     )
 
 
-def _params(delivery: Row[Any]) -> dict[str, str]:
-    """The parameters of a callback that was owed."""
-    if delivery.encoding == "body":
-        return {"content_type": delivery.content_type or "", "body": delivery.body or ""}
-    return dict(map(tuple, delivery.params))
+def _params(params: list[list[str]], body: str | None, content_type: str | None) -> dict[str, str]:
+    """The parameters of a callback that was owed; one with a body has that."""
+    if body is not None:
+        return {"content_type": content_type or "", "body": body}
+    return {pair[0]: pair[1] for pair in params}
 
 
 def _note(kind: str, detail: Mapping[str, Any]) -> Note | None:

@@ -290,7 +290,7 @@ ORDERS: list[tuple[str, str, dict[str, Any], Order]] = [
             ("method", "post", {"upload": replace(UPLOAD, method="POST")}),
             ("time_limit", 5, {"limit": 5.0}),
             ("time_limit", "1200", {"limit": 1200.0}),
-            ("media_name", "mine.mp3", {"upload": replace(UPLOAD, name="mine.mp3")}),
+            ("media_name", "mine.mp3", {"upload": replace(UPLOAD, name="mine.mp3", numbered=False)}),
             ("label", "sales", {"label": "sales"}),
             ("record_on_answer", True, {"on": "answer"}),
             ("record_on_bridge", True, {"on": "bridge"}),
