@@ -1,18 +1,21 @@
-"""Calls and their legs as the database has them, for whoever asks about the calls of one account."""
+"""Calls, their legs and recordings as the database has them, for whoever asks about the calls of one account."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import Table, and_, or_, select
+from sqlalchemy import Table, and_, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.addresses import plain_number
+from engine.store.accounts import Number
 from engine.store.models import Call, CallEvent, Leg, Recording
 
 _CALLS, _LEGS = cast("Table", Call.__table__), cast("Table", Leg.__table__)
 _RECORDINGS, _EVENTS = cast("Table", Recording.__table__), cast("Table", CallEvent.__table__)
+_NUMBERS = cast("Table", Number.__table__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +63,10 @@ class LegRow:
 
 @dataclass(frozen=True, slots=True)
 class RecordingRow:
-    """A recording of a call; ``seconds`` is null while it runs."""
+    """A recording of a call; ``seconds`` is null until its end is known, ``reason`` says why it failed."""
 
     id: int
+    call_id: str
     path: str
     started_at: float
     seconds: float | None
@@ -82,9 +86,12 @@ async def calls(
     direction: str = "",
     only_ended: bool = False,
     before: tuple[float, str] | None = None,
+    offset: int = 0,
     limit: int = 50,
 ) -> list[CallRow]:
-    """Calls of an account, the newest first. ``before``: start and id of the last one of the page before."""
+    """Calls of an account, the newest first. ``before``: start and id of the last one of the page before; ``offset``:
+    so many are left out.
+    """
     query = select(*_CALL_COLUMNS).where(_CALLS.c.account_id == account_id)
     if direction:
         query = query.where(_CALLS.c.direction == direction)
@@ -93,7 +100,7 @@ async def calls(
     if before is not None:
         at, last = before
         query = query.where(or_(_CALLS.c.started_at < at, and_(_CALLS.c.started_at == at, _CALLS.c.id < last)))
-    query = query.order_by(_CALLS.c.started_at.desc(), _CALLS.c.id.desc()).limit(limit)
+    query = query.order_by(_CALLS.c.started_at.desc(), _CALLS.c.id.desc()).limit(limit).offset(offset)
     return [_call(row) for row in (await connection.execute(query)).mappings()]
 
 
@@ -127,6 +134,21 @@ async def legs(connection: AsyncConnection, account_id: str, call_id: str) -> li
     return [LegRow(**cast("Any", dict(row))) for row in (await connection.execute(query)).mappings()]
 
 
+async def count(connection: AsyncConnection, account_id: str) -> int:
+    """How many calls of an account there are."""
+    query = select(func.count()).select_from(_CALLS).where(_CALLS.c.account_id == account_id)
+    return int(await connection.scalar(query) or 0)
+
+
+async def calls_beginning(connection: AsyncConnection, account_id: str, digits: str) -> list[CallRow]:
+    """The calls of an account whose ids begin with ``digits``, of hexadecimal ones."""
+    if not digits or not set(digits) <= set("0123456789abcdef"):
+        return []
+    query = select(*_CALL_COLUMNS).where(_CALLS.c.id >= digits, _CALLS.c.id < f"{digits}g")
+    query = query.where(_CALLS.c.account_id == account_id).limit(100)
+    return [_call(row) for row in (await connection.execute(query)).mappings()]
+
+
 async def recordings(connection: AsyncConnection, account_id: str, call_id: str) -> list[RecordingRow]:
     """The recordings of a call of the account, in order."""
     query = (
@@ -147,6 +169,25 @@ async def timeline(connection: AsyncConnection, account_id: str, call_id: str) -
         .order_by(_EVENTS.c.at, _EVENTS.c.id)
     )
     return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def forget_recording(connection: AsyncConnection, recording: RecordingRow) -> None:
+    """It is no recording of its call any more; its file is the caller's business."""
+    await connection.execute(
+        delete(_RECORDINGS).where(_RECORDINGS.c.call_id == recording.call_id, _RECORDINGS.c.path == recording.path)
+    )
+
+
+async def number_ids(connection: AsyncConnection, calls: Iterable[CallRow]) -> dict[str, str]:
+    """By call: the id of the number of its account that was called. For calls that came in."""
+    came_in = [call for call in calls if call.direction == "inbound"]
+    called = {plain_number(call.callee) for call in came_in}
+    if not called:
+        return {}
+    query = select(_NUMBERS.c.id, _NUMBERS.c.account_id, _NUMBERS.c.number).where(_NUMBERS.c.number.in_(called))
+    found = {(row.account_id, row.number): row.id for row in await connection.execute(query)}
+    pairs = ((call.id, found.get((call.account_id, plain_number(call.callee)))) for call in came_in)
+    return {call: number for call, number in pairs if number is not None}
 
 
 def _call(row: Any) -> CallRow:

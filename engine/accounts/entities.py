@@ -82,12 +82,16 @@ class Group(Owned):
 
 @dataclass(frozen=True, slots=True)
 class Flow(Owned):
-    """A stored flow; ``version`` is its newest. ``source``: the file it is read from, if it is."""
+    """A stored flow; ``version`` is its newest. ``source``: the file it is read from, if it is.
+
+    ``fallback``: whether it answers what comes for the account and has no flow.
+    """
 
     name: str
     source: str
     dialect: str
     version: int
+    fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -298,6 +298,22 @@ async def _add_version(connection: AsyncConnection, flow: e.Flow, document: str,
     return e.FlowVersion(flow, flow.version, document, now)
 
 
+async def fallbacks(connection: AsyncConnection) -> list[e.Flow]:
+    """The flows of all accounts that answer what has no flow; for the daemon itself."""
+    return await _rows(connection, e.Flow, _TABLES[e.Flow].c.fallback.is_(True))
+
+
+async def set_fallback(connection: AsyncConnection, account_id: str, flow_id: str | None) -> None:
+    """Have a flow answer what comes for the account and has no flow; no other one does then. Without one, none."""
+    table = _TABLES[e.Flow]
+    of_account = update(table).where(table.c.account_id == account_id)
+    await connection.execute(
+        of_account.where(table.c.fallback.is_(True), table.c.id != (flow_id or "")).values(fallback=False)
+    )
+    if flow_id is not None:
+        await connection.execute(of_account.where(table.c.id == flow_id).values(fallback=True))
+
+
 async def add_number(
     connection: AsyncConnection,
     account_id: str,

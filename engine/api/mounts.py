@@ -7,7 +7,7 @@ from functools import partial
 
 from fastapi import APIRouter, FastAPI
 
-from engine.api import calls
+from engine.api import calls, messagebird
 from engine.api.brombler import mount as brombler
 from engine.api.kwebbl import mounting as kwebbl
 from engine.api.own import access, accounts, flows, kinds, ledger, queue, sounds, telling
@@ -27,6 +27,7 @@ MOUNTS: tuple[Callable[[ApiServices], APIRouter], ...] = (
     ledger.mount,
     brombler.mount,
     kwebbl.mount,
+    messagebird.mount,
 )
 """Each makes the routes of an API; what comes first has the path that two want."""
 

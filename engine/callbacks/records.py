@@ -77,13 +77,19 @@ class RecordingStarted(Record, frozen=True, kw_only=True):
 
 
 class RecordingFinished(Record, frozen=True, kw_only=True):
-    """The recording is complete: ``seconds`` long, ``lost`` samples short. ``reason`` says why it failed, if it did."""
+    """The recording is complete: ``seconds`` long, ``lost`` samples short. ``reason`` says why it failed, if it did.
+
+    ``transcribe``: the language in which it is to be transcribed, empty for not at all; ``number`` is which of the
+    flow's recordings it is then, from 1.
+    """
 
     call: str
     path: str
     seconds: float
     lost: int = 0
     reason: str = ""
+    transcribe: str = ""
+    number: int = 0
 
 
 class UploadOwed(Record, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -26,7 +27,7 @@ from engine.callbacks.records import (
     Traced,
     UploadOwed,
 )
-from engine.store import mailboxes
+from engine.store import mailboxes, transcriptions
 from engine.store.models import PENDING, Call, CallEvent, Delivery, Leg, Recording
 
 Row = dict[str, Any]
@@ -98,6 +99,7 @@ class Batch:
         self.marks: list[Row] = []
         self.pins: list[Row] = []
         self.greetings: list[Row] = []
+        self.transcriptions: list[Row] = []
         self.records: list[Record] = []
         """All that were added."""
 
@@ -121,6 +123,8 @@ class Batch:
             case RecordingFinished():
                 row = {"call": record.call, "file": record.path, "length": record.seconds, "missing": record.lost}
                 self.recorded.append(clean({**row, "why": record.reason or None}))
+                if record.transcribe:
+                    self.transcriptions.append(clean(_transcription_row(record)))
             case UploadOwed():
                 self.deliveries.append(clean(_upload_row(record)))
             case LegStarted() | LegAnswered() | LegFinished():
@@ -184,6 +188,7 @@ class Batch:
             (mailboxes.GREETING_CHANGED, self.greetings),
             (_ANSWERED, self.answered),
             (_RECORDED, self.recorded),
+            (transcriptions.OWED, self.transcriptions),
             (_FINISHED, self.finished),
         ]
 
@@ -246,10 +251,6 @@ def _delivery_row(record: Noted) -> Row:
     note = record.note
     url, params = str(note["url"]), {str(key): str(value) for key, value in note.get("params", {}).items()}
     seq = params.get("seq", "")
-    encoding = str(note.get("encoding", "query"))
-    body, content_type = None, None
-    if encoding == "body":
-        body, content_type = params.pop("body", ""), params.pop("content_type", "") or None
     return {
         "call_id": record.call,
         "seq": int(seq) if seq.isascii() and seq.isdigit() and len(seq) < 10 else None,
@@ -258,10 +259,8 @@ def _delivery_row(record: Noted) -> Row:
         "method": str(note.get("method", "GET")),
         "url": url,
         "params": [[key, value] for key, value in params.items()],
-        "encoding": encoding,
+        "encoding": str(note.get("encoding", "query")),
         "file": None,
-        "body": body,
-        "content_type": content_type,
         "created_at": record.at,
         "due_at": record.at,
         "state": PENDING,
@@ -280,12 +279,21 @@ def _upload_row(record: UploadOwed) -> Row:
         "params": [],
         "encoding": "file",
         "file": record.path,
-        "body": None,
-        "content_type": None,
         "created_at": record.at,
         "due_at": record.at,
         "state": PENDING,
         "attempts": 0,
+    }
+
+
+def _transcription_row(record: RecordingFinished) -> Row:
+    return {
+        "new_id": uuid.uuid4().hex,
+        "of_call": record.call,
+        "number": record.number,
+        "file": record.path,
+        "tongue": record.transcribe,
+        "at": record.at,
     }
 
 

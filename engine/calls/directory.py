@@ -17,12 +17,12 @@ from engine.accounts import repository
 from engine.accounts.importing import flow_files, import_file
 from engine.calls.flowbook import Document, FlowBook, FlowError, Ready, read_flow_files
 from engine.calls.numbers import Dialplan, NumberPlan
-from engine.calls.routes import Routes
+from engine.calls.routes import OutboundTrunk, Routes
 from engine.calls.supervisor import CallPlan
-from engine.calls.trunking import OutboundTrunk, OwnHost
-from engine.config import DEVICE_REDIRECTS, Config, RtpConfig, TrunkConfig
+from engine.config import Config, TrunkConfig
 from engine.log import get_logger
-from engine.security import NO_SRTP, Policy, SrtpPolicies
+from engine.security import NO_SRTP, SrtpPolicies
+from engine.sip.flow import Flow
 from engine.sip.registrar import Registrar
 from engine.store import Store
 from engine.store.accounts import DEFAULT_ACCOUNT
@@ -66,10 +66,6 @@ class Directory:
     trunks: tuple[AccountTrunk, ...] = ()
     plans: Dialplan[CallPlan] = field(default_factory=lambda: Dialplan(NumberPlan()))
 
-    def labelled(self) -> dict[str, TrunkConfig]:
-        """The trunks of all accounts by their labels."""
-        return {each.label: each.config for each in self.trunks}
-
     def passwords(self) -> dict[str, str]:
         """For the registrar: password by device."""
         return {name: str(device.settings.get("password", "")) for name, device in self.devices.items()}
@@ -88,8 +84,8 @@ class Directory:
         self,
         account: str,
         registrar: Registrar,
-        own_host: OwnHost,
-        outbound: Callable[[AccountTrunk], OutboundTrunk],
+        own_host: Callable[[Flow], tuple[str, int]],
+        outbound: Callable[[TrunkConfig], OutboundTrunk],
         policies: SrtpPolicies = NO_SRTP,
     ) -> Routes:
         """Where the targets of an account are: its own telephones and trunks, and those trunks that all may use."""
@@ -98,26 +94,12 @@ class Directory:
         return Routes(
             registrar,
             own_host,
-            [outbound(each) for each in trunks],
+            [outbound(each.config) for each in trunks],
             self.users.get(account, {}),
             self.groups.get(account, {}),
             self.extensions.get(account, {}),
             frozenset(name for name, device in self.devices.items() if device.account_id == account),
             policies,
-            {
-                name: device.settings["redirects"]
-                for name, device in self.devices.items()
-                if device.settings.get("redirects") in DEVICE_REDIRECTS
-            },
-        )
-
-    def srtp(self, rtp: RtpConfig) -> SrtpPolicies:
-        """Who has to encrypt sound: what is said of each trunk and device, ``rtp`` for all others."""
-        return SrtpPolicies(
-            rtp.srtp,
-            rtp.srtp_without_tls,
-            {each.label: each.config.srtp for each in self.trunks if each.config.srtp},
-            {name: policy for name, device in self.devices.items() if (policy := _policy(device))},
         )
 
 
@@ -159,7 +141,9 @@ async def read_directory(store: Store, flows: FlowBook, before: Directory | None
         trunks = await repository.all_of(connection, e.Trunk, None)
         numbers = await repository.all_of(connection, e.Number, None)
         extensions = await repository.all_of(connection, e.Extension, None)
+        fallbacks = await repository.fallbacks(connection)
         needed = {each.flow_id for each in numbers} | {each.flow_id for each in extensions if each.flow_id}
+        needed |= {each.id for each in fallbacks}
         versions = await repository.newest_versions(connection, needed)
     owned = {each.id: {user.name: user.devices for user in _of(users, each.id) if user.devices} for each in accounts}
     ringing = {each.id: each for each in users} | {each.id: each for each in groups}
@@ -172,6 +156,11 @@ async def read_directory(store: Store, flows: FlowBook, before: Directory | None
         who = ringing.get(extension.user_id or extension.group_id or "")
         if (found := await made.of_extension(extension, who)) is not None:
             inside[found.account][extension.number] = found
+    for flow in fallbacks:
+        if (other := await made.of_flow(flow)) is not None and "*" not in inside[flow.account_id]:
+            inside[flow.account_id]["*"] = other
+            if flow.account_id == DEFAULT_ACCOUNT and all(number != "*" for number, _ in public):
+                public.append(("*", other))  # who runs the switch answers what nobody has
     members = {each.id: {group.name: group.members for group in _of(groups, each.id)} for each in accounts}
     return Directory(
         {each.id: each for each in accounts},
@@ -179,14 +168,9 @@ async def read_directory(store: Store, flows: FlowBook, before: Directory | None
         owned,
         members,
         {each.id: _rung(_of(extensions, each.id), ringing, owned[each.id]) for each in accounts},
-        tuple(sorted(filter(None, map(_trunk, trunks)), key=lambda each: (each.config.order, each.label))),
+        tuple(filter(None, map(_trunk, trunks))),
         Dialplan(NumberPlan(public), {each: NumberPlan(plans.items()) for each, plans in inside.items()}),
     )
-
-
-def _policy(device: e.Device) -> Policy | None:
-    policies: dict[str, Policy] = {"off": "off", "optional": "optional", "required": "required"}
-    return policies.get(str(device.settings.get("srtp")))
 
 
 def _of(rows: Iterable[_Owned], account: str) -> list[_Owned]:
@@ -237,6 +221,10 @@ class _Plans:
             return self._former(number.account_id, number.number)
         return plan_of(self._flows, self._accounts[number.account_id], ready, number.voice, record=number.record)
 
+    async def of_flow(self, flow: e.Flow) -> CallPlan | None:
+        ready = await self._ready(flow.id, "")
+        return plan_of(self._flows, self._accounts[flow.account_id], ready) if ready is not None else None
+
     async def of_extension(self, extension: e.Extension, who: e.User | e.Group | None) -> CallPlan | None:
         account = self._accounts[extension.account_id]
         if who is not None:
@@ -249,7 +237,8 @@ class _Plans:
     async def _ready(self, flow_id: str, voice: str) -> Ready | None:
         version = self._versions[flow_id]
         try:
-            return await self._flows.ready(Document.of(version), voice, version=version.number)
+            early = bool(version.flow.source)  # what an API stored names URLs: nobody waits for them here
+            return await self._flows.ready(Document.of(version), voice, version=version.number, render=early)
         except FlowError as error:
             log.error("flow_not_usable", flow=version.flow.name, account=version.flow.account_id, error=str(error))
             return None

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from engine.callbacks import records
 from engine.calls.media import Stream
 from engine.log import Logger
@@ -139,6 +141,8 @@ class Recording:
         if self._ended.is_set():
             return
         self._ended.set()
+        if self.order.transcribe and record.seconds > 0:
+            record = msgspec.structs.replace(record, transcribe=self.order.transcribe, number=self.number)
         self.seconds = record.seconds
         self.why = self.why or record.reason
         if record.reason:
@@ -146,10 +150,9 @@ class Recording:
         self._append(record)
         upload = self.order.upload
         if upload is not None and record.seconds > max(self.order.least, 0.0):
+            url = f"{str(upload.url).rstrip('/')}/{upload.name}" if upload.name else str(upload.url)
             self._append(
-                records.UploadOwed(
-                    time.time(), call=self._call_id, path=record.path, url=upload.place, method=upload.method
-                )
+                records.UploadOwed(time.time(), call=self._call_id, path=record.path, url=url, method=upload.method)
             )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, CheckConstraint, ForeignKey, Index, Integer, String, UniqueConstraint
+from sqlalchemy import JSON, Boolean, CheckConstraint, ForeignKey, Index, Integer, String, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.store.models import KEY, Base
@@ -155,6 +155,8 @@ class StoredFlow(Base):
     dialect: Mapped[str] = mapped_column(String(16))
     """As asked for; empty: found out from the document."""
     version: Mapped[int]
+    fallback: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    """Whether it answers the numbers of its account that have no flow; one of an account at most does."""
     origin: Mapped[str] = mapped_column(String(8))
     created_at: Mapped[float]
 

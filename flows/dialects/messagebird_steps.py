@@ -39,15 +39,15 @@ _MACHINE = Condition(_FOUND, "==", "yes")
 _SIDES: Mapping[str, Literal["", "caller", "peer", "each"]] = {"": "", "in": "peer", "out": "caller", "both": "each"}
 
 CALL_QUERY = (
-    g.Param(name="callID", value=var("call.id"), always=True),
+    g.Param(name="callID", value=var("call.id"), always=True, kind="uuid"),
     g.Param(name="source", value=var("call.caller"), always=True, strip="+"),
     g.Param(name="destination", value=var("call.callee"), always=True, strip="+"),
     g.Param(name="variables", each="var.", kind="object"),
 )
 """What every request for a flow tells of the call: numbers without ``+``, variables only when there are some."""
 RECORDING = (
-    g.Param(name="id", value=var("recording.id"), always=True),
-    g.Param(name="legId", value=var("call.leg"), always=True),
+    g.Param(name="id", value=var("recording.id"), always=True, kind="uuid"),
+    g.Param(name="legId", value=var("call.leg"), always=True, kind="uuid"),
     g.Param(name="format", value="wav"),
     g.Param(name="status", value="done"),
     g.Param(name="duration", value=var("recording.duration"), always=True, kind="number"),
@@ -205,17 +205,17 @@ class _Emitter:
         if step.variable or step.goto is not None or step.text("onFinish"):
             self._override(record, {g.UNSUPPORTED: self._entry(place + 1)})  # there is no recording to tell of
         if step.text("onFinish"):
-            request: dict[str, Any] = {
-                "url": step.template("onFinish"),
-                "method": "POST",
-                "query": CALL_QUERY,
-                "params": RECORDING,
-                "encoding": "json",
-                "content_type": "-",
-            }
-            chain.add(g.Fetch, "finished", readers=(("", ("messagebird",)),), **request)
-            aside = Chain(self.steps, step.where, step.number)  # who hangs up has finished the recording, too
-            self._override(record, {g.HUNG_UP: aside.add(g.Tell, "hungup", **request)})
+            chain.add(
+                g.Fetch,
+                "finished",
+                url=step.template("onFinish"),
+                method="POST",
+                query=CALL_QUERY,
+                params=RECORDING,
+                encoding="json",
+                content_type="-",
+                readers=(("", ("messagebird",)),),
+            )
         if step.goto is not None:
             pressed = g.Case(exit="pressed", conditions=(Condition("recording.key", "exists"),))
             branch = chain.add(g.Branch, "pressed", cases=(pressed,))

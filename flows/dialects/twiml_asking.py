@@ -8,13 +8,11 @@ from flows import graph as g
 from flows.markup import Element
 from flows.orders import Upload
 from flows.prompts import Prompt
-from flows.templates import var
+from flows.templates import Template, Var, var
 
-from .compiling import Chain
 from .twiml_flavours import DIGITS
 from .twiml_options import Options
 from .twiml_script import Script, Verb
-from .uploads import folder_problem, is_for_files, upload_to
 
 MAX_DIGITS = 1000
 MAX_PROMPTS = 100
@@ -162,13 +160,8 @@ def record(script: Script, verb: Verb) -> bool:
         upload=_upload(script, verb.element, options),
         transcribe=_language(script, options),
     )
-    told = script.side(verb)  # although the caller has hung up
-    _status(script, verb, options, verb.chain, told)
+    _status(script, verb, options)
     options.done()
-    if url and flavour.asks_after_hangup:
-        script.tell(told, url, method, flavour.after_record)
-    if told.first:
-        verb.chain.link(recorded, {g.HUNG_UP: told.first})
     if not url:
         verb.chain.link(recorded, {g.NONE: script.after(verb)})
         return verb.go_on()
@@ -178,16 +171,12 @@ def record(script: Script, verb: Verb) -> bool:
 
 
 def _upload(script: Script, element: Element, options: Options) -> Upload | None:
-    """Where ``recordingUrl`` sends the recording."""
-    url = options.text("recordingUrl").strip()
+    """Where ``recordingUrl`` sends the recording, named after the call (CONTRACTS §3.1)."""
+    url = options.text("recordingUrl")
     if not url:
         return None
-    if not is_for_files(url):
-        url = script.resolve(element, url)
-    elif problem := folder_problem(url):
-        message = f"recordingUrl: nothing can be sent to {url[:200]!r}: {problem}"
-        script.findings.error("bad-url", element.where, message)
-    return upload_to(url, script.flavour.record_format)
+    name = Template(("call_recording_", Var("call.id"), f".{script.flavour.record_format}"))
+    return Upload(script.resolve(element, url).rstrip("/"), "PUT", name)
 
 
 def _language(script: Script, options: Options) -> str:
@@ -196,8 +185,8 @@ def _language(script: Script, options: Options) -> str:
     return (script.language or "en-US") if wanted else ""
 
 
-def _status(script: Script, verb: Verb, options: Options, *chains: Chain) -> None:
-    """Tell ``recordingStatusCallback`` that the recording is done, in each of ``chains``."""
+def _status(script: Script, verb: Verb, options: Options) -> None:
+    """Tell ``recordingStatusCallback`` that the recording is done."""
     url = options.text("recordingStatusCallback")
     words = {"get": "GET", "post": "POST"}
     method = options.choice("recordingStatusCallbackMethod", words, default="POST", expected="GET or POST")
@@ -219,5 +208,4 @@ def _status(script: Script, verb: Verb, options: Options, *chains: Chain) -> Non
     )
     query, body = (params, ()) if method == "GET" else ((), params)
     told = script.resolve(verb.element, url)
-    for number, chain in enumerate(chains):
-        chain.add(g.Tell, f"status{number or ''}", url=told, method=method, query=query, params=body)
+    verb.chain.add(g.Tell, "status", url=told, method=method, query=query, params=body)

@@ -11,7 +11,6 @@ from flows.call import (
     FetchFailed,
     Input,
     Note,
-    RecordingEnded,
     RecordingOrder,
     Reply,
     Request,
@@ -99,9 +98,6 @@ class HandCall:
 
     def stop_recording(self, recording: str) -> None:
         pass
-
-    async def recording_end(self, recording: str) -> RecordingEnded:
-        return RecordingEnded(recording, 0.0, "stopped", self.clock)
 
     def start(self, prompts: Sequence[Prompt]) -> None:
         self.log.append("start " + "+".join(p.text for p in prompts))

@@ -47,7 +47,6 @@ def test_json_has_the_published_form() -> None:
         "orders": [],
         "trouble": [],
         "end": {"by": "flow", "reason": "end of the flow"},
-        "not_reached": [],
         "duration": 1.46,
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -15,14 +14,11 @@ from pathlib import Path
 
 import pytest
 from kit import sipp, sound, trees
-from kit.api import Api, first_token
+from kit.api import Api, add_account, first_token
 from kit.baresip import Baresip
 from kit.checks import DOWN_TWO
 from kit.daemon import ROOT, Daemon
 from kit.hooks import HookServer
-
-from engine.accounts import repository
-from engine.store import Store
 
 DaemonFor = Callable[..., Daemon]
 PAUSE = {"document": {"title": "p", "steps": [{"id": "p", "action": "pause", "options": {"length": 1}}]}}
@@ -188,14 +184,7 @@ def test_a_flow_goes_on_with_a_stored_one(office: Daemon, tmp_path: Path) -> Non
 
 def test_another_account_sees_nothing(office: Daemon) -> None:
     call = Api(office).call("+39011", PAUSE)
-
-    async def make() -> None:
-        store = Store(f"sqlite+aiosqlite:///{office.folder / 'ivrea.db'}")
-        async with store.writing() as connection:
-            await repository.add_account(connection, "other")
-        await store.close()
-
-    asyncio.run(make())
+    add_account(office, "other")
     other = Api(office, ivrea(office, "token", "--account", "other").stdout.strip())
     assert other.ask("GET", "/calls") == (200, {"calls": [], "next": None})
     assert other.ask("GET", f"/calls/{call}")[0] == 404

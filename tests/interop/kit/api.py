@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import urllib.error
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.daemon import Daemon, poll
+
+from engine.accounts import repository, tokens
+from engine.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,22 @@ class Api:
             return found if found["status"] == status else None
 
         return poll(there, patience, f"call {call} was not {status}", every=0.1)
+
+
+def add_account(daemon: Daemon, name: str) -> str:
+    """Another account, put into the database of a daemon that runs; a token for its owner."""
+
+    async def make() -> str:
+        store = Store(f"sqlite+aiosqlite:///{daemon.folder / 'ivrea.db'}")
+        try:
+            async with store.writing() as connection:
+                account = await repository.add_account(connection, name)
+                owner = await tokens.owner_of(connection, account.id)
+                return await tokens.issue(connection, account.id, owner.id)
+        finally:
+            await store.close()
+
+    return asyncio.run(make())
 
 
 def first_token(daemon: Daemon) -> str:
