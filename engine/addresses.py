@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+_BEGINNING = re.compile(r"\+?[0-9A-Za-z*#]*", re.ASCII)
 _SEPARATORS = re.compile(r"[\s().\-]")
 
 
@@ -58,6 +60,23 @@ def parse_address(text: str, default_port: int | None = None) -> Address:
 def plain_number(text: str) -> str:
     """A number without its visual separators (RFC 3966 section 5.1.1: ``-``, ``.``, ``(``, ``)``) and blanks."""
     return _SEPARATORS.sub("", text)
+
+
+def parse_rewrite(text: str) -> tuple[str, str]:
+    """Read a rule ``OLD=NEW`` for the beginnings of numbers. Raises :class:`ValueError`."""
+    old, equals, new = text.partition("=")
+    old, new = plain_number(old), plain_number(new)
+    if not equals or not _BEGINNING.fullmatch(old) or not _BEGINNING.fullmatch(new):
+        raise ValueError(f"{text!r}: written as OLD=NEW, beginnings of numbers, for example 00=+ or +39=")
+    return old, new
+
+
+def rewritten(number: str, rules: Sequence[tuple[str, str]]) -> str:
+    """``number`` by the first of ``rules`` whose old beginning it has; ``rules`` are those of :func:`parse_rewrite`."""
+    for old, new in rules:
+        if number.startswith(old):
+            return new + number[len(old) :]
+    return number
 
 
 def bracketed(host: str) -> str:

@@ -113,13 +113,19 @@ async def from_store(url: str, call_id: str) -> CallLog:
                 .order_by(CallEvent.id)
             )
             deliveries = await connection.execute(
-                select(Delivery.created_at, Delivery.url, Delivery.params, Delivery.method, Delivery.encoding)
+                select(
+                    *(Delivery.created_at, Delivery.url, Delivery.params, Delivery.method, Delivery.encoding),
+                    *(Delivery.body, Delivery.content_type),
+                )
                 .where(Delivery.call_id == call_id, Delivery.encoding != "file")  # not the recordings
                 .order_by(Delivery.id)
             )
             told = [(row.at, note) for row in events if (note := _note(row.kind, row.detail)) is not None]
             called = [
-                (row.created_at, Callback(row.url, dict(map(tuple, row.params)), row.method, row.encoding))
+                (
+                    row.created_at,
+                    Callback(row.url, _params(row.params, row.body, row.content_type), row.method, row.encoding),
+                )
                 for row in deliveries
             ]
     finally:
@@ -136,6 +142,13 @@ async def from_store(url: str, call_id: str) -> CallLog:
         cast("EndedBy", call.ended_by if call.ended_by in get_args(EndedBy) else "error"),
         call.reason or "",
     )
+
+
+def _params(params: list[list[str]], body: str | None, content_type: str | None) -> dict[str, str]:
+    """The parameters of a callback that was owed; one with a body has that."""
+    if body is not None:
+        return {"content_type": content_type or "", "body": body}
+    return {pair[0]: pair[1] for pair in params}
 
 
 def _note(kind: str, detail: Mapping[str, Any]) -> Note | None:

@@ -35,9 +35,19 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from engine.addresses import Address, by_dns, is_wildcard, parse_address, parse_peer, plain_number, split_host
+from engine.addresses import (
+    Address,
+    by_dns,
+    is_wildcard,
+    parse_address,
+    parse_peer,
+    parse_rewrite,
+    plain_number,
+    split_host,
+)
 from engine.sip.offer_answer import CODECS
 from flows.dialects import DIALECTS
+from flows.listening import Settings
 
 __all__ = [
     "Address",
@@ -175,6 +185,21 @@ def _trunk_host(text: str) -> str:
     return text
 
 
+def _outbound_proxy(text: str) -> str:
+    return _trunk_host(text) if text else ""
+
+
+def _sip_host(text: str) -> str:
+    if text:
+        split_host(text, 0)
+    return text
+
+
+def _rewrite(text: str) -> str:
+    parse_rewrite(text)
+    return text
+
+
 def _pin(secret: SecretStr) -> SecretStr:
     if secret.get_secret_value() and not re.fullmatch(r"[0-9]{4,12}", secret.get_secret_value()):
         raise ValueError("4 to 12 digits")
@@ -206,6 +231,8 @@ Networks = Annotated[list[Annotated[str, AfterValidator(_network)]], NoDecode, B
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
+Rewrites = Annotated[list[Annotated[str, AfterValidator(_rewrite)]], NoDecode, BeforeValidator(_split_list)]
+DEVICE_REDIRECTS = ("no", "inside", "numbers", "any")
 SrtpPolicy = Literal["", "off", "optional", "required"]
 
 
@@ -392,6 +419,13 @@ class CallConfig(Section):
     """How often a prompt is repeated after silence or no match."""
     music: str = ""
     """Sound file for those who are on hold or wait. Empty: quiet chords."""
+    max_fetches: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+    """Flows that one call may ask web servers for; one more ends it."""
+
+    @property
+    def settings(self) -> Settings:
+        """How flows behave where they do not say."""
+        return Settings(listen=self.listen, repeats=self.repeats, max_fetches=self.max_fetches)
 
 
 class QueueConfig(Section):
@@ -444,6 +478,16 @@ class TrunkConfig(Section):
     """Numbers that this trunk delivers; empty: all."""
     number_from: Literal["request", "to"] = "request"
     """Where the dialled number stands: in the Request-URI or in To."""
+    inbound: Literal["address", "digest", "none"] = "address"
+    """What its calls are known by: its addresses, or :attr:`username` and :attr:`password`. ``none``: it has none."""
+    trusted: bool = False
+    """Believe what it says of callers: P-Asserted-Identity, Diversion."""
+    channels: Annotated[int, Field(ge=0)] = 0
+    """Calls at a time, in and out together. 0: no limit."""
+    outbound_proxy: Annotated[str, AfterValidator(_outbound_proxy)] = ""
+    """Where requests go instead of to :attr:`host`, which they still name; written like it. Empty: nowhere else."""
+    probe: Seconds = 0.0
+    """Seconds between OPTIONS that find out whether it is there; while it is not, others come before it. 0: none."""
     outbound: bool = True
     """Calls of flows may go out by this trunk."""
     queue_rate: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 0.0
@@ -456,6 +500,24 @@ class TrunkConfig(Section):
     """Beginnings of the numbers that go out by this trunk; empty: all."""
     caller_id: str = ""
     """Number to show on calls that go out. Empty: the caller's own."""
+    from_user: str = ""
+    """User part of From on calls that go out, if that is not to be the number shown."""
+    from_domain: Annotated[str, AfterValidator(_sip_host)] = ""
+    """Host of From on calls that go out. Empty: our address."""
+    identity: Literal["none", "asserted", "preferred"] = "none"
+    """Tell the caller's number in P-Asserted-Identity or P-Preferred-Identity too, withheld ones with Privacy: id."""
+    diversion: Literal["none", "diversion", "history"] = "none"
+    """Tell in Diversion or History-Info for whom a call was that is forwarded."""
+    rewrite_dialled_in: Rewrites = []
+    """Rules ``OLD=NEW`` for the beginnings of the numbers that it dials; the first that fits counts."""
+    rewrite_caller_in: Rewrites = []
+    """The same for the numbers of those who call."""
+    rewrite_dialled_out: Rewrites = []
+    """The same for the numbers that go out by it."""
+    rewrite_caller_out: Rewrites = []
+    """The same for the numbers shown on calls that go out."""
+    redirects: Literal["no", "same", "any"] = "no"
+    """Follow its 3xx answers: not at all, to other numbers of its own, or to any SIP address."""
     shared: bool = False
     """Not for this account alone: numbers of all accounts come in by it, calls of all accounts may go out."""
     srtp: SrtpPolicy = ""
@@ -478,6 +540,8 @@ class TrunkConfig(Section):
     def _user_to_register(self) -> TrunkConfig:
         if self.registers and not self.username:
             raise ValueError("username is needed to register")
+        if self.inbound == "digest" and not (self.username and self.password.get_secret_value()):
+            raise ValueError("username and password are needed to know it by digest")
         return self
 
     @property
@@ -491,6 +555,15 @@ class TrunkConfig(Section):
         address = self.address
         return address.host, 0 if by_dns(self.host) else address.port
 
+    @property
+    def hop(self) -> tuple[str, tuple[str, int]]:
+        """The transport, and host and port to send to first: the :attr:`outbound_proxy`, if there is one."""
+        proxy = self.outbound_proxy
+        if not proxy:
+            return self.address.transport, self.remote
+        address = parse_peer(proxy)
+        return address.transport, (address.host, 0 if by_dns(proxy) else address.port)
+
 
 class DeviceConfig(Section):
     """``[[devices]]``: a telephone that may register here."""
@@ -501,6 +574,10 @@ class DeviceConfig(Section):
     """Its password."""
     srtp: SrtpPolicy = ""
     """Encrypted sound with this telephone. Empty: ``rtp.srtp``."""
+    redirects: Literal["no", "inside", "numbers", "any"] = "no"
+    """Follow its 3xx answers (calls that it forwards itself): not at all; to telephones of its account; also to numbers
+    that go out by trunks; to any SIP address.
+    """
 
 
 class UserConfig(Section):
@@ -622,6 +699,8 @@ class Config(BaseSettings):
         _refuse_repeats("groups", (each.name for each in self.groups))
         _refuse_repeats("extensions", (each.number for each in self.extensions))
         _refuse_repeats("mailboxes", (each.id for each in self.mailboxes))
+        proving = [each.username for each in self.trunks if each.inbound == "digest"]
+        _refuse_repeats("usernames of trunks and names of devices", (*proving, *(each.name for each in self.devices)))
         return self
 
     @model_validator(mode="after")

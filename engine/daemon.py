@@ -28,7 +28,7 @@ from engine.callbacks.journal import Journal, JournalError
 from engine.callbacks.service import CallbackService, StoreError
 from engine.calls.admission import Source, TrunkAddress, TrunkBook
 from engine.calls.conference import Conferences
-from engine.calls.directory import Directory, load_directory, read_directory
+from engine.calls.directory import AccountTrunk, Directory, load_directory, read_directory
 from engine.calls.flowbook import FlowBook, FlowError
 from engine.calls.household import Outside
 from engine.calls.media import MediaError, MediaPool
@@ -42,6 +42,7 @@ from engine.calls.routes import Routes
 from engine.calls.services import flow_fetcher
 from engine.calls.supervisor import Limits
 from engine.calls.switch import Switch
+from engine.calls.trunking import OutboundTrunk
 from engine.calls.voicemail.boxes import Mailboxes
 from engine.calls.voicemail.service import VoicemailService, importer_of_messages, render_early
 from engine.campaigns.dialler import Dialler
@@ -51,7 +52,7 @@ from engine.config import Config, ConfigError
 from engine.lag import LagMonitor, Lags
 from engine.log import get_logger
 from engine.loop import about_loop, settle_garbage
-from engine.security import OPEN, SrtpPolicies, read_certificates
+from engine.security import OPEN, read_certificates
 from engine.sip import events
 from engine.sip.client import OutgoingSession
 from engine.sip.dialog_info import DialogState
@@ -60,7 +61,7 @@ from engine.sip.flow import Flow
 from engine.sip.session import Session
 from engine.transport import SipTransport, TransportError
 from engine.transport.certificates import CertificateError
-from engine.trunks import Registrations, outbound_trunk
+from engine.trunks import Probes, Registrations, inbound_trunk, outbound_trunk
 from media import files
 from media.files import MediaImporter
 from media.protocol import MAX_STREAMS
@@ -90,7 +91,6 @@ class Daemon:
     def __init__(self, config: Config, reload_config: Callable[[], Config] | None = None) -> None:
         self.config = config
         self.lags = Lags()
-        self._srtp = SrtpPolicies.of(config)
         self._reload_config = reload_config
         self._stack = contextlib.AsyncExitStack()
         self._stop = asyncio.Event()
@@ -145,6 +145,7 @@ class Daemon:
         shelf = MediaShelf(state / "media", store)
         self.flows = FlowBook(maker.for_flow, store, shelf)
         self.directory = await load_directory(store, self.flows, config)
+        self._srtp = self.directory.srtp(config.rtp)
         async with store.writing() as connection:
             self.first_token = await tokens.first(connection)
 
@@ -180,21 +181,10 @@ class Daemon:
             name_servers=[split_host(each, 53) for each in config.sip.dns],
         )
         self._stack.push_async_callback(self.transport.close)
-        trunks = TrunkBook(
-            (
-                TrunkAddress(
-                    each.label,
-                    each.config.address.host,
-                    each.config.address.port,
-                    each.config.number_from,
-                    tuple(each.config.numbers),
-                    account="" if each.shared else each.account,
-                    located_by=each.config.address.transport if not each.config.remote[1] else "",
-                )
-                for each in self.directory.trunks
-            ),
-            self.transport.locator.places,
-        )
+        self.registrations = Registrations(self.transport)
+        self.probes = Probes(self.transport)
+        self._stack.push_async_callback(self.probes.close)
+        trunks = TrunkBook(self._inbound(), self.transport.locator.places)
         await trunks.resolve()
         self.peers: dict[int, Peer] = {}
         self.mailboxes = Mailboxes(self.callbacks.store, self.journal.append, Path(config.store.recordings))
@@ -276,10 +266,10 @@ class Daemon:
         self._stack.push_async_callback(self.web.close)
         await self.transport.listen(config.sip.listen)
         await self.recovery.begin(self.journal.unfinished_calls())
+        labelled = self.directory.labelled()
+        self.registrations.replace(labelled)
+        self.probes.replace(labelled)
         self._background(self.dialler.run())
-        registering = {each.label: each.config for each in self.directory.trunks}
-        self.registrations = Registrations(self.transport, registering)
-        self.registrations.start()
         settle_garbage()
         monitor = LagMonitor(self.lags, self._each_second)
         self._stack.callback(monitor.close)
@@ -396,7 +386,11 @@ class Daemon:
 
     def _use(self, directory: Directory) -> None:
         self.directory = directory
+        self._srtp = directory.srtp(self.config.rtp)
         self.switch.plan = directory.plans
+        self.switch.trunks.replace(self._inbound())
+        self.registrations.replace(directory.labelled())
+        self.probes.replace(directory.labelled())
         self.transport.endpoint.registrar.replace_devices(directory.passwords(), asyncio.get_running_loop().time())
         self.transport.pump()
 
@@ -410,7 +404,9 @@ class Daemon:
                 self.recovery.bye_finished(call_id, status)
             case events.DeviceChanged(name=name, contact=contact):
                 log.info("device_registered" if contact else "device_gone", device=name, contact=contact)
-            case events.OptionsAnswered() | events.SubscriptionChanged():
+            case events.OptionsAnswered():
+                self.probes.answered(event)
+            case events.SubscriptionChanged():
                 pass
             case _ if (peer := self.peers.get(event.session.id)) is not None:
                 if isinstance(event, events.Ended):
@@ -451,7 +447,14 @@ class Daemon:
 
     def _routes(self, account: str) -> Routes:
         registrar = self.transport.endpoint.registrar
-        return self.directory.routes(account, registrar, self.transport.contact_host, outbound_trunk, self._srtp)
+        return self.directory.routes(account, registrar, self.transport.contact_host, self._outbound, self._srtp)
+
+    def _outbound(self, trunk: AccountTrunk) -> OutboundTrunk:
+        down = trunk.label in self.probes.down
+        return outbound_trunk(trunk, self.registrations.service_route(trunk.label), down=down)
+
+    def _inbound(self) -> Iterator[TrunkAddress]:
+        return (inbound_trunk(each) for each in self.directory.trunks if each.config.inbound != "none")
 
     def _publish(self, entity: str, state: str) -> None:
         """A state that a flow sets for those who watch ``entity`` (RFC 4235)."""
@@ -471,6 +474,7 @@ class Daemon:
             headers=destination.headers,
             credentials=destination.credentials,
             route=destination.route,
+            trail=destination.trail,
         )
         self.peers[session.id] = peer
         self.transport.tap.watch(session.call_id)
@@ -550,6 +554,12 @@ class Daemon:
                 {"quantile": quantile},
                 value,
             )
+        used, down = self.switch.channels.used, self.probes.down
+        for each in self.directory.trunks:
+            yield "ivrea_trunk_channels", "Calls on the trunk now.", {"trunk": each.label}, used.get(each.label, 0)
+            if each.config.probe:
+                up = float(each.label not in down)
+                yield "ivrea_trunk_up", "1 when the trunk answers OPTIONS.", {"trunk": each.label}, up
         for worker in self.pool.workers:
             labels = {"worker": worker.name}
             yield "ivrea_media_worker_up", "1 when the worker is ready.", labels, float(worker.ready.is_set())

@@ -55,15 +55,6 @@ class SrtpPolicies:
     trunks: Mapping[str, Policy] = field(default_factory=dict)
     devices: Mapping[str, Policy] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, config: Config) -> SrtpPolicies:
-        return cls(
-            config.rtp.srtp,
-            config.rtp.srtp_without_tls,
-            {trunk.name: trunk.srtp for trunk in config.trunks if trunk.srtp},
-            {device.name: device.srtp for device in config.devices if device.srtp},
-        )
-
     def of_source(self, kind: str, name: str) -> Policy:
         """The policy of a ``trunk`` or ``device``; ``anyone`` has the common one."""
         return {"trunk": self.trunks, "device": self.devices}.get(kind, {}).get(name, self.common)

@@ -1,16 +1,19 @@
-"""Registrations with the trunks that want one, kept alive from start to stop."""
+"""Trunks as they are configured: calls from and to them, registrations, and whether they are there."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping
 
-from engine.addresses import bracketed, plain_number
-from engine.calls.routes import OutboundTrunk
+from engine.addresses import bracketed, parse_rewrite, plain_number
+from engine.calls.admission import TrunkAddress
+from engine.calls.directory import AccountTrunk
+from engine.calls.trunking import OutboundTrunk
 from engine.config import TrunkConfig
 from engine.log import get_logger
 from engine.sip.digest import Credentials
-from engine.sip.events import RegistrationChanged
+from engine.sip.events import OptionsAnswered, RegistrationChanged
 from engine.sip.flow import Flow
 from engine.sip.registration import Registration, RegistrationConfig
 from engine.sip.routing import default_port
@@ -25,25 +28,51 @@ UNREGISTER_PATIENCE = 2.0
 class Registrations:
     """One registration for each trunk with ``register = true``; they are told apart by labels."""
 
-    def __init__(self, transport: SipTransport, trunks: Mapping[str, TrunkConfig]) -> None:
+    def __init__(self, transport: SipTransport) -> None:
         self._transport = transport
-        self._trunks = {label: trunk for label, trunk in trunks.items() if trunk.registers}
         self._running: dict[str, Registration] = {}
+        self._leaving: set[Registration] = set()
+        self._next: dict[str, RegistrationConfig] = {}
+        """What waits until the registration of the same name is taken back."""
         self._removed = asyncio.Event()
 
-    def start(self) -> None:
-        """Send the first REGISTER of each; what comes of it is told to :meth:`changed`."""
-        now = asyncio.get_running_loop().time()
-        for label, trunk in self._trunks.items():
-            self._running[label] = self._transport.endpoint.register(_configuration(label, trunk), now)
+    def replace(self, trunks: Mapping[str, TrunkConfig]) -> None:
+        """Register with those of ``trunks`` that are new or have changed, and take back what is not wanted any more.
+
+        What comes of it is told to :meth:`changed`.
+        """
+        wanted = {label: _configuration(label, trunk) for label, trunk in trunks.items() if trunk.registers}
+        for label, registration in list(self._running.items()):
+            if wanted.get(label) == registration.config:
+                del wanted[label]
+            else:
+                self._leaving.add(self._running.pop(label))
+                registration.remove(asyncio.get_running_loop().time())
+        leaving = {registration.config.name for registration in self._leaving}
+        self._next = {label: each for label, each in wanted.items() if label in leaving}
+        for label, configuration in wanted.items():
+            if label not in leaving:
+                self._register(configuration)
         self._transport.pump()
+
+    def _register(self, configuration: RegistrationConfig) -> None:
+        now = asyncio.get_running_loop().time()
+        self._running[configuration.name] = self._transport.endpoint.register(configuration, now)
+
+    def service_route(self, label: str) -> tuple[Address, ...]:
+        """The proxies by which the registrar of a trunk wants calls to come."""
+        registration = self._running.get(label)
+        return registration.service_route if registration is not None else ()
 
     def changed(self, event: RegistrationChanged) -> None:
         """A registration succeeded, failed or was removed."""
         name = event.registration.config.name
         if event.registration.removed:
-            self._running.pop(name, None)
-            if not self._running:
+            self._leaving.discard(event.registration)
+            if (following := self._next.pop(name, None)) is not None:
+                self._register(following)
+                self._transport.pump()
+            if not self._leaving:
                 self._removed.set()
             return
         if event.registered and event.status < 300:
@@ -61,42 +90,158 @@ class Registrations:
 
     async def unregister(self) -> None:
         """Take all registrations back; a registrar that does not answer is not waited for long."""
-        if not self._running:
+        self._removed.clear()
+        self.replace({})
+        if not self._leaving:
             return
-        now = asyncio.get_running_loop().time()
-        for registration in list(self._running.values()):
-            registration.remove(now)
-        self._transport.pump()
         try:
             await asyncio.wait_for(self._removed.wait(), UNREGISTER_PATIENCE)
         except TimeoutError:
-            log.warning("not_unregistered", trunks=sorted(self._running))
+            log.warning("not_unregistered", trunks=sorted(each.config.name for each in self._leaving))
 
 
-def outbound_trunk(trunk: TrunkConfig) -> OutboundTrunk:
-    """The trunk as calls go out by it."""
-    address = trunk.address
+class Probes:
+    """Asks trunks by OPTIONS whether they are there. One that does not answer is down until it answers again."""
+
+    def __init__(self, transport: SipTransport) -> None:
+        self._transport = transport
+        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._trunks: dict[str, TrunkConfig] = {}
+        self._at: dict[str, set[str]] = {}
+        """Trunks by the URI that is asked."""
+        self._down: set[str] = set()
+
+    @property
+    def down(self) -> frozenset[str]:
+        """The labels of those that did not answer last time."""
+        return frozenset(self._down)
+
+    def replace(self, trunks: Mapping[str, TrunkConfig]) -> None:
+        """Ask these, by label, from now on."""
+        wanted = {label: trunk for label, trunk in trunks.items() if trunk.probe}
+        for label in [each for each in self._asking if wanted.get(each) != self._trunks.get(each)]:
+            self._asking.pop(label).cancel()
+            self._down.discard(label)
+        self._trunks = wanted
+        self._at = {}
+        for label, trunk in wanted.items():
+            self._at.setdefault(str(_place(trunk)), set()).add(label)
+            if label not in self._asking:
+                self._asking[label] = asyncio.get_running_loop().create_task(self._keep_asking(trunk))
+
+    async def close(self) -> None:
+        """Ask no more."""
+        tasks = list(self._asking.values())
+        self._asking.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def answered(self, event: OptionsAnswered) -> None:
+        """An answer, or that there was none: 408; 503 also when nothing could be sent."""
+        for label in self._at.get(event.target, ()):
+            if event.status in (408, 503):
+                if label not in self._down:
+                    log.warning("trunk_down", trunk=label, status=event.status)
+                self._down.add(label)
+            elif label in self._down:
+                self._down.discard(label)
+                log.info("trunk_up", trunk=label, status=event.status)
+
+    async def _keep_asking(self, trunk: TrunkConfig) -> None:
+        loop = asyncio.get_running_loop()
+        flow = _flow(trunk)
+        while True:
+            host, port = self._transport.contact_host(flow)
+            us = Address(Uri("sip", trunk.username or None, host=bracketed(host), port=port or None))
+            self._transport.endpoint.options(_place(trunk), from_=us, flow=flow, now=loop.time(), route=_routes(trunk))
+            self._transport.pump()
+            await asyncio.sleep(trunk.probe)
+
+
+def _flow(trunk: TrunkConfig) -> Flow:
+    transport, remote = trunk.hop
+    return Flow(transport, ("", 0), remote)
+
+
+def _routes(trunk: TrunkConfig) -> tuple[Address, ...]:
+    """The outbound proxy, as a loose router."""
+    if not trunk.outbound_proxy:
+        return ()
+    transport, (host, port) = trunk.hop
+    params = ((("transport", transport),) if transport != "udp" else ()) + (("lr", None),)
+    return (Address(Uri("sip", host=bracketed(host), port=port or None, params=params)),)
+
+
+def outbound_trunk(each: AccountTrunk, service_route: tuple[Address, ...] = (), *, down: bool = False) -> OutboundTrunk:
+    """The trunk as calls go out by it; ``service_route``: of its registrar, behind the outbound proxy."""
+    trunk = each.config
     credentials = Credentials(trunk.username, trunk.password.get_secret_value()) if trunk.username else None
     return OutboundTrunk(
         trunk.name,
-        Flow(address.transport, ("", 0), trunk.remote),
+        _flow(trunk),
         trunk.order,
         tuple(plain_number(prefix) for prefix in trunk.prefixes),
         trunk.caller_id,
         credentials,
+        label=each.label,
+        domain=trunk.remote if trunk.outbound_proxy else None,
+        route=_routes(trunk) + service_route,
+        channels=trunk.channels,
+        down=down,
+        from_user=trunk.from_user,
+        from_domain=trunk.from_domain,
+        identity=trunk.identity,
+        history=trunk.diversion,
+        dialled_rules=_rules(trunk.rewrite_dialled_out),
+        caller_rules=_rules(trunk.rewrite_caller_out),
+        redirects=trunk.redirects,
     )
 
 
-def _configuration(label: str, trunk: TrunkConfig) -> RegistrationConfig:
+def inbound_trunk(each: AccountTrunk) -> TrunkAddress:
+    """The trunk as calls come in by it."""
+    trunk = each.config
     address = trunk.address
-    host = bracketed(address.host)
-    port = f":{address.port}" if address.port != default_port(address.transport) else ""
-    transport = f";transport={address.transport}" if address.transport != "udp" else ""
+    return TrunkAddress(
+        each.label,
+        address.host,
+        address.port,
+        trunk.number_from,
+        tuple(trunk.numbers),
+        account="" if each.shared else each.account,
+        located_by=address.transport if not trunk.remote[1] else "",
+        user=trunk.username,
+        registers=trunk.registers,
+        password=trunk.password.get_secret_value(),
+        by_digest=trunk.inbound == "digest",
+        channels=trunk.channels,
+        trusted=trunk.trusted,
+        dialled_rules=_rules(trunk.rewrite_dialled_in),
+        caller_rules=_rules(trunk.rewrite_caller_in),
+    )
+
+
+def _rules(texts: list[str]) -> tuple[tuple[str, str], ...]:
+    return tuple(parse_rewrite(text) for text in texts)
+
+
+def _place(trunk: TrunkConfig) -> Uri:
+    """The trunk itself: the domain that is registered with, and asked whether it is there."""
+    address = trunk.address
+    port = address.port if address.port != default_port(address.transport) else None
+    params = (("transport", address.transport),) if address.transport != "udp" else ()
+    return Uri("sip", host=bracketed(address.host), port=port, params=params)
+
+
+def _configuration(label: str, trunk: TrunkConfig) -> RegistrationConfig:
+    place = _place(trunk)
     return RegistrationConfig(
         name=label,
-        registrar=Uri.parse(f"sip:{host}{port}{transport}"),
-        aor=Address(Uri.parse(f"sip:{trunk.username}@{host}{port}")),
-        flow=Flow(address.transport, ("", 0), trunk.remote),
+        registrar=place,
+        aor=Address(dataclasses.replace(place, user=trunk.username, params=())),
+        flow=_flow(trunk),
         credentials=Credentials(trunk.username, trunk.password.get_secret_value()),
         contact_user=trunk.username,
+        route=_routes(trunk),
     )

@@ -228,12 +228,15 @@ class Subscribed:
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """An HTTP request to make: ``params`` in order, all text, on top of the URL's own query."""
+    """An HTTP request to make: ``params`` in order, all text, on top of the URL's own query.
+
+    With the encoding ``body`` they are two: ``body``, sent as it is, and its ``content_type``, empty for none at all.
+    """
 
     url: str
     params: Mapping[str, str] = field(default_factory=dict)
     method: Literal["GET", "POST"] = "GET"
-    encoding: Literal["query", "form", "json"] = "query"
+    encoding: Literal["query", "form", "json", "body"] = "query"
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +414,9 @@ class Call(Protocol):
 
     def stop_recording(self, recording: str) -> None:
         """End a recording; no error when it has ended."""
+
+    async def recording_end(self, recording: str) -> RecordingEnded:
+        """End a recording and wait for the end, also after that of the call: never raises :class:`CallEnded`."""
 
     async def hangup(self, reason: str) -> None:
         """End the call from our side. Raises :class:`CallEnded` (by ``flow``)."""

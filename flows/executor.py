@@ -57,6 +57,7 @@ class Executor:
         except CallEnded as ended:
             if by == "flow":
                 by, reason = ended.by, ended.reason
+            await _say_farewell(walk)
         except Exception as error:  # noqa: BLE001 - not even hanging up worked; the supervisor will
             by, reason = "error", reason or f"internal error: {type(error).__name__}: {error}"
         finally:
@@ -84,3 +85,14 @@ async def _go(walk: Walk) -> None:
             exit_name = ""
         step = walk.after(exit_name)
     await call.hangup(walk.because or "end of the flow")
+
+
+async def _say_farewell(walk: Walk) -> None:
+    """Tell what is owed although the call is over. None of these steps needs the call."""
+    where = walk.step
+    try:
+        for step in walk.farewell():
+            await VERBS[type(step)](walk, step)
+    except Exception as error:  # noqa: BLE001 - the end of the call is told all the same
+        walk.trouble(f"internal error: {type(error).__name__}: {error}")
+    walk.step = where

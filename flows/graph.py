@@ -6,7 +6,8 @@ by their compilers: the executor knows verbs only. Graphs never change: a call h
 it started with, so a flow can be replaced while calls run.
 
 Each class states what it needs of the call (:attr:`Step.needs`) and its exits (:attr:`Step.leads`). A hang-up in any
-step ends the flow there; what a step had under way (a prompt, a recording, a dialled leg) ends with the call.
+step ends the flow there; what a step had under way (a prompt, a recording, a dialled leg) ends with the call. Who is to
+be told of a recording although the call ended is named behind an exit of its own, :data:`HUNG_UP`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ SHORT = "$short"
 """Exit of :class:`Collect`: keys were pressed, but not enough in time."""
 FINISHED = "$finished"
 """Exit of :class:`Collect`: a finishing key came before there were enough."""
+HUNG_UP = "$hungup"
+"""Exit of :class:`Record`: the call ended meanwhile. Only :class:`Tell` and :class:`SetVariables` follow behind it."""
 UNSUPPORTED = "unsupported"
 """Exit of any step that the call cannot do; ``failed`` and ``next`` are tried after it."""
 
@@ -188,11 +191,12 @@ class Record(Step):
     """Record the caller until a key of ``stop_keys``, ``silence`` seconds without a voice or ``limit`` seconds.
 
     ``beep`` first, after ``prompts``. Sets ``into`` + ``.id``, ``.url``, ``.duration`` (whole seconds), ``.key`` (that
-    stopped it), ``.reason``. Exit :data:`NONE` when nothing was recorded. A hang-up keeps and uploads what there is.
+    stopped it), ``.reason``. Exit :data:`NONE` when nothing was recorded. A hang-up keeps and uploads what there is;
+    those behind :data:`HUNG_UP` are told of it.
     """
 
     needs: ClassVar[Needs] = "answer"
-    leads: ClassVar[tuple[str, ...]] = (NEXT, NONE)
+    leads: ClassVar[tuple[str, ...]] = (NEXT, NONE, HUNG_UP)
     into: str = "recording"
     prompts: tuple[Prompt | Draft, ...] = ()
     format: Literal["wav", "mp3"] = "wav"
@@ -254,7 +258,7 @@ class Fetch(Step):
     patience: float = 5.0
     returns: bool = False
     last_good: bool = False
-    """When it fails, the last flow that came from this URL is used."""
+    """When it fails, the last flow that came from this URL to the account is used."""
     clear: tuple[str, ...] = ()
 
 
@@ -277,6 +281,8 @@ class Tell(Step):
     query: tuple[Param, ...] = ()
     params: tuple[Param, ...] = ()
     encoding: Literal["form", "json"] = "form"
+    content_type: str = ""
+    """As in :class:`Fetch`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,8 @@ class Settings:
     """Steps of one call."""
     max_steps_per_second: int = 1000
     """Steps within one second: a flow beyond that goes round in circles without waiting for anything."""
+    max_fetches: int = 1000
+    """Flows that one call may ask web servers for."""
 
 
 @dataclass(frozen=True, slots=True)

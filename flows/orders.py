@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, TypeVar
 
 from .prompts import Draft, Prompt
-from .templates import Template, Text, Variables
+from .templates import Template, Text, Variables, fill_name, fill_target, fill_url
 
 Needs = Literal["nothing", "early media", "answer"]
 """What a step needs of the call: nothing, a media path (before the answer if need be), or that it is answered."""
@@ -28,12 +28,26 @@ Sides = Literal["caller", "peer", "mix", "stereo", "each"]
 class Upload:
     """Where a recording is sent when it is done; ``name`` is put behind ``url`` and a slash, if there is one.
 
-    ``url`` may be of http, https, ftp or ftps.
+    ``url`` may be of http, https, ftp or ftps. A ``numbered`` name is that of the call's first recording; later ones
+    have their ``number`` in it, which is known when the order is given: ``name-2.wav``, ``name-3.wav`` …
     """
 
     url: Text
     method: Literal["PUT", "POST"] = "PUT"
     name: Text = ""
+    numbered: bool = False
+    number: int = 1
+
+    @property
+    def place(self) -> str:
+        """The whole URL. Only of one without templates."""
+        url, name = str(self.url), str(self.name)
+        if not name:
+            return url
+        if self.numbered and self.number > 1:
+            stem, dot, extension = name.rpartition(".")
+            name = f"{stem}-{self.number}{dot}{extension}" if dot else f"{name}-{self.number}"
+        return f"{url.rstrip('/')}/{name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +110,17 @@ class Dial(Order):
     success_after: float = 0.0
     """Seconds of bridge that count as success."""
     hangup_on_key: str = ""
+
+    @property
+    def recorded(self) -> tuple[Sides, ...]:
+        """Whose voice each of its recordings has; there is a file for each."""
+        match self.record:
+            case "":
+                return ()
+            case "each":
+                return ("caller", "peer")
+            case sides:
+                return (sides,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +249,14 @@ class StartRecording(Order):
     upload: Upload | None = None
     label: str = ""
 
+    @property
+    def each(self) -> tuple[tuple[Sides, Upload | None], ...]:
+        """Whose voice each of its files has, and where that file is sent."""
+        if self.sides != "each":
+            return ((self.sides, self.upload),)
+        later = None if self.upload is None else replace(self.upload, number=self.upload.number + 1)
+        return (("caller", self.upload), ("peer", later))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopRecording(Order):
@@ -254,20 +287,25 @@ _T = TypeVar("_T")
 
 
 def filled(value: _T, variables: Variables) -> _T:
-    """``value`` (an order or part of one) with all its templates filled in."""
+    """``value`` (an order or part of one) with all its templates filled in.
+
+    Raises :class:`~flows.templates.UnsafeUrl`: values of variables are escaped in URLs.
+    """
     result: _T = _filled(value, variables)
     return result
 
 
 def _filled(value: Any, variables: Variables) -> Any:
     match value:
-        case Template():
-            return value.fill(variables)
-        case Draft():
+        case Template() | Draft():
             return value.fill(variables)
         case tuple():
             return tuple(_filled(each, variables) for each in value)
-        case Order() | Target() | Upload():
+        case Upload():
+            return replace(value, url=fill_url(value.url, variables), name=fill_name(value.name, variables))
+        case Target():
+            return replace(value, value=fill_target(value.value, variables))
+        case Order():
             changed = {
                 each.name: new
                 for each in fields(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .templates import Text, Variables, fill
+from .templates import Text, Variables, fill, fill_media
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class Draft:
     language: str = ""
 
     def fill(self, variables: Variables) -> Prompt:
-        return Prompt(fill(self.text, variables), fill(self.media, variables), self.voice, self.language)
+        """Raises :class:`~flows.templates.UnsafeUrl`."""
+        return Prompt(fill(self.text, variables), fill_media(self.media, variables), self.voice, self.language)
 
 
 def prompt(text: Text = "", media: Text = "", voice: str = "", language: str = "") -> Prompt | Draft:

@@ -7,7 +7,7 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -16,7 +16,7 @@ from .dialects import compile_flow
 from .dialects.compiling import Compiled
 from .findings import Finding
 from .graph import Fetch, Graph, Param, Tell
-from .templates import Variables, fill
+from .templates import Variables, fill, fill_url
 from .uuids import uuid_of
 
 FORM = "application/x-www-form-urlencoded"
@@ -56,18 +56,22 @@ def _is_whole(value: Any) -> bool:
 
 
 def fetch_request(step: Fetch, variables: Variables) -> Request:
-    """The request that ``step`` makes of a call with these ``variables``."""
-    body, content_type = b"", ""
-    if step.method == "POST":
-        pairs = list(parameters(step.params, variables))
-        if step.encoding == "json":
-            body, content_type = json.dumps(with_numbers(step.params, nested(pairs))).encode(), JSON
-        else:
-            body, content_type = urlencode(pairs).encode(), FORM
-        if step.content_type:
-            content_type = "" if step.content_type == "-" else step.content_type
+    """The request that ``step`` makes of a call with these ``variables``. Raises :class:`~.templates.UnsafeUrl`."""
+    body, content_type = _body(step, variables) if step.method == "POST" else (b"", "")
     query = tuple(parameters(step.query, variables))
-    return Request(fill(step.url, variables), step.method, query, body, content_type, step.patience)
+    return Request(fill_url(step.url, variables), step.method, query, body, content_type, step.patience)
+
+
+def _body(step: Fetch | Tell, variables: Variables) -> tuple[bytes, str]:
+    """The body of a POST, and its content type."""
+    pairs = list(parameters(step.params, variables))
+    if step.encoding == "json":
+        body, content_type = json.dumps(with_numbers(step.params, nested(pairs))).encode(), JSON
+    else:
+        body, content_type = urlencode(pairs).encode(), FORM
+    if step.content_type:
+        content_type = "" if step.content_type == "-" else step.content_type
+    return body, content_type
 
 
 _INNER = re.compile(r"([^\[\]]+)\[([^\[\]]*)\]\Z")
@@ -87,11 +91,17 @@ def nested(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def tell_request(step: Tell, variables: Variables) -> Callback:
-    """The callback that ``step`` writes down. The query of a POST becomes part of its URL."""
-    url = fill(step.url, variables)
+    """The callback that ``step`` writes down. The query of a POST becomes part of its URL.
+
+    Raises :class:`~.templates.UnsafeUrl`.
+    """
+    url = fill_url(step.url, variables)
     query = list(parameters(step.query, variables))
     if step.method == "GET":
         return Callback(url, dict(query + list(parameters(step.params, variables))), "GET")
+    if step.content_type or any(param.kind == "number" for param in step.params):
+        body, content_type = _body(step, variables)
+        return Callback(with_query(url, query), {"content_type": content_type, "body": body.decode()}, "POST", "body")
     return Callback(with_query(url, query), dict(parameters(step.params, variables)), "POST", step.encoding)
 
 
@@ -143,17 +153,52 @@ def answered(fetched: Fetched, reply: Reply) -> Fetched:
 
 
 class LastGood:
-    """The last flow that came from each URL, for when its server fails. Bounded; one for all calls."""
+    """The last flow that came from each URL to each account, for when its server fails. Bounded; one for all calls.
 
-    def __init__(self, most: int = 256) -> None:
+    ``most`` flows are kept, and those whose documents come to ``most_octets``: for others the account that has most is
+    the one that loses its oldest.
+    """
+
+    def __init__(self, most: int = 1000, most_octets: int = 32 << 20) -> None:
         self._most = most
-        self._graphs: OrderedDict[str, Graph] = OrderedDict()
+        self._most_octets = most_octets
+        self._octets = 0
+        self._kept: dict[str, OrderedDict[str, _Kept]] = {}
 
-    def keep(self, url: str, graph: Graph) -> None:
-        self._graphs[url] = graph
-        self._graphs.move_to_end(url)
-        if len(self._graphs) > self._most:
-            self._graphs.popitem(last=False)
+    def keep(self, account: str, url: str, graph: Graph, octets: int) -> None:
+        """A flow came, whose document has so many ``octets``."""
+        self._drop(account, url)
+        if octets > self._most_octets:
+            return
+        self._kept.setdefault(account, OrderedDict())[url] = _Kept(graph, octets)
+        self._octets += octets
+        while self._octets > self._most_octets or sum(map(len, self._kept.values())) > self._most:
+            greedy = max(self._kept, key=lambda each: _weight(self._kept[each]))
+            self._drop(greedy, next(iter(self._kept[greedy])))
 
-    def get(self, url: str) -> Graph | None:
-        return self._graphs.get(url)
+    def get(self, account: str, url: str) -> Graph | None:
+        """The last flow that came; it counts as used."""
+        kept = self._kept.get(account)
+        if kept is None or url not in kept:
+            return None
+        kept.move_to_end(url)
+        return kept[url].graph
+
+    def _drop(self, account: str, url: str) -> None:
+        kept = self._kept.get(account)
+        if kept is None or (gone := kept.pop(url, None)) is None:
+            return
+        self._octets -= gone.octets
+        if not kept:
+            del self._kept[account]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    graph: Graph
+    octets: int
+
+
+def _weight(kept: Mapping[str, _Kept]) -> int:
+    """How much of the room an account has: an empty document takes some, too."""
+    return sum(each.octets + 1024 for each in kept.values())

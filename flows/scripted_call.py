@@ -2,13 +2,14 @@
 
 Rules of the clock, all of them deterministic:
 
-- The call is answered at 0. A text takes :data:`LETTER` seconds a letter, :data:`DIGIT` a digit and
-  :data:`BREATH` more; a sound :data:`MEDIA` seconds (of a file that is not looked at).
+- The call is answered at 0; one that goes out, before its flow begins. A text takes :data:`LETTER` seconds a letter,
+  :data:`DIGIT` a digit and :data:`BREATH` more; a sound :data:`MEDIA` seconds (of a file that is not looked at).
 - What the caller says takes as long as a prompt of the same text. It begins an utterance, whose first vocabulary
   word, when it is out, stops a prompt; :data:`TRAILING_SILENCE` after the last word, or after eight seconds,
   the utterance ends. Words that are not in the vocabulary are not heard.
 - ``say`` and ``press`` wait until a step listens and its prompt is over; ``say!`` and ``press!`` do not. The next
   statement is looked at when the utterance has ended, or after the last key.
+- On a call that goes out the first statement, if it is one of others than the caller, says how it is answered.
 - After the last statement the caller is silent until the flow ends.
 - What others do, and how long that takes, is said in :mod:`flows.scripted_world`.
 """
@@ -30,6 +31,7 @@ from .call import (
     Key,
     Note,
     PromptEnded,
+    RecordingEnded,
     RecordingOrder,
     Reply,
     Request,
@@ -38,11 +40,12 @@ from .call import (
     Vocabulary,
     Words,
 )
+from .causes import cause_of
 from .graph import Graph
 from .keywords import canonical
 from .orders import Order, Outcome
 from .prompts import Prompt
-from .script import KEY_OFF, KEY_ON, OTHERS, Hangup, Press, Say, Statement, Wait
+from .script import KEY_OFF, KEY_ON, OTHERS, Hangup, Leg, Machine, Press, Say, Statement, Wait
 from .scripted_world import World, nothing_known
 
 LETTER = 0.065
@@ -51,6 +54,8 @@ BREATH = 0.2
 MEDIA = 3.0
 TRAILING_SILENCE = 0.3
 LONGEST_UTTERANCE = 8.0
+
+_UNANSWERED: tuple[EndedBy, str] = ("limit", "nobody answered")
 
 _FOREVER = float("inf")
 _T = TypeVar("_T")
@@ -62,6 +67,13 @@ def speaking_time(text: str) -> float:
     letters = sum(1 for c in text if c.isalpha())
     digits = sum(1 for c in text if c.isdigit())
     return round(BREATH + letters * LETTER + digits * DIGIT, 3)
+
+
+def _refused(status: int) -> tuple[EndedBy, str]:
+    """How a call ends that was made and not answered."""
+    if status >= 600 or (400 <= status < 500 and status != 408):
+        return "caller", f"refused: {status} {cause_of(status).name}"
+    return "error", f"not connected: {status} {cause_of(status).name}"
 
 
 @dataclass(slots=True)
@@ -85,6 +97,8 @@ class Scenario:
     """How every transfer ends."""
     answered: bool = True
     """False: the caller gives up before the call is answered."""
+    outbound: bool = False
+    """The call was made: the callee is whom the flow talks to, and the script says who picks up."""
     max_duration: float = 7200.0
     media_length: Callable[[str], float | None] = lambda media: None
     """How long a sound is; ``None`` when it is not known."""
@@ -124,13 +138,24 @@ class ScriptedCall:
         self._voice_until = 0.0
         self._told: Callable[[], None] = lambda: None
         self.world = World(self, scenario.fetch)
+        if scenario.outbound:
+            self._be_picked_up()
         self.facts: Mapping[str, str] = {
             "call.account": "simulated",
-            "call.direction": "inbound",
-            "call.status": "ringing",
+            "call.direction": "outbound" if scenario.outbound else "inbound",
+            "call.status": "queued" if scenario.outbound else "ringing",
             "call.request": scenario.callee,
             **scenario.facts,
         }
+
+    def _be_picked_up(self) -> None:
+        """A call that was made is answered, or is over, when its flow begins."""
+        first = self.left.popleft() if self.left and isinstance(self.left[0], Leg | Machine) else Machine(0.0)
+        if isinstance(first, Leg) and first.status != 200:
+            self._ended = _UNANSWERED if first.status == 0 else _refused(first.status)
+            return
+        self.answered_at = self._now
+        self.world.picked_up = first if isinstance(first, Machine) else Machine(0.0)
 
     # --- what the executor awaits -------------------------------------------------------
 
@@ -235,6 +260,9 @@ class ScriptedCall:
 
     def stop_recording(self, recording: str) -> None:
         self.world.stop_recording(recording)
+
+    async def recording_end(self, recording: str) -> RecordingEnded:
+        return self.world.recording_end(recording)
 
     async def hangup(self, reason: str) -> NoReturn:
         self._raise_if_ended()

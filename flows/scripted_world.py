@@ -39,6 +39,12 @@ FETCHING = 0.1
 BEEP = 0.3
 PERSON = 1.5
 """Seconds until a person's voice is known from a machine's."""
+MACHINE = 2.0
+"""Seconds of a greeting after which it is known to be a machine's."""
+SILENCE = 3.0
+"""Seconds without a voice after which it is not known who picked up."""
+LONGEST_GREETING = 30.0
+"""Seconds that the end of a machine's greeting is waited for, once it is known to be one."""
 
 _T = TypeVar("_T")
 
@@ -47,6 +53,9 @@ class Stage(Protocol):
     """The scripted call, as its world sees it."""
 
     def now(self) -> float: ...
+
+    @property
+    def answered_at(self) -> float | None: ...
 
     async def answer(self) -> None: ...
 
@@ -117,6 +126,8 @@ class World:
 
     def __init__(self, stage: Stage, fetcher: Callable[[Request], Reply]) -> None:
         self.recordings: list[Taken] = []
+        self.picked_up: Machine | None = None
+        """Who picked up the call, where that was known from the beginning."""
         self._stage = stage
         self._fetcher = fetcher
 
@@ -138,6 +149,16 @@ class World:
     # --- legs ---------------------------------------------------------------------------
 
     async def _dial(self, order: Dial) -> Outcome:
+        """Recorded, if it is, for as long as it takes: a file for each voice."""
+        files = [self._take("wav", sides, blocking=False) for sides in order.recorded]
+        try:
+            return await self._ring(order)
+        finally:
+            for taken in files:
+                if not taken.reason:
+                    self._end(taken, "stopped")
+
+    async def _ring(self, order: Dial) -> Outcome:
         leg = self._stage.take(Leg) or Leg(200)
         names = ", ".join(str(target.value) for target in order.targets)
         if leg.status == 0:
@@ -190,18 +211,29 @@ class World:
         return Outcome()
 
     async def _detect(self, order: DetectMachine) -> Outcome:
-        machine = self._stage.take(Machine) or Machine(0.0)
+        """Who picked up: one whose greeting goes on (from the answer of a call that was made, else from now) is a
+        machine, which is known after :data:`MACHINE` or the order's patience. Waiting ends with the greeting's beep.
+        """
+        stage = self._stage
+        machine = self.picked_up or stage.take(Machine) or Machine(0.0)
         if not machine.seconds:
-            await self._stage.lasting(min(PERSON, order.patience))
+            await stage.lasting(min(PERSON, order.patience))
             return Outcome((), {"result": "human"}, "a person picked up")
-        await self._stage.lasting(max(machine.seconds, order.patience) if order.wait else order.patience)
+        began = (stage.answered_at or 0.0) if self.picked_up is not None else stage.now()
+        beeped = began + machine.seconds + BEEP
+        if beeped <= stage.now():
+            await stage.lasting(min(SILENCE, order.patience))
+            return Outcome((), {"result": "unsure"}, "unsure picked up")
+        await stage.lasting(min(MACHINE, order.patience))
+        if order.wait:
+            await stage.lasting(max(0.0, min(beeped - stage.now(), LONGEST_GREETING)))
         return Outcome(("machine",), {"result": "machine"}, "a machine picked up")
 
     # --- recordings ---------------------------------------------------------------------
 
     async def _start(self, order: StartRecording) -> Outcome:
-        taken = self._take(order.format, order.sides, blocking=False)
-        return Outcome((), {"id": taken.id}, "recording")
+        begun = [self._take(order.format, sides, blocking=False).id for sides, _ in order.each]
+        return Outcome((), {"id": " ".join(begun)}, "recording")
 
     async def _stop(self, order: StopRecording) -> Outcome:
         running = [taken for taken in self.recordings if not taken.blocking and not taken.reason]
@@ -223,6 +255,13 @@ class World:
         for taken in self.recordings:
             if taken.id == recording and not taken.reason:
                 self._over(taken, "stopped")
+
+    def recording_end(self, recording: str) -> RecordingEnded:
+        """Of one that is over, with the call or before."""
+        (taken,) = (each for each in self.recordings if each.id == recording)
+        if not taken.reason:
+            self._end(taken, "stopped")
+        return RecordingEnded(taken.id, taken.duration, taken.reason, self._stage.now(), f"sim:{taken.id}")
 
     def end_later(self, recording: str, seconds: float, reason: str) -> None:
         """Have a recording end by itself when it is ``seconds`` long."""

@@ -13,7 +13,7 @@ from .call import Callback, Entered, Fetched, Forwarding, Heard, Note, Performed
 from .executor import Ending, Executor, Settings
 from .findings import printable
 from .graph import Graph
-from .script import Statement, parse_script
+from .script import OTHERS, Statement, parse_script
 from .scripted_call import Scenario, ScriptedCall, Spoken
 from .scripted_world import Taken
 from .story import event_in_words
@@ -37,7 +37,7 @@ class Simulation:
     duration: float
     """Seconds since the answer; 0 when there was none."""
     not_reached: tuple[Statement, ...] = ()
-    """Statements of the script that the caller never got to make."""
+    """Statements of the script that nothing came of, from the first one on."""
     recordings: tuple[Taken, ...] = ()
     answered_at: float | None = None
     ended_at: float = 0.0
@@ -82,6 +82,7 @@ class Simulation:
             ],
             "trouble": [{"what": each.what, "at": _seconds(at)} for each, at in self.noted(Trouble)],
             "end": {"by": self.ending.by, "reason": self.ending.reason},
+            "not_reached": [str(statement) for statement in self.not_reached],
             "duration": _seconds(self.duration),
         }
 
@@ -99,9 +100,15 @@ class Simulation:
         lines.append((self.duration, f"ended by {_BY[self.ending.by]}: {self.ending.reason}"))
         story = [f"{at:7.1f} s  {printable(text)}" for at, text in lines]
         story.append(f"path: {self.path or '(the root)'}")
-        if self.not_reached:
-            story.append(f"the caller never got to: {'; '.join(map(str, self.not_reached))}")
+        story += self._left_over()
         return "\n".join(story)
+
+    def _left_over(self) -> list[str]:
+        """What the script has that nothing came of, in lines."""
+        others = isinstance(self.not_reached[0], OTHERS) if self.not_reached else False
+        own = self.not_reached[1:] if others else self.not_reached
+        lines = [f"the flow never came to what the script says of others: {self.not_reached[0]}"] if others else []
+        return [*lines, f"the caller never got to: {'; '.join(map(str, own))}"] if own else lines
 
 
 def _what(spoken: Spoken) -> dict[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+from urllib.parse import quote
 
 CALL_VARIABLES = (
     "call.id",
@@ -90,6 +91,104 @@ def var(name: str) -> Template:
 
 def fill(text: Text, variables: Variables) -> str:
     return text if isinstance(text, str) else text.fill(variables)
+
+
+class UnsafeUrl(ValueError):
+    """The values of variables would make another URL of a template than its author wrote; the text says how."""
+
+
+_HERE = "\0"
+"""Stands for a variable where it is looked at what there is around it."""
+_HTTP = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\0/?#]+[/?#]")
+_SIP = re.compile(r"(?i:sips?):([^@]*@)?[^@\0;?]+([;?].*)?\Z", re.DOTALL)
+_URI = re.compile(r"(?i:sips?|tel):")
+_IN_URI = "!*'()+$"
+"""Beside the unreserved characters, what has no meaning in any part of a SIP URI (RFC 3261, section 25.1)."""
+
+
+def url_template_problem(text: Text) -> str:
+    """Why variables must not stand where they do in a URL; empty when they may, and for a text without any.
+
+    Scheme, user, host and port of a URL are written out, up to the slash, question mark or hash behind them; the host
+    of a SIP URI is. So neither a caller nor a server can lead a request, or a call, to another host.
+    """
+    if isinstance(text, str):
+        return ""
+    around = _around(text)
+    if _URI.match(around):
+        known = around[:4].lower() == "tel:" or _SIP.match(around)
+        return "" if known else "variables cannot be the host of a SIP URI, or a part of it"
+    return "" if _HTTP.match(around) else "variables can only stand behind the host of a URL, not in its place"
+
+
+def _around(text: Template) -> str:
+    return "".join(part if isinstance(part, str) else _HERE for part in text.parts)
+
+
+def fill_url(text: Text, variables: Variables) -> str:
+    """A URL with the values of variables in it, percent-encoded but for unreserved characters (RFC 3986, section 2.3):
+    whatever is in a value, it is a part of one path segment or of one piece of the query.
+
+    Raises :class:`UnsafeUrl` where variables must not stand (:func:`url_template_problem`), and for a value that would
+    make ``.`` or ``..`` of a path segment. What is written out stays as it is.
+    """
+    if isinstance(text, str):
+        return text
+    if problem := url_template_problem(text):
+        raise UnsafeUrl(problem)
+    around = _around(text)
+    of_sip = bool(_URI.match(around))
+    filled = _filled(text, variables, _IN_URI if of_sip else "")
+    if not of_sip and _dots(filled) != _dots(around):
+        raise UnsafeUrl("a variable would make . or .. of a part of the path")
+    return filled
+
+
+def fill_name(text: Text, variables: Variables) -> str:
+    """The same for a name that is put behind a URL and a slash."""
+    if isinstance(text, str):
+        return text
+    filled = _filled(text, variables, "")
+    if _dots(filled) != _dots(_around(text)):
+        raise UnsafeUrl("a variable would make . or .. of a name")
+    return filled
+
+
+def fill_target(text: Text, variables: Variables) -> str:
+    """A number, or a URI by :func:`fill_url`; a number does not become a URI by what a variable has in it."""
+    if isinstance(text, str) or _URI.match(_around(text)):
+        return fill_url(text, variables)
+    filled = text.fill(variables)
+    if _URI.match(filled):
+        raise UnsafeUrl("a variable would make a URI of a number")
+    return filled
+
+
+def fill_media(text: Text, variables: Variables) -> str:
+    """A URL by :func:`fill_url`, or the name of a sound, which does not become a URL by what a variable has in it."""
+    if isinstance(text, str) or "://" in _around(text):
+        return fill_url(text, variables)
+    filled = text.fill(variables)
+    if "://" in filled:
+        raise UnsafeUrl("a variable would make a URL of the name of a sound")
+    return filled
+
+
+def _filled(text: Template, variables: Variables, safe: str) -> str:
+    parts = (
+        part if isinstance(part, str) else quote(variables.get(part.name, ""), safe=safe, errors="replace")
+        for part in text.parts
+    )
+    return "".join(parts)[:MAX_FILLED]
+
+
+_PATH_ENDS = re.compile(r"[?#]")
+
+
+def _dots(url: str) -> int:
+    """Segments of a path that lead nowhere or up."""
+    path = _PATH_ENDS.split(url, maxsplit=1)[0]
+    return sum(segment.lower().replace("%2e", ".") in (".", "..") for segment in path.split("/"))
 
 
 _BRACES = re.compile(r"\{\{\s*([A-Za-z_][\w.-]{0,63})\s*\}\}")

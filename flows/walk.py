@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from .call import (
     BargeIn,
@@ -21,12 +22,12 @@ from .call import (
     Words,
 )
 from .events import Narrator
-from .graph import Graph, Step
+from .graph import Graph, SetVariables, Step, Tell
 from .listening import Settings
-from .orders import Needs
+from .orders import Needs, Upload, filled
 from .prompts import Draft, Prompt
 from .requests import LastGood
-from .templates import MAX_FILLED
+from .templates import MAX_FILLED, UnsafeUrl
 
 MAX_VARIABLES = 1000
 OWN = ("var.", "flow.")
@@ -37,6 +38,8 @@ MAX_FRAMES = 1000
 """Flows that wait for one that they called."""
 MAX_WAITING = 500_000
 """Steps of all of them together."""
+MAX_LAST_WORDS = 16
+"""Steps that a flow may make after the end of its call."""
 
 
 class LimitReached(Exception):
@@ -55,6 +58,7 @@ class Walk:
         self.step: Step = graph.steps[graph.start]
         self.opened = False  # have the URLs been told that the call was answered
         self.because = ""  # what the last step came to, in words
+        self.last_words = ""  # the step whose telling is owed although the call is over
         self.waiting: deque[Key] = deque()  # pressed, taken from the call, not yet used
         self.variables: dict[str, str] = {
             "call.id": call.id,
@@ -66,7 +70,8 @@ class Walk:
         self._stopped_by: tuple[Key, str] | None = None  # the key that stopped a prompt, and its collection
         self._frames: list[tuple[Graph, int, Step | None]] = []
         self._goto: Step | None = None
-        self._taken = self._lately = 0
+        self._taken = self._lately = self._fetches = 0
+        self._recordings = 0  # that were begun
         self._since = call.now()
         self._flow = self._flows = 0  # the number of the graph, and the highest there was
         self._way = ""  # the exit that was last taken
@@ -110,6 +115,18 @@ class Walk:
             self.graph, self._flow, step = self._frames.pop()
         return step
 
+    def farewell(self) -> Iterator[Step]:
+        """The steps that are carried out although the call is over: what is to be told of its end, and nothing else."""
+        step = self.graph.steps.get(self.last_words)
+        self.last_words = ""
+        self.variables["call.status"] = "completed"
+        for _ in range(MAX_LAST_WORDS):
+            if not isinstance(step, Tell | SetVariables):
+                return
+            self.step = step
+            yield step
+            step = self.graph.follow(step)
+
     # --- what it knows ------------------------------------------------------------------
 
     def set(self, name: str, value: str) -> None:
@@ -132,6 +149,17 @@ class Walk:
         names = [name for name in (self.variables | self._given) if name.startswith(OWN)]
         now, given = self.variables, self._given
         return {name: now.get(name, "")[:MAX_LEARNED] for name in names if now.get(name, "") != given.get(name, "")}
+
+    def upload(self, upload: Upload | None) -> Upload | None:
+        """Where the next recording is sent; its number is the one that it will have on this call.
+
+        Raises :class:`~flows.templates.UnsafeUrl`.
+        """
+        return None if upload is None else replace(filled(upload, self.variables), number=self._recordings + 1)
+
+    def recorded(self, files: int = 1) -> None:
+        """So many recordings were begun."""
+        self._recordings += files
 
     def forget(self, name: str) -> None:
         """Empty a variable; a name that ends with a dot stands for all that begin with it."""
@@ -156,6 +184,14 @@ class Walk:
         settings = self.settings
         if self._taken > settings.max_steps or self._lately > settings.max_steps_per_second:
             raise LimitReached("the flow went round in circles")
+
+    def count_fetch(self) -> None:
+        """One more flow is asked for: :class:`LimitReached` when there were too many."""
+        self._fetches += 1
+        if self._fetches > self.settings.max_fetches:
+            what = f"the flow asked web servers for more than {self.settings.max_fetches} flows (calls.max_fetches)"
+            self.trouble(what)
+            raise LimitReached(what)
 
     def trouble(self, what: str) -> None:
         self.call.tell(Trouble(self.step.id, what))
@@ -186,11 +222,16 @@ class Walk:
         """``prompts`` with their variables filled in, in the call's language, ready to be heard."""
         if not prompts:
             return ()
-        return await self.call.prepare([self._final(prompt) for prompt in prompts])
+        known = [final for prompt in prompts if (final := self._final(prompt)) is not None]
+        return await self.call.prepare(known)
 
-    def _final(self, prompt: Prompt | Draft) -> Prompt:
+    def _final(self, prompt: Prompt | Draft) -> Prompt | None:
         if isinstance(prompt, Draft):
-            prompt = prompt.fill(self.variables)
+            try:
+                prompt = prompt.fill(self.variables)
+            except UnsafeUrl as error:
+                self.trouble(f"{str(prompt.media)[:200]!r} is not heard: {error}")
+                return None
         language = self.variables.get("call.language")
         if language and prompt.text and not prompt.language:
             return Prompt(prompt.text, prompt.media, prompt.voice, language)

@@ -21,10 +21,10 @@ from engine.accounts.callbook import CallRow, LegRow
 from engine.api.guard import ApiError, GuardedRoute, body_of, caller_of
 from engine.api.parties import party, shown_number
 from engine.api.services import ApiServices
+from engine.calls.identity import Caller
 from engine.calls.media import MediaError
 from engine.calls.origination import Originator
 from engine.calls.outbound import OutgoingCall, Wish
-from engine.calls.routes import Caller
 from engine.calls.services import FlowError, Ready
 from engine.calls.supervisor import Supervisor
 from engine.calls.switch import Switch

@@ -251,6 +251,10 @@ def _delivery_row(record: Noted) -> Row:
     note = record.note
     url, params = str(note["url"]), {str(key): str(value) for key, value in note.get("params", {}).items()}
     seq = params.get("seq", "")
+    encoding = str(note.get("encoding", "query"))
+    body, content_type = None, None
+    if encoding == "body":
+        body, content_type = params.pop("body", ""), params.pop("content_type", "") or None
     return {
         "call_id": record.call,
         "seq": int(seq) if seq.isascii() and seq.isdigit() and len(seq) < 10 else None,
@@ -259,8 +263,10 @@ def _delivery_row(record: Noted) -> Row:
         "method": str(note.get("method", "GET")),
         "url": url,
         "params": [[key, value] for key, value in params.items()],
-        "encoding": str(note.get("encoding", "query")),
+        "encoding": encoding,
         "file": None,
+        "body": body,
+        "content_type": content_type,
         "created_at": record.at,
         "due_at": record.at,
         "state": PENDING,
@@ -279,6 +285,8 @@ def _upload_row(record: UploadOwed) -> Row:
         "params": [],
         "encoding": "file",
         "file": record.path,
+        "body": None,
+        "content_type": None,
         "created_at": record.at,
         "due_at": record.at,
         "state": PENDING,

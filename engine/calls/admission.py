@@ -1,16 +1,22 @@
-"""Who may call: trunks by their address, registered devices, or anyone when ``sip.open`` says so."""
+"""Who may call: trunks by their address or by digest, registered devices, or anyone when ``sip.open`` says so.
+
+Several trunks may be at one address: accounts of one provider, ports of one PBX. What an INVITE says of itself tells
+which of them it came by (:func:`likeliest`).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from engine.addresses import bracketed, plain_number
+from engine.addresses import bracketed, plain_number, rewritten
 from engine.log import get_logger
+from engine.sip.message import Request
 
 if TYPE_CHECKING:
     from engine.transport.locating import Place
@@ -42,10 +48,25 @@ class Source:
     """What the trunk delivers; empty: everything."""
     account: str = ""
     """Whose numbers may be called from here; empty: everybody's."""
+    trunk: TrunkAddress | None = None
+    ports: frozenset[int] = frozenset()
+    """Ports that the trunk is known to send from."""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """A trunk's name and host: while both stay it is where it was."""
+        return self.name, self.trunk.host if self.trunk is not None else ""
 
     def delivers(self, number: str) -> bool:
         """Whether ``number`` may be called from here."""
         return not self.numbers or plain_number(number) in self.numbers
+
+    def dialled(self, request: Request) -> str:
+        """The number that ``request`` calls, as we write it: the user part of the Request-URI, or of To where a trunk
+        wants that.
+        """
+        uri = request.to.uri if self.number_from == "to" else request.ruri
+        return rewritten(uri.user or "", self.trunk.dialled_rules) if self.trunk is not None else uri.user or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +81,58 @@ class TrunkAddress:
     account: str = ""
     located_by: str = ""
     """The transport whose SRV records say where it is, too; empty: none do."""
+    user: str = ""
+    """Our name with it: the user part of the Contact that we register there, the name that it proves itself by."""
+    registers: bool = False
+    password: str = field(default="", repr=False)
+    by_digest: bool = False
+    """Its calls are known by ``user`` and ``password``, wherever they come from, and not by their address."""
+    channels: int = 0
+    """Calls at a time, those that go out included; 0: no limit."""
+    trusted: bool = False
+    """What it says of callers (P-Asserted-Identity, Diversion) is believed."""
+    dialled_rules: tuple[tuple[str, str], ...] = ()
+    caller_rules: tuple[tuple[str, str], ...] = ()
+    """How its numbers become ours (:func:`engine.addresses.rewritten`)."""
 
     def source(self) -> Source:
         """The trunk as the source of calls."""
         host = bracketed(self.host)
         numbers = frozenset(plain_number(number) for number in self.numbers)
         where = host if self.port == 5060 else f"{host}:{self.port}"
-        return Source(self.name, "trunk", self.number_from, where, numbers, self.account)
+        return Source(self.name, "trunk", self.number_from, where, numbers, self.account, self, frozenset((self.port,)))
+
+
+def likeliest(
+    sources: Sequence[Source], request: Request, port: int, user: str, known: Callable[[str, str], bool]
+) -> Source:
+    """The trunk of several at one address that ``request`` came by.
+
+    What counts, in this order: the ``user`` of its credentials, where a trunk is known by digest; that the Request-URI
+    is the Contact that we registered with a trunk; that the number is listed for a trunk; that the number is ``known``
+    where the trunk's calls may go (number, account); the ``port`` it came from; the trunk's name as the host in From or
+    To. Of equals, the first.
+    """
+    hosts = {request.from_.uri.host.lower(), request.to.uri.host.lower()}
+
+    def evidence(source: Source) -> tuple[int, ...]:
+        trunk = source.trunk
+        assert trunk is not None
+        number = source.dialled(request)
+        proves = 1
+        if trunk.by_digest:
+            proves = 2 if trunk.user in (user, request.from_.uri.user) else 0
+        return (
+            proves,
+            trunk.registers and request.ruri.user == trunk.user,
+            bool(source.numbers) and source.delivers(number),
+            source.delivers(number),
+            source.delivers(number) and known(number, source.account),
+            port in source.ports,
+            trunk.host.lower() in hosts,
+        )
+
+    return max(sources, key=evidence)
 
 
 class TrunkBook:
@@ -74,43 +140,69 @@ class TrunkBook:
 
     def __init__(self, trunks: Iterable[TrunkAddress], places: Places | None = None) -> None:
         """``places`` has those of a domain by SRV."""
-        self._trunks = tuple(trunks)
         self._places = places
-        self._sources: Mapping[str, Source] = {}
+        self._sources: Mapping[str, tuple[Source, ...]] = {}
+        self._changed = asyncio.Event()
+        self.replace(trunks)
 
-    def find(self, host: str) -> Source | None:
-        """The trunk that the address ``host`` belongs to."""
-        return self._sources.get(plain_address(host))
+    def replace(self, trunks: Iterable[TrunkAddress]) -> None:
+        """Take a new list of trunks; :meth:`keep_resolving` finds them. Of those that stay the addresses stay known."""
+        self._trunks = tuple(trunks)
+        there = {(trunk.name, trunk.host): trunk.source() for trunk in self._trunks}
+        self._sources = {
+            address: tuple(there[each.place] for each in found if each.place in there)
+            for address, found in self._sources.items()
+        }
+        self._changed.set()
+        self._by_user: Mapping[str, Source] = {
+            trunk.user: trunk.source() for trunk in reversed(self._trunks) if trunk.by_digest
+        }
+
+    def at(self, host: str) -> tuple[Source, ...]:
+        """The trunks that the address ``host`` belongs to, in their order."""
+        return self._sources.get(plain_address(host), ())
+
+    def by_user(self, user: str) -> Source | None:
+        """The trunk that proves itself as ``user``."""
+        return self._by_user.get(user)
 
     async def resolve(self) -> bool:
         """Look all host names up; whether all were found. A name that was not keeps the addresses it had."""
         complete = True
-        sources: dict[str, Source] = {}
+        sources: dict[str, list[Source]] = {}
         for trunk in self._trunks:
             source = trunk.source()
             host = trunk.host
             located: set[str] = set()
             if trunk.located_by and self._places is not None:
-                located = {plain_address(place.address) for place in await self._places(host, trunk.located_by)}
+                places = await self._places(host, trunk.located_by)
+                located = {plain_address(place.address) for place in places}
+                source = replace(source, ports=source.ports | {place.port for place in places})
             try:
                 found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
                 addresses = {plain_address(str(info[4][0])) for info in found} | located
             except (OSError, UnicodeError) as error:
-                if located:  # a domain need not be a host itself
-                    sources |= dict.fromkeys(located, source)
-                    continue
-                complete = False
-                log.warning("trunk_not_resolved", trunk=trunk.name, host=host, error=str(error))
-                addresses = {address for address, known in self._sources.items() if known.name == trunk.name}
-            sources |= dict.fromkeys(addresses, source)
-        self._sources = sources
+                addresses = located  # a domain need not be a host itself
+                if not located:
+                    complete = False
+                    log.warning("trunk_not_resolved", trunk=trunk.name, host=host, error=str(error))
+                    addresses = {
+                        address
+                        for address, known in self._sources.items()
+                        if any(each.name == trunk.name for each in known)
+                    }
+            for address in addresses:
+                sources.setdefault(address, []).append(source)
+        self._sources = {address: tuple(found) for address, found in sources.items()}
         return complete
 
     async def keep_resolving(self) -> None:
-        """Look names up, again and again; runs until cancelled."""
+        """Look names up, again and again, and when trunks were replaced; runs until cancelled."""
         pause = RETRY_EVERY
         while True:
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), pause)
+            self._changed.clear()
             pause = RESOLVE_EVERY if await self.resolve() else RETRY_EVERY
 
 

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from engine.calls.media import MediaError
-from engine.calls.peer import Destination, Peer, PeerEnd
+from engine.calls.peer import LOCAL_FAULT, NO_CHANNEL, Destination, NoChannel, Peer, PeerEnd
+from engine.log import get_logger
+from engine.sip.redirect import Trail
+from engine.sip.uri import Uri
 from flows.call import Unsupported
 from flows.causes import Cause, cause_named, cause_of, dial_outcome
 from flows.orders import Dial, Outcome, Target
+
+log = get_logger(__name__)
 
 TRY_NEXT = frozenset({408, 500, 502, 503, 504})
 """Statuses after which the next trunk is tried: it is the trunk that failed, not who was called."""
@@ -26,6 +31,8 @@ MEDIA_REFUSED = frozenset({415, 488, 606})
 """Statuses that a wish for encrypted sound may bring: the same is tried without, where that is allowed."""
 
 NOBODY = PeerEnd(404, "nobody is there")
+
+_Trial = asyncio.Future[Peer | PeerEnd]
 
 
 class House(Protocol):
@@ -39,8 +46,11 @@ class House(Protocol):
     async def located(self, destination: Destination) -> list[Destination]:
         """The destination at each of its places, in the order in which to try them."""
 
+    def follow(self, destination: Destination, uri: Uri, order: Dial) -> list[list[Destination]]:
+        """Where a redirection of ``destination`` to ``uri`` leads, as :meth:`find` says; empty: it may not."""
+
     async def make_peer(self, destination: Destination) -> Peer:
-        """A peer with an open stream on the caller's worker. Raises MediaError."""
+        """A peer with an open stream on the caller's worker. Raises MediaError and NoChannel."""
 
     def call_peer(self, peer: Peer) -> None:
         """Send its INVITE."""
@@ -87,6 +97,8 @@ class Dialling:
             raise Unsupported("queues are not possible on a live call yet")
         await house.ring_back(order.ringback)
         found = await house.unless_over(asyncio.ensure_future(self.ring()))
+        if isinstance(found, PeerEnd) and found.cause:
+            return dial_outcome(_named(found.cause), story=f"{names}: {found.reason}")
         if isinstance(found, PeerEnd):
             cause = _named("NO_ANSWER") if found.status == 487 else cause_of(found.status)
             story = f"{names}: {found.reason or cause.name} ({found.status})"
@@ -120,32 +132,53 @@ class Dialling:
 
     async def _ring_batch(self, targets: Sequence[Target]) -> Peer | PeerEnd:
         """Ring all of ``targets`` together: who answers first, or how it ended."""
-        order = self.order
-        lines = [(target, destinations) for target in targets for destinations in self.house.find(target, order)]
-        alone = len(lines) == 1
-        trials = [asyncio.ensure_future(self._try(target, destinations, alone=alone)) for target, destinations in lines]
+        lines = [(target, found) for target in targets for found in self.house.find(target, self.order)]
+        return await self._race(lines, patience=self.order.timeout, alone=len(lines) == 1)
+
+    async def _race(
+        self, lines: Sequence[tuple[Target, Sequence[Destination]]], *, patience: float, alone: bool
+    ) -> Peer | PeerEnd:
+        """Ring all ``lines`` together: who answers first, or how it ended. ``patience`` in seconds; 0: no end of it."""
+        trials: dict[_Trial, str] = {
+            asyncio.ensure_future(self._try(target, line, alone=alone)): line[0].device if line else ""
+            for target, line in lines
+        }
         winner: Peer | None = None
         end = NOBODY
         cancelled = True
         try:
-            async with asyncio.timeout(order.timeout or None):
-                for trial in asyncio.as_completed(trials):
-                    found = await trial
-                    if isinstance(found, Peer):
-                        winner = found
-                        break
-                    end = found if end is NOBODY else _clearer(end, found)
-                    if order.stop_on_reject and _rejected(found):
-                        break
+            async with asyncio.timeout(patience or None):
+                winner, end = await self._first(trials)
             cancelled = False
         except TimeoutError:
             end = PeerEnd(487, "nobody answered in time", by="local")
             cancelled = False
         finally:
-            await self._settle(trials, None if cancelled else winner)
+            await self._settle(list(trials), None if cancelled else winner)
         return winner or end
 
-    async def _settle(self, trials: Sequence[asyncio.Task[Peer | PeerEnd]], winner: Peer | None) -> None:
+    async def _first(self, trials: Mapping[_Trial, str]) -> tuple[Peer | None, PeerEnd]:
+        """Wait for the first who answers, or until nobody may any more; ``trials`` have the device that is rung."""
+        end = NOBODY
+        waiting = set(trials)
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for trial in done:
+                if trial.cancelled():
+                    continue
+                found = trial.result()
+                if isinstance(found, Peer):
+                    return found, end
+                end = found if end is NOBODY else _clearer(end, found)
+                if self.order.stop_on_reject and _rejected(found):
+                    return None, end
+                if found.status >= 600 and (device := trials[trial]):  # RFC 3261 section 16.7: for all its places
+                    for other in waiting:
+                        if trials[other] == device:
+                            other.cancel()
+        return None, end
+
+    async def _settle(self, trials: Sequence[_Trial], winner: Peer | None) -> None:
         """Let all but ``winner`` go; when the caller hangs up meanwhile, that one too."""
         settling = asyncio.ensure_future(self._let_go(trials, winner))
         try:
@@ -156,7 +189,7 @@ class Dialling:
                 await self.house.forget(winner)
             raise
 
-    async def _let_go(self, trials: Sequence[asyncio.Task[Peer | PeerEnd]], winner: Peer | None) -> None:
+    async def _let_go(self, trials: Sequence[_Trial], winner: Peer | None) -> None:
         for trial in trials:
             trial.cancel()
         for outcome in await asyncio.gather(*trials, return_exceptions=True):
@@ -173,17 +206,10 @@ class Dialling:
                     if destination.fallback != (end.status in MEDIA_REFUSED):
                         continue
                     for place in await self.house.located(destination):
-                        peer = await self.house.make_peer(place)
-                        answered = False
-                        try:
-                            answered = await self._call(peer, alone=alone)
-                        finally:
-                            if not answered:
-                                await self.house.forget(peer)
-                        if answered:
-                            return peer
-                        assert peer.end is not None
-                        end = peer.end
+                        found = await self._ring_at(place, target, alone=alone)
+                        if isinstance(found, Peer):
+                            return found
+                        end = found
                         if end.status not in TRY_NEXT:
                             break
                     if end.status not in TRY_NEXT | MEDIA_REFUSED:
@@ -191,9 +217,44 @@ class Dialling:
         except TimeoutError:
             end = PeerEnd(487, "did not answer in time", by="local")
         except MediaError as error:
-            end = PeerEnd(503, f"no media: {error}", by="local")
+            end = PeerEnd(503, f"no media: {error}", by="local", cause=LOCAL_FAULT)
         except ValueError as error:  # of the core: what would be sent cannot be
             end = PeerEnd(400, str(error), by="local")
+        return end
+
+    async def _ring_at(self, place: Destination, target: Target, *, alone: bool) -> Peer | PeerEnd:
+        """Ring one place, and where it redirects to. Raises MediaError, ValueError."""
+        try:
+            peer = await self.house.make_peer(place)
+        except NoChannel as full:
+            return PeerEnd(503, str(full), by="local", cause=NO_CHANNEL)
+        answered = False
+        try:
+            answered = await self._call(peer, alone=alone)
+        finally:
+            if not answered:
+                await self.house.forget(peer)
+        if answered:
+            return peer
+        assert peer.end is not None
+        if 300 <= peer.end.status < 400 and peer.session is not None:
+            return await self._follow(peer.destination, peer.session.trail, target, peer.end, alone=alone)
+        return peer.end
+
+    async def _follow(
+        self, origin: Destination, trail: Trail, target: Target, end: PeerEnd, *, alone: bool
+    ) -> Peer | PeerEnd:
+        """Ring the contacts of a 3xx (``end``), the most wanted first, as far as the call may go there."""
+        while (uri := trail.next()) is not None:
+            lines = self.house.follow(origin, uri, self.order)
+            if not lines:
+                log.info("redirection_not_followed", origin=origin.label, to=str(uri))
+                continue
+            ahead = [(replace(target, delay=0.0), [replace(each, trail=trail) for each in line]) for line in lines]
+            found = await self._race(ahead, patience=0.0, alone=alone and len(lines) == 1)
+            if isinstance(found, Peer) or found.status >= 600:
+                return found
+            end = found if 300 <= end.status < 400 else _clearer(end, found)
         return end
 
     async def _call(self, peer: Peer, *, alone: bool) -> bool:
@@ -253,7 +314,11 @@ _CLARITY: Sequence[Callable[[PeerEnd], bool]] = (
 
 
 def _clearer(one: PeerEnd, other: PeerEnd) -> PeerEnd:
-    """Of two ends, the one that says more: a refusal by a person before that of a machine (RFC 3261, section 16.7)."""
+    """Of two ends, the one that says more: a refusal by a person before that of a machine (RFC 3261, section 16.7), and
+    anything that somebody else said before what went wrong here.
+    """
+    if bool(one.cause) != bool(other.cause):
+        return other if one.cause else one
     for says in _CLARITY:
         if says(one) or says(other):
             return one if says(one) else other

@@ -17,12 +17,12 @@ from engine.accounts import repository
 from engine.accounts.importing import flow_files, import_file
 from engine.calls.flowbook import Document, FlowBook, FlowError, Ready, read_flow_files
 from engine.calls.numbers import Dialplan, NumberPlan
-from engine.calls.routes import OutboundTrunk, Routes
+from engine.calls.routes import Routes
 from engine.calls.supervisor import CallPlan
-from engine.config import Config, TrunkConfig
+from engine.calls.trunking import OutboundTrunk, OwnHost
+from engine.config import DEVICE_REDIRECTS, Config, RtpConfig, TrunkConfig
 from engine.log import get_logger
-from engine.security import NO_SRTP, SrtpPolicies
-from engine.sip.flow import Flow
+from engine.security import NO_SRTP, Policy, SrtpPolicies
 from engine.sip.registrar import Registrar
 from engine.store import Store
 from engine.store.accounts import DEFAULT_ACCOUNT
@@ -66,6 +66,10 @@ class Directory:
     trunks: tuple[AccountTrunk, ...] = ()
     plans: Dialplan[CallPlan] = field(default_factory=lambda: Dialplan(NumberPlan()))
 
+    def labelled(self) -> dict[str, TrunkConfig]:
+        """The trunks of all accounts by their labels."""
+        return {each.label: each.config for each in self.trunks}
+
     def passwords(self) -> dict[str, str]:
         """For the registrar: password by device."""
         return {name: str(device.settings.get("password", "")) for name, device in self.devices.items()}
@@ -84,8 +88,8 @@ class Directory:
         self,
         account: str,
         registrar: Registrar,
-        own_host: Callable[[Flow], tuple[str, int]],
-        outbound: Callable[[TrunkConfig], OutboundTrunk],
+        own_host: OwnHost,
+        outbound: Callable[[AccountTrunk], OutboundTrunk],
         policies: SrtpPolicies = NO_SRTP,
     ) -> Routes:
         """Where the targets of an account are: its own telephones and trunks, and those trunks that all may use."""
@@ -94,12 +98,26 @@ class Directory:
         return Routes(
             registrar,
             own_host,
-            [outbound(each.config) for each in trunks],
+            [outbound(each) for each in trunks],
             self.users.get(account, {}),
             self.groups.get(account, {}),
             self.extensions.get(account, {}),
             frozenset(name for name, device in self.devices.items() if device.account_id == account),
             policies,
+            {
+                name: device.settings["redirects"]
+                for name, device in self.devices.items()
+                if device.settings.get("redirects") in DEVICE_REDIRECTS
+            },
+        )
+
+    def srtp(self, rtp: RtpConfig) -> SrtpPolicies:
+        """Who has to encrypt sound: what is said of each trunk and device, ``rtp`` for all others."""
+        return SrtpPolicies(
+            rtp.srtp,
+            rtp.srtp_without_tls,
+            {each.label: each.config.srtp for each in self.trunks if each.config.srtp},
+            {name: policy for name, device in self.devices.items() if (policy := _policy(device))},
         )
 
 
@@ -168,9 +186,14 @@ async def read_directory(store: Store, flows: FlowBook, before: Directory | None
         owned,
         members,
         {each.id: _rung(_of(extensions, each.id), ringing, owned[each.id]) for each in accounts},
-        tuple(filter(None, map(_trunk, trunks))),
+        tuple(sorted(filter(None, map(_trunk, trunks)), key=lambda each: (each.config.order, each.label))),
         Dialplan(NumberPlan(public), {each: NumberPlan(plans.items()) for each, plans in inside.items()}),
     )
+
+
+def _policy(device: e.Device) -> Policy | None:
+    policies: dict[str, Policy] = {"off": "off", "optional": "optional", "required": "required"}
+    return policies.get(str(device.settings.get("srtp")))
 
 
 def _of(rows: Iterable[_Owned], account: str) -> list[_Owned]:

@@ -91,7 +91,7 @@ class FlowBook:
         """Take the settings of ``config``, and make everything anew: files of media may have changed."""
         self._vosk_model = config.speech.vosk_model
         self.voice = config.speech.voice
-        self.settings = Settings(listen=config.calls.listen, repeats=config.calls.repeats)
+        self.settings = config.calls.settings
         self.recordings = Path(config.store.recordings)
         self._made.clear()
 

@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from engine.callbacks import records
+from engine.calls.channels import Channel, Channels
 from engine.calls.conference import Conferences
 from engine.calls.holding import Bridge, Side
+from engine.calls.identity import Caller
 from engine.calls.leg import CallerGone, CallerLeg, NoCommonMedia, PeerLeg
 from engine.calls.media import MediaError, Stream
 from engine.calls.parking import Lots
-from engine.calls.peer import Destination, Peer, PeerEnd
-from engine.calls.routes import Caller, Routes
+from engine.calls.peer import Destination, NoChannel, Peer, PeerEnd
+from engine.calls.routes import Routes
 from engine.calls.voicemail.service import VoicemailService
 from engine.log import Logger
 from engine.sip.client import OutgoingSession
 from engine.sip.flow import Flow
 from engine.sip.offer_answer import Agreed
+from engine.sip.uri import Uri
 from engine.transport.tap import Tap
 from flows.call import CallEnded
 from flows.orders import Dial, Target
@@ -55,6 +58,16 @@ class Outside:
     """The ways that a flow to a name comes to, in the order in which to try them."""
     publish: Callable[[str, str], None]
     """Tells those who watch somebody that they are ``idle``, ``ringing`` or ``busy``."""
+    channels: Channels = field(default_factory=Channels)
+
+    def channel(self, destination: Destination) -> Channel | None:
+        """A channel of the trunk by which ``destination`` is called. Raises :class:`NoChannel`."""
+        if (line := destination.line) is None:
+            return None
+        channel = self.channels.take(line.trunk, line.most)
+        if channel is None:
+            raise NoChannel(f"all {line.most} channels of {line.trunk} are in use")
+        return channel
 
     async def located(self, destination: Destination) -> list[Destination]:
         """The places that the name of a destination comes to, in the order in which to try them."""
@@ -84,7 +97,13 @@ class CallHouse:
         return self.call.now()
 
     def find(self, target: Target, order: Dial) -> list[list[Destination]]:
-        return self.outside.routes(self.call.facts.get("call.account", "")).find(target, order, self.caller)
+        return self._routes().find(target, order, self.caller)
+
+    def follow(self, destination: Destination, uri: Uri, order: Dial) -> list[list[Destination]]:
+        return self._routes().follow(destination, uri, order, self.caller)
+
+    def _routes(self) -> Routes:
+        return self.outside.routes(self.call.facts.get("call.account", ""))
 
     async def located(self, destination: Destination) -> list[Destination]:
         return await self.outside.located(destination)
@@ -93,11 +112,17 @@ class CallHouse:
         bind, told = self.outside.media_hosts(destination.flow)
         log = self.log.bind(peer=destination.label)
         made: list[Peer] = []
-        stream = await self._caller_stream().worker.open(
-            bind,
-            lambda report: made[0].report(report) if made else None,
-            lambda reason: made[0].worker_lost(reason) if made else None,
-        )
+        channel = self.outside.channel(destination)
+        try:
+            stream = await self._caller_stream().worker.open(
+                bind,
+                lambda report: made[0].report(report) if made else None,
+                lambda reason: made[0].worker_lost(reason) if made else None,
+            )
+        except BaseException:
+            if channel is not None:
+                channel.release()
+            raise
         leg = PeerLeg(
             host=told,
             codecs=self.codecs,
@@ -116,6 +141,7 @@ class CallHouse:
             self.pump,
             log,
             on_change=self.call.poke,
+            channel=channel,
         )
         made.append(peer)
         return peer
@@ -128,10 +154,7 @@ class CallHouse:
         peer.invite(self.outside.invite, agreed.codec if agreed is not None else "")
 
     async def forget(self, peer: Peer) -> None:
-        stats = await asyncio.shield(peer.close())
-        put_down_end(
-            peer, peer.end or PeerEnd(487, "given up", by="local"), stats, self.call.id, self.outside, self.append
-        )
+        await close_peer(peer, self.call.id, self.outside, self.append)
 
     def caller_rings(self) -> None:
         if isinstance(self.leg, CallerLeg) and self.call.answered_at is None and self.leg.agreed is None:
@@ -206,6 +229,16 @@ class CallHouse:
         self.append(records.LegAnswered(time.time(), call=self.call.id, leg=peer.id, dialog=dialog))
 
 
+async def close_peer(peer: Peer, call: str, outside: Outside, append: Callable[[records.Record], None]) -> None:
+    """Close all of a peer and put down how it ended: to the end, also when who asks for it is cancelled meanwhile."""
+
+    async def close() -> None:
+        stats = await peer.close()
+        put_down_end(peer, peer.end or PeerEnd(487, "given up", by="local"), stats, call, outside, append)
+
+    await asyncio.shield(close())
+
+
 def put_down_end(
     peer: Peer,
     end: PeerEnd,
@@ -215,6 +248,7 @@ def put_down_end(
     append: Callable[[records.Record], None],
 ) -> None:
     """What became of a dialled leg, and what was said over SIP, once its stream is closed."""
+    peer.release()
     if peer.session is not None:
         append(traced(outside.tap, peer.session.call_id, call, peer.id))
     duration = max(0.0, peer.now() - peer.answered_at) if peer.answered_at is not None else 0.0

@@ -131,7 +131,7 @@ def _facts(session: IncomingSession, parties: Parties, account: str) -> dict[str
     request = session.request
     return {
         "call.account": account,
-        "call.caller_name": request.from_.display or "",
+        "call.caller_name": "" if parties.known is None or parties.known.withheld else parties.known.name,
         "call.caller_realm": request.from_.uri.host,
         "call.callee_realm": request.to.uri.host,
         "call.request": request.ruri.user or "",

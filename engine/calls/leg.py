@@ -82,6 +82,8 @@ class Leg:
         self._described: SessionDescription | None = None
         """Our last description: sections of later ones keep their places."""
         self._rtp_timeout = rtp_timeout
+        self._talking = False
+        """Whether the call is answered: before that nobody has to send (RFC 3960 section 2)."""
         self._on_agreed = on_agreed
         self._on_changed = on_changed
         self._log = log
@@ -220,12 +222,17 @@ class Leg:
             self._log.info("held" if agreed.held else "resumed")
         if self._stream is not None:
             self._stream.direct(agreed, relatch=moved)
-            timeout = 0.0 if agreed.held or not agreed.receive else self._rtp_timeout
-            self._stream.send(protocol.RtpTimeout(self._stream.number, timeout))
+        self._expect_sound()
         self._on_agreed(agreed, before)
         self.on_hold.set(held=agreed.held)
         if not self.settled.done():
             self.settled.set_result(None)
+
+    def _expect_sound(self) -> None:
+        """Have the worker say when no sound comes for too long, if any is to come."""
+        if self._stream is not None and self.agreed is not None:
+            expected = self._talking and self.agreed.receive and not self.agreed.held
+            self._stream.send(protocol.RtpTimeout(self._stream.number, self._rtp_timeout if expected else 0.0))
 
 
 def _settle(answer: asyncio.Future[bool], *, accepted: bool) -> None:
@@ -277,6 +284,7 @@ class CallerLeg(Leg):
         if not self.invited.accept(description.encode(), now):
             raise CallerGone
         self._described = description
+        self._talking = True
         self._on_changed()
         if agreed is None:
             self._offer = description
@@ -336,10 +344,13 @@ class PeerLeg(Leg):
     def answered(self, body: bytes | None) -> None:
         """The 200; without a description the one that came early counts. Raises :class:`NoCommonMedia`."""
         self._on_changed()
+        self._talking = True
         if body is not None:
             self._agree(self._read(body))
         elif self.agreed is None:
             raise NoCommonMedia("the 200 has no description")
+        else:
+            self._expect_sound()
         self._offer = None
 
     def _read(self, body: bytes) -> Agreed:

@@ -376,6 +376,10 @@ class LiveCall:
     def stop_recording(self, recording: str) -> None:
         self.signalling.end_recording(recording)
 
+    async def recording_end(self, recording: str) -> RecordingEnded:
+        seconds, why = await self.signalling.complete_recording(recording)
+        return RecordingEnded(recording, seconds, why, self.now())
+
     async def hangup(self, reason: str) -> NoReturn:
         self.end("flow", reason)
         raise CallEnded(*self._ended())

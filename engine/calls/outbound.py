@@ -20,13 +20,14 @@ import msgspec
 from engine.addresses import bracketed
 from engine.callbacks import records
 from engine.calls.dialling import NOBODY, Dialling
-from engine.calls.household import Outside, put_down_end
+from engine.calls.household import Outside, close_peer, put_down_end
+from engine.calls.identity import Caller
 from engine.calls.leg import PeerLeg
 from engine.calls.media import Worker
 from engine.calls.peer import Destination, Peer, PeerEnd
-from engine.calls.routes import Caller
 from engine.calls.services import Fetch
 from engine.calls.supervisor import CallPlan, Limits, Parties, Supervisor
+from engine.sip.uri import Uri
 from flows.call import EndedBy
 from flows.orders import Dial, Target
 from flows.requests import LastGood
@@ -124,6 +125,10 @@ class OutgoingCall(Supervisor):
                 raise found
 
     def _not_answered(self, end: PeerEnd) -> None:
+        if end.cause:  # nobody else has said anything
+            self._failure = end.cause
+            self.call.end("error", end.reason)
+            return
         self._sip_status, self._q850, self._sip_reason = end.status, end.q850, end.reason
         what = f"{end.status} {end.reason}".rstrip()
         if end is NOBODY:
@@ -168,6 +173,9 @@ class OutgoingCall(Supervisor):
     def find(self, target: Target, order: Dial) -> list[list[Destination]]:
         return self._outside.routes(self.plan.account).find(target, order, self.wish.caller)
 
+    def follow(self, destination: Destination, uri: Uri, order: Dial) -> list[list[Destination]]:
+        return self._outside.routes(self.plan.account).follow(destination, uri, order, self.wish.caller)
+
     async def located(self, destination: Destination) -> list[Destination]:
         return await self._outside.located(destination)
 
@@ -182,7 +190,13 @@ class OutgoingCall(Supervisor):
             elif made:
                 made[0].worker_lost(reason)
 
-        stream = await self._media.open(bind, lambda report: made[0].report(report) if made else None, lost)
+        channel = self._outside.channel(destination)
+        try:
+            stream = await self._media.open(bind, lambda report: made[0].report(report) if made else None, lost)
+        except BaseException:
+            if channel is not None:
+                channel.release()
+            raise
         leg = PeerLeg(
             host=told,
             codecs=self._limits.codecs,
@@ -193,7 +207,7 @@ class OutgoingCall(Supervisor):
             security=destination.security,
         )
         name = f"{self.id}-leg{next(self.leg_numbers)}"
-        made.append(Peer(name, destination, leg, stream, self.now, self._pump, log))
+        made.append(Peer(name, destination, leg, stream, self.now, self._pump, log, channel=channel))
         return made[0]
 
     def _own(self, made: list[Peer]) -> bool:
@@ -211,9 +225,7 @@ class OutgoingCall(Supervisor):
         peer.invite(self._outside.invite, "")
 
     async def forget(self, peer: Peer) -> None:
-        stats = await asyncio.shield(peer.close())
-        end = peer.end or PeerEnd(487, "given up", by="local")
-        put_down_end(peer, end, stats, self.id, self._outside, self._append)
+        await close_peer(peer, self.id, self._outside, self._append)
 
     def caller_rings(self) -> None:
         self.state = "ringing"

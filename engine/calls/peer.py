@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from engine.calls.channels import Channel
 from engine.calls.leg import NoCommonMedia, PeerLeg
 from engine.calls.media import Stream, StreamReport
 from engine.log import Logger
@@ -20,10 +21,30 @@ from engine.sip import events
 from engine.sip.client import OutgoingSession
 from engine.sip.digest import Credentials
 from engine.sip.flow import Flow
+from engine.sip.redirect import Trail
 from engine.sip.uri import Address, Uri
 from media import protocol
 
+LOCAL_FAULT, NO_CHANNEL = "NETWORK_OUT_OF_ORDER", "NORMAL_CIRCUIT_CONGESTION"
+"""Causes of ours: something here broke, and all channels of a trunk are in use."""
+
 State = Literal["new", "calling", "ringing", "early", "answered", "ended"]
+
+
+Redirects = Literal["no", "same", "inside", "numbers", "any"]
+"""Where a 3xx may lead: nowhere; to the same trunk; to our own telephones; also to numbers by trunks; anywhere."""
+
+
+class NoChannel(Exception):
+    """All channels of a trunk are in use; the text says of which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The trunk, by its label, that a call takes a channel of; it has ``most``, 0: no limit."""
+
+    trunk: str
+    most: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +67,12 @@ class Destination:
     """DNS may choose the transport (RFC 3263 section 4.1)."""
     fallback: bool = False
     """Only for when the destination before it could not do what it was offered (488)."""
+    device: str = ""
+    """The device that is there: when it refuses for all its places (6xx), the others ring no more."""
+    line: Line | None = None
+    redirects: Redirects = "no"
+    trail: Trail | None = None
+    """Where the call has been before it was redirected here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +83,8 @@ class PeerEnd:
     reason: str
     q850: int | None = None
     by: str = "remote"
+    cause: str = ""
+    """The cause (a name of :mod:`flows.causes`) when it was not the other side: no SIP status says it then."""
 
 
 @dataclass(slots=True)
@@ -75,6 +104,8 @@ class Peer:
     on_change: Callable[[], None] = lambda: None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     session: OutgoingSession | None = None
+    channel: Channel | None = None
+    """What it takes of its trunk, given back at its end."""
 
     def invite(self, send: Callable[[Destination, bytes, Peer], OutgoingSession], prefer: str) -> None:
         """Call it. ``prefer`` is the codec that would not have to be transcoded.
@@ -126,15 +157,16 @@ class Peer:
 
     def worker_lost(self, reason: str) -> None:
         self.leg.detach()
-        self.hang_up(reason)
+        self.hang_up(reason, cause=LOCAL_FAULT)
 
-    def hang_up(self, reason: str = "") -> None:
+    def hang_up(self, reason: str = "", *, cause: str = "") -> None:
         """CANCEL or BYE; nothing happens if it has ended."""
         if self.state == "ended":
             return
         if self.session is not None:
             self.session.terminate(self.now(), reason)
-        self.finish(PeerEnd(200 if self.answered_at is not None else 487, reason or "given up", by="local"))
+        status = 200 if self.answered_at is not None else 487
+        self.finish(PeerEnd(status, reason or "given up", by="local", cause=cause))
         self.pump()
 
     def finish(self, end: PeerEnd) -> None:
@@ -142,7 +174,13 @@ class Peer:
         if self.state != "ended":
             self.state = "ended"
             self.end = end
+            self.release()
             self._tell()
+
+    def release(self) -> None:
+        """Give the channel back, if that is not done."""
+        if self.channel is not None:
+            self.channel.release()
 
     async def hold(self, music: Path) -> bool:
         """Put the phone on hold, with music; whether it is (:meth:`Leg.hold`)."""

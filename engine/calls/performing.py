@@ -17,7 +17,6 @@ from flows.orders import (
     Presence,
     Respond,
     SendDigits,
-    Sides,
     StartRecording,
     StopRecording,
     Voicemail,
@@ -60,16 +59,12 @@ async def perform(call: LiveCall, order: Order) -> Outcome:
 
 async def _dial(call: LiveCall, order: Dial) -> Outcome:
     """Recorded, if at all, for as long as the order takes; keys pressed meanwhile were for the other side."""
-    sides = _RECORDED.get(order.record)
-    recording = call.record_in_background(RecordingOrder(sides=sides)) if sides is not None else ""
+    begun = [call.record_in_background(RecordingOrder(sides=sides)) for sides in order.recorded]
     try:
         return await call.signalling.dial(order)
     finally:
-        if recording:
+        for recording in begun:
             call.stop_one(recording)
-
-
-_RECORDED: dict[str, Sides] = {"caller": "caller", "peer": "peer", "each": "stereo", "stereo": "stereo"}
 
 
 async def _send(call: LiveCall, order: SendDigits) -> Outcome:
@@ -126,11 +121,10 @@ def _of_verdict(verdict: protocol.MachineVerdict | None) -> dict[str, str]:
 def _start(call: LiveCall, order: StartRecording) -> Outcome:
     if order.sample_rate not in (0, 8000):
         call.trouble(f"recordings have 8000 samples a second, not {order.sample_rate}")
-    sides: tuple[Sides, ...] = ("caller", "peer") if order.sides == "each" else (order.sides,)
     begun = [
         call.record_in_background(
-            RecordingOrder(order.format, side, order.limit, least=order.least, upload=order.upload), on=order.on
+            RecordingOrder(order.format, sides, order.limit, least=order.least, upload=upload), on=order.on
         )
-        for side in sides
+        for sides, upload in order.each
     ]
     return Outcome((), {"id": " ".join(filter(None, begun))}, "recording")

@@ -150,9 +150,10 @@ class Recording:
         self._append(record)
         upload = self.order.upload
         if upload is not None and record.seconds > max(self.order.least, 0.0):
-            url = f"{str(upload.url).rstrip('/')}/{upload.name}" if upload.name else str(upload.url)
             self._append(
-                records.UploadOwed(time.time(), call=self._call_id, path=record.path, url=url, method=upload.method)
+                records.UploadOwed(
+                    time.time(), call=self._call_id, path=record.path, url=upload.place, method=upload.method
+                )
             )
 
 

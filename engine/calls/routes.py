@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine.addresses import bracketed, plain_number
-from engine.calls.peer import Destination
+from engine.calls.identity import Caller
+from engine.calls.peer import Destination, Redirects
+from engine.calls.trunking import NOBODY, HeaderLines, OutboundTrunk, OwnHost
 from engine.log import get_logger
 from engine.security import NO_SRTP, SrtpPolicies
-from engine.sip.digest import Credentials
 from engine.sip.flow import Flow
 from engine.sip.registrar import Registrar
-from engine.sip.routing import TRANSPORTS, address, default_port, transport_of
+from engine.sip.routing import TRANSPORTS, address, default_port, same_host, towards, transport_of
 from engine.sip.uri import Address, Uri
 from flows.orders import Dial, Target
 
@@ -22,43 +23,6 @@ MOST_DESTINATIONS = 64
 """Destinations that one dial may come to."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutboundTrunk:
-    """A trunk for calls that go out: the lowest ``order`` is tried first; ``prefixes`` of its numbers (empty: all)."""
-
-    name: str
-    flow: Flow
-    order: int = 0
-    prefixes: tuple[str, ...] = ()
-    caller_id: str = ""
-    """Number to show where the caller's own may not be shown; empty: the caller's."""
-    credentials: Credentials | None = None
-
-    def takes(self, number: str) -> bool:
-        return not self.prefixes or number.startswith(self.prefixes)
-
-    def uri(self, number: str) -> Uri:
-        """A number on this trunk."""
-        host, port = self.flow.remote
-        kind = self.flow.transport
-        params = (("transport", kind),) if kind != "udp" else ()
-        return Uri(
-            "sip",
-            number,
-            host=bracketed(host),
-            port=port if port not in (0, default_port(kind)) else None,
-            params=params,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who calls, as peers are to see it."""
-
-    number: str
-    name: str = ""
-
-
 @dataclass(slots=True)
 class Routes:
     """Where the targets of one account are. ``users`` and ``groups`` have the devices, and the members, by name;
@@ -66,14 +30,16 @@ class Routes:
     """
 
     registrar: Registrar
-    own_host: Callable[[Flow], tuple[str, int]]
-    """Our host and port towards the peer of a flow, for From."""
+    own_host: OwnHost
+    """For From."""
     trunks: Sequence[OutboundTrunk] = ()
     users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     extensions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     devices: frozenset[str] | None = None
     policies: SrtpPolicies = NO_SRTP
+    redirects: Mapping[str, Redirects] = field(default_factory=dict)
+    """Where a 3xx of a device may lead, by its name; nowhere if it is not there."""
 
     def find(self, target: Target, order: Dial, caller: Caller) -> list[list[Destination]]:
         """Where ``target`` rings: everything in the outer list at once, the inner lists one after the other on failure.
@@ -81,17 +47,14 @@ class Routes:
         Empty when nobody is there: a device that is not registered, a number that no trunk takes.
         """
         value = str(target.value).strip()
-        shown = self._shown(order, caller)
+        shown = _shown(order, caller)
         headers = tuple({**order.headers, **target.headers}.items())
         match target.kind:
             case "uri":
                 found = self._uri(value, shown, headers)
                 return [lines] if found is not None and (lines := self._secured(found, "anyone", "")) else []
             case "number":
-                devices = self._devices_of(value)
-                if devices:
-                    return self._ring(devices, shown, headers)
-                return [trunks] if (trunks := self._by_trunks(value, order, shown, headers)) else []
+                return self._number(value, order, shown, headers)
             case "group" | "any":
                 members = self.groups.get(value, (value,))
                 devices = [device for member in members for device in self._devices_of(member)]
@@ -99,10 +62,42 @@ class Routes:
             case _:
                 return self._ring(self._devices_of(value), shown, headers)
 
-    def _shown(self, order: Dial, caller: Caller) -> Caller:
-        if order.hide_caller_id:
-            return Caller("anonymous", "Anonymous")
-        return Caller(str(order.caller_id) or caller.number, str(order.caller_name) or caller.name)
+    def follow(self, destination: Destination, uri: Uri, order: Dial, caller: Caller) -> list[list[Destination]]:
+        """Where a 3xx of ``destination`` leads that names ``uri``, as :meth:`find` says; empty: it may not lead there.
+
+        A trunk leads to other numbers of its own, a device to numbers of its account at our address, either of them to
+        anywhere only where that is allowed.
+        """
+        allowed = destination.redirects
+        if allowed == "no" and destination.device and not order.ignore_forwards:
+            allowed = "inside"
+        shown = _shown(order, caller)
+        headers = tuple(order.headers.items())
+        if allowed == "no":
+            return []
+        if destination.trunk and same_host(uri.host, destination.uri.host):
+            flow = destination.flow if destination.route else towards(uri, destination.flow)
+            label = f"{uri.user or uri.host} via {destination.trunk}"
+            return [[replace(destination, uri=uri, flow=flow, label=label, fallback=False)]]
+        if destination.device and uri.user and self._is_here(uri, destination):
+            return self._number(uri.user, order, shown, headers, outside=allowed != "inside")
+        if allowed == "any" and (found := self._uri(str(uri), shown, headers)) is not None:
+            return [lines] if (lines := self._secured(found, "anyone", "")) else []
+        return []
+
+    def _is_here(self, uri: Uri, destination: Destination) -> bool:
+        """Whether ``uri`` is at our address, by the name that the device knows."""
+        own, _ = self.own_host(destination.flow)
+        return same_host(uri.host, own) or same_host(uri.host, destination.to.uri.host)
+
+    def _number(
+        self, number: str, order: Dial, shown: Caller, headers: HeaderLines, *, outside: bool = True
+    ) -> list[list[Destination]]:
+        """The telephones of a number, or the trunks that take it."""
+        devices = self._devices_of(number)
+        if devices or not outside:
+            return self._ring(devices, shown, headers)
+        return [trunks] if (trunks := self._by_trunks(number, order, shown, headers)) else []
 
     def _devices_of(self, name: str) -> list[str]:
         """The devices of a user or an extension, or the device of that name."""
@@ -114,47 +109,39 @@ class Routes:
             return []
         return [name] if self.registrar.password(name) is not None else []
 
-    def _ring(
-        self, devices: Iterable[str], shown: Caller, headers: tuple[tuple[str, str], ...]
-    ) -> list[list[Destination]]:
+    def _ring(self, devices: Iterable[str], shown: Caller, headers: HeaderLines) -> list[list[Destination]]:
+        """Every place where one of ``devices`` has registered: they all ring."""
         found: list[list[Destination]] = []
         for device in dict.fromkeys(devices):
-            binding = self.registrar.binding(device)
-            if binding is not None and len(found) < MOST_DESTINATIONS:
-                to = Address(Uri("sip", device, host=binding.contact.host))
-                caller = self._from(shown, binding.flow)
-                own = Destination(device, binding.contact, binding.flow, caller, to, headers=_private(shown, headers))
+            for binding in self.registrar.bindings(device):
+                if len(found) >= MOST_DESTINATIONS:
+                    return found
+                own = Destination(
+                    device,
+                    binding.contact,
+                    binding.flow,
+                    self._from(shown, binding.flow),
+                    Address(Uri("sip", device, host=binding.domain or binding.contact.host)),
+                    headers=_private(shown, headers),
+                    route=binding.path,
+                    device=device,
+                    redirects=self.redirects.get(device, "no"),
+                )
                 if lines := self._secured(own, "device", device):
                     found.append(lines)
         return found
 
-    def _by_trunks(
-        self, number: str, order: Dial, shown: Caller, headers: tuple[tuple[str, str], ...]
-    ) -> list[Destination]:
-        """The trunks that take ``number``, in their order."""
+    def _by_trunks(self, number: str, order: Dial, shown: Caller, headers: HeaderLines) -> list[Destination]:
+        """The trunks that take ``number``, in their order; those that do not answer come last."""
         digits = plain_number(number) if order.normalize else number
         if not digits:
             return []
         found: list[Destination] = []
-        for trunk in sorted(self.trunks, key=lambda each: each.order):
+        for trunk in sorted(self.trunks, key=lambda each: (each.down, each.order)):
             if (order.trunk and trunk.name != order.trunk) or not trunk.takes(digits):
                 continue
-            uri = trunk.uri(digits)
-            visible = Caller(trunk.caller_id, shown.name) if trunk.caller_id and not order.caller_id else shown
-            found += self._secured(
-                Destination(
-                    f"{digits} via {trunk.name}",
-                    uri,
-                    trunk.flow,
-                    self._from(visible, trunk.flow),
-                    Address(uri),
-                    trunk.credentials,
-                    _private(visible, headers),
-                    trunk=trunk.name,
-                ),
-                "trunk",
-                trunk.name,
-            )
+            way = trunk.destination(digits, shown, self.own_host, headers, chosen=bool(order.caller_id))
+            found += self._secured(way, "trunk", trunk.label or trunk.name)
         return found
 
     def _secured(self, destination: Destination, kind: str, name: str) -> list[Destination]:
@@ -169,7 +156,7 @@ class Routes:
             return []
         return [replace(destination, security=security)]
 
-    def _uri(self, text: str, shown: Caller, headers: tuple[tuple[str, str], ...]) -> Destination | None:
+    def _uri(self, text: str, shown: Caller, headers: HeaderLines) -> Destination | None:
         try:
             uri = Uri.parse(text)
         except ValueError:
@@ -184,12 +171,21 @@ class Routes:
         return Destination(text, uri, flow, own, Address(uri), headers=_private(shown, headers), any_transport=anyhow)
 
     def _from(self, shown: Caller, flow: Flow) -> Address:
-        if shown.number == "anonymous":  # RFC 3323, section 4.1.1.3
-            return Address(Uri.parse("sip:anonymous@anonymous.invalid"), shown.name)
+        if shown.withheld:
+            return NOBODY
         host, port = self.own_host(flow)
         return Address(Uri("sip", shown.number or None, host=bracketed(host), port=port or None), shown.name)
 
 
-def _private(shown: Caller, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+def _shown(order: Dial, caller: Caller) -> Caller:
+    """The caller as the flow wants them to be seen."""
+    if order.hide_caller_id:
+        return replace(caller, number=str(order.caller_id) or caller.number, withheld=True)
+    if order.caller_id:
+        return replace(caller, number=str(order.caller_id), name=str(order.caller_name) or caller.name, withheld=False)
+    return replace(caller, name=str(order.caller_name) or caller.name)
+
+
+def _private(shown: Caller, headers: HeaderLines) -> HeaderLines:
     """With what asks the way not to tell who calls (RFC 3323)."""
-    return (*headers, ("Privacy", "id")) if shown.number == "anonymous" else headers
+    return (*headers, ("Privacy", "id")) if shown.withheld else headers

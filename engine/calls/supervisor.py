@@ -22,11 +22,11 @@ import msgspec
 from engine.callbacks import records
 from engine.calls.dialling import Dialling
 from engine.calls.household import CallHouse, Outside, traced
+from engine.calls.identity import REASONS, Caller, Diversion
 from engine.calls.leg import CallerLeg, NoCommonMedia, PeerLeg
 from engine.calls.live import LiveCall
 from engine.calls.media import MediaError, Stream, StreamReport, Worker
 from engine.calls.recording import Recordings
-from engine.calls.routes import Caller
 from engine.calls.services import Fetch, Renderer, StoredFlow, no_stored_flows
 from engine.log import get_logger
 from engine.security import OPEN, MediaSecurity
@@ -90,13 +90,17 @@ class Limits:
 class Parties:
     """Who calls whom: user parts of the numbers; ``source`` is a trunk's or device's name or ``anyone``.
 
-    Numbers that the caller is transferred to are looked for at ``refer_host``.
+    Numbers that the caller is transferred to are looked for at ``refer_host``. ``known``: the caller, as those who are
+    dialled for the call may see them; ``outside``: who is no telephone of ours, whose call is forwarded when it goes
+    out again.
     """
 
     caller: str
     callee: str
     source: str
     refer_host: str
+    known: Caller | None = None
+    outside: bool = False
 
 
 class Supervisor:
@@ -145,6 +149,8 @@ class Supervisor:
         self._q850: int | None = None
         self._sip_reason: str | None = None
         self._recorded = False
+        self._last_dial = ""
+        """How the last dial of the flow went."""
         self.leg_numbers = itertools.count(1)
         """Of the legs that are dialled for the call; its own has 0."""
         self._last_good = last_good
@@ -341,7 +347,7 @@ class Supervisor:
             self.call,
             self.leg,
             self._outside,
-            Caller(self.parties.caller, self.call.facts.get("call.caller_name", "")),
+            self._caller(),
             self._limits.codecs,
             self._limits.rtp_timeout,
             self._append,
@@ -355,7 +361,18 @@ class Supervisor:
                 return await self._outside.lots.take_first(self.call, queues[0])
             except MediaError as error:
                 return Outcome(("failed",), {"status": "failed", "duration": "0"}, f"no media: {error}")
-        return await Dialling(order, house).run()
+        outcome = await Dialling(order, house).run()
+        self._last_dial = outcome.facts.get("status", "")
+        return outcome
+
+    def _caller(self) -> Caller:
+        """Who calls, as those who are dialled are to see it."""
+        parties = self.parties
+        known = parties.known or Caller(parties.caller, self.call.facts.get("call.caller_name", ""))
+        if not parties.outside:
+            return known
+        forwarded = Diversion(parties.callee, REASONS.get(self._last_dial, "unconditional"))
+        return dataclasses.replace(known, diversions=(forwarded, *known.diversions))
 
     async def meet(self, order: Conference | Park | Enqueue) -> Outcome:
         try:

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.callbacks import records
-from engine.calls.admission import NumberFrom, Source, TrunkBook
+from engine.calls.admission import Source, TrunkBook, likeliest
 from engine.calls.capacity import Overload, Strain
+from engine.calls.channels import Channel, Channels
 from engine.calls.household import Outside
+from engine.calls.identity import read_caller
 from engine.calls.inbound import CallSupervisor
 from engine.calls.media import MediaError, MediaOverload, MediaPool, Worker
 from engine.calls.numbers import Dialplan
@@ -30,6 +32,10 @@ log = get_logger(__name__)
 BUSY_RETRY_AFTER = 5
 DRAIN_RETRY_AFTER = 30
 """Seconds that callers are asked to stay away."""
+
+
+class AccountFull(MediaOverload):
+    """The account has as many calls as it may have: whoever calls it finds it busy, not us overloaded."""
 
 
 @dataclass(slots=True)
@@ -149,25 +155,36 @@ class Switch:
         if not accepts_sdp(session.request):
             self._refuse(session, 406, "no session descriptions accepted")
             return
-        number = dialled(session, source.number_from)
+        number = source.dialled(session.request)
         plan = self.plan.find(number, source.account) if source.delivers(number) else None
         if plan is None:
             log.warning("number_not_found", number=number, source=source.name)
             self._refuse(session, 404, "number not found")
             return
+        channel: Channel | None = None
+        if source.trunk is not None:
+            channel = self._outside.channels.take(source.name, source.trunk.channels)
+            if channel is None:
+                self._refuse(session, 486, "all channels of the trunk are in use")
+                return
         try:
             worker = self._admit(plan)
+            self._begin(session, source, number, plan, worker, channel)
+            channel = None
+        except AccountFull as error:
+            self._refuse(session, 486, str(error))
         except MediaError as error:
             self._refuse_for_load(session, str(error))
-            return
-        self._begin(session, source, number, plan, worker)
+        finally:
+            if channel is not None:
+                channel.release()
 
     def _admit(self, plan: CallPlan) -> Worker:
         """The media worker for one more call. Raises :class:`MediaError` when those that run would suffer."""
         if len(self.calls) >= self._max_calls:
             raise MediaOverload("too many calls")
         if plan.most_calls and len(self.calls_of(plan.account)) >= plan.most_calls:
-            raise MediaOverload("too many calls of the account")
+            raise AccountFull("too many calls of the account")
         if self.lag.high:
             raise MediaOverload("control process late")
         return self._pool.admit()
@@ -187,16 +204,29 @@ class Switch:
 
     def _source(self, session: IncomingSession) -> Source | None:
         """Who calls; None when the call was refused or challenged."""
-        host = session.flow.remote[0]
-        trunk = self.trunks.find(host)
-        if trunk is not None:
+        trunk = self._trunk(session)
+        if trunk is not None and trunk.trunk is not None and not trunk.trunk.by_digest:
             return trunk
         device = self._device(session)
         if device is not None:
             return Source(device, "device", account=self._account_of(device))
-        if self._is_open:
+        request = session.request
+        users = (self._devices.challenger.claimed(request), request.from_.uri.user or "")
+        if self._is_open and not any(self.trunks.by_user(user) for user in users):
             return Source("anyone", "anyone")
-        return self._authenticated(session)
+        return self._authenticated(session, expected=trunk is not None)
+
+    def _trunk(self, session: IncomingSession) -> Source | None:
+        """The trunk that is at the caller's address, of several the likeliest."""
+        found = self.trunks.at(session.flow.remote[0])
+        if len(found) < 2:
+            return found[0] if found else None
+
+        def known(number: str, account: str) -> bool:
+            return self.plan.find(number, account) is not None
+
+        claimed = self._devices.challenger.claimed(session.request)
+        return likeliest(found, session.request, session.flow.remote[1], claimed, known)
 
     def _device(self, session: IncomingSession) -> str | None:
         """The device that registered from where this call comes, if it is who the call says: several may be there,
@@ -207,12 +237,17 @@ class Switch:
             return caller
         return None
 
-    def _authenticated(self, session: IncomingSession) -> Source | None:
-        """A device that is not where it registered, by digest. Who is not known is challenged like who is."""
+    def _authenticated(self, session: IncomingSession, *, expected: bool) -> Source | None:
+        """A device that is not where it registered, or a trunk, by digest. Who is not known is challenged like who is.
+
+        ``expected``: somebody who proves itself by digest is known to be at this address.
+        """
         now = self._loop.time()
-        known = self._devices.password(session.request.from_.uri.user or "") is not None
-        verdict = self._devices.authenticate(session.request, session.flow, now)
+        known = expected or self._devices.password(session.request.from_.uri.user or "") is not None
+        verdict = self._devices.authenticate(session.request, session.flow, now, self._password_of_trunk)
         if verdict.result == "ok":
+            if self._devices.password(verdict.username) is None:
+                return self.trunks.by_user(verdict.username)
             return Source(verdict.username, "device", account=self._account_of(verdict.username))
         challenges = self._devices.challenger.challenges(now, stale=verdict.result == "stale")
         headers = [("WWW-Authenticate", each) for each in challenges]
@@ -223,6 +258,10 @@ class Switch:
             self.counters.refused["not authorised"] += 1
             session.refuse_unauthorised(401, now, headers=headers)
         return None
+
+    def _password_of_trunk(self, user: str) -> str | None:
+        found = self.trunks.by_user(user)
+        return found.trunk.password if found is not None and found.trunk is not None else None
 
     def _refuse(
         self,
@@ -236,13 +275,26 @@ class Switch:
         headers = (("Retry-After", str(retry_after)),) if retry_after is not None else ()
         session.reject(status, self._loop.time(), headers=headers)
 
-    def _begin(self, session: IncomingSession, source: Source, number: str, plan: CallPlan, worker: Worker) -> None:
+    def _begin(
+        self,
+        session: IncomingSession,
+        source: Source,
+        number: str,
+        plan: CallPlan,
+        worker: Worker,
+        channel: Channel | None,
+    ) -> None:
         session.trying(self._loop.time())
+        trunk = source.trunk
+        rules = trunk.caller_rules if trunk is not None else ()
+        caller = read_caller(session.request, trusted=trunk is not None and trunk.trusted, rules=rules)
         parties = Parties(
-            caller=session.request.from_.uri.user or "",
+            caller=caller.seen,
             callee=number,
             source=source.name,
             refer_host=source.host or refer_host(session),
+            known=caller,
+            outside=source.kind != "device",
         )
         call = CallSupervisor(
             session,
@@ -257,18 +309,21 @@ class Switch:
             pump=self._pump,
         )
         self._by_session[session.id] = call
-        self._start(call)
+        self._start(call, channel)
 
-    def _start(self, call: Supervisor) -> None:
+    def _start(self, call: Supervisor, channel: Channel | None = None) -> None:
+        """``channel`` is given back when the call has ended."""
         self.calls[call.id] = call
-        task = asyncio.create_task(self._run(call), name=f"call {call.id}")
+        task = asyncio.create_task(self._run(call, channel), name=f"call {call.id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, call: Supervisor) -> None:
+    async def _run(self, call: Supervisor, channel: Channel | None) -> None:
         try:
             await call.run()
         finally:
+            if channel is not None:
+                channel.release()
             del self.calls[call.id]
             if call.session is not None:
                 self._by_session.pop(call.session.id, None)
@@ -302,6 +357,11 @@ class Switch:
         """From now on what SIP says of the session is told to ``call``."""
         self._outside.release(session_id)
         self._by_session[session_id] = call
+
+    @property
+    def channels(self) -> Channels:
+        """How many calls each trunk has."""
+        return self._outside.channels
 
     def calls_of(self, account: str) -> list[Supervisor]:
         """The calls of an account that live."""
@@ -337,10 +397,3 @@ def refer_host(session: IncomingSession) -> str:
     """Where a caller who is no trunk's finds numbers: its own domain, or its address if it hides that."""
     host = session.request.from_.uri.host
     return host if host and not host.endswith(".invalid") else session.remote_target.host
-
-
-def dialled(session: IncomingSession, number_from: NumberFrom) -> str:
-    """The number that was called: the user part of the Request-URI, or of To where a trunk wants that."""
-    request = session.request
-    uri = request.to.uri if number_from == "to" else request.ruri
-    return uri.user or ""

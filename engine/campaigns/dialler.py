@@ -16,10 +16,10 @@ from typing import Any, Protocol
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.calls.identity import Caller
 from engine.calls.media import MediaError
 from engine.calls.origination import IfMachine, Originator
 from engine.calls.outbound import RING_SECONDS, OutgoingCall, Wish
-from engine.calls.routes import Caller
 from engine.calls.services import FlowError, Ready
 from engine.campaigns import queue
 from engine.campaigns.pacing import Lane, Limits, Pace

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from engine.commands.replay import find_log
-from engine.commands.web import Fetch, Replies, answers
-from engine.console import ConfigFile, err, fail
+from engine.commands.web import Fetch, Outbound, Replies, answers
+from engine.config import CallConfig
+from engine.console import ConfigFile, err, fail, read_config
+from flows.call import Reply, Request
 from flows.graph import Graph
 from flows.simulate import Scenario, simulate
 from flows.tools.calllog import CallLog, log_of
@@ -39,6 +42,7 @@ def draw_flow(
     ] = None,
     replies: Replies = None,
     fetch: Fetch = False,  # noqa: FBT002 - typer's way to declare a flag
+    outbound: Outbound = False,  # noqa: FBT002 - typer's way to declare a flag
     config: ConfigFile = None,
 ) -> None:
     """Draw a flow as SVG or as a page, and on it the way that a call went. Exit status 1 if there is no graph."""
@@ -57,7 +61,8 @@ def draw_flow(
     if call is not None and not call.has_steps:
         fail(f"--log {log}: it does not have the steps of the call, it is of an earlier version")
     if script is not None:
-        call = _simulated(compiled.graph, script, replies, fetch=fetch, config=config)
+        fetcher = answers(replies, fetch=fetch, config=config)
+        call = _simulated(compiled.graph, script, fetcher, outbound=outbound, calls=read_config(config).calls)
     try:
         drawn = way(compiled.graph, call, name=flow.name if str(flow) != "-" else "")
     except TooLarge as error:
@@ -71,8 +76,10 @@ def draw_flow(
         fail(f"--output {output}: {error.strerror or error}")
 
 
-def _simulated(graph: Graph, script: str, replies: Path | None, *, fetch: bool, config: Path | None) -> CallLog:
+def _simulated(
+    graph: Graph, script: str, fetch: Callable[[Request], Reply], *, outbound: bool, calls: CallConfig
+) -> CallLog:
     from engine.cli import read_script
 
-    scenario = Scenario(fetch=answers(replies, fetch=fetch, config=config))
-    return log_of(simulate(graph, read_script(script), scenario=scenario), scenario)
+    scenario = Scenario(outbound=outbound, max_duration=calls.max_duration, fetch=fetch)
+    return log_of(simulate(graph, read_script(script), settings=calls.settings, scenario=scenario), scenario)

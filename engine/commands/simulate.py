@@ -10,8 +10,8 @@ import typer
 from rich.markup import escape
 
 from engine.calllogs import to_json
-from engine.commands.web import Fetch, Replies, answers
-from engine.console import AsJson, ConfigFile, err, out
+from engine.commands.web import Fetch, Outbound, Replies, answers
+from engine.console import AsJson, ConfigFile, err, out, read_config
 from flows.findings import has_errors
 from flows.simulate import Scenario, simulate
 from flows.tools.calllog import log_of
@@ -32,7 +32,8 @@ def simulate_flow(
             "--script",
             "-s",
             help="What the caller does, separated by semicolons: say TEXT, press KEYS (after the prompt), "
-            "say! and press! (at once), wait SECONDS, hangup.",
+            "say! and press! (at once), wait SECONDS, hangup; and what others do: answer, busy, noanswer, reject, "
+            "machine, human, fail.",
         ),
     ] = "",
     dialect: Annotated[str, typer.Option(help="Dialect of the document; found out from it when not given.")] = "",
@@ -40,6 +41,7 @@ def simulate_flow(
     fetch: Fetch = False,  # noqa: FBT002 - typer's way to declare a flag
     caller: Annotated[str, typer.Option("--from", help="The calling number.")] = "caller",
     callee: Annotated[str, typer.Option("--to", help="The number that is called.")] = "callee",
+    outbound: Outbound = False,  # noqa: FBT002 - typer's way to declare a flag
     config: ConfigFile = None,
     as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
 ) -> None:
@@ -52,8 +54,9 @@ def simulate_flow(
     if compiled.graph is None or has_errors(findings):
         show_findings(findings, err)
         raise typer.Exit(1)
-    scenario = Scenario(caller=caller, callee=callee, fetch=fetcher)
-    simulation = simulate(compiled.graph, statements, scenario=scenario)
+    calls = read_config(config).calls
+    scenario = Scenario(caller=caller, callee=callee, outbound=outbound, max_duration=calls.max_duration, fetch=fetcher)
+    simulation = simulate(compiled.graph, statements, settings=calls.settings, scenario=scenario)
     if as_json:
         told = {**simulation.to_json(), **to_json(log_of(simulation, scenario))}
         print(json.dumps(told, ensure_ascii=False))  # noqa: T201

@@ -1,4 +1,4 @@
-"""Options of commands that need web servers: their answers from a file, or really asked for."""
+"""Options of commands that simulate calls: answers of web servers from a file, or really asked for; the way it goes."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ Replies = Annotated[
 ]
 Fetch = Annotated[
     bool, typer.Option("--fetch", help="Really ask web servers for what [b]--replies[/b] does not answer.")
+]
+Outbound = Annotated[
+    bool,
+    typer.Option(
+        "--outbound",
+        help="A call that was made: the script may begin with answer, human, machine, busy, noanswer or reject.",
+    ),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from engine.sip.flow import Flow
 from engine.sip.timers import Timer, TimerQueue
-from engine.sip.uri import Uri
+from engine.sip.uri import Address, Uri
 
 Source = tuple[str, tuple[str, int]]
 Key = TypeVar("Key")
@@ -33,6 +33,15 @@ class Binding:
     instance: str = ""
     """What stays the same when the contact changes: its ``+sip.instance`` and ``reg-id`` (RFC 5626 4.1)."""
     updated_at: float = 0.0
+    domain: str = ""
+    """The host of its address of record."""
+    path: tuple[Address, ...] = ()
+    """The proxies between it and us: the route of requests to it (RFC 3327)."""
+
+    @property
+    def next_hop(self) -> Uri:
+        """Where requests to it go first, if it is not pinned to a flow."""
+        return self.path[0].uri if self.path else self.contact
 
     def is_same(self, other: Binding) -> bool:
         """Whether ``other`` takes its place: the same contact (10.3 step 7), the same instance, or what the device
@@ -42,6 +51,8 @@ class Binding:
             return self.instance == other.instance
         if self.contact.matches(other.contact):
             return True
+        if self.path or other.path:
+            return False  # many are behind one proxy
         return self.flow == other.flow and self.contact.user == other.contact.user
 
 

@@ -285,6 +285,10 @@ class Challenger:
         proof = hmac.new(self._secret, f"{stamp}:{self.realm}".encode(), hashlib.sha256).hexdigest()[:32]
         return f"{stamp}.{proof}"
 
+    def claimed(self, request: Request) -> str:
+        """The user whom the credentials of ``request`` speak of, not verified; empty without credentials for us."""
+        return (self._credentials(request) or {}).get("username", "")
+
     def verify(self, request: Request, lookup: Callable[[str], str | None], now: float) -> Verdict:
         """Judge the Authorization of ``request``; ``lookup`` gives the password of a user, or ``None``."""
         params = self._credentials(request)

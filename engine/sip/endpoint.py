@@ -237,10 +237,14 @@ class Endpoint:
             trail=session.trail,
         )
 
-    def options(self, target: Uri | str, *, from_: Address, flow: Flow, now: float) -> None:
+    def options(
+        self, target: Uri | str, *, from_: Address, flow: Flow, now: float, route: Iterable[Address] = ()
+    ) -> None:
         """Ask whether ``target`` is there: :class:`OptionsAnswered`. Raises ValueError if it is no URI."""
         text = str(target)
         request = self._request("OPTIONS", target, from_.with_tag(self._core.token()), Address(Uri.parse(text)), flow)
+        for address in route:
+            request.headers.add("Route", str(address))
         request.headers.add("Accept", ACCEPT)
 
         def answered(status: int, response: Response | None, now: float) -> None:

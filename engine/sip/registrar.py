@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 from engine.sip.bindings import Binding, Bindings
-from engine.sip.core import Core
+from engine.sip.core import Core, has_option
 from engine.sip.digest import Challenger, Verdict
 from engine.sip.events import DeviceChanged
 from engine.sip.flow import Flow
@@ -16,6 +16,9 @@ from engine.sip.message import Request, Response
 from engine.sip.redirect import read_q
 from engine.sip.routing import behind_nat, towards
 from engine.sip.uri import Address
+
+MOST_PROXIES = 8
+"""Between us and a device."""
 
 LONGEST_INSTANCE = 256
 """Characters of a device's instance that are compared."""
@@ -104,13 +107,20 @@ class Registrar:
         headers = [("WWW-Authenticate", value) for value in challenges]
         return core.response(request, 401, to_tag=tag, headers=headers)
 
-    def authenticate(self, request: Request, flow: Flow, now: float) -> Verdict:
-        """Judge the credentials of ``request``.
+    def authenticate(
+        self, request: Request, flow: Flow, now: float, others: Callable[[str], str | None] = lambda _name: None
+    ) -> Verdict:
+        """Judge the credentials of ``request``; ``others`` has passwords of those who are no devices.
 
         Every refusal for want of them is to be charged to the guard, also the first round of an honest device:
         silence would tell which names exist. Good credentials take the charge back.
         """
-        verdict = self.challenger.verify(request, self.password, now)
+
+        def password(name: str) -> str | None:
+            found = self.password(name)
+            return found if found is not None else others(name)
+
+        verdict = self.challenger.verify(request, password, now)
         if verdict.result == "ok":
             self._core.guard.refund(flow.remote[0])
         return verdict
@@ -123,7 +133,13 @@ class Registrar:
                 return response(request, 400, "Wildcard Contact Needs Expires: 0")
         elif any(0 < self._lifetime(request, contact) < self._limits.shortest for contact in request.contacts):
             return response(request, 423, headers=[("Min-Expires", str(self._limits.shortest))])
-        asked = [self._binding(name, request, contact, flow, now) for contact in request.contacts]
+        try:
+            path = tuple(each for value in request.headers.all("Path") for each in Address.parse_many(value))
+        except ValueError:
+            return response(request, 400, "Malformed Path")
+        if len(path) > MOST_PROXIES or not all(each.uri.is_sip for each in path):
+            return response(request, 400, "Bad Path")
+        asked = [self._binding(name, request, contact, flow, now, path) for contact in request.contacts]
         known = self._bindings.of(name)
         touched = [each for each in known if request.contact_is_wildcard or any(each.is_same(new) for new in asked)]
         changes = bool(asked) or request.contact_is_wildcard
@@ -134,6 +150,8 @@ class Registrar:
             return response(request, 403, "Too Many Contacts")
         self._change(name, touched, wanted)
         listed = [("Contact", _as_contact(each, now)) for each in self._bindings.of(name)]
+        if path and has_option(request, "Supported", "path"):
+            listed += [("Path", str(each)) for each in path]  # RFC 3327 section 5.3
         return response(request, 200, headers=listed)
 
     def _lifetime(self, request: Request, contact: Address) -> int:
@@ -142,16 +160,20 @@ class Registrar:
             asked = request.expires if request.expires is not None else self._limits.default
         return min(asked, self._limits.longest)
 
-    def _binding(self, name: str, request: Request, contact: Address, flow: Flow, now: float) -> Binding:
+    def _binding(
+        self, name: str, request: Request, contact: Address, flow: Flow, now: float, path: tuple[Address, ...]
+    ) -> Binding:
         """What ``contact`` says; one that expires at ``now`` is to go."""
         uri = contact.uri
         direct = len(request.vias) == 1
-        pinned = behind_nat(uri, flow.remote[0], request.via.host if direct else "") or not uri.is_sip
+        # Behind proxies that say so, it is they who are reached.
+        hop = path[0].uri if path else uri
+        pinned = behind_nat(hop, flow.remote[0], request.via.host if direct else "") or not hop.is_sip
         instance, number = contact.param("+sip.instance") or "", contact.param("reg-id") or ""
         return Binding(
             name=name,
             contact=uri,
-            flow=flow if pinned else towards(uri, flow),
+            flow=flow if pinned else towards(hop, flow),
             source=flow,
             expires_at=now + self._lifetime(request, contact),
             call_id=request.call_id,
@@ -160,6 +182,8 @@ class Registrar:
             q=read_q(contact),
             instance=f"{instance};{number}"[:LONGEST_INSTANCE] if instance and number else "",
             updated_at=now,
+            domain=request.to.uri.host,
+            path=path,
         )
 
     def _change(self, name: str, touched: list[Binding], wanted: list[Binding]) -> None:
@@ -202,7 +226,7 @@ class Registrar:
                 continue
             # Its next connection may come from anywhere: nobody is taken for it until it registers there.
             nowhere = bound.source._replace(remote=("", 0), connection=0)
-            moved = replace(bound, flow=towards(bound.contact, nowhere), source=nowhere)
+            moved = replace(bound, flow=towards(bound.next_hop, nowhere), source=nowhere)
             self._bindings.remove(bound)
             self._bindings.add(moved, self._core.queue.at(moved.expires_at, partial(self._expired, moved)))
 

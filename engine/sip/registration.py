@@ -17,6 +17,8 @@ from engine.sip.uri import Address, Uri
 LONGEST_RETRY_AFTER = 3600.0
 """Seconds that a registrar can make us wait."""
 LONGEST_EXPIRY = 86400
+MOST_PROXIES = 8
+"""Of a Service-Route."""
 KEEP_ALIVE = b"\r\n\r\n"
 DATAGRAM_PAUSE, STREAM_PAUSE = (24.0, 29.0), (95.0, 120.0)
 """Seconds between keep-alives, at random in between (RFC 5626 4.4.1, 4.4.2)."""
@@ -36,6 +38,8 @@ class RegistrationConfig:
     flow: Flow
     credentials: Credentials | None = None
     contact_user: str = ""
+    route: tuple[Address, ...] = ()
+    """Through which proxies; ``flow`` leads to the first."""
     expires: int = 3600
     first_retry: float = 30.0
     longest_retry: float = 1800.0
@@ -49,6 +53,8 @@ class Registration:
     def __init__(self, core: Core, config: RegistrationConfig, now: float) -> None:
         self.config = config
         self.registered = False
+        self.service_route: tuple[Address, ...] = ()
+        """The proxies by which the registrar wants our requests to come (RFC 3608)."""
         self.expires_at: float | None = None
         self._core = core
         self._digest = DigestClient(config.credentials, core.random) if config.credentials is not None else None
@@ -109,6 +115,8 @@ class Registration:
         config, core = self.config, self._core
         headers = Headers()
         headers.add("Max-Forwards", "70")
+        for address in config.route:
+            headers.add("Route", str(address))
         headers.add("From", str(config.aor.with_tag(self._tag)))
         headers.add("To", str(config.aor))
         headers.add("Call-ID", self._call_id)
@@ -151,6 +159,7 @@ class Registration:
             return
         self._failures = 0
         self._raised = False
+        self.service_route = _service_route(response)
         queue = self._core.queue
         self.expires_at = now + granted
         queue.cancel(self._expiry)
@@ -240,6 +249,15 @@ def _same_place(one: Uri, other: Uri) -> bool:
 def refresh_after(granted: int) -> float:
     """When to refresh a registration of ``granted`` seconds: at nine tenths, and leaving room to try again."""
     return max(1.0, min(granted * 0.9, max(granted - 40.0, granted * 0.5)))
+
+
+def _service_route(response: Response) -> tuple[Address, ...]:
+    """RFC 3608 section 6: the last 2xx counts, whatever there was before; one that cannot be read counts as none."""
+    try:
+        found = [each for value in response.headers.all("Service-Route") for each in Address.parse_many(value)]
+    except ValueError:
+        return ()
+    return tuple(found[:MOST_PROXIES]) if all(each.uri.is_sip for each in found) else ()
 
 
 def _reason(response: Response | None) -> str:

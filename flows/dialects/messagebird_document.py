@@ -13,7 +13,7 @@ from typing import Any
 
 from flows.findings import Findings, has_errors
 from flows.targets import transfer_target, url_problem
-from flows.templates import Condition, Operator, Template, Text, Var, parse_template
+from flows.templates import Condition, Operator, Template, Text, Var, parse_template, url_template_problem
 
 from .compiling import kind_of, text_of
 from .messagebird_schema import ACTIONS, default_of, near, normalise, options_of, properties, shown, tag, validate
@@ -190,6 +190,10 @@ class _Reader:
             transfer_target(_sample(text_of(options["destination"]) or ""))
         except ValueError as error:
             self._bad((*path, "destination"), f"must be a telephone number or a SIP URI: {error}")
+            return
+        target = template(text_of(options["destination"]) or "")
+        if ":" in str(target) and (problem := url_template_problem(target)):
+            self._bad((*path, "destination"), f"must be a SIP URI whose host is known: {problem}")
         self._machine(path, options, "transfer")
 
     def _say(self, path: Path, options: dict[str, Any]) -> None:
@@ -227,6 +231,8 @@ class _Reader:
     def _url(self, path: Path, url: str) -> None:
         if problem := url_problem(_sample(url)):
             self._bad(path, f"must be a URL: {problem}")
+        elif problem := url_template_problem(template(url)):
+            self._bad(path, f"must be a URL whose host is known: {problem}")
 
     # --- what any step may have
 

@@ -205,17 +205,17 @@ class _Emitter:
         if step.variable or step.goto is not None or step.text("onFinish"):
             self._override(record, {g.UNSUPPORTED: self._entry(place + 1)})  # there is no recording to tell of
         if step.text("onFinish"):
-            chain.add(
-                g.Fetch,
-                "finished",
-                url=step.template("onFinish"),
-                method="POST",
-                query=CALL_QUERY,
-                params=RECORDING,
-                encoding="json",
-                content_type="-",
-                readers=(("", ("messagebird",)),),
-            )
+            request: dict[str, Any] = {
+                "url": step.template("onFinish"),
+                "method": "POST",
+                "query": CALL_QUERY,
+                "params": RECORDING,
+                "encoding": "json",
+                "content_type": "-",
+            }
+            chain.add(g.Fetch, "finished", readers=(("", ("messagebird",)),), **request)
+            aside = Chain(self.steps, step.where, step.number)  # who hangs up has finished the recording, too
+            self._override(record, {g.HUNG_UP: aside.add(g.Tell, "hungup", **request)})
         if step.goto is not None:
             pressed = g.Case(exit="pressed", conditions=(Condition("recording.key", "exists"),))
             branch = chain.add(g.Branch, "pressed", cases=(pressed,))

@@ -8,11 +8,13 @@ from flows import graph as g
 from flows.markup import Element
 from flows.orders import Upload
 from flows.prompts import Prompt
-from flows.templates import Template, Var, var
+from flows.templates import var
 
+from .compiling import Chain
 from .twiml_flavours import DIGITS
 from .twiml_options import Options
 from .twiml_script import Script, Verb
+from .uploads import folder_problem, is_for_files, upload_to
 
 MAX_DIGITS = 1000
 MAX_PROMPTS = 100
@@ -160,8 +162,13 @@ def record(script: Script, verb: Verb) -> bool:
         upload=_upload(script, verb.element, options),
         transcribe=_language(script, options),
     )
-    _status(script, verb, options)
+    told = script.side(verb)  # although the caller has hung up
+    _status(script, verb, options, verb.chain, told)
     options.done()
+    if url and flavour.asks_after_hangup:
+        script.tell(told, url, method, flavour.after_record)
+    if told.first:
+        verb.chain.link(recorded, {g.HUNG_UP: told.first})
     if not url:
         verb.chain.link(recorded, {g.NONE: script.after(verb)})
         return verb.go_on()
@@ -171,12 +178,16 @@ def record(script: Script, verb: Verb) -> bool:
 
 
 def _upload(script: Script, element: Element, options: Options) -> Upload | None:
-    """Where ``recordingUrl`` sends the recording, named after the call (CONTRACTS §3.1)."""
-    url = options.text("recordingUrl")
+    """Where ``recordingUrl`` sends the recording."""
+    url = options.text("recordingUrl").strip()
     if not url:
         return None
-    name = Template(("call_recording_", Var("call.id"), f".{script.flavour.record_format}"))
-    return Upload(script.resolve(element, url).rstrip("/"), "PUT", name)
+    if not is_for_files(url):
+        url = script.resolve(element, url)
+    elif problem := folder_problem(url):
+        message = f"recordingUrl: nothing can be sent to {url[:200]!r}: {problem}"
+        script.findings.error("bad-url", element.where, message)
+    return upload_to(url, script.flavour.record_format)
 
 
 def _language(script: Script, options: Options) -> str:
@@ -185,8 +196,8 @@ def _language(script: Script, options: Options) -> str:
     return (script.language or "en-US") if wanted else ""
 
 
-def _status(script: Script, verb: Verb, options: Options) -> None:
-    """Tell ``recordingStatusCallback`` that the recording is done."""
+def _status(script: Script, verb: Verb, options: Options, *chains: Chain) -> None:
+    """Tell ``recordingStatusCallback`` that the recording is done, in each of ``chains``."""
     url = options.text("recordingStatusCallback")
     words = {"get": "GET", "post": "POST"}
     method = options.choice("recordingStatusCallbackMethod", words, default="POST", expected="GET or POST")
@@ -208,4 +219,5 @@ def _status(script: Script, verb: Verb, options: Options) -> None:
     )
     query, body = (params, ()) if method == "GET" else ((), params)
     told = script.resolve(verb.element, url)
-    verb.chain.add(g.Tell, "status", url=told, method=method, query=query, params=body)
+    for number, chain in enumerate(chains):
+        chain.add(g.Tell, f"status{number or ''}", url=told, method=method, query=query, params=body)

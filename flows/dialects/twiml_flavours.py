@@ -57,6 +57,8 @@ class Flavour:
     record_format: Literal["wav", "mp3"] = "wav"
     asks_without_recording: bool = False
     """The request after a ``<Record>`` is made even if nothing was recorded."""
+    asks_after_hangup: bool = True
+    """It is made when the caller hangs up while recording, with ``Digits=hangup``; nobody looks at the answer."""
 
     returns: bool = False
     """What a verb fetched comes back to the verb that follows it, where there is one (CONTRACTS §2.2)."""
@@ -151,6 +153,7 @@ VERBOICE = Flavour(
     timeout_is_length=True,
     record_trim=False,
     asks_without_recording=True,
+    asks_after_hangup=False,
     returns=True,
     dial_timeout=60.0,
     endpoint_timeout=60.0,

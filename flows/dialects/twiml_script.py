@@ -159,6 +159,13 @@ class Script:
             self.findings.warning("missing-action", element.where, message, "name a URL in action")
         return self.base
 
+    def tell(self, chain: Chain, url: str, method: Literal["GET", "POST"], after: tuple[g.Param, ...]) -> None:
+        """Write the step that makes the same request for a call that is over: its caller has hung up."""
+        hung_up = g.Param(name="Digits", value="hangup")
+        params = self.flavour.params((*(param for param in after if param.name != hung_up.name), hung_up))
+        query, body = (params, ()) if method == "GET" else ((), params)
+        chain.add(g.Tell, "hungup", url=url, method=method, query=query, params=body)
+
     def request(
         self,
         chain: Chain,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flows import graph as g
-from flows.call import Entered, Forwarding, Performed, Unsupported
-from flows.orders import Respond, filled
-from flows.templates import fill
+from flows.call import Entered, Forwarding, Performed, TransferOutcome, Unsupported
+from flows.orders import Order, Outcome, Respond, StartRecording, filled
+from flows.templates import UnsafeUrl, fill, fill_target
 from flows.walk import Walk
 
 
@@ -62,8 +64,13 @@ async def flush(walk: Walk, step: g.Flush) -> str:
 
 
 async def transfer(walk: Walk, step: g.Transfer) -> str:
-    target = fill(step.target, walk.variables)
-    outcome = await walk.call.transfer(target)
+    try:
+        target = fill_target(step.target, walk.variables)
+    except UnsafeUrl as error:
+        outcome = TransferOutcome(accepted=False, status=0, reason=str(error))
+        target = str(step.target)
+    else:
+        outcome = await walk.call.transfer(target)
     if outcome.accepted:
         walk.because = f"transferred to {target}"
     else:
@@ -75,22 +82,51 @@ async def transfer(walk: Walk, step: g.Transfer) -> str:
 
 
 async def perform(walk: Walk, step: g.Perform) -> str:
-    """Carry an order out. One that the call cannot is told, and takes the exit ``unsupported``."""
-    order = filled(step.order, walk.variables)
+    """Carry an order out. One that the call cannot is told, and takes the exit ``unsupported``.
+
+    Whatever comes of it, nothing is left of what an earlier order came to under the same name.
+    """
+    try:
+        order = _with_upload(walk, filled(step.order, walk.variables))
+    except UnsafeUrl as error:
+        return _not_done(walk, step, str(error))
     await walk.ready(order.needs)
     if isinstance(order, Respond):
         await walk.prepare(order.prompts)
     try:
         outcome = await walk.call.perform(order)
     except Unsupported as error:
-        walk.trouble(str(error))
-        walk.because = str(error)
-        walk.call.tell(Performed(step.verb, "", (g.UNSUPPORTED, g.FAILED)))
-        return _first(step, (g.UNSUPPORTED, g.FAILED))
-    walk.learn(step.into, outcome.facts)
+        return _not_done(walk, step, str(error))
+    _take_over(walk, step, order, outcome)
     walk.because = outcome.story or walk.because
     walk.call.tell(Performed(step.verb, outcome.story, outcome.exits, dict(outcome.facts)))
     return _first(step, outcome.exits)
+
+
+def _with_upload(walk: Walk, order: Order) -> Order:
+    return replace(order, upload=walk.upload(order.upload)) if isinstance(order, StartRecording) else order
+
+
+def _take_over(walk: Walk, step: g.Perform, order: Order, outcome: Outcome) -> None:
+    """Put what the order came to in place of what an earlier one did."""
+    if step.into:
+        walk.forget(f"{step.into}.")
+    walk.learn(step.into, outcome.facts)
+    if isinstance(order, StartRecording):
+        walk.recorded(len(order.each))
+        if order.upload is not None:
+            walk.learn(step.into, {"url": order.upload.place})
+
+
+def _not_done(walk: Walk, step: g.Perform, why: str) -> str:
+    walk.trouble(why)
+    walk.because = why
+    if step.into:
+        walk.forget(f"{step.into}.")
+    if g.FAILED in step.order.exits:
+        walk.learn(step.into, {"status": "failed"})
+    walk.call.tell(Performed(step.verb, "", (g.UNSUPPORTED, g.FAILED)))
+    return _first(step, (g.UNSUPPORTED, g.FAILED))
 
 
 def _first(step: g.Step, exits: tuple[str, ...]) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flows import graph as g
-from flows.call import Key, PromptEnded, Recorded, RecordingEnded, RecordingOrder, Unsupported
-from flows.orders import Upload, filled
+from flows.call import CallEnded, Key, PromptEnded, Recorded, RecordingEnded, RecordingOrder, Unsupported
+from flows.templates import UnsafeUrl
 from flows.walk import Walk
 
 
@@ -61,7 +61,12 @@ async def record(walk: Walk, step: g.Record) -> str:
         await walk.played()
     await walk.gather()
     walk.waiting.clear()
-    upload: Upload | None = filled(step.upload, walk.variables)
+    walk.forget(f"{step.into}.")
+    try:
+        upload = walk.upload(step.upload)
+    except UnsafeUrl as error:
+        walk.trouble(f"the recording is not sent anywhere: {error}")
+        upload = None
     order = RecordingOrder(
         step.format,
         step.sides,
@@ -77,6 +82,7 @@ async def record(walk: Walk, step: g.Record) -> str:
     except Unsupported as error:
         walk.trouble(str(error))
         return g.UNSUPPORTED if g.UNSUPPORTED in step.exits else g.NONE
+    walk.recorded()
     key = ""
     walk.fell_silent(turn=True)
     try:
@@ -87,17 +93,35 @@ async def record(walk: Walk, step: g.Record) -> str:
                 walk.call.stop_recording(recording)
             elif isinstance(heard, RecordingEnded) and heard.recording == recording:
                 break
+    except CallEnded:
+        await _ended_with_the_call(walk, step, order, recording)
+        raise
     finally:
         walk.call.stop_recording(recording)
-    walk.call.tell(Recorded(recording, step.format, heard.duration, heard.reason))
+    _learn(walk, step, order, heard, key)
+    return g.NEXT if heard.duration > 0 else g.NONE
+
+
+def _learn(walk: Walk, step: g.Record, order: RecordingOrder, ended: RecordingEnded, key: str) -> None:
+    sent = order.upload is not None and ended.duration > 0
+    walk.call.tell(Recorded(ended.recording, step.format, ended.duration, ended.reason))
     walk.learn(
         step.into,
         {
-            "id": recording,
-            "url": heard.url,
-            "duration": str(int(heard.duration)),
+            "id": ended.recording,
+            "url": order.upload.place if sent and order.upload is not None else ended.url,
+            "duration": str(int(ended.duration)),
             "key": key,
-            "reason": "key" if key else heard.reason,
+            "reason": "key" if key else ended.reason,
         },
     )
-    return g.NEXT if heard.duration > 0 else g.NONE
+
+
+async def _ended_with_the_call(walk: Walk, step: g.Record, order: RecordingOrder, recording: str) -> None:
+    """Know of the recording what there is to know, if anybody wants to be told; without a sound nobody is."""
+    if g.HUNG_UP not in step.exits:
+        return
+    ended = await walk.call.recording_end(recording)
+    if ended.duration > 0:
+        _learn(walk, step, order, ended, "")
+        walk.last_words = step.exits[g.HUNG_UP]

@@ -9,17 +9,22 @@ from flows.call import Fetched, FetchFailed
 from flows.findings import has_errors
 from flows.requests import answered, fetch_request, read_reply, tell_request, with_query
 from flows.targets import url_problem
-from flows.templates import fill
+from flows.templates import UnsafeUrl, fill
 from flows.walk import Walk
 
 
 async def fetch(walk: Walk, step: g.Fetch) -> str:
-    url = fill(step.url, walk.variables)
-    if unfit := url_problem(url):  # variables may have made it so
-        walk.because = f"no flow can come from {url!r}: {unfit}"
+    request, unfit = None, ""
+    try:
+        request = fetch_request(step, walk.variables)
+        unfit = url_problem(request.url)  # variables may have made it so
+    except UnsafeUrl as error:
+        unfit = str(error)
+    if request is None or unfit:
+        walk.because = f"no flow can come from {str(step.url) if request is None else request.url!r}: {unfit}"
         walk.trouble(walk.because)
         return g.FAILED
-    request = fetch_request(step, walk.variables)
+    walk.count_fetch()
     shown = with_query(request.url, request.query)
     graph, problem = None, ""
     told = Fetched(shown, request.method)
@@ -37,10 +42,11 @@ async def fetch(walk: Walk, step: g.Fetch) -> str:
             if graph is None:
                 problem = next((str(each) for each in compiled.findings if each.severity == "error"), "no flow in it")
     walk.call.tell(replace(told, problem=problem))
+    account = walk.call.facts.get("call.account", "")
     if graph is not None:
         if step.last_good:
-            walk.last_good.keep(request.url, graph)
-    elif step.last_good and (graph := walk.last_good.get(request.url)) is not None:
+            walk.last_good.keep(account, request.url, graph, told.size)
+    elif step.last_good and (graph := walk.last_good.get(account, request.url)) is not None:
         walk.trouble(f"{request.url}: {problem}; the last good flow from there is used")
     if graph is None:
         walk.because = f"no flow came from {request.url}: {problem}"
@@ -64,9 +70,14 @@ async def jump(walk: Walk, step: g.Jump) -> str:
 
 
 async def tell(walk: Walk, step: g.Tell) -> str:
-    url = fill(step.url, walk.variables)
-    if unfit := url_problem(url):
-        walk.trouble(f"nothing can be told to {url!r}: {unfit}")
+    try:
+        told = tell_request(step, walk.variables)
+        unfit = url_problem(told.url)
+    except UnsafeUrl as error:
+        walk.trouble(f"nothing can be told to {str(step.url)!r}: {error}")
+        return g.NEXT
+    if unfit:
+        walk.trouble(f"nothing can be told to {told.url!r}: {unfit}")
     else:
-        walk.call.tell(tell_request(step, walk.variables))
+        walk.call.tell(told)
     return g.NEXT

@@ -323,10 +323,14 @@ async def test_over_http(store: Store, server: Any, fetcher: Fetcher, until: Unt
     batch.add(Noted(now, call="c", note=note_to_data(Callback(url, params))))
     batch.add(Noted(now, call="c", note=note_to_data(Callback(f"{server.url}/post?q=1", {"a": "ț &"}, "POST"))))
     batch.add(Noted(now, call="c", note=note_to_data(Callback(f"{server.url}/json", {"a": "ț"}, "POST", "json"))))
+    bare = {"content_type": "", "body": '{"n":1,"b":"ă"}'}
+    batch.add(Noted(now, call="c", note=note_to_data(Callback(f"{server.url}/bare", bare, "POST", "body"))))
+    typed = {"content_type": "text/x", "body": "as it is"}
+    batch.add(Noted(now, call="c", note=note_to_data(Callback(f"{server.url}/typed", typed, "POST", "body"))))
     async with store.writing() as connection:
         await batch.store(connection)
     async with running(store, http_sender(fetcher, 5.0), None) as outbox:
-        await until(lambda: outbox.counters.delivered == 3)
+        await until(lambda: outbox.counters.delivered == 5)
     get = next(request for request in server.requests if request.method == "GET")
     assert get.raw_path == (
         "/my%20hook?session=d%2f00de&x=%C4%83&e=open&path=a%2520b/$redirect&from=%2B391&id=c%40h&seq=1"
@@ -339,6 +343,12 @@ async def test_over_http(store: Store, server: Any, fetcher: Fetcher, until: Unt
     told = next(request for request in server.requests if request.raw_path == "/json")
     assert told.content_type == "application/json"
     assert '{"a":"ț"}'.encode() in server.bodies
+    assert '{"n":1,"b":"ă"}'.encode() in server.bodies
+    assert b"as it is" in server.bodies
+    bare_request, typed_request = (
+        next(request for request in server.requests if request.raw_path == path) for path in ("/bare", "/typed")
+    )
+    assert ("Content-Type" in bare_request.headers, typed_request.content_type) == (False, "text/x")
 
 
 async def test_server_down_for_the_whole_call_then_up(

@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from engine.calls.dialling import Dialling
-from engine.calls.peer import Peer, PeerEnd
+from engine.calls.media import MediaError
+from engine.calls.peer import LOCAL_FAULT, NoChannel, Peer, PeerEnd
+from engine.sip.redirect import Trail
+from engine.sip.uri import Address, Uri
 from flows.call import CallEnded
 from flows.orders import Dial, Target
 
 
-class Place(str):
-    """Where a phone is, by its name."""
+@dataclass(frozen=True)
+class Place:
+    """Where a phone is, by its name; ``desk/1`` is a place of the device ``desk``."""
 
-    __slots__ = ()
+    name: str
     fallback = False
+    trail: Trail | None = None
+
+    @property
+    def device(self) -> str:
+        return self.name.partition("/")[0] if "/" in self.name else ""
 
 
 class Phone(Peer):
     """A peer that answers or refuses when it is called; ``closing`` takes as long as the test says."""
 
-    def __init__(self, name: str, answers: PeerEnd | None) -> None:
-        self.id = name
-        self.destination = cast("Any", SimpleNamespace(label=name, trunk=""))
+    def __init__(self, place: Place, answers: PeerEnd | None) -> None:
+        self.id = place.name
+        self.destination = cast("Any", SimpleNamespace(label=place.name, trunk=""))
+        self.trail = place.trail or Trail(Uri.parse(f"sip:{place.name}@here"))
+        self.session = cast("Any", SimpleNamespace(trail=self.trail))
         self.state = "new"
         self.end: PeerEnd | None = None
         self.changed = asyncio.Event()
@@ -39,7 +51,11 @@ class Phone(Peer):
 
 
 class House:
-    """``ends``: how each destination ends when it is called, ``None`` to answer, ``...`` to ring on."""
+    """``ends``: how each destination ends when it is called, ``None`` to answer, ``...`` to ring on, a list of names to
+    redirect there; an exception is raised instead of calling. ``forbidden``: where redirections may not lead.
+    """
+
+    forbidden: tuple[str, ...] = ()
 
     def __init__(self, ends: dict[str, Any]) -> None:
         self.ends = ends
@@ -54,19 +70,26 @@ class House:
         return asyncio.get_running_loop().time()
 
     def find(self, target: Target, order: Dial) -> list[list[Any]]:
-        return [[Place(name) for name in str(target.value).split(",")]]
+        return [[Place(name) for name in line.split(",")] for line in str(target.value).split("|")]
+
+    def follow(self, destination: Any, uri: Uri, order: Dial) -> list[list[Any]]:
+        return [] if uri.user in self.forbidden else [[Place(uri.user or "")]]
 
     async def located(self, destination: Any) -> list[Any]:
         return [destination]
 
     async def make_peer(self, destination: Any) -> Any:
-        end = self.ends[destination]
+        end = self.ends[destination.name]
         if isinstance(end, Exception):
             raise end
+        if isinstance(end, list):
+            return Phone(destination, PeerEnd(302, "Moved"))
         return Phone(destination, end if end is not ... else None)
 
     def call_peer(self, peer: Any) -> None:
         self.called.append(peer.id)
+        if isinstance(self.ends[peer.id], list):
+            peer.trail.redirected(Address(Uri.parse(f"sip:{name}@here")) for name in self.ends[peer.id])
         if self.ends[peer.id] is not ...:
             peer.ring()
 
@@ -165,3 +188,91 @@ async def test_a_leg_that_has_just_answered_is_let_go_when_the_caller_hangs_up()
         await dialling
     assert sorted(house.forgotten) == ["a", "b"]
     assert house.connected == []
+
+
+async def test_all_places_of_a_device_ring_and_the_first_who_answers_wins() -> None:
+    house = House({"desk/1": ..., "desk/2": None, "desk/3": ...})
+    outcome = await run(dial("desk/1|desk/2|desk/3"), house)
+    assert outcome.facts["status"] == "completed"
+    assert house.connected == ["desk/2"]
+    assert sorted(house.forgotten) == ["desk/1", "desk/2", "desk/3"]
+
+
+async def test_one_place_that_is_busy_leaves_the_others_ringing_and_one_that_declines_does_not() -> None:
+    """RFC 3261 section 16.7: a 6xx speaks for all places of the device, and of no other."""
+    house = House({"desk/1": BUSY, "desk/2": ..., "other/1": ...})
+    outcome = await run(dial("desk/1|desk/2", "other/1", timeout=0.05), house)
+    assert outcome.facts["cause"] == "NO_ANSWER"
+    house = House({"desk/1": PeerEnd(603, "Decline"), "desk/2": ...})
+    outcome = await run(dial("desk/1|desk/2", timeout=30), house)
+    assert (outcome.facts["cause"], outcome.facts["sip"]) == ("CALL_REJECTED", "603")
+    assert sorted(house.forgotten) == ["desk/1", "desk/2"]
+    house = House({"desk/1": PeerEnd(603, "Decline"), "other/1": ...})
+    outcome = await run(dial("desk/1", "other/1", timeout=0.05), house)
+    assert outcome.facts["cause"] == "NO_ANSWER"
+
+
+async def test_a_redirection_is_followed_in_order_and_not_where_it_may_not_lead() -> None:
+    house = House({"a": ["b", "c", "d"], "b": GONE, "d": None})
+    house.forbidden = ("c",)
+    outcome = await run(dial("a"), house)
+    assert outcome.facts["status"] == "completed"
+    assert house.called == ["a", "b", "d"]
+    assert house.connected == ["d"]
+    assert house.forgotten == ["a", "b", "d"]
+    house = House({"a": ["b"], "b": None})
+    house.forbidden = ("b",)
+    outcome = await run(dial("a"), house)
+    assert (house.called, outcome.facts["sip"], outcome.facts["status"]) == (["a"], "302", "failed")
+
+
+async def test_redirections_in_a_circle_and_without_end_come_to_an_end() -> None:
+    house = House({"a": ["b"], "b": ["a", "b"]})
+    outcome = await run(dial("a"), house)
+    assert house.called == ["a", "b"]
+    assert outcome.facts["sip"] == "302"
+    house = House({str(number): [str(number + 1)] for number in range(100)})
+    await run(dial("0"), house)
+    assert len(house.called) == 6
+    wide = House({"a": [f"b{number}" for number in range(16)], **{f"b{number}": GONE for number in range(16)}})
+    await run(dial("a"), wide)
+    assert len(wide.called) == 10
+
+
+async def test_whoever_declines_ends_the_redirection_too() -> None:
+    house = House({"a": ["b", "c"], "b": PeerEnd(600, "Busy Everywhere"), "c": None})
+    outcome = await run(dial("a"), house)
+    assert (house.called, outcome.facts["sip"]) == (["a", "b"], "600")
+
+
+async def test_a_caller_who_hangs_up_lets_go_who_rings_after_a_redirection() -> None:
+    house = House({"a": ["b"], "b": ...})
+    dialling = asyncio.create_task(run(dial("a"), house))
+    await asyncio.sleep(0.02)
+    assert house.called == ["a", "b"]
+    house.over.set()
+    with pytest.raises(CallEnded):
+        await dialling
+    assert house.forgotten == ["a", "b"]
+
+
+async def test_a_trunk_without_a_free_channel_is_passed_over() -> None:
+    full = NoChannel("all 2 channels of t1 are in use")
+    house = House({"t1": full, "t2": None})
+    assert (await run(dial("t1,t2"), house)).facts["status"] == "completed"
+    outcome = await run(dial("t1"), House({"t1": full}))
+    assert (outcome.facts["cause"], outcome.facts["q850"], outcome.facts["sip"]) == (
+        "NORMAL_CIRCUIT_CONGESTION", "34", "",
+    )  # fmt: skip
+    assert outcome.exits == ("NORMAL_CIRCUIT_CONGESTION", "failed")
+
+
+async def test_what_breaks_here_is_not_said_to_be_a_person_who_does_not_answer() -> None:
+    lost = PeerEnd(487, "the media worker died", by="local", cause=LOCAL_FAULT)
+    for end in (lost, MediaError("no ports")):
+        outcome = await run(dial("a"), House({"a": end}))
+        assert (outcome.facts["cause"], outcome.facts["status"], outcome.facts["sip"]) == (
+            "NETWORK_OUT_OF_ORDER", "failed", "",
+        )  # fmt: skip
+    outcome = await run(dial("a", "b"), House({"a": lost, "b": GONE}))
+    assert outcome.facts["cause"] == "UNALLOCATED_NUMBER", "what somebody said counts before that"

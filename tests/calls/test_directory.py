@@ -15,8 +15,9 @@ from engine.accounts.importing import ImportConflict
 from engine.accounts.media import MediaShelf
 from engine.calls.directory import Directory, load_directory
 from engine.calls.flowbook import FlowBook, FlowError
+from engine.calls.identity import Caller
 from engine.calls.origination import with_detection
-from engine.calls.routes import Caller, Routes
+from engine.calls.routes import Routes
 from engine.calls.services import PromptError, Renderer
 from engine.config import Config
 from engine.sip.flow import Flow
@@ -40,12 +41,12 @@ class Registrar:
     def password(self, name: str) -> str | None:
         return "x" if name in self.names else None
 
-    def binding(self, name: str) -> Any:
+    def bindings(self, name: str) -> list[Any]:
         from engine.sip.registrar import Binding
         from engine.sip.uri import Uri
 
         flow = Flow("udp", ("192.0.2.9", 5060), ("192.0.2.8", 5060))
-        return Binding(name, Uri.parse(f"sip:{name}@192.0.2.8"), flow, flow, 0.0, "", 1, pinned=False)
+        return [Binding(name, Uri.parse(f"sip:{name}@192.0.2.8"), flow, flow, 0.0, "", 1, pinned=False)]
 
 
 class House:

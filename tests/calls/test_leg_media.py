@@ -5,7 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
-from engine.calls.leg import CallerLeg
+import pytest
+
+from engine.calls.leg import CallerLeg, PeerLeg
 from engine.calls.media import Stream
 from engine.log import get_logger
 from engine.sip import sdp
@@ -94,3 +96,44 @@ async def test_an_offer_of_ours_keeps_the_codec_in_use() -> None:
     sent.clear()
     leg.acknowledged(b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 5004 RTP/AVP 97\r\na=rtpmap:97 L16/8000\r\n")
     assert (direct_of(sent).codec, direct_of(sent).payload_type) == ("L16", 97)
+
+
+OFFER = b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 5004 RTP/AVP 0\r\n"
+
+
+def timeouts(sent: list[Any]) -> list[float]:
+    return [message.seconds for message in sent if isinstance(message, protocol.RtpTimeout)]
+
+
+async def test_nobody_has_to_send_before_the_answer() -> None:
+    """Early media without RTP from the caller is normal: the timeout runs from the answer on."""
+    leg, sent = leg_and_stream(("PCMU",), OFFER)
+    leg.session.progress = lambda now, body: None  # type: ignore[method-assign, assignment, union-attr]
+    leg.session.ended = False  # type: ignore[misc, union-attr]
+    assert leg.early(0.0) == ""
+    assert timeouts(sent) == [0.0]
+    sent.clear()
+    leg.answer(1.0)
+    assert timeouts(sent) == [20.0]
+
+
+@pytest.mark.parametrize("body", [None, OFFER], ids=["described before", "described again"])
+async def test_a_phone_that_is_called_may_be_silent_until_it_answers(body: bytes | None) -> None:
+    sent: list[Any] = []
+    leg = PeerLeg(
+        host="192.0.2.254",
+        codecs=("PCMU",),
+        rtp_timeout=20.0,
+        on_agreed=lambda agreed, before: None,
+        on_changed=lambda: None,
+        log=get_logger("test"),
+    )
+    stream = Stream(cast("Any", SimpleNamespace(send=sent.append)), 1, lambda report: None, lambda reason: None)
+    stream.port = 4000
+    leg.attach(stream)
+    leg.offer()
+    assert leg.progressed(OFFER)
+    assert timeouts(sent) == [0.0]
+    sent.clear()
+    leg.answered(body)
+    assert timeouts(sent) == [20.0]

@@ -30,6 +30,8 @@ from flows.call import (
 from flows.orders import (
     BridgeSession,
     DetectMachine,
+    Dial,
+    Outcome,
     Presence,
     Respond,
     SendDigits,
@@ -65,6 +67,7 @@ class Signalling:
         self.referred: list[str] = []
         self.early = ""
         self.log: list[str] = []
+        self.orders: list[RecordingOrder] = []
 
     def early_media(self) -> str:
         self.log.append("early media")
@@ -84,10 +87,19 @@ class Signalling:
 
     def begin_recording(self, order: RecordingOrder) -> str:
         self.log.append(f"record {order.sides} {order.format}")
+        self.orders.append(order)
         return "c1-1"
 
     def end_recording(self, recording: str) -> None:
         self.log.append(f"stop {recording}")
+
+    async def complete_recording(self, recording: str) -> tuple[float, str]:
+        self.log.append(f"complete {recording}")
+        return 3.5, "stopped"
+
+    async def dial(self, order: Dial) -> Outcome:
+        self.log.append("dial")
+        return Outcome()
 
     async def answer(self) -> float:
         return asyncio.get_running_loop().time()
@@ -376,6 +388,30 @@ async def test_recordings_in_the_background_and_in_a_step(line: Line) -> None:
     assert await call.next(None) == RecordingEnded("c1-1", 4.5, "silence", pytest.approx(call.now(), abs=1.0))
     call.recorded("c1-1", protocol.Recorded(1, 1, "/r/c1-1.wav", 0.0, reason="disk full", why="failed"))
     assert "the recording c1-1 failed: disk full" in troubles(signalling)
+
+
+async def test_a_transfer_is_recorded_in_a_file_for_each_voice(line: Line) -> None:
+    """Contract §5.3: `both` = two files."""
+    call, _, signalling = line
+    await call.perform(Dial(targets=(), record="each"))
+    assert signalling.log == ["record caller wav", "record peer wav", "dial", "stop c1-1", "stop c1-1"]
+
+
+async def test_each_voice_is_sent_under_a_name_of_its_own(line: Line) -> None:
+    call, _, signalling = line
+    await call.perform(StartRecording(sides="each", upload=Upload("http://h/", name="r.wav", numbered=True, number=2)))
+    assert [order.upload.place for order in signalling.orders if order.upload] == [
+        "http://h/r-2.wav",
+        "http://h/r-3.wav",
+    ]
+
+
+async def test_the_end_of_a_recording_is_known_after_the_end_of_the_call(line: Line) -> None:
+    call, _, signalling = line
+    recording = call.record(RecordingOrder())
+    call.end("caller", "hung up")
+    assert await call.recording_end(recording) == RecordingEnded(recording, 3.5, "stopped", pytest.approx(call.now()))
+    assert signalling.log == ["record caller wav", "complete c1-1"]
 
 
 async def test_what_a_live_call_cannot_do_is_said(line: Line) -> None:

@@ -8,10 +8,14 @@ from typing import Any, cast
 
 import pytest
 
+from engine.accounts import entities as e
 from engine.calls.dialling import Dialling
+from engine.calls.directory import AccountTrunk, Directory
+from engine.calls.identity import Caller
 from engine.calls.peer import Destination, PeerEnd
-from engine.calls.routes import Caller, OutboundTrunk, Routes
-from engine.config import Config
+from engine.calls.routes import Routes
+from engine.calls.trunking import OutboundTrunk
+from engine.config import Config, TrunkConfig
 from engine.security import MediaSecurity, Policy, SrtpPolicies
 from engine.sip.flow import Flow
 from engine.sip.uri import Address, Uri
@@ -37,24 +41,21 @@ def test_what_a_policy_comes_to(policy: Policy, flow: Flow, without_tls: bool, k
     assert SrtpPolicies(policy, without_tls).allowed(policy, flow) == MediaSecurity(keys, plain)
 
 
-def test_policies_of_a_configuration() -> None:
-    config = Config.given(
-        {
-            "rtp": {"srtp": "off"},
-            "devices": [{"name": "a", "password": "x", "srtp": "required"}, {"name": "b", "password": "x"}],
-            "trunks": [{"name": "a", "host": "tls:h.example", "srtp": "optional"}],
-        }
-    )
-    policies = SrtpPolicies.of(config)
-    found = [
-        policies.of_source(*source) for source in (("device", "a"), ("device", "b"), ("trunk", "a"), ("anyone", "a"))
-    ]
-    assert found == ["required", "off", "optional", "off"]
+def test_policies_of_what_is_in_the_database() -> None:
+    """Trunks of other accounts than that of the file by their labels."""
+    settings = {"a": {"srtp": "required"}, "b": {}, "c": {"srtp": "nonsense"}}
+    devices = {name: e.Device(name, "default", "api", 0.0, name, each) for name, each in settings.items()}
+    trunk = TrunkConfig.model_validate({"name": "a", "host": "tls:h.example", "srtp": "optional"})
+    trunks = (AccountTrunk("default", trunk, shared=False), AccountTrunk("other", trunk, shared=False))
+    policies = Directory(devices=devices, trunks=trunks).srtp(Config.given({"rtp": {"srtp": "off"}}).rtp)
+    sources = ("device", "a"), ("device", "b"), ("device", "c"), ("trunk", "a"), ("trunk", "other/a"), ("anyone", "a")
+    found = [policies.of_source(*source) for source in sources]
+    assert found == ["required", "off", "off", "optional", "optional", "off"]
 
 
 def routes(policies: SrtpPolicies, flow: Flow) -> Routes:
-    binding = SimpleNamespace(contact=Uri.parse("sip:a@192.0.2.1"), flow=flow)
-    registrar = SimpleNamespace(password=lambda _name: "x", binding=lambda _name: binding)
+    binding = SimpleNamespace(contact=Uri.parse("sip:a@192.0.2.1"), flow=flow, domain="", path=())
+    registrar = SimpleNamespace(password=lambda _name: "x", bindings=lambda _name: [binding])
     trunks = [
         OutboundTrunk("t", Flow("tls", ("", 0), ("t.example", 5061))),
         OutboundTrunk("u", Flow("udp", ("", 0), ("u.example", 5060))),

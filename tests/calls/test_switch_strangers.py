@@ -7,6 +7,7 @@ from random import Random
 from typing import Any, cast
 
 import pytest
+import structlog
 
 from engine.calls.admission import TrunkAddress, TrunkBook
 from engine.calls.numbers import Dialplan, NumberPlan
@@ -22,6 +23,7 @@ from engine.sip.parser import parse
 HERE = ("192.0.2.1", 5060)
 STRANGER = ("198.51.100.7", 5060)
 TRUNK = ("203.0.113.5", 5060)
+PROVING = ("203.0.113.6", 5060)
 
 
 class Exchange:
@@ -33,7 +35,12 @@ class Exchange:
         )
         self.switch = Switch(
             plan=Dialplan(NumberPlan()),
-            trunks=TrunkBook([TrunkAddress("trunk", TRUNK[0])]),
+            trunks=TrunkBook(
+                [
+                    TrunkAddress("trunk", TRUNK[0]),
+                    TrunkAddress("proving", PROVING[0], user="acme", password="two", by_digest=True),
+                ]
+            ),
             devices=self.endpoint.registrar,
             is_open=False,
             max_calls=10,
@@ -103,3 +110,22 @@ async def test_devices_that_answer_the_challenge_are_not_limited(exchange: Excha
         assert digest.challenged(challenge, exchange.request)
         assert {r.status for r in exchange.call(STRANGER, digest=digest)} == {404}  # let in: there is no such number
     assert exchange.endpoint.counters.rate_limited == 0
+
+
+@pytest.mark.parametrize("source", [PROVING, STRANGER])
+async def test_a_trunk_proves_itself_by_digest_wherever_it_is(exchange: Exchange, source: tuple[str, int]) -> None:
+    for password, expected in (("two", 404), ("one", 401)):
+        digest = DigestClient(Credentials("acme", password), Random(2))
+        (challenge,) = exchange.call(source, user="+39011")
+        assert challenge.status == 401
+        assert digest.challenged(challenge, exchange.request)
+        with structlog.testing.capture_logs() as logs:
+            assert {response.status for response in exchange.call(source, "+39011", digest)} == {expected}
+        assert [line.get("source") for line in logs] == ["proving" if expected == 404 else None]
+
+
+async def test_a_trunk_that_proves_itself_is_not_believed_by_its_address(exchange: Exchange) -> None:
+    assert [response.status for response in exchange.call(PROVING, user="acme")] == [401]
+    exchange.switch._is_open = True
+    assert [response.status for response in exchange.call(PROVING, user="acme")] == [401]
+    assert {response.status for response in exchange.call(PROVING, user="anybody")} == {404}

@@ -63,3 +63,10 @@ def test_a_flow_without_a_graph_is_not_drawn(tmp_path: Path, run: Run) -> None:
     result = run("draw", "bad.json", status=1)
     assert "error" in result.stderr
     assert not (tmp_path / "flow.svg").exists()
+
+
+def test_settings_of_calls_are_those_of_the_configuration(tmp_path: Path, flow: Path, run: Run) -> None:
+    (tmp_path / "my.toml").write_text("[calls]\nrepeats = 0\n")
+    run("draw", flow, "-o", "usual.svg", "--simulate", "")
+    run("draw", flow, "-o", "quick.svg", "--simulate", "", "--config", "my.toml")
+    assert (tmp_path / "usual.svg").read_text() != (tmp_path / "quick.svg").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -83,13 +84,16 @@ def same(one: CallLog, other: CallLog) -> None:
 
 def test_a_log_comes_back_out_of_the_database(tmp_path: Path) -> None:
     log = a_call()
+    told = Callback("http://a/x", {"content_type": "", "body": '{"n": 1}'}, "POST", "body")
+    log = dataclasses.replace(log, notes=(*log.notes, (told, log.ended_at)))
     found = calllogs.stored(store(tmp_path, log), "c1")
     same(found, log)
-    assert [note.params["e"] for note, _ in found.notes if isinstance(note, Callback)] == [
+    assert [note.params.get("e") for note, _ in found.notes if isinstance(note, Callback)] == [
         "open",
         "tree",
         "tree",
         "close",
+        None,
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -120,3 +121,47 @@ def test_the_log_of_the_call_comes_with_it(tmp_path: Path, told: Told) -> None:
     assert [entry["is"] for entry in result["log"]][:2] == ["Began", "Entered"]
     assert result["call"]["id"] == "simulated"
     assert result["end"]["by"] == "flow"
+
+
+def test_settings_of_calls_are_those_of_the_configuration(tmp_path: Path, told: Told) -> None:
+    (tmp_path / "menu.json").write_text('{"_": "Hello", "key:1": "One"}')
+    (tmp_path / "my.toml").write_text("[calls]\nlisten = 1.0\nrepeats = 0\n")
+    usual = told("simulate", "menu.json")
+    quick = told("simulate", "menu.json", "--config", "my.toml")
+    assert (len(usual["spoken"]), len(quick["spoken"])) == (3, 1)
+    assert quick["duration"] == pytest.approx(quick["spoken"][0]["heard"] + 1.0)
+    (tmp_path / "ivrea.toml").write_text("[calls]\nmax_duration = 2.0\n")
+    assert told("simulate", "menu.json")["end"] == {"by": "limit", "reason": "the call lasted 2 s"}
+
+
+def test_so_many_flows_are_asked_for(tmp_path: Path, told: Told) -> None:
+    path = tmp_path / "flow.xml"
+    path.write_text(ASKS.format(url="https://example.org/next"))
+    (tmp_path / "replies.yaml").write_text(
+        "https://example.org/next: <Response><Redirect method='GET'>next</Redirect></Response>\n"
+    )
+    (tmp_path / "my.toml").write_text("[calls]\nmax_fetches = 4\n")
+    result = told("simulate", path, "--replies", "replies.yaml", "--config", "my.toml")
+    assert (len(result["fetches"]), result["end"]["by"]) == (4, "limit")
+    assert "calls.max_fetches" in result["end"]["reason"]
+
+
+def test_a_call_that_was_made(tmp_path: Path, run: Run, told: Told) -> None:
+    steps = [
+        {"action": "say", "options": {"payload": "Hi.", "language": "en-gb", "voice": "male", "ifMachine": "hangup"}}
+    ]
+    (tmp_path / "flow.json").write_text(json.dumps({"title": "t", "steps": steps}))
+    assert spoken(told("simulate", "flow.json", "--outbound", "-s", "human")) == ["Hi."]
+    machine = told("simulate", "flow.json", "--outbound", "-s", "machine 5")
+    assert (spoken(machine), machine["end"]["reason"], machine["not_reached"]) == ([], "a machine picked up", [])
+    busy = told("simulate", "flow.json", "--outbound", "-s", "busy; press 1")
+    assert (busy["end"], busy["not_reached"]) == ({"by": "caller", "reason": "refused: 486 USER_BUSY"}, ["press 1"])
+    run("draw", "flow.json", "--outbound", "-s", "machine 5", "-o", "machine.svg")
+    assert "a machine picked up" in (tmp_path / "machine.svg").read_text()
+
+
+def test_what_of_the_script_was_not_used(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "flow.json").write_text('{"_": "Bye"}')
+    shown = run("simulate", "flow.json", "-s", "machine; press 1").stdout
+    assert "the flow never came to what the script says of others: machine 6" in shown
+    assert "the caller never got to: press 1" in shown

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from engine.config import Config, ConfigError, NumberConfig, load, parse_address, plain_number, split_host
+from flows.listening import Settings
 
 FULL = """
 [sip]
@@ -92,6 +95,7 @@ def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     assert (config.callbacks.allow_private, config.callbacks.timeout, config.callbacks.keep) == (False, 5.0, 86400)
     calls = config.calls
     assert (calls.max_duration, calls.settle_ms, calls.listen, calls.repeats) == (7200, 100, 5.0, 2)
+    assert (calls.max_fetches, calls.settings) == (1000, Settings())
     assert (config.numbers, config.trunks, config.devices) == ((), (), ())
 
 
@@ -279,3 +283,26 @@ def test_every_key_says_what_it_is() -> None:
         )  # type: ignore[union-attr]
         for name, field in kind.model_fields.items():
             assert field.description, f"{kind.__name__}.{name} has no docstring"
+
+
+@pytest.mark.parametrize(
+    ("trunk", "problem"),
+    [
+        ({"inbound": "digest", "username": "a"}, "username and password are needed to know it by digest"),
+        ({"rewrite_dialled_in": ["0039"]}, "written as OLD=NEW"),
+        ({"rewrite_caller_out": ["+39=0 11;x"]}, "written as OLD=NEW"),
+        ({"from_domain": "a b"}, "neither an IP address nor a host name"),
+        ({"outbound_proxy": "tcp:x:y"}, "a port from 0 to 65535"),
+        ({"channels": -1}, "greater than or equal to 0"),
+        ({"redirects": "inside"}, "'no', 'same' or 'any'"),
+    ],
+)
+def test_what_a_trunk_may_not_say(trunk: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(problem)):
+        Config.given({"trunks": [{"name": "t", "host": "t.example", **trunk}]})
+
+
+def test_a_trunk_cannot_prove_itself_by_the_name_of_a_telephone() -> None:
+    trunk = {"name": "t", "host": "t.example", "inbound": "digest", "username": "desk", "password": "x"}
+    with pytest.raises(ValidationError, match="'desk' is there twice"):
+        Config.given({"trunks": [trunk], "devices": [{"name": "desk", "password": "y"}]})

@@ -11,6 +11,7 @@ from flows.call import (
     FetchFailed,
     Input,
     Note,
+    RecordingEnded,
     RecordingOrder,
     Reply,
     Request,
@@ -98,6 +99,9 @@ class HandCall:
 
     def stop_recording(self, recording: str) -> None:
         pass
+
+    async def recording_end(self, recording: str) -> RecordingEnded:
+        return RecordingEnded(recording, 0.0, "stopped", self.clock)
 
     def start(self, prompts: Sequence[Prompt]) -> None:
         self.log.append("start " + "+".join(p.text for p in prompts))

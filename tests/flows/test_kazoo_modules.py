@@ -217,32 +217,15 @@ def test_record_caller() -> None:
     document = node("record_caller", {"url": "http://h/r/", "format": "wav", "method": "post", "time_limit": 360})
     step = step_of(document, g.Record)
     name = Template(("call_recording_", Var("call.id"), ".wav"))
-    assert step.upload == Upload("http://h/r", "POST", name)
+    assert step.upload == Upload("http://h/r", "POST", name, numbered=True)
     assert (step.format, step.limit, set(step.stop_keys), step.sides) == ("wav", 360.0, set("0123456789*#"), "caller")
-    assert verbs(document) == ["Answer", "Pause", "Record", "SetVariables", "HangUp"]
-    place = step_of(document, g.SetVariables).values
-    assert place == (("recording.url", Template(("http://h/r/", *name.parts))),)
+    assert verbs(document) == ["Answer", "Pause", "Record", "HangUp"]
 
 
 def test_record_caller_without_a_place_is_skipped() -> None:
     """§3.4 record_caller: without storable url it is skipped."""
     assert found(node("record_caller", {}, _="x")) == [("missing-option", "warning", "/data")]
     assert "Record" not in verbs(node("record_caller", {}, _="x"))
-
-
-def test_recordings_of_a_call_have_names_of_their_own() -> None:
-    """§3.4: Use the seed's, add `-2`, `-3` for later recordings of the same call."""
-    record = {"url": "http://h"}
-    flow = node("record_call", record, _=node("record_call", {"action": "stop"}, _=node("record_caller", record)))
-    flow["children"]["_"]["children"]["_"]["children"] = {"_": node("record_call", record)}
-    uploads = [step.upload for step in graph_of(flow).steps.values() if isinstance(step, g.Record)]
-    uploads += [
-        step.order.upload
-        for step in graph_of(flow).steps.values()
-        if isinstance(step, g.Perform) and isinstance(step.order, StartRecording)
-    ]
-    names = [upload.name.fill({"call.id": "ID"}) for upload in uploads if upload and isinstance(upload.name, Template)]
-    assert sorted(names) == ["call_recording_ID-2.mp3", "call_recording_ID-3.mp3", "call_recording_ID.mp3"]
 
 
 def test_time_limit_of_a_recording() -> None:

@@ -49,7 +49,7 @@ OUT = Dial(targets=(Target(kind="number", value="+3531"),), timeout=30.0, resour
 ROOM = Conference(room="r", stored=True)
 AD_HOC = Conference(room="My room")
 BOX = Voicemail(box="b")
-UPLOAD = Upload("http://h/r", "PUT", Template(("call_recording_", Var("call.id"), ".mp3")))
+UPLOAD = Upload("http://h/r", "PUT", Template(("call_recording_", Var("call.id"), ".mp3")), numbered=True)
 RECORDING = StartRecording(format="mp3", limit=3600.0, upload=UPLOAD)
 
 ORDERS: list[tuple[str, str, dict[str, Any], Order]] = [
@@ -290,7 +290,7 @@ ORDERS: list[tuple[str, str, dict[str, Any], Order]] = [
             ("method", "post", {"upload": replace(UPLOAD, method="POST")}),
             ("time_limit", 5, {"limit": 5.0}),
             ("time_limit", "1200", {"limit": 1200.0}),
-            ("media_name", "mine.mp3", {"upload": replace(UPLOAD, name="mine.mp3")}),
+            ("media_name", "mine.mp3", {"upload": replace(UPLOAD, name="mine.mp3", numbered=False)}),
             ("label", "sales", {"label": "sales"}),
             ("record_on_answer", True, {"on": "answer"}),
             ("record_on_bridge", True, {"on": "bridge"}),

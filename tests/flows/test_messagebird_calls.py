@@ -21,7 +21,7 @@ from flows.executor import Executor
 from flows.findings import has_errors
 from flows.prompts import Prompt
 from flows.scripted_call import ScriptedCall
-from flows.scripted_world import canned
+from flows.scripted_world import BEEP, MACHINE, canned
 from flows.simulate import Scenario, Simulation, run_sync, simulate
 
 NEXT = "http://flows.example/next"
@@ -142,7 +142,7 @@ def test_ifmachine_delay_waits_for_the_end_of_the_greeting() -> None:
     simulation = play(flow(say("One."), say("Two.")), "machine 12", facts=OUTBOUND)
     assert stories(simulation) == ["a machine picked up"]
     assert texts(simulation) == ["One.", "Two."]
-    assert simulation.spoken[0].at == 12
+    assert simulation.spoken[0].at == pytest.approx(12 + BEEP)
     assert play(flow(say("One.")), "human", facts=OUTBOUND).spoken[0].at == 1.5
 
 
@@ -151,7 +151,9 @@ def test_ifmachine_hangup_hangs_up_on_a_machine_only() -> None:
     document = flow(say("Hi.", ifMachine="hangup", machineTimeout=4000))
     simulation = play(document, "machine 12", facts=OUTBOUND)
     assert (texts(simulation), simulation.ending.reason) == ([], "a machine picked up")
-    assert simulation.duration == 4.0
+    assert simulation.duration == MACHINE
+    hasty = flow(say("Hi.", ifMachine="hangup", machineTimeout=500))
+    assert play(hasty, "machine 12", facts=OUTBOUND).duration == 0.5
     assert texts(play(document, "human", facts=OUTBOUND)) == ["Hi."]
 
 

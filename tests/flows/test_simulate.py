@@ -47,6 +47,7 @@ def test_json_has_the_published_form() -> None:
         "orders": [],
         "trouble": [],
         "end": {"by": "flow", "reason": "end of the flow"},
+        "not_reached": [],
         "duration": 1.46,
     }
 

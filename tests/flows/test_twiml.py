@@ -394,12 +394,22 @@ def test_a_recording_is_sent_where_pivot_wants_it() -> None:
     assert (upload.url, upload.method, str(upload.name)) == ("http://h/rec", "PUT", "call_recording_{{call.id}}.mp3")
 
 
+@pytest.mark.parametrize("url", ["rec/", "ftp://h/rec/", "FTPS://user@h/rec"])
+def test_where_a_recording_may_be_sent(url: str) -> None:
+    """§3.4 Recording upload: ftp/ftps/http/https."""
+    upload = only(f'<Record recordingUrl="{url}"/>', Record, "pivot").upload
+    assert upload is not None
+    assert upload.url == ("https://example.org/flows/rec" if url == "rec/" else url.rstrip("/"))
+    assert findings('<Record recordingUrl="ftp://:99999/"/>', "pivot")[0] == ("bad-url", "error")
+
+
 def test_who_wants_to_know_of_a_recording_is_told() -> None:
     """§6 Record recordingStatusCallback."""
     steps = graph('<Record recordingStatusCallback="/told" recordingStatusCallbackMethod="GET"/>')
-    (tell,) = of(steps, Tell)
+    tell, after_a_hangup, _ = of(steps, Tell)
     assert (tell.url, tell.method) == ("https://example.org/told", "GET")
     assert [param.name for param in tell.query][-1] == "RecordingStatus"
+    assert (after_a_hangup.url, after_a_hangup.query) == (tell.url, tell.query)
     assert way(steps)[-3:] == ["Record", "Tell", "Fetch"]
 
 

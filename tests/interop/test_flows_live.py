@@ -69,12 +69,21 @@ def house(tmp_path_factory: pytest.TempPathFactory, web: WebServer) -> Iterator[
                 {"guid": "s", "external_service_guid": "v", "kind": "callback", "callback_url": web.url("/verboice")}
             ],
         },
+        "7010": {
+            "title": "message of somebody who hangs up",
+            "steps": [{"action": "record", "options": {"onFinish": web.url("/hungup")}}],
+        },
+        "7008": module("record_caller", module("pivot", voice_url=web.url("/more")), url=web.url("/kept")),
+        "7009": {
+            "title": "recorded transfer",
+            "steps": [{"action": "transfer", "options": {"destination": "2001", "record": "both"}}],
+        },
     }
     daemon = Daemon(
         tmp_path_factory.mktemp("flows"),
         flows,
         sounds={"prompt.wav": sound.tone(700, 1.0), "collected.wav": sound.tone(1100, 1.0)},
-        devices=[{"name": "desk", "password": "secret"}, {"name": "nobody", "password": "secret"}],
+        devices=[{"name": name, "password": "secret"} for name in ("desk", "nobody", "2001")],
     )
     with daemon:
         yield daemon
@@ -148,11 +157,65 @@ def test_a_messagebird_recording_is_told_when_it_is_finished(house: Daemon, web:
     assert told["duration"] == 2
     (call,) = house.calls_to("7005")
     house.wait_closed(call)
-    path = poll(lambda: next(iter(house.folder.glob(f"recordings/**/{call}-1.wav")), None), 5, "no recording")
+    assert sound.find_tone(mono(house, f"{call}-1"), CALLER)
+
+
+def test_a_caller_who_hangs_up_has_finished_his_message(house: Daemon, web: WebServer, tmp_path: Path) -> None:
+    web.pages["/hungup"] = (200, "text/plain", "nobody reads this")
+    fill = {"TALK_MS": "1500"}
+    sipp.start(
+        "uac_hangup", tmp_path, server=house.address, number="7010", audio=sound.tone(CALLER, 10.0), fill=fill
+    ).finish()
+    asked = web.wait_for("POST", "/hungup")
+    assert "content-type" not in asked.headers
+    (call,) = house.calls_to("7010")
+    told = json.loads(asked.body)
+    assert told == {"id": f"{call}-1", "legId": "", "format": "wav", "status": "done", "duration": 1}
+    assert house.wait_closed(call)["by"] == "caller"
+
+
+def test_later_recordings_of_a_call_have_numbers(house: Daemon, web: WebServer, tmp_path: Path) -> None:
+    more = module("record_caller", module("response", code=486), url=web.url("/kept"))
+    web.pages["/more"] = (200, "application/json", json.dumps(more))
+    fill = {"FIRST_MS": "1200", "FIRST_KEY": "4", "SECOND_MS": "1200", "SECOND_KEY": "2"}
+    sipp.start("uac_info", tmp_path, server=house.address, number="7008", fill=fill).finish()
+    (call,) = house.calls_to("7008")
+    web.wait_for("PUT", f"/kept/call_recording_{call}.mp3")
+    web.wait_for("PUT", f"/kept/call_recording_{call}-2.mp3")
+    assert web.wait_for("GET", "/more").form["Recording-Url"] == web.url(f"/kept/call_recording_{call}.mp3")
+
+
+@pytest.mark.peer("baresip")
+def test_both_voices_of_a_transfer_are_recorded_apart(house: Daemon, tmp_path: Path) -> None:
+    registrar = f"127.0.0.1:{house.sip_port}"
+    before = house.log().count("device_registered")
+    with Baresip(
+        tmp_path / "desk", user="2001", server=registrar, password="secret", audio=sound.tone(900, 20), answers=True
+    ):
+        house.wait_log("device_registered", count=before + 1)
+        sipp.start(
+            "uac_hangup",
+            tmp_path / "caller",
+            server=house.address,
+            number="7009",
+            audio=sound.tone(CALLER, 10.0),
+            fill={"TALK_MS": "1500"},
+        ).finish()
+    (call,) = house.calls_to("7009")
+    house.wait_closed(call)
+    heard = [mono(house, f"{call}-{number}") for number in (1, 2)]
+    assert [[bool(sound.find_tone(voice, tone)) for tone in (CALLER, 900.0)] for voice in heard] == [
+        [True, False],
+        [False, True],
+    ]
+
+
+def mono(house: Daemon, name: str) -> sound.Samples:
+    """The sound of a recording of one voice."""
+    path = poll(lambda: next(iter(house.folder.glob(f"recordings/**/{name}.wav")), None), 5, "no recording")
     with wave.open(str(path)) as file:
-        frames = np.frombuffer(file.readframes(file.getnframes()), "<i2")
         assert file.getnchannels() == 1
-    assert sound.find_tone(frames / 32768, CALLER)
+        return np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
 
 
 def test_a_twiml_gather_posts_its_digits(house: Daemon, web: WebServer, tmp_path: Path) -> None:

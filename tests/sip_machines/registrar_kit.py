@@ -31,6 +31,8 @@ class Desk:
         self.call_id = f"{name}@{remote[0]}"
         self.digest = DigestClient(Credentials(name, password), Random(3))
         self.now = 0.0
+        self.more: list[tuple[str, str]] = []
+        """Headers of all its requests."""
 
     def once(self, contacts: list[str], expires: str = "", to: str = "") -> Response | None:
         self.cseq += 1
@@ -45,6 +47,8 @@ class Desk:
             headers.add("Contact", contact)
         if expires:
             headers.add("Expires", expires)
+        for header, value in self.more:
+            headers.add(header, value)
         self.request = Request("REGISTER", "sip:ivrea", headers)
         self.digest.authorize(self.request)
         self.phone.endpoint.receive_message(self.request, self.flow, self.now)

@@ -229,3 +229,28 @@ def test_any_registrations_leave_nothing_behind(steps: list[tuple[list[str], int
     assert not registrar.endpoint.registrar._bindings._by_source
     if registrar.of(DeviceChanged):
         assert registrar.last(DeviceChanged).contact is None
+
+
+PROXY = "<sip:192.0.2.50:5080;lr;ob>"
+
+
+def test_a_device_behind_proxies_is_reached_by_their_path(registrar: Phone, desk: Desk) -> None:
+    """RFC 3327 section 5.3: the path is kept, and told to who knows of it."""
+    desk.more = [("Path", f"{PROXY}, <sip:192.0.2.60;lr>"), ("Supported", "path")]
+    assert desk.register(CONTACT).headers.all("Path") == [PROXY, "<sip:192.0.2.60;lr>"]
+    desk.more = desk.more[:1]
+    assert desk.register(CONTACT).headers.all("Path") == []
+    other = Desk(registrar, desk.flow.remote)
+    other.call_id, other.more, other.now = "another", desk.more, 1.0
+    other.register("<sip:desk@192.0.2.3>")
+    assert places(registrar) == ["sip:desk@192.0.2.3", "sip:desk@192.0.2.2:5060"], "two behind one proxy are two"
+    for each in registrar.endpoint.registrar.bindings("desk"):
+        assert [str(proxy) for proxy in each.path] == [PROXY, "<sip:192.0.2.60;lr>"]
+        assert (each.flow.remote, each.domain) == (("192.0.2.50", 5080), "ivrea")
+
+
+@pytest.mark.parametrize("path", ["<sip:", "<mailto:a@b>", ", ".join([PROXY] * 9)])
+def test_a_path_that_leads_nowhere_is_refused(registrar: Phone, desk: Desk, path: str) -> None:
+    desk.more = [("Path", path)]
+    assert desk.register(CONTACT).status == 400
+    assert places(registrar) == []

@@ -325,3 +325,36 @@ def test_a_broken_connection_is_made_anew(network: Network, alice: Phone, peer: 
     assert len(peer.requests("REGISTER")) == 3
     assert stream.registered
     remove(network, alice, peer, stream)
+
+
+def test_through_a_proxy_and_what_the_registrar_says_of_the_way(
+    network: Network, alice: Phone, peer: Peer, registration: Registration
+) -> None:
+    """RFC 3608 section 6: the Service-Route of the last 2xx counts."""
+    first = latest(network, peer)
+    for routes, expected in (
+        (["<sip:p1.example;lr>, <sip:p2.example;lr>", "<sip:p3.example;lr>"], 3),
+        (["<sip:p1.example;lr>"], 1),
+        (["<sip:"], 0),
+        (["<mailto:a@b>"], 0),
+        ([], 0),
+    ):
+        response = first.response(200, to_tag="r")
+        response.headers.add("Contact", f"{first.contacts[0]};expires=3600")
+        for route in routes:
+            response.headers.add("Service-Route", route)
+        peer.send(ALICE, response)
+        network.run(0.1)
+        assert len(registration.service_route) == expected
+        alice.do(registration.refresh)
+        first = latest(network, peer)
+    accept(peer, first)
+    config = RegistrationConfig(
+        name="proxied",
+        registrar=Uri.parse("sip:trunk.example.com"),
+        aor=Address.parse("<sip:ivrea@trunk.example.com>"),
+        flow=alice.flow(BOB),
+        route=(Address.parse("<sip:proxy.example;lr>"),),
+    )
+    alice.do(lambda now: alice.endpoint.register(config, now))
+    assert latest(network, peer).headers.all("Route") == ["<sip:proxy.example;lr>"]

@@ -23,9 +23,9 @@ from engine.api.kwebbl.wishes import Place, as_object, known_keys, place_in
 from engine.api.reading import as_json, octets
 from engine.api.services import ApiServices
 from engine.calls.directory import EXTENSION_RINGS, ringing_graph
+from engine.calls.identity import Caller
 from engine.calls.media import MediaError
 from engine.calls.outbound import Wish
-from engine.calls.routes import Caller
 from engine.calls.services import FlowError, Ready
 from engine.store.realtime import ShownNumber
 from flows.graph import Graph, Perform

@@ -33,9 +33,9 @@ from engine.api.messagebird.flows import ready_flow
 from engine.api.messagebird.webhooks import url_in
 from engine.api.services import ApiServices
 from engine.calls.flowbook import FlowError, Ready
+from engine.calls.identity import Caller as Shown
 from engine.calls.media import MediaError
 from engine.calls.outbound import Wish
-from engine.calls.routes import Caller as Shown
 from engine.sip.uri import Uri
 from engine.store import webhooks
 

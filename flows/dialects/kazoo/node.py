@@ -28,8 +28,6 @@ class Scope:
     language: str = ""
     answered: bool = False
     """The call is answered by the time it comes here."""
-    recordings: int = 0
-    """Recordings that were begun on the way here."""
 
 
 class Node:
@@ -85,10 +83,6 @@ class Node:
             self.chain.to(usual)
         else:
             self.add(g.HangUp, "hangup")
-
-    def after(self, step: str) -> str | None:
-        """What follows a step of this node."""
-        return self.compiler.steps[step].exits.get(g.NEXT)
 
     def branch(self, step: str, exits: Mapping[str, str | None]) -> None:
         """Lead exits of a step to where they have something to lead to."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Literal
 
 from flows import graph as g
 from flows.dialects.options import Options
+from flows.dialects.uploads import folder_problem, upload_to
 from flows.orders import StartRecording, StopRecording, Upload
-from flows.targets import url_problem
-from flows.templates import Template, Text, Var
 
 from .node import Module, Node
 
@@ -39,7 +37,6 @@ def _record_call(node: Node, options: Options) -> None:
             label=options.text("label"),
         )
         node.add(g.Perform, "record", order=order, into=INTO)
-        node.scope = replace(node.scope, recordings=node.scope.recordings + 1)
     node.go_on()
 
 
@@ -51,7 +48,7 @@ def _record_caller(node: Node, options: Options) -> None:
         node.missing("url", "nothing is recorded")
     else:
         node.answer()
-        record = node.add(
+        node.add(
             g.Record,
             "record",
             into=INTO,
@@ -60,11 +57,6 @@ def _record_caller(node: Node, options: Options) -> None:
             stop_keys=ANY_KEY,
             upload=upload,
         )
-        stored = node.add(g.SetVariables, "stored", values=((f"{INTO}.url", _place(upload)),))
-        node.scope = replace(node.scope, recordings=node.scope.recordings + 1)
-        node.go_on()
-        node.branch(record, {g.NONE: node.after(stored)})
-        return
     node.go_on()
 
 
@@ -87,26 +79,14 @@ def _limit(node: Node, options: Options) -> float:
 
 
 def _upload(node: Node, options: Options) -> Upload | None:
-    """``<url>/call_recording_<CALL_ID>.<ext>``; later ones of the flow have ``-2``, ``-3`` … (CONTRACTS §3.4)."""
-    url = options.text("url").rstrip("/")
+    """Where the recording is sent; a ``media_name`` is its name as it is, each time."""
+    url = options.text("url")
     if not url:
         return None
-    scheme, _, rest = url.partition("://")
-    checked = f"http://{rest}" if scheme.lower() in ("ftp", "ftps") else url
-    if problem := url_problem(checked):
+    if problem := folder_problem(url):
         node.findings.error("bad-url", options.at("url"), f"url: nothing can be sent to {url!r}: {problem}")
-    count = node.scope.recordings + 1
-    suffix = f"-{count}" if count > 1 else ""
-    name: Text = Template(("call_recording_", Var("call.id"), f"{suffix}.{_format(options)}"))
-    if "media_name" in options:
-        name = options.text("media_name")
-    return Upload(url=url, method="POST" if options.text("method") == "post" else "PUT", name=name)
-
-
-def _place(upload: Upload) -> Text:
-    """Where the recording will be, which the next Pivot request tells (CONTRACTS §3.1)."""
-    parts = upload.name.parts if isinstance(upload.name, Template) else (upload.name,)
-    return Template((f"{upload.url}/", *parts))
+    method: Literal["PUT", "POST"] = "POST" if options.text("method") == "post" else "PUT"
+    return upload_to(url, _format(options), method=method, name=options.text("media_name"))
 
 
 MODULES: Mapping[str, Module] = {"record_call": _record_call, "record_caller": _record_caller}

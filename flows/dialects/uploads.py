@@ -1,0 +1,29 @@
+"""Recordings that are sent to a folder on somebody's server, by the names that Kazoo gives them (CONTRACTS §3.4)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from flows.orders import Upload
+from flows.targets import url_problem
+from flows.templates import Template, Var
+
+_TRANSFER = ("ftp://", "ftps://")
+
+
+def upload_to(folder: str, form: str, *, method: Literal["PUT", "POST"] = "PUT", name: str = "") -> Upload:
+    """An upload to ``<folder>/call_recording_<call id>.<form>``, later ones of the call numbered; or by a ``name``."""
+    folder = folder.rstrip("/")
+    if name:
+        return Upload(folder, method, name)
+    return Upload(folder, method, Template(("call_recording_", Var("call.id"), f".{form}")), numbered=True)
+
+
+def is_for_files(url: str) -> bool:
+    """Whether a URL is of FTP."""
+    return url.lower().startswith(_TRANSFER)
+
+
+def folder_problem(url: str) -> str:
+    """Why nothing can be sent to ``url``, of http, https, ftp or ftps; empty when it can."""
+    return url_problem(f"http://{url.partition('://')[2]}" if is_for_files(url) else url)
