@@ -43,6 +43,8 @@ MACHINE = 2.0
 """Seconds of a greeting after which it is known to be a machine's."""
 SILENCE = 3.0
 """Seconds without a voice after which it is not known who picked up."""
+CALL_ENDED = "the call ended"
+"""Why a recording is over that nobody had ended."""
 LONGEST_GREETING = 30.0
 """Seconds that the end of a machine's greeting is waited for, once it is known to be one."""
 
@@ -273,7 +275,7 @@ class World:
         """The call is over, and with it all recordings."""
         for taken in self.recordings:
             if not taken.reason:
-                self._end(taken, "the call ended")
+                self._end(taken, CALL_ENDED)
 
     def _take(self, form: str, sides: str, *, blocking: bool) -> Taken:
         taken = Taken(f"recording-{len(self.recordings) + 1}", form, sides, self._stage.now(), blocking)

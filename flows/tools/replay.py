@@ -42,6 +42,7 @@ from flows.orders import (
 from flows.prompts import Prompt
 from flows.requests import with_query
 from flows.scripted_call import LONGEST_UTTERANCE, TRAILING_SILENCE, Scenario, ScriptedCall, speaking_time
+from flows.scripted_world import CALL_ENDED
 from flows.simulate import Simulation, run_call
 
 from .caller import Act, Happened, acts_of
@@ -207,7 +208,7 @@ class ReplayedCall(ScriptedCall):
 
     def record(self, order: RecordingOrder) -> str:
         past = self._past.recorded.popleft() if self._past.recorded else None
-        if past is None or past.reason == "stopped":
+        if past is None or past.reason in ("stopped", CALL_ENDED):  # by the caller, who does so again
             return super().record(order)
         recording = super().record(replace(order, silence=0.0))
         self.world.end_later(recording, past.duration, past.reason)

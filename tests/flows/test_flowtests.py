@@ -141,6 +141,8 @@ def test_who_calls_whom_and_what_the_world_does() -> None:
     assert result(expect, '""', "  transfer: 486", flow=flow).passed
     assert not result(expect, '""', flow=flow).passed
     assert result("{spoken: []}", '""', "  answered: false", flow=flow).passed
+    assert result("{spoken: [], end: {by: caller}}", "busy", "  outbound: true", flow=flow).passed
+    assert not result("{spoken: [], end: {by: caller}}", "busy", "  unfinished: true", flow=flow).passed
 
 
 SERVED = """document: <Response><Redirect>http://a/x</Redirect></Response>

@@ -10,6 +10,7 @@ from kazoo_kit import graph_of as kazoo_graph
 from kazoo_kit import node
 from kazoo_kit import play as kazoo
 from messagebird_kit import flow, say, step
+from messagebird_kit import graph_of as messagebird_graph
 from test_messagebird_calls import Server as FlowServer
 from test_messagebird_calls import play as messagebird
 from test_twiml_calls import HERE, Server, call
@@ -25,6 +26,9 @@ from flows.scripted_call import ScriptedCall
 from flows.scripted_world import canned
 from flows.simulate import Scenario, Simulation, run_sync, simulate
 from flows.templates import Template, Var
+from flows.tools.calllog import log_of
+from flows.tools.convert import convert
+from flows.tools.replay import replay
 
 # --- names --------------------------------------------------------------------------------------
 
@@ -240,6 +244,22 @@ def test_kazoo_asks_nobody_when_the_caller_hangs_up() -> None:
     document = node("record_caller", {"url": "http://h"}, _=node("pivot", {"voice_url": "http://h/next"}))
     simulation = kazoo(document, "wait 3; hangup")
     assert (told(simulation), simulation.noted(Fetched)) == ([], [])
+
+
+def test_a_call_that_ended_while_recording_is_replayed_so() -> None:
+    graph_ = messagebird_graph(flow(step("record", onFinish="http://h/done", timeout=60), say("Never.")))
+    scenario = Scenario()
+    log = log_of(simulate(graph_, "wait 3; hangup", scenario=scenario), scenario)
+    again = replay(log, graph_).simulation
+    assert (again.ending.by, told(again), again.noted(Fetched)) == ("caller", [log.notes[-1][0]], [])
+
+
+@pytest.mark.parametrize("dialect", ["kazoo", "messagebird", "twiml", "brombler"])
+def test_what_is_told_after_a_hang_up_is_not_converted(dialect: str) -> None:
+    graph_ = messagebird_graph(flow(step("record", onFinish="http://h/done"), say("Thanks.")))
+    findings = convert(graph_, dialect).findings
+    assert [finding.code for finding in findings if "hangs up" in finding.message] == ["callbacks"]
+    assert not any("$hungup" in finding.message for finding in findings)
 
 
 # --- a transfer in two files ----------------------------------------------------------------------

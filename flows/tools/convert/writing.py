@@ -85,7 +85,10 @@ class Writer:
     def lost_exits(self, act: Act, rest: Block, *but: str) -> None:
         """Ways on from a step that the dialect has no place for, since it goes on with ``rest`` in any case."""
         for name, block in act.exits.items():
-            if name not in (g.UNSUPPORTED, *but) and not block.empty and block != rest:
+            if name == g.HUNG_UP:
+                message = "who is told of the recording when the caller hangs up is lost"
+                self.losses.lost("callbacks", act.step.origin, message)
+            elif name not in (g.UNSUPPORTED, *but) and not block.empty and block != rest:
                 message = f"where the call goes on after {name!r} is lost: {self.dialect} goes on as usual then"
                 self.losses.lost("exit", act.step.origin, message)
 

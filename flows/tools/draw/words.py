@@ -30,6 +30,7 @@ EXITS = {
     g.FAILED: "failed",
     g.NONE: "nothing",
     g.SHORT: "too few keys",
+    g.HUNG_UP: "hung up",
     g.FINISHED: "finished early",
     g.UNSUPPORTED: "not possible",
 }

@@ -20,7 +20,10 @@ from .expecting import expectations
 from .spec import FlowTest, Read, Setting
 from .yamltext import Document, Path, read_yaml
 
-WORLD = ("caller", "callee", "answered", "transfer", "listen", "repeats", "variables", "servers", "flows", "media")
+WORLD = (
+    *("caller", "callee", "answered", "outbound", "transfer", "listen", "repeats", "variables"),
+    *("servers", "flows", "media"),
+)
 """What a document says of all its tests, and a test of itself."""
 
 
@@ -171,8 +174,9 @@ class _Loader:
         for name in ("caller", "callee"):
             if name in value:
                 changes[name] = self.document.text((*path, name))
-        if "answered" in value:
-            changes["answered"] = value["answered"]
+        for name in ("answered", "outbound"):
+            if name in value:
+                changes[name] = value[name]
         if "transfer" in value:
             status = value["transfer"]
             changes["transfer"] = TransferOutcome(200 <= status < 300, status, "" if status else "no answer")

@@ -37,6 +37,7 @@ def _scenario(test: FlowTest) -> Scenario:
         caller=setting.caller,
         callee=setting.callee,
         answered=setting.answered,
+        outbound=setting.outbound,
         transfer=setting.transfer or usual.transfer,
         media_length=setting.media.get,
         facts=setting.variables,

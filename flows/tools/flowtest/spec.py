@@ -20,6 +20,7 @@ class Setting:
     caller: str = "caller"
     callee: str = "callee"
     answered: bool = True
+    outbound: bool = False
     transfer: TransferOutcome | None = None
     settings: Settings = field(default_factory=Settings)
     variables: Mapping[str, str] = field(default_factory=dict)
