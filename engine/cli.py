@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from engine import log, loop
-from engine.commands import calling, converting, draw, replay, simulate, starting, testing
+from engine.commands import calling, converting, draw, managing, replay, simulate, starting, testing
 from engine.config import load
 from engine.console import AsJson, ConfigFile, fail, out, read_config
 from engine.flowcheck import knowledge
@@ -234,7 +234,7 @@ def doctor(config: ConfigFile = None) -> None:
         raise typer.Exit(1)
 
 
-for command in (simulate, testing, replay, draw, converting, starting):
+for command in (managing, simulate, testing, replay, draw, converting, starting):
     command.register(app)
 
 

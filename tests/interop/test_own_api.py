@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 from kit import sipp, sound, trees
 from kit.api import Api, first_token
 from kit.baresip import Baresip
-from kit.daemon import Daemon, poll
+from kit.daemon import ROOT, Daemon, poll
 from kit.hooks import HookServer
 
 pytestmark = pytest.mark.peer("sipp", "baresip")
@@ -201,3 +204,35 @@ def test_the_reference_has_every_endpoint_and_nothing_from_elsewhere(shop: Daemo
         assert f"<code>{path}</code>" in text
     assert "src=" not in text
     assert re.findall(r'href="([^"#][^"]*)"', text) == ["/openapi.json"]
+
+
+def ivrea(shop: Daemon, *arguments: str, status: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "engine.cli", *arguments, "--config", str(shop.folder / "ivrea.toml")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == status, done.stderr
+    return done.stdout if status == 0 else done.stderr
+
+
+def test_the_same_from_a_shell(shop: Daemon, tmp_path: Path) -> None:
+    flow = tmp_path / "hello.json"
+    flow.write_text(json.dumps(HELLO))
+    assert "version  1" in ivrea(shop, "flow", "add", "shelled", str(flow))
+    assert json.loads(ivrea(shop, "flow", "show", "shelled")) == HELLO
+    made = json.loads(ivrea(shop, "number", "add", "+39 011 7500", "flow=shelled", "record=yes", "--json"))
+    assert (made["number"], made["flow"], made["record"]) == ("+390117500", "shelled", True)
+    assert "record  no" in ivrea(shop, "number", "set", "+390117500", "record=no")
+    assert "+390117500" in ivrea(shop, "number", "list")
+    ivrea(shop, "user", "add", "otto", "role=viewer", "devices=of-the-file")
+    assert "of-the-file" in ivrea(shop, "user", "show", "otto")
+    assert "role: " in ivrea(shop, "user", "set", "otto", "role=king", status=1)
+    assert "KEY=VALUE" in ivrea(shop, "user", "set", "otto", "crown=gold", status=2)
+    flow.write_text('{"title": "f", "steps": [{"action": "fly"}]}')
+    assert "fly" in ivrea(shop, "flow", "add", "shelled", str(flow), status=1)
+    assert "client_secret" in ivrea(shop, "client", "add", "crm", "user=otto", "redirect_uris=https://a.example/b")
+    ivrea(shop, "number", "remove", "+390117500")
+    assert "none" in ivrea(shop, "outbox", "list", "--state", "dead")

@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
 
 from engine.accounts import audit, clients, tokens
 from engine.accounts.entities import Client
 from engine.api.guard import GuardedRoute, caller_of
-from engine.api.own.kinds import Name
+from engine.api.own.bodies import ClientBody, TokenBody
 from engine.api.own.resources import checked, json_object, refusing
 from engine.api.services import ApiServices
 
 KINDS = ("bearer", "access_key")
-
-
-class TokenBody(BaseModel):
-    """A token of a user. ``bearer``: for this API; ``access_key``: for that of MessageBird."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    user: str
-    name: Annotated[str, Field(max_length=64)] = ""
-    kind: Literal["bearer", "access_key"] = "bearer"
-    lifetime: Annotated[float | None, Field(gt=0, le=10 * 366 * 86400.0)] = None
-    """Seconds; null: until it is deleted."""
-
-
-class ClientBody(BaseModel):
-    """A program that asks for tokens with an id and a secret (``auth.cas``, OAuth 2)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Name
-    user: str | None = None
-    """In whose name it may have tokens without asking anybody."""
-    redirect_uris: Annotated[list[Annotated[str, Field(max_length=2000)]], Field(max_length=20)] = []
 
 
 def mount(services: ApiServices) -> APIRouter:

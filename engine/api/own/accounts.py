@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
 
 from engine.accounts import audit, repository, tokens
 from engine.accounts.entities import Account, Caller
 from engine.api.guard import ApiError, GuardedRoute, caller_of
-from engine.api.own.kinds import Name
+from engine.api.own.bodies import AccountBody
 from engine.api.own.resources import checked, json_object, refusing
 from engine.api.services import ApiServices
 from engine.store.accounts import DEFAULT_ACCOUNT
-
-MaxCalls = Annotated[int, Field(ge=0, le=1_000_000, description="Calls at a time; 0: no limit of its own.")]
-
-
-class AccountBody(BaseModel):
-    """A customer."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Name
-    max_calls: MaxCalls = 0
 
 
 def mount(services: ApiServices) -> APIRouter:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from engine.accounts import audit, repository
 from engine.accounts.entities import Flow, FlowVersion
 from engine.api.guard import ApiError, GuardedRoute, caller_of
-from engine.api.own.kinds import Name
+from engine.api.own.bodies import Name
 from engine.api.own.resources import checked, json_object, refusing
 from engine.api.services import ApiServices
 from engine.calls.flowbook import Document, FlowError

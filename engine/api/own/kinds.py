@@ -4,57 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.accounts import entities as e
 from engine.accounts import repository, secrets
-from engine.addresses import plain_number
 from engine.api.guard import ApiError
+from engine.api.own.bodies import ExtensionBody, GroupBody, NumberBody, UserBody
 from engine.api.own.resources import KEPT, Names, Resource
 from engine.config import DeviceConfig, TrunkConfig
 
 _Row = TypeVar("_Row")
-_NAME = r"^[^\s/?#%\x00-\x1f\x7f][^/?#%\x00-\x1f\x7f]{0,63}$"
-
-Name = Annotated[str, Field(pattern=_NAME)]
-"""What stands in a path without being written otherwise."""
-
-
-def _number(text: str) -> str:
-    plain = plain_number(text)
-    if not plain or len(plain) > 64 or any(char.isspace() or char in "/?#%" for char in plain.replace("#", "")):
-        raise ValueError("must be a number, or the beginning of numbers with a * behind it")
-    return plain
-
-
-def _address(text: str) -> str:
-    if text and ("@" not in text.strip("@") or any(char.isspace() for char in text)):
-        raise ValueError("must be a mail address")
-    return text.casefold()
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
 # --- users ------------------------------------------------------------------------------
-
-
-class UserBody(_Body):
-    """A person."""
-
-    name: Name
-    role: e.Role = "none"
-    """What they may ask of the API: ``owner``, ``admin``, ``agent``, ``viewer`` or ``none``."""
-    devices: Annotated[list[str], Field(max_length=100)] = []
-    """Their telephones, by name, in order."""
-    email: Annotated[str, Field(max_length=254), AfterValidator(_address)] = ""
-    """By which they log in."""
-    password: Annotated[str, Field(max_length=256)] = ""
-    """Empty: they do not log in."""
 
 
 def _user(row: e.User, _: Names) -> dict[str, Any]:
@@ -153,14 +116,6 @@ TRUNKS = Resource("trunks", "trunk", e.Trunk, TrunkConfig, _trunk, _add_trunk, _
 # --- groups, extensions, numbers --------------------------------------------------------
 
 
-class GroupBody(_Body):
-    """Users and devices that ring together."""
-
-    name: Name
-    members: Annotated[list[str], Field(max_length=1000)]
-    """Names of users and devices."""
-
-
 def _group(row: e.Group, _: Names) -> dict[str, Any]:
     return {"name": row.name, "members": list(row.members)}
 
@@ -177,19 +132,6 @@ async def _edit_group(
 
 
 GROUPS = Resource("groups", "group", e.Group, GroupBody, _group, _add_group, _edit_group, _all_of(e.Group))
-
-
-class NumberBody(_Body):
-    """A number that can be called from outside."""
-
-    number: Annotated[str, AfterValidator(_number)]
-    """The number, or a prefix that ends in ``*``. Separators are ignored."""
-    flow: str
-    """The flow that runs on calls to it, by name or id."""
-    record: bool = False
-    """Record calls to it from the answer on."""
-    voice: Annotated[str, Field(max_length=64)] = ""
-    """Voice for text. Empty: ``speech.voice``."""
 
 
 def _number_told(row: e.Number, names: Names) -> dict[str, Any]:
@@ -212,18 +154,6 @@ async def _edit_number(
 NUMBERS = Resource(
     "numbers", "number", e.Number, NumberBody, _number_told, _add_number, _edit_number, _all_of(e.Number), (e.Flow,)
 )
-
-
-class ExtensionBody(_Body):
-    """A number within the account; one of ``user``, ``group`` and ``flow`` is needed."""
-
-    number: Annotated[str, AfterValidator(_number)]
-    user: str | None = None
-    """The user who rings, by name or id."""
-    group: str | None = None
-    """The group that rings, by name or id."""
-    flow: str | None = None
-    """The flow that runs, by name or id."""
 
 
 def _extension(row: e.Extension, names: Names) -> dict[str, Any]:
