@@ -54,6 +54,7 @@ class WebServer:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
+            listener.listen(2048)  # who asks before the server runs waits; nobody is refused
         except OSError as error:
             listener.close()
             raise WebServerError(f"http.listen {self._config.listen}: {error.strerror}") from error

@@ -36,7 +36,6 @@ ALL = (
     "user.info company.dialplans company.users calls.events calls.events.personal calls.events.presence"
     " calls.manage calls.manage.personal calls.create calls.create.personal"
 )
-PERSONAL = "calls.events.personal calls.manage.personal calls.create.personal"
 
 
 class Originator:
@@ -78,6 +77,11 @@ class Office:
     other: Company
     originator: Originator
     settled: list[Any]
+
+    async def idle(self) -> None:
+        """Until what was said of deliveries is counted."""
+        queue = self.settled[0].__self__._heard
+        await asyncio.wait_for(queue.join(), 10)
 
     async def ask(self, method: str, path: str, token: str = "", body: Any = None, **more: Any) -> tuple[int, Any]:
         """Status and JSON."""

@@ -158,6 +158,8 @@ class Patience:
                 await self._put_down(subscription, error)
             except (SQLAlchemyError, OSError) as problem:
                 log.warning("subscription_not_counted", subscription=subscription, error=str(problem))
+            finally:
+                self._heard.task_done()
 
     async def _put_down(self, subscription: str, error: str) -> None:
         which = _TABLE.c.id == subscription
