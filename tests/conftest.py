@@ -25,7 +25,13 @@ import pytest
 
 from engine.loop import fast_loop
 
-MODULES = {"pyvoip": "pyVoIP", "aiortc": "aiortc", "pyttsx3": "pyttsx3", "espeakng_loader": "espeakng_loader"}
+MODULES = {
+    "pyvoip": "pyVoIP",
+    "requests_oauthlib": "requests_oauthlib",
+    "aiortc": "aiortc",
+    "pyttsx3": "pyttsx3",
+    "espeakng_loader": "espeakng_loader",
+}
 
 
 def _raw_sockets() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import copy
+import dataclasses
 import hashlib
 import re
 import secrets
@@ -254,27 +255,24 @@ async def office_in(folder: Path, template: Template, **realtime: Any) -> AsyncI
         """Nobody routes calls here."""
 
     callbacks = SimpleNamespace(store=store, announcements=Announcements(), on_settled=settled.append)
-    services = ApiServices(
-        config=config,
-        callbacks=cast("Any", callbacks),
-        switch=cast("Any", SimpleNamespace(calls={}, calls_of=lambda _account: [])),
-        originator=cast("Any", originator),
-        flows=cast("Any", None),
-        shelf=cast("Any", None),
-        fetcher=cast("Any", None),
-        directory=cast("Any", None),
-        changed=changed,
-        public_url=lambda: "",
-        background=lambda work: tasks.append(asyncio.create_task(work)),
-        dialler=cast("Any", None),
-    )
+    there: dict[str, Any] = {
+        "config": config,
+        "callbacks": callbacks,
+        "switch": SimpleNamespace(calls={}, calls_of=lambda _account: []),
+        "originator": originator,
+        "changed": changed,
+        "public_url": lambda: "",
+        "background": lambda work: tasks.append(asyncio.create_task(work)),
+    }
+    others = {each.name for each in dataclasses.fields(ApiServices) if each.default_factory is dataclasses.MISSING}
+    services = ApiServices(**{**dict.fromkeys(others), **there})
     app = FastAPI()
     app.include_router(mount(services))
     server = WebServer(app, config.http)
     await server.start()
     try:
         own, other = copy.deepcopy(template.own), copy.deepcopy(template.other)
-        async with aiohttp.ClientSession() as http:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
             yield Office(server.url, store, services, http, own, other, originator, settled)
     finally:
         await server.close()

@@ -256,7 +256,7 @@ async def test_a_user_is_rung_and_talks_with_the_other(office: Office) -> None:
     assert (account, wish.to, wish.caller.number, wish.source) == ("own", "bob", "+31203080700", f"{BY_CLICK}bob")
     order = _dial(flow)
     assert [(each.kind, each.value) for each in order.targets] == [("number", "+31203080700")]
-    assert order.caller_id == "+31101000500", "the number that bob chose to show"
+    assert order.caller_id == "31101000500", "the number that bob chose to show"
     body = {"from": {"extension_id": own.extensions["202"]}, "to": {"extension_id": own.extensions["201"]}}
     assert (await office.ask("POST", "/calls", token, body))[0] == 202
     _, wish, flow = office.originator.calls.pop()

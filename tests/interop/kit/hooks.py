@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 
@@ -22,10 +24,13 @@ class Hit:
 
 @dataclass(slots=True)
 class HookServer:
-    """An HTTP server on loopback. ``status`` is what it answers; 0 means that it hangs until closed."""
+    """An HTTP server on loopback. ``status`` is what it answers; 0 means that it hangs until closed. With a
+    ``certificate`` (PEM, key included) it speaks HTTPS.
+    """
 
     port: int = 0
     status: int = 200
+    certificate: Path | None = None
     hits: list[Hit] = field(default_factory=list)
     _server: ThreadingHTTPServer | None = None
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -64,6 +69,10 @@ class HookServer:
         self._closing.clear()
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self._server.daemon_threads = True
+        if self.certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
@@ -77,7 +86,7 @@ class HookServer:
             self._server = None
 
     def url(self, path: str = "/hook") -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{'http' if self.certificate is None else 'https'}://127.0.0.1:{self.port}{path}"
 
     def events(self, path: str = "/hook") -> list[dict[str, str]]:
         return [hit.params for hit in list(self.hits) if hit.path == path]

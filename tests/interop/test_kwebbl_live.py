@@ -1,0 +1,267 @@
+"""The Realtime API with others' programs: an OAuth library, a browser, telephones, a web server for events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kit.baresip import Baresip
+from kit.browser import Chromium, Page, page_of
+from kit.daemon import Daemon, poll
+from kit.hooks import HookServer
+from pki import Authority
+
+from engine.accounts import clients, repository
+from engine.accounts.secrets import hashed
+from engine.store import Store
+
+pytestmark = pytest.mark.peer("baresip", "chromium", "requests_oauthlib")
+
+PASSWORD = "correct horse"
+ALL = ["user.info", "company.users", "company.dialplans", "calls.events", "calls.manage", "calls.create"]
+PHONE, DESKTOP = (390, 844), (1366, 900)
+JUDGE = """(() => {
+  const bad = [];
+  if (document.documentElement.scrollWidth > window.innerWidth) bad.push("wider than the window");
+  for (const field of document.querySelectorAll("input:not([type=hidden])")) {
+    if (!field.labels.length) bad.push("no label: " + field.name);
+  }
+  for (const button of document.querySelectorAll("button")) {
+    const at = button.getBoundingClientRect();
+    if (at.height < 44 || at.width < 44) bad.push("too small: " + button.innerText);
+  }
+  if (getComputedStyle(document.querySelector("main")).paddingLeft === "0px") bad.push("no style");
+  if (!document.title || !document.documentElement.lang) bad.push("no title or language");
+  return bad;
+})()"""
+
+
+@dataclass
+class Company:
+    """An account with two people and an application; ``server`` is the application's."""
+
+    daemon: Daemon
+    server: HookServer
+    authority: Authority
+    client_id: str
+    client_secret: str
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.daemon.http_port}"
+
+    def events(self, path: str) -> list[dict[str, Any]]:
+        return [json.loads(hit.body) for hit in list(self.server.hits) if hit.path == path]
+
+    def wait_event(self, path: str, kind: str, count: int = 1, patience: float = 15.0) -> dict[str, Any]:
+        """The event of a kind that came as number ``count``."""
+
+        def there() -> dict[str, Any] | None:
+            found = [event for event in self.events(path) if event["event_type"] == kind]
+            return found[count - 1] if len(found) >= count else None
+
+        came = [event["event_type"] for event in self.events(path)]
+        return poll(there, patience, f"no {kind} number {count}; before it {came}", every=0.05)
+
+
+async def _provide(url: str, redirect_uri: str) -> tuple[str, str]:
+    store = Store(url)
+    kept = hashed(PASSWORD)
+    async with store.writing() as connection:
+        for user in ("ada", "bob"):
+            await repository.set_login(connection, "default", user, email=f"{user}@example.com", password=kept)
+        client, secret = await clients.add(connection, "default", "Customer Desk", redirect_uris=[redirect_uri])
+    await store.close()
+    return client.id, secret
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
+    folder = tmp_path_factory.mktemp("company")
+    authority = Authority(folder / "ca")
+    web = authority.sign("web", addresses=("127.0.0.1",))
+    unknown = Authority(folder / "unknown", "Nobody").sign("crm", addresses=("127.0.0.1",))  # as good as self-signed
+    server = HookServer(certificate=unknown.both).start()
+    pause = {"title": "p", "steps": [{"id": "p", "action": "pause", "options": {"length": 30}}]}
+    daemon = Daemon(
+        folder / "daemon",
+        {"31101000400": pause},
+        settings={"http": {"tls_cert": str(web.cert), "tls_key": str(web.key)}, "sip": {"open": False}},
+        devices=[{"name": f"{name}-phone", "password": "geheim"} for name in ("ada", "bob", "carl")],
+        more={
+            "users": [
+                {"name": "ada", "devices": ["ada-phone"], "role": "admin"},
+                {"name": "bob", "devices": ["bob-phone"], "role": "agent"},
+                {"name": "carl", "devices": ["carl-phone"]},
+            ],
+            "extensions": [
+                {"number": f"20{place}", "user": name} for place, name in enumerate(("ada", "bob", "carl"), 1)
+            ],
+        },
+    )
+    with daemon:
+        database = f"sqlite+aiosqlite:///{daemon.folder / 'ivrea.db'}"
+        made = asyncio.run(_provide(database, server.url("/cb")))
+        yield Company(daemon, server, authority, *made)
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    made = Chromium(tmp_path_factory.mktemp("chromium"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def page(browser: Chromium) -> AsyncIterator[Page]:
+    async with page_of(browser) as made:
+        yield made
+
+
+@pytest.fixture
+def phones(company: Company, tmp_path: Path) -> Iterator[dict[str, Baresip]]:
+    """Telephones that have registered and take calls, by user."""
+    made: dict[str, Baresip] = {}
+    server = f"127.0.0.1:{company.daemon.sip_port}"
+    for name in ("ada", "bob", "carl"):
+        before = company.daemon.log().count("device_registered")
+        phone = Baresip(tmp_path / name, user=f"{name}-phone", server=server, password="geheim", answers=True)
+        made[name] = phone
+        company.daemon.wait_log("device_registered", count=before + 1)
+    yield made
+    for phone in made.values():
+        phone.close()
+
+
+class Application:
+    """A program that knows OAuth by ``requests-oauthlib``."""
+
+    def __init__(self, company: Company, scopes: list[str]) -> None:
+        from requests_oauthlib import OAuth2Session
+
+        self.company = company
+        self.session = OAuth2Session(
+            company.client_id, redirect_uri=company.server.url("/cb"), scope=scopes, pkce="S256"
+        )
+        self.session.trust_env = False  # a bundle of certificates named there would come first
+        self.session.verify = str(company.authority.file)
+
+    def authorize_url(self) -> str:
+        url, _ = self.session.authorization_url(f"{self.company.url}/authorize")
+        return str(url)
+
+    def fetch_token(self, back: str) -> dict[str, Any]:
+        return dict(
+            self.session.fetch_token(
+                f"{self.company.url}/token", authorization_response=back, client_secret=self.company.client_secret
+            )
+        )
+
+    def refresh(self) -> dict[str, Any]:
+        basic = (self.company.client_id, self.company.client_secret)
+        return dict(self.session.refresh_token(f"{self.company.url}/token", auth=basic))
+
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        answer = self.session.request(method, f"{self.company.url}/v100{path}", json=body, timeout=10)
+        return answer.status_code, answer.json() if answer.content else None
+
+
+async def consented(page: Page, application: Application, user: str, pictures: Path | None = None) -> str:
+    """Where the browser is sent after a login and a consent with mouse and keys."""
+    await page.go(application.authorize_url())
+    await _judge(page, pictures, "login")
+    await page.type("#email", f"{user}@example.com")
+    await page.type("#password", PASSWORD)
+    await page.click("button[value=login]")
+    await page.until("document.querySelector('button[value=allow]') !== null")
+    await _judge(page, pictures, "consent")
+    assert application.company.client_id not in await page.js("document.body.innerText")
+    await page.click("button[value=allow]")
+    await page.until("location.pathname === '/cb'")
+    return str(await page.js("location.href"))
+
+
+async def _judge(page: Page, pictures: Path | None, name: str) -> None:
+    """A page is whole and usable at both sizes; pictures of it are kept for whoever wants to look."""
+    for width, height in (PHONE, DESKTOP):
+        await page.resize(width, height)
+        assert await page.js(JUDGE) == []
+        if pictures is not None:
+            await asyncio.to_thread((pictures / f"{name}-{width}.png").write_bytes, await page.picture())
+    assert page.complaints == []
+
+
+async def test_an_application_follows_and_places_calls(
+    company: Company, page: Page, phones: dict[str, Baresip], tmp_path: Path
+) -> None:
+    application = Application(company, ALL)
+    back = await consented(page, application, "ada", tmp_path)
+    tokens = application.fetch_token(back)
+    assert tokens["token_type"] == "Bearer"
+    assert tokens["expires_in"] == 900
+    old = tokens["access_token"]
+    assert application.refresh()["access_token"] != old
+    status, user = application.ask("GET", "/user")
+    assert (status, user["name"], [each["number"] for each in user["extensions"]]) == (200, "ada", ["201"])
+    _, extensions = application.ask("GET", "/extensions")
+    by_number = {each["number"]: each["id"] for each in extensions}
+    assert set(by_number) == {"201", "202", "203", "31101000400"}
+
+    path = "/placed"
+    wish = {"event_types": ["*"], "mode": "detailed", "callback_url": company.server.url(path)}
+    assert application.ask("POST", "/subscriptions", wish)[0] == 201
+    assert application.ask("POST", "/calls", {"to": {"number": "202"}})[0] == 202
+    phones["ada"].wait_event("CALL_ESTABLISHED")
+    phones["bob"].wait_event("CALL_ESTABLISHED")
+    company.wait_event(path, "answered", 2)
+    own, leg = [event for event in company.events(path) if event["event_type"] == "created"]
+    assert own["from"]["extension_id"] == leg["from"]["extension_id"] == by_number["201"]
+    assert own["to"]["extension_id"] == leg["to"]["extension_id"] == by_number["202"]
+    assert own["call_id"] != leg["call_id"]
+    phones["bob"].hangup()
+    phones["ada"].wait_event("CALL_CLOSED")
+    company.wait_event(path, "terminated", 2)
+    ends = [event for event in company.events(path) if event["event_type"] == "terminated"]
+    assert {event["reason"] for event in ends} == {"hangup"}
+    ids = [event["id"] for event in company.events(path)]
+    assert len(ids) == len(set(ids))
+    assert {hit.method for hit in company.server.hits if hit.path == path} == {"POST"}
+
+
+async def test_a_person_who_refuses_or_is_wrong_is_sent_back(company: Company, page: Page) -> None:
+    application = Application(company, ["user.info"])
+    await page.go(application.authorize_url())
+    await page.click("button[value=deny]")
+    await page.until("location.pathname === '/cb'")
+    assert "error=access_denied" in await page.js("location.search")
+    await page.go(application.authorize_url())
+    await page.type("#email", "ada@example.com")
+    await page.type("#password", "wrong")
+    await page.click("button[value=login]")
+    await page.until("location.search.includes('error=invalid_grant')")
+    assert page.complaints == []
+
+
+async def test_personal_scopes(company: Company, page: Page, phones: dict[str, Baresip]) -> None:
+    """Bob is no admin: he follows and places his own calls."""
+    application = Application(company, [f"calls.{each}.personal" for each in ("events", "manage", "create")])
+    application.fetch_token(await consented(page, application, "bob"))
+    path = "/personal"
+    wish = {"event_types": ["*"], "mode": "detailed", "callback_url": company.server.url(path)}
+    status, made = application.ask("POST", "/subscriptions", wish)
+    assert (status, len(made["agents"])) == (201, 1)
+    phones["ada"].dial(company.daemon.uri("203"))
+    phones["carl"].wait_event("CALL_ESTABLISHED")
+    phones["ada"].dial(company.daemon.uri("202"))
+    phones["bob"].wait_event("CALL_ESTABLISHED")
+    company.wait_event(path, "created", 2)
+    for event in company.events(path):
+        assert event["to"]["number"] == "202"
+    refused = {"from": {"number": "201"}, "to": {"number": "203"}}
+    assert application.ask("POST", "/calls", refused)[0] == 403
