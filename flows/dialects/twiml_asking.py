@@ -14,7 +14,7 @@ from .compiling import Chain
 from .twiml_flavours import DIGITS
 from .twiml_options import Options
 from .twiml_script import Script, Verb
-from .uploads import folder_problem, is_for_files, upload_to
+from .uploads import check_folder, is_for_files, upload_to
 
 MAX_DIGITS = 1000
 MAX_PROMPTS = 100
@@ -182,11 +182,10 @@ def _upload(script: Script, element: Element, options: Options) -> Upload | None
     url = options.text("recordingUrl").strip()
     if not url:
         return None
-    if not is_for_files(url):
+    if is_for_files(url):
+        check_folder(url, "recordingUrl", element.where, script.findings)
+    else:
         url = script.resolve(element, url)
-    elif problem := folder_problem(url):
-        message = f"recordingUrl: nothing can be sent to {url[:200]!r}: {problem}"
-        script.findings.error("bad-url", element.where, message)
     return upload_to(url, script.flavour.record_format)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from flows.findings import Findings
 from flows.orders import Upload
 from flows.targets import url_problem
 from flows.templates import Template, Var
@@ -24,6 +25,11 @@ def is_for_files(url: str) -> bool:
     return url.lower().startswith(_TRANSFER)
 
 
-def folder_problem(url: str) -> str:
-    """Why nothing can be sent to ``url``, of http, https, ftp or ftps; empty when it can."""
-    return url_problem(f"http://{url.partition('://')[2]}" if is_for_files(url) else url)
+def check_folder(url: str, name: str, where: str, findings: Findings) -> None:
+    """Put among the findings what is wrong with ``url``, of http, https, ftp or ftps, in the option ``name``."""
+    by_ftp = is_for_files(url)
+    if problem := url_problem(f"http://{url.partition('://')[2]}" if by_ftp else url):
+        findings.error("bad-url", where, f"{name}: nothing can be sent to {url[:200]!r}: {problem}")
+    elif by_ftp:
+        message = f"{name}: recordings are not sent by FTP on live calls yet: it stays here"
+        findings.warning("unsupported", where, message, "a folder of http or https")

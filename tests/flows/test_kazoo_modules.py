@@ -239,6 +239,8 @@ def test_time_limit_of_a_recording() -> None:
 def test_record_call_findings() -> None:
     assert found(node("record_call", {"should_follow_transfer": False}))[0][0] == "ignored-option"
     assert found(node("record_call", {"url": "mailto:x"}))[0][:2] == ("bad-url", "error")
+    assert found(node("record_call", {"url": "ftp://:0/x"}))[0][:2] == ("bad-url", "error")
+    assert found(node("record_call", {"url": "ftps://h/x"})) == [("unsupported", "warning", "/data/url")]
     assert found(node("record_call", {"media_name": "../x"}))[0][:2] == ("bad-value", "error")
     assert found(node("record_call", {"action": "stop", "format": "mp3"})) == [
         ("ignored-option", "warning", "/data/format")

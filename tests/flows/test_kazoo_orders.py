@@ -296,8 +296,6 @@ ORDERS: list[tuple[str, str, dict[str, Any], Order]] = [
             ("record_on_bridge", True, {"on": "bridge"}),
             ("record_min_sec", 3, {"least": 3.0}),
             ("record_sample_rate", 16000, {"sample_rate": 16000}),
-            ("url", "ftp://h/r", {"upload": replace(UPLOAD, url="ftp://h/r")}),
-            ("url", "ftps://h/r", {"upload": replace(UPLOAD, url="ftps://h/r")}),
             ("url", "https://h/r", {"upload": replace(UPLOAD, url="https://h/r")}),
         ]
     ),
@@ -338,6 +336,14 @@ def test_orders(module: str, data: dict[str, Any], order: Order) -> None:
     document = node(module, data, _="other") if module == "resources" else node(module, data)
     assert order_of(document, type(order)) == order
     assert found(node(module, data)) == []
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "ftps"])
+def test_a_recording_by_ftp_is_only_simulated(scheme: str) -> None:
+    """§3.4 Recording upload: ftp/ftps/http/https."""
+    document = node("record_call", {"url": f"{scheme}://h/r/"})
+    assert order_of(document, StartRecording).upload == replace(UPLOAD, url=f"{scheme}://h/r")
+    assert found(document) == [("unsupported", "warning", "/data/url")]
 
 
 # --- bridging: what follows ---------------------------------------------------------------

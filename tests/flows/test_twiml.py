@@ -400,6 +400,8 @@ def test_where_a_recording_may_be_sent(url: str) -> None:
     upload = only(f'<Record recordingUrl="{url}"/>', Record, "pivot").upload
     assert upload is not None
     assert upload.url == ("https://example.org/flows/rec" if url == "rec/" else url.rstrip("/"))
+    said = findings(f'<Record recordingUrl="{url}"/>', "pivot")
+    assert (("unsupported", "warning") in said) == (url != "rec/")
     assert findings('<Record recordingUrl="ftp://:99999/"/>', "pivot")[0] == ("bad-url", "error")
 
 

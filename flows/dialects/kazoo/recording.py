@@ -7,7 +7,7 @@ from typing import Literal
 
 from flows import graph as g
 from flows.dialects.options import Options
-from flows.dialects.uploads import folder_problem, upload_to
+from flows.dialects.uploads import check_folder, upload_to
 from flows.orders import StartRecording, StopRecording, Upload
 
 from .node import Module, Node
@@ -83,8 +83,7 @@ def _upload(node: Node, options: Options) -> Upload | None:
     url = options.text("url")
     if not url:
         return None
-    if problem := folder_problem(url):
-        node.findings.error("bad-url", options.at("url"), f"url: nothing can be sent to {url!r}: {problem}")
+    check_folder(url, "url", options.at("url"), node.findings)
     method: Literal["PUT", "POST"] = "POST" if options.text("method") == "post" else "PUT"
     return upload_to(url, _format(options), method=method, name=options.text("media_name"))
 
