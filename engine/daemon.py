@@ -209,6 +209,7 @@ class Daemon:
                 self._invite,
                 self._media_hosts,
                 self._release,
+                self._own,
                 self.transport.tap,
                 tones,
                 Conferences(tones),
@@ -482,6 +483,9 @@ class Daemon:
 
     def _account_of(self, device: str) -> str:
         return self.directory.account_of(device)
+
+    def _own(self, session: int, peer: Peer) -> None:
+        self.peers[session] = peer
 
     def _release(self, session: int) -> None:
         self.peers.pop(session, None)

@@ -91,6 +91,7 @@ class Walk:
     def replace(self, graph: Graph) -> None:
         """Go on with ``graph`` and nothing else."""
         self._frames.clear()
+        self.waiting.clear()
         self._take_over(graph)
 
     def _take_over(self, graph: Graph) -> None:

@@ -124,6 +124,10 @@ _TOLD = (
     records.LegFinished,
     records.RecordingStarted,
     records.RecordingFinished,
+    records.Held,
+    records.Resumed,
+    records.Bridged,
+    records.Transferred,
 )
 """Records that somebody may want to be told of. All have ``call``."""
 

@@ -178,6 +178,54 @@ class LegFinished(Record, frozen=True, kw_only=True):
     stats: dict[str, Any] = {}
 
 
+class Held(Record, frozen=True, kw_only=True):
+    """We put a telephone of a call on hold: that on its line (``leg`` is empty), or of a leg. ``by``: who wanted it."""
+
+    call: str
+    leg: str = ""
+    by: str = ""
+
+
+class Resumed(Record, frozen=True, kw_only=True):
+    """It was taken off hold again."""
+
+    call: str
+    leg: str = ""
+    by: str = ""
+
+
+class Bridged(Record, frozen=True, kw_only=True):
+    """Whoever is on the line (``party``) talks with ``peer`` from now on; ``leg`` is the peer's."""
+
+    call: str
+    leg: str
+    party: str
+    peer: str
+
+
+class Transferred(Record, frozen=True, kw_only=True):
+    """One of two who talked was replaced by somebody else: who they were, and are. ``by`` says who wanted it.
+
+    In a flow, ``before`` has the caller and the number that was called.
+    """
+
+    call: str
+    kind: Literal["blind", "attended"]
+    before: tuple[str, str]
+    after: tuple[str, str]
+    leg: str = ""
+    by: str = ""
+
+
+class FlowReplaced(Record, frozen=True, kw_only=True):
+    """Another flow goes on in place of the call's. ``by`` says who wanted it."""
+
+    call: str
+    flow: str
+    flow_version: int = 0
+    by: str = ""
+
+
 class CallFinished(Record, frozen=True, kw_only=True):
     """The one final state of a call. ``duration``: seconds since the answer, 0 if there was none."""
 
@@ -210,6 +258,11 @@ AnyRecord = Union[  # noqa: UP007 - msgspec's decoder needs the union as a value
     LegStarted,
     LegAnswered,
     LegFinished,
+    Held,
+    Resumed,
+    Bridged,
+    Transferred,
+    FlowReplaced,
     CallFinished,
 ]
 

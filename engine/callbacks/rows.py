@@ -7,13 +7,17 @@ import uuid
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+import msgspec
 from sqlalchemy import Table, bindparam, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.callbacks.records import (
+    Bridged,
     CallAnswered,
     CallFinished,
     CallStarted,
+    FlowReplaced,
+    Held,
     LegAnswered,
     LegFinished,
     LegStarted,
@@ -24,7 +28,9 @@ from engine.callbacks.records import (
     Record,
     RecordingFinished,
     RecordingStarted,
+    Resumed,
     Traced,
+    Transferred,
     UploadOwed,
 )
 from engine.store import mailboxes, transcriptions
@@ -131,9 +137,8 @@ class Batch:
                 self._add_leg(record)
             case MessageLeft() | MessageMarked() | MailboxChanged():
                 self._add_voicemail(record)
-            case Traced():
-                detail = {"leg": record.leg, "messages": record.messages, "left_out": record.left_out}
-                self.events.append(clean({"call_id": record.call, "at": record.at, "kind": "Sip", "detail": detail}))
+            case Traced() | Held() | Resumed() | Bridged() | Transferred() | FlowReplaced():
+                self.events.append(clean(_event_row(record)))
             case CallFinished():
                 self.finished.append(clean(_finished_row(record)))
 
@@ -206,6 +211,15 @@ def _started_row(record: CallStarted) -> Row:
         "account_id": record.account,
         "flow_version": record.flow_version,
     }
+
+
+def _event_row(record: Traced | Held | Resumed | Bridged | Transferred | FlowReplaced) -> Row:
+    if isinstance(record, Traced):
+        traced = {"leg": record.leg, "messages": record.messages, "left_out": record.left_out}
+        return {"call_id": record.call, "at": record.at, "kind": "Sip", "detail": traced}
+    detail = {key: value for key, value in msgspec.to_builtins(record).items() if key not in ("is", "at", "call")}
+    kind = type(record).__name__
+    return {"call_id": record.call, "at": record.at, "kind": kind, "detail": detail}
 
 
 def _leg_row(record: LegStarted) -> Row:

@@ -1,8 +1,8 @@
 """Dialling: rings the targets of an order, bridges the caller with the first who answers, and says how it went.
 
 Peers ring at once, one after the other or in an order by weight; those that lose are cancelled. The caller hears
-what a single peer sends before its answer, or ringback. While bridged, the media worker passes packets between both
-streams. Whoever hangs up, both legs end or the caller goes on, as the flow says.
+what a single peer sends before its answer, or ringback. What follows is a
+conversation (:mod:`engine.calls.conversation`).
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
+from engine.calls.conversation import Conversation, House, RingHouse
 from engine.calls.media import MediaError
 from engine.calls.peer import LOCAL_FAULT, NO_CHANNEL, Destination, NoChannel, Peer, PeerEnd
 from engine.log import get_logger
+from engine.sip.client import OutgoingSession
 from engine.sip.redirect import Trail
-from engine.sip.uri import Uri
 from flows.call import Unsupported
 from flows.causes import Cause, cause_named, cause_of, dial_outcome
 from flows.orders import Dial, Outcome, Target
@@ -35,57 +35,12 @@ NOBODY = PeerEnd(404, "nobody is there")
 _Trial = asyncio.Future[Peer | PeerEnd]
 
 
-class House(Protocol):
-    """What dialling needs of the call that it is for; the supervisor has it."""
-
-    def now(self) -> float: ...
-
-    def find(self, target: Target, order: Dial) -> list[list[Destination]]:
-        """Where a target is: all lists at once, each of them one after the other."""
-
-    async def located(self, destination: Destination) -> list[Destination]:
-        """The destination at each of its places, in the order in which to try them."""
-
-    def follow(self, destination: Destination, uri: Uri, order: Dial) -> list[list[Destination]]:
-        """Where a redirection of ``destination`` to ``uri`` leads, as :meth:`find` says; empty: it may not."""
-
-    async def make_peer(self, destination: Destination) -> Peer:
-        """A peer with an open stream on the caller's worker. Raises MediaError and NoChannel."""
-
-    def call_peer(self, peer: Peer) -> None:
-        """Send its INVITE."""
-
-    async def forget(self, peer: Peer) -> None:
-        """It is over: close its stream and put down how it ended."""
-
-    def caller_rings(self) -> None:
-        """Tell the caller that it rings, if the call is not answered."""
-
-    def caller_hears(self, peer: Peer) -> None:
-        """Let the caller hear the early media of ``peer``."""
-
-    async def connect(self, peer: Peer) -> None:
-        """Answer the caller, if that is to be done, and pass sound both ways."""
-
-    def disconnect(self, peer: Peer) -> None:
-        """Pass nothing more."""
-
-    async def ring_back(self, media: str) -> None:
-        """Let a caller whose call was answered before hear that it rings."""
-
-    async def wait(self, deadline: float | None) -> str:
-        """Wait until something happens to the call: the key that the caller pressed, or empty. Raises CallEnded."""
-
-    async def unless_over(self, work: asyncio.Task[Peer | PeerEnd]) -> Peer | PeerEnd:
-        """The result of ``work``; it is cancelled, and CallEnded raised, when the caller hangs up."""
-
-
-@dataclass(slots=True)
 class Dialling:
     """One order, carried out."""
 
-    order: Dial
-    house: House
+    def __init__(self, order: Dial, house: House) -> None:
+        self.order = order
+        self.house = house
 
     async def run(self) -> Outcome:
         """Ring, bridge, and say how it went. Raises CallEnded when the caller hangs up meanwhile."""
@@ -96,16 +51,24 @@ class Dialling:
         if any(target.kind == "queue" for target in order.targets):
             raise Unsupported("queues are not possible on a live call yet")
         await house.ring_back(order.ringback)
-        found = await house.unless_over(asyncio.ensure_future(self.ring()))
+        found = await house.unless_over(asyncio.ensure_future(Ringing(order, house).ring()))
         if isinstance(found, PeerEnd) and found.cause:
             return dial_outcome(_named(found.cause), story=f"{names}: {found.reason}")
         if isinstance(found, PeerEnd):
             cause = _named("NO_ANSWER") if found.status == 487 else cause_of(found.status)
             story = f"{names}: {found.reason or cause.name} ({found.status})"
             return dial_outcome(cause, sip=found.status if found.status != 487 else 0, story=story)
-        return await self._bridge(found)
+        conversation = Conversation(house, found, hangup_on_key=order.hangup_on_key, time_limit=order.time_limit)
+        seconds, story = await conversation.run()
+        return dial_outcome(_named("NORMAL_CLEARING"), sip=200, duration=seconds, leg=found.id, story=story)
 
-    # --- ringing ------------------------------------------------------------------------
+
+@dataclass(slots=True)
+class Ringing:
+    """The targets of an order ring, until one answers."""
+
+    order: Dial
+    house: RingHouse
 
     async def ring(self) -> Peer | PeerEnd:
         """Ring: the peer that answered first, or how it ended. All others are over then."""
@@ -237,7 +200,7 @@ class Dialling:
         if answered:
             return peer
         assert peer.end is not None
-        if 300 <= peer.end.status < 400 and peer.session is not None:
+        if 300 <= peer.end.status < 400 and isinstance(peer.session, OutgoingSession):
             return await self._follow(peer.destination, peer.session.trail, target, peer.end, alone=alone)
         return peer.end
 
@@ -272,27 +235,6 @@ class Dialling:
             elif not rung and not heard:
                 rung = True
                 self.house.caller_rings()
-
-    # --- talking ------------------------------------------------------------------------
-
-    async def _bridge(self, peer: Peer) -> Outcome:
-        order, house = self.order, self.house
-        began = house.now()
-        until = began + order.time_limit if order.time_limit else None
-        try:
-            await house.connect(peer)
-            while peer.state != "ended":
-                key = await house.wait(until)
-                if key and key in order.hangup_on_key:
-                    break
-                if until is not None and house.now() >= until:
-                    break
-        finally:
-            house.disconnect(peer)
-            await house.forget(peer)
-        seconds = house.now() - began
-        story = f"talked with {peer.destination.label} for {seconds:.1f} s"
-        return dial_outcome(_named("NORMAL_CLEARING"), sip=200, duration=seconds, leg=peer.id, story=story)
 
 
 def _named(name: str) -> Cause:

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from engine.callbacks import records
 from engine.calls.household import Outside
 from engine.calls.leg import CallerGone, CallerLeg, NoCommonMedia
+from engine.calls.line import CallLine
 from engine.calls.media import MediaError, Worker
+from engine.calls.peer import Peer
 from engine.calls.services import Fetch
 from engine.calls.supervisor import SHUTTING_DOWN, CallPlan, Limits, Parties, Supervisor
 from engine.sip.server import IncomingSession
@@ -25,8 +27,6 @@ MAX_HEADER = 512
 class CallSupervisor(Supervisor):
     """An inbound call from its INVITE to its one final state."""
 
-    session: IncomingSession
-
     def __init__(
         self,
         session: IncomingSession,
@@ -40,6 +40,7 @@ class CallSupervisor(Supervisor):
         outside: Outside,
         append: Callable[[records.Record], None],
         pump: Callable[[], None],
+        adopt: Callable[[int, CallLine | Peer], None],
     ) -> None:
         super().__init__(
             parties,
@@ -52,17 +53,18 @@ class CallSupervisor(Supervisor):
             outside=outside,
             append=append,
             pump=pump,
+            adopt=adopt,
         )
-        self.session = session
+        self.session = self._invited = session
         outside.tap.watch(session.call_id)
-        self.leg: CallerLeg = CallerLeg(
+        self.leg = self._caller_leg = CallerLeg(
             session,
             host=limits.media_host,
             codecs=limits.codecs,
             rtp_timeout=limits.rtp_timeout,
             on_agreed=self._on_agreed,
             on_changed=self._dialog_changed,
-            log=self._log,
+            log=self.log,
             security=limits.security,
         )
         self.call.on_hold = self.leg.on_hold
@@ -76,12 +78,12 @@ class CallSupervisor(Supervisor):
             self.call.end("error", f"no media: {error}")
             return
         self.call.attach(self._stream)
-        self.leg.attach(self._stream)
+        self._caller_leg.attach(self._stream)
 
     async def answer(self) -> float:
         """Answer, and wait until media is agreed on: at once, or with the ACK when the INVITE had no offer."""
         try:
-            self.leg.answer(self._loop.time())
+            self._caller_leg.answer(self._loop.time())
         except NoCommonMedia as error:
             self._sip_status = 488
             self.call.end("error", f"no common media: {error}")
@@ -90,9 +92,9 @@ class CallSupervisor(Supervisor):
             self.call.end("caller", "cancelled before the answer")
             raise CallEnded("caller", "cancelled before the answer") from None
         answered = self._loop.time()
-        self._pump()
-        if not self.leg.settled.done():
-            await self._over_or(self.leg.settled)
+        self.pump()
+        if not self._caller_leg.settled.done():
+            await self._over_or(self._caller_leg.settled)
             if self.call.ending is not None:
                 raise CallEnded(*self.call.ending)
             answered = self._loop.time()
@@ -100,26 +102,26 @@ class CallSupervisor(Supervisor):
 
     def early_media(self) -> str:
         try:
-            problem = self.leg.early(self._loop.time())
+            problem = self._caller_leg.early(self._loop.time())
         except CallerGone:
             problem = "the caller is gone"
         except NoCommonMedia as error:
             problem = str(error)
-        self._pump()
+        self.pump()
         return problem
 
     def _end_session(self, by: EndedBy, reason: str) -> None:
         """Refuse or hang up, if the other side has not."""
-        if self._answered or self.session.ended:
+        if self._answered or self._invited.ended:
             super()._end_session(by, reason)
             return
         now = self._loop.time()
         if reason == SHUTTING_DOWN:
-            self.session.reject(503, now, headers=(("Retry-After", "30"),))
+            self._invited.reject(503, now, headers=(("Retry-After", "30"),))
         else:
             self._sip_status = self._sip_status or (500 if by == "error" else 480)
-            self.session.reject(self._sip_status, now, self._sip_reason)
-        self._pump()
+            self._invited.reject(self._sip_status, now, self._sip_reason)
+        self.pump()
 
     def _cause(self, by: EndedBy) -> str:
         """A caller who gave up is the cause, whatever the status."""

@@ -87,3 +87,16 @@ def _forget(other: _Other, at: float) -> None:
     for digits in (other.owed, other.ahead):
         while digits and at - digits[0][1] > PAIRING:
             digits.popleft()
+
+
+def read_info_digit(content_type: str, body: bytes) -> str:
+    """The key in the body of an INFO, "" when there is none that we know."""
+    text = body[:256].decode("utf-8", "replace")
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "application/dtmf-relay":
+        fields = dict(line.partition("=")[::2] for line in text.replace(" ", "").splitlines())
+        text = next((value for name, value in fields.items() if name.lower() == "signal"), "")
+    elif kind != "application/dtmf":
+        return ""
+    digit = {"10": "*", "11": "#"}.get(text.strip(), text.strip().upper())
+    return digit if len(digit) == 1 and digit in "0123456789*#ABCD" else ""

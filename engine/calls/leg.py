@@ -84,8 +84,8 @@ class Leg:
         self._rtp_timeout = rtp_timeout
         self._talking = False
         """Whether the call is answered: before that nobody has to send (RFC 3960 section 2)."""
-        self._on_agreed = on_agreed
-        self._on_changed = on_changed
+        self.on_agreed = on_agreed
+        self.on_changed = on_changed
         self._log = log
 
     def attach(self, stream: Stream) -> None:
@@ -116,7 +116,7 @@ class Leg:
             offer = offer_answer.make_offer(self._offerable(media), self._described)
             if session.answer_reoffer(offer.encode(), now):
                 self._media, self._described, self._offer = media, offer, offer
-                self._on_changed()
+                self.on_changed()
                 self._follow(now)
             return
         try:
@@ -127,7 +127,7 @@ class Leg:
             return
         if session.answer_reoffer(answer.encode(), now):
             self._media, self._described, self._offer = media, answer, None
-            self._on_changed()
+            self.on_changed()
             self._agree(agreed)
             self._follow(now)
 
@@ -176,7 +176,7 @@ class Leg:
             _settle(reoffer.accepted, accepted=False)
             return
         self._media, self._described = reoffer.media, reoffer.offer
-        self._on_changed()
+        self.on_changed()
         self._agree(agreed)
         _settle(reoffer.accepted, accepted=True)
 
@@ -223,7 +223,7 @@ class Leg:
         if self._stream is not None:
             self._stream.direct(agreed, relatch=moved)
         self._expect_sound()
-        self._on_agreed(agreed, before)
+        self.on_agreed(agreed, before)
         self.on_hold.set(held=agreed.held)
         if not self.settled.done():
             self.settled.set_result(None)
@@ -285,7 +285,7 @@ class CallerLeg(Leg):
             raise CallerGone
         self._described = description
         self._talking = True
-        self._on_changed()
+        self.on_changed()
         if agreed is None:
             self._offer = description
         else:
@@ -343,7 +343,7 @@ class PeerLeg(Leg):
 
     def answered(self, body: bytes | None) -> None:
         """The 200; without a description the one that came early counts. Raises :class:`NoCommonMedia`."""
-        self._on_changed()
+        self.on_changed()
         self._talking = True
         if body is not None:
             self._agree(self._read(body))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 from engine.calls.holding import Bridge, Side
@@ -46,7 +47,7 @@ async def stand_in(stream: Stream, worker: Worker) -> AsyncIterator[Stream]:
 async def coupled(one: Side, other: Side, music: Path) -> AsyncIterator[None]:
     """Both hear each other, or ``music``. Raises :class:`~engine.calls.media.MediaError`."""
     async with stand_in(one.stream, other.stream.worker) as near:
-        bridge = Bridge(Side(near, one.hold), other, music)
+        bridge = Bridge(replace(one, stream=near), other, music)
         bridge.connect()
         try:
             yield

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NoReturn, Protocol, TypeVar
+from typing import Any, Literal, NoReturn, Protocol, TypeVar
 
 from engine.calls.holding import Hold
 from engine.calls.keys import KeyArbiter
@@ -31,6 +31,7 @@ from flows.call import (
     PromptEnded,
     RecordingEnded,
     RecordingOrder,
+    Replaced,
     Reply,
     Request,
     SpeechStarted,
@@ -164,10 +165,13 @@ class LiveCall:
         self._ticket = 0
         self._transfer: TransferOutcome | None = None
         self._referred = False
+        self._new: Graph | None = None  # what is to go on in place of the flow, until it is told
+        self._waits: set[asyncio.Future[None]] = set()  # done when the call ends, or another flow is to go on
 
     def attach(self, stream: Stream) -> None:
-        """The media stream is open. Comes before the flow is run."""
+        """The media stream is open, or another one is the call's from now on. Comes before the flow is run."""
         self._stream = stream
+        self._play = self._ticket = 0
 
     # --- what the executor awaits -------------------------------------------------------
 
@@ -186,7 +190,8 @@ class LiveCall:
         if self.answered_at is None:
             self.answered_at = await self.signalling.answer()
             self._silent = False
-            self._raise_if_ended()
+            if self.ending is not None:
+                raise CallEnded(*self.ending)
             self._begin_later("answer")
             self._told()
 
@@ -302,7 +307,7 @@ class LiveCall:
             self._referred = False
             return TransferOutcome(accepted=False, status=0, reason=str(error))
         until = self.now() + TRANSFER_PATIENCE
-        while self._transfer is None and self.ending is None and self.now() < until:
+        while self._transfer is None and self.ending is None and self._new is None and self.now() < until:
             await self._sleep_until(until)
         self._referred = False
         if self._transfer is None:
@@ -380,6 +385,12 @@ class LiveCall:
         seconds, why = await self.signalling.complete_recording(recording)
         return RecordingEnded(recording, seconds, why, self.now())
 
+    def replace(self, graph: Graph, sounds: Mapping[Prompt, Path]) -> None:
+        """Go on with ``graph`` in place of the flow: the step that is under way is stopped (:class:`Replaced`)."""
+        self._sounds.update(sounds)
+        self._new = graph
+        self._interrupt()
+
     async def hangup(self, reason: str) -> NoReturn:
         self.end("flow", reason)
         raise CallEnded(*self._ended())
@@ -393,7 +404,7 @@ class LiveCall:
         self.ending = (by, reason)
         self.ended_at = self.now()
         self.over.set()
-        self._wake_up()
+        self._interrupt()
         return True
 
     def settle(self, by: EndedBy, reason: str) -> None:
@@ -474,16 +485,26 @@ class LiveCall:
         return ""
 
     async def unless_over(self, work: Awaitable[_T]) -> _T:
-        """The result of ``work``, which is cancelled when the call ends."""
+        """The result of ``work``, which is cancelled when the call ends or another flow is to go on."""
         task = asyncio.ensure_future(work)
-        over = asyncio.ensure_future(self.over.wait())
+        interrupted: asyncio.Future[None] = self._loop.create_future()
+        self._waits.add(interrupted)
         try:
-            await asyncio.wait([task, over], return_when=asyncio.FIRST_COMPLETED)
+            if self.ending is None and self._new is None:
+                waiting: list[asyncio.Future[Any]] = [task, interrupted]
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             self._raise_if_ended()
             return await task
         finally:
-            over.cancel()
+            self._waits.discard(interrupted)
+            interrupted.cancel()
             task.cancel()
+
+    def _interrupt(self) -> None:
+        for wait in self._waits:
+            if not wait.done():
+                wait.set_result(None)
+        self._wake_up()
 
     def _put(self, item: Input) -> None:
         self._inputs.append(item)
@@ -514,5 +535,10 @@ class LiveCall:
         return self.ending
 
     def _raise_if_ended(self) -> None:
+        """Raises CallEnded when the call is over, and once Replaced when another flow is to go on."""
         if self.ending is not None:
             raise CallEnded(*self.ending)
+        if self._new is not None:
+            new, self._new = self._new, None
+            self._inputs.clear()  # what was pressed was for the flow before
+            raise Replaced(new)

@@ -69,7 +69,7 @@ class Stream:
         self.port = 0
         self.closed: asyncio.Future[protocol.StreamStats] = asyncio.get_running_loop().create_future()
         self.on_report = on_report
-        self._on_lost = on_lost
+        self.on_lost = on_lost
         self._worker = worker
         self._opened: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._plays = itertools.count(1)
@@ -158,7 +158,7 @@ class Stream:
         self._fail(reason)
         if not self.closed.done():
             self.closed.set_result(protocol.StreamStats())
-        self._on_lost(reason)
+        self.on_lost(reason)
 
     def _fail(self, reason: str) -> None:
         if not self._opened.done():

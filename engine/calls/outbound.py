@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-import msgspec
-
 from engine.addresses import bracketed
 from engine.callbacks import records
-from engine.calls.dialling import NOBODY, Dialling
-from engine.calls.household import Outside, close_peer, put_down_end
+from engine.calls.dialling import NOBODY, Ringing
+from engine.calls.household import Outside
 from engine.calls.identity import Caller
-from engine.calls.leg import PeerLeg
+from engine.calls.line import CallLine
 from engine.calls.media import Worker
 from engine.calls.peer import Destination, Peer, PeerEnd
 from engine.calls.services import Fetch
@@ -77,9 +74,8 @@ class OutgoingCall(Supervisor):
         outside: Outside,
         append: Callable[[records.Record], None],
         pump: Callable[[], None],
-        adopt: Callable[[int, Supervisor], None],
+        adopt: Callable[[int, CallLine | Peer], None],
     ) -> None:
-        """``adopt`` gets a session and who is told what SIP says of it from now on."""
         super().__init__(
             Parties(wish.caller.number, wish.to, wish.source, ""),
             plan,
@@ -91,13 +87,12 @@ class OutgoingCall(Supervisor):
             outside=outside,
             append=append,
             pump=pump,
+            adopt=adopt,
             call_id=wish.id,
         )
         self.wish = wish
         self.state: State = "dialing"
         self._limit: asyncio.TimerHandle | None = None
-        self._adopt = adopt
-        self._peer: Peer | None = None
         self._failure = ""
         """The cause of a call that was not answered."""
 
@@ -107,7 +102,7 @@ class OutgoingCall(Supervisor):
         wish = self.wish
         target = Target(kind="uri" if wish.to.lower().startswith(("sip:", "sips:")) else "number", value=wish.to)
         order = Dial(targets=(target,), timeout=wish.timeout, trunk=wish.trunk, caller_id=wish.caller.number)
-        ringing = asyncio.ensure_future(Dialling(order, self).ring())
+        ringing = asyncio.ensure_future(Ringing(order, self).ring())
         await self._over_or(ringing)
         if self.call.ending is not None:
             ringing.cancel()
@@ -145,19 +140,13 @@ class OutgoingCall(Supervisor):
     def _answered_by(self, peer: Peer) -> None:
         """``peer`` is the call from now on."""
         assert peer.session is not None
-        self._peer, self.session, self.leg, self._stream = peer, peer.session, peer.leg, peer.stream
-        self.call.on_hold = peer.leg.on_hold
         self.state = "answered"
         remote = peer.destination.flow.remote
         host = bracketed(remote[0]) + (f":{remote[1]}" if remote[1] != 5060 else "")
         self.parties = dataclasses.replace(self.parties, refer_host=host)
-        self._adopt(peer.session.id, self)
-        peer.stream.on_report = self._on_report
         self.call.answered_at = peer.answered_at
-        self._dialog_changed()
-        self._append(records.LegAnswered(time.time(), call=self.id, leg=peer.id, dialog={}))
-        self.call.attach(peer.stream)
-        self._log.info("call answered", leg=peer.id, sip_call_id=peer.session.call_id)
+        self.take_line(peer)
+        self.log.info("call answered", leg=peer.id, sip_call_id=peer.session.call_id)
         if self.wish.longest:
             self._limit = self._loop.call_later(self.wish.longest, self._longer_than_wished)
         if peer.end is not None:
@@ -165,67 +154,25 @@ class OutgoingCall(Supervisor):
         elif peer.leg.agreed is not None:
             self._on_agreed(peer.leg.agreed, None)
 
-    # --- what dialling needs (engine.calls.dialling.House) --------------------------------
-
-    def now(self) -> float:
-        return self.call.now()
+    # --- what ringing needs (engine.calls.conversation.RingHouse) ---------------------------
 
     def find(self, target: Target, order: Dial) -> list[list[Destination]]:
-        return self._outside.routes(self.plan.account).find(target, order, self.wish.caller)
+        return self.outside.routes(self.plan.account).find(target, order, self.wish.caller)
 
     def follow(self, destination: Destination, uri: Uri, order: Dial) -> list[list[Destination]]:
-        return self._outside.routes(self.plan.account).follow(destination, uri, order, self.wish.caller)
+        return self.outside.routes(self.plan.account).follow(destination, uri, order, self.wish.caller)
 
     async def located(self, destination: Destination) -> list[Destination]:
-        return await self._outside.located(destination)
+        return await self.outside.located(destination)
 
     async def make_peer(self, destination: Destination) -> Peer:
-        bind, told = self._outside.media_hosts(destination.flow)
-        log = self._log.bind(peer=destination.label)
-        made: list[Peer] = []
-
-        def lost(reason: str) -> None:
-            if made and made[0] is self._peer:
-                self._on_worker_lost(reason)
-            elif made:
-                made[0].worker_lost(reason)
-
-        channel = self._outside.channel(destination)
-        try:
-            stream = await self._media.open(bind, lambda report: made[0].report(report) if made else None, lost)
-        except BaseException:
-            if channel is not None:
-                channel.release()
-            raise
-        leg = PeerLeg(
-            host=told,
-            codecs=self._limits.codecs,
-            rtp_timeout=self._limits.rtp_timeout,
-            on_agreed=lambda agreed, before: self._on_agreed(agreed, before) if self._own(made) else None,
-            on_changed=lambda: self._dialog_changed() if self._own(made) else self._leg_answered(made[0]),
-            log=log,
-            security=destination.security,
-        )
-        name = f"{self.id}-leg{next(self.leg_numbers)}"
-        made.append(Peer(name, destination, leg, stream, self.now, self._pump, log, channel=channel))
-        return made[0]
-
-    def _own(self, made: list[Peer]) -> bool:
-        return bool(made) and made[0] is self._peer
-
-    def _leg_answered(self, peer: Peer) -> None:
-        assert peer.session is not None
-        dialog = msgspec.to_builtins(peer.session.save())
-        self._append(records.LegAnswered(time.time(), call=self.id, leg=peer.id, dialog=dialog))
+        return await self.peers.make(destination, self._media)
 
     def call_peer(self, peer: Peer) -> None:
-        to, trunk = peer.destination.label, peer.destination.trunk
-        self._append(records.LegStarted(time.time(), call=self.id, leg=peer.id, to=to, trunk=trunk))
-        peer.log.info("leg dialled", leg=peer.id, uri=str(peer.destination.uri))
-        peer.invite(self._outside.invite, "")
+        self.peers.invite(peer)
 
     async def forget(self, peer: Peer) -> None:
-        await close_peer(peer, self.id, self._outside, self._append)
+        await self.peers.forget(peer)
 
     def caller_rings(self) -> None:
         self.state = "ringing"
@@ -233,26 +180,11 @@ class OutgoingCall(Supervisor):
     def caller_hears(self, peer: Peer) -> None:
         self.state = "ringing"
 
-    async def connect(self, peer: Peer) -> None:
-        """Nobody is bridged."""
-
-    def disconnect(self, peer: Peer) -> None:
-        """Nobody was bridged."""
-
-    async def ring_back(self, media: str) -> None:
-        """Nobody hears it."""
-
-    async def wait(self, deadline: float | None) -> str:
-        return await self.call.key_or_change(deadline)
-
-    async def unless_over(self, work: asyncio.Task[Peer | PeerEnd]) -> Peer | PeerEnd:
-        return await self.call.unless_over(work)
-
     # --- what a live call needs -----------------------------------------------------------
 
     async def answer(self) -> float:
         """It was answered before the flow began."""
-        return self.call.answered_at or self.now()
+        return self.call.answered_at or self._loop.time()
 
     def early_media(self) -> str:
         return ""
@@ -263,12 +195,7 @@ class OutgoingCall(Supervisor):
     def _before_end(self) -> None:
         if self._limit is not None:
             self._limit.cancel()
-        peer = self._peer
-        if peer is None:
-            return
-        by = "remote" if self.call.ending is not None and self.call.ending[0] == "caller" else "local"
-        end = PeerEnd(200, self.call.ending[1] if self.call.ending is not None else "", self._q850, by)
-        put_down_end(peer, end, self.stats, self.id, self._outside, self._append)
+        super()._before_end()
 
     def _cause(self, by: EndedBy) -> str:
         if self._failure:

@@ -1,19 +1,22 @@
-"""A dialled leg: an INVITE of ours, its stream, and what becomes of both.
+"""A leg beside the call's own: an INVITE of ours as a rule, its stream, and what becomes of both.
 
 A peer rings, perhaps with early media, then answers or does not; once it has answered it lasts until one side hangs
 up. Whoever waits for it is woken by :attr:`Peer.changed`. It ends exactly once, and then everything of it is closed.
+Who called us is a peer, too, once somebody else is on the call's line in its place.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from engine.calls.channels import Channel
-from engine.calls.leg import NoCommonMedia, PeerLeg
+from engine.calls.keys import KeyArbiter, read_info_digit
+from engine.calls.leg import Leg, NoCommonMedia, PeerLeg
 from engine.calls.media import Stream, StreamReport
 from engine.log import Logger
 from engine.security import OPEN, MediaSecurity
@@ -22,6 +25,8 @@ from engine.sip.client import OutgoingSession
 from engine.sip.digest import Credentials
 from engine.sip.flow import Flow
 from engine.sip.redirect import Trail
+from engine.sip.referred import IncomingReferral
+from engine.sip.session import Session
 from engine.sip.uri import Address, Uri
 from media import protocol
 
@@ -89,11 +94,11 @@ class PeerEnd:
 
 @dataclass(slots=True)
 class Peer:
-    """One dialled leg."""
+    """One leg of a call."""
 
     id: str
     destination: Destination
-    leg: PeerLeg
+    leg: Leg
     stream: Stream
     now: Callable[[], float]
     pump: Callable[[], None]
@@ -103,15 +108,24 @@ class Peer:
     answered_at: float | None = None
     on_change: Callable[[], None] = lambda: None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    session: OutgoingSession | None = None
+    session: Session | None = None
     channel: Channel | None = None
     """What it takes of its trunk, given back at its end."""
+    on_refer: Callable[[IncomingReferral], None] | None = None
+    """Gets what the telephone wants of us; without it that is declined."""
+    keys: deque[str] = field(default_factory=deque)
+    """Pressed on this telephone while somebody wants to know (:attr:`listening`)."""
+    listening: bool = False
+    closed: bool = False
+    """Whether its end was put down, or is about to be."""
+    _arbiter: KeyArbiter = field(default_factory=KeyArbiter)
 
     def invite(self, send: Callable[[Destination, bytes, Peer], OutgoingSession], prefer: str) -> None:
         """Call it. ``prefer`` is the codec that would not have to be transcoded.
 
         ``send`` sends an INVITE with a description; what becomes of the session goes to :meth:`take`.
         """
+        assert isinstance(self.leg, PeerLeg)
         self.leg.attach(self.stream)
         self.state = "calling"
         self.session = send(self.destination, self.leg.offer(prefer, srtp=self.destination.srtp), self)
@@ -137,13 +151,24 @@ class Peer:
                 self.pump()
             case events.ReofferRefused(status=status):
                 self.leg.reoffer_refused(status)
-            case events.ReferRequested(referral=referral):
-                self.log.info("refer_not_taken", target=str(referral.target))
-                referral.notify(501, self.now())
-                self.pump()
             case events.Ended(by=by, status=status, reason=reason, q850=q850):
                 self.leg.reoffer_refused(status)
                 self.finish(PeerEnd(status, reason, q850, by))
+            case _:
+                self._asked(event)
+
+    def _asked(self, event: events.SessionEvent) -> None:
+        """What the telephone wants of us."""
+        match event:
+            case events.ReferRequested(referral=referral):
+                if self.on_refer is not None:
+                    self.on_refer(referral)
+                else:
+                    referral.notify(603, self.now())
+                self.pump()
+            case events.InfoReceived(content_type=content_type, body=content):
+                if digit := read_info_digit(content_type, content):
+                    self._pressed("info", digit, self.now())
             case _:
                 pass
 
@@ -152,8 +177,16 @@ class Peer:
         match report:
             case protocol.RtpLost(seconds=seconds):
                 self.hang_up(f"no sound came for {seconds:.0f} s")
+            case protocol.DigitHeard(method=method, digit=digit, at=at):
+                self._pressed(method, digit, at)
             case _:
                 pass
+
+    def _pressed(self, method: protocol.KeyMethod, digit: str, at: float) -> None:
+        delivered = self._arbiter.press(method, digit, at)
+        if self.listening and delivered:
+            self.keys.extend(delivered)
+            self._tell()
 
     def worker_lost(self, reason: str) -> None:
         self.leg.detach()
@@ -198,7 +231,7 @@ class Peer:
     def _progressed(self, status: int, body: bytes | None) -> None:
         if self.state == "ended":
             return
-        if body is not None and self.leg.progressed(body):
+        if body is not None and isinstance(self.leg, PeerLeg) and self.leg.progressed(body):
             self.state = "early"
         elif self.state != "early" and status != 183:
             self.state = "ringing"
@@ -207,6 +240,7 @@ class Peer:
     def _answered(self, body: bytes | None) -> None:
         if self.state == "ended":
             return  # given up while the 200 was on its way: the session sees to ACK and BYE
+        assert isinstance(self.leg, PeerLeg)
         try:
             self.leg.answered(body)
         except NoCommonMedia as error:

@@ -43,7 +43,7 @@ _SIDES: dict[Sides, protocol.Sides] = {
     "each": "both",
 }
 
-_WHOLE_CALL_ORDER = RecordingOrder(sides="stereo")
+WHOLE_CALL_ORDER = RecordingOrder(sides="stereo")
 
 
 class Recording:
@@ -60,7 +60,7 @@ class Recording:
         log: Logger,
         *,
         number: int = WHOLE_CALL,
-        order: RecordingOrder = _WHOLE_CALL_ORDER,
+        order: RecordingOrder = WHOLE_CALL_ORDER,
         path: Path | None = None,
     ) -> None:
         self.id = f"{call_id}-{number}" if number else call_id
@@ -73,8 +73,9 @@ class Recording:
         self._call_id = call_id
         self._append = append
         self._log = log
+        self.stream: Stream | None = None
+        """What is recorded, once it is."""
         self._ended = asyncio.Event()
-        self._started = False
 
     def start(self, stream: Stream) -> None:
         """Begin. The writer makes the folder; one that cannot be made costs the recording, not the call."""
@@ -93,12 +94,17 @@ class Recording:
                 order.beep,
             )
         )
-        self._started = True
+        self.stream = stream
 
-    def stop(self, stream: Stream) -> None:
+    @property
+    def running(self) -> bool:
+        """Whether it has begun and not ended."""
+        return self.stream is not None and not self._ended.is_set()
+
+    def stop(self) -> None:
         """End it now; :meth:`done` follows."""
-        if self._started and not self._ended.is_set():
-            stream.send(protocol.StopRecord(stream.number, self.number))
+        if self.stream is not None and self.running:
+            self.stream.send(protocol.StopRecord(self.stream.number, self.number))
 
     def done(self, report: protocol.Recorded) -> None:
         """The writer has completed the file, or failed to: put that down at once, whether or not the call goes on."""
@@ -116,13 +122,13 @@ class Recording:
             )
         )
 
-    async def finish(self, stream: Stream | None) -> None:
-        """Complete the file, and put down how long it is. Without a stream, as far as the writer came."""
-        if not self._started or self._ended.is_set():
+    async def finish(self, *, lost: bool = False) -> None:
+        """Complete the file, and put down how long it is; if the stream is ``lost``, as far as the writer came."""
+        if not self.running:
             return
         reason = ""
-        if stream is not None:
-            stream.send(protocol.StopRecord(stream.number, self.number))
+        if not lost:
+            self.stop()
             try:
                 await asyncio.wait_for(self._ended.wait(), PATIENCE)
             except TimeoutError:
@@ -171,8 +177,25 @@ class Recordings:
 
     def whole_call(self, stream: Stream) -> None:
         """Record the whole call from now on."""
-        self._whole = self._make(WHOLE_CALL, _WHOLE_CALL_ORDER)
+        self._whole = self._make(WHOLE_CALL, WHOLE_CALL_ORDER)
         self._whole.start(stream)
+
+    @property
+    def whole_running(self) -> bool:
+        """Whether the whole call is recorded as its plan has it."""
+        return self._whole is not None and self._whole.running
+
+    def running(self, recording: str) -> bool:
+        """Whether this one has begun and not ended."""
+        return any(made.id == recording and made.running for made in self._made)
+
+    async def move(self, old: Stream, new: Stream) -> list[tuple[str, str]]:
+        """Complete what is recorded of ``old``, which is about to be closed. What was to record the whole call goes on
+        with ``new``, in another file; the ids of such recordings, before and after.
+        """
+        ending = [made for made in self._made if made.stream is old and made.running]
+        await asyncio.gather(*(made.finish() for made in ending))
+        return [(made.id, self.begin(new, made.order).id) for made in ending if made.order is WHOLE_CALL_ORDER]
 
     def begin(self, stream: Stream, order: RecordingOrder, path: Path | None = None) -> Recording:
         """Record what a flow asks for."""
@@ -181,11 +204,11 @@ class Recordings:
         recording.start(stream)
         return recording
 
-    def stop(self, stream: Stream, recording: str) -> None:
+    def stop(self, recording: str) -> None:
         """End a recording by its id; no error when it has ended."""
         for made in self._made:
             if made.id == recording:
-                made.stop(stream)
+                made.stop()
 
     def done(self, report: protocol.Recorded) -> Recording | None:
         """The writer has completed a file, or failed to. Returns which, if a flow made it."""
@@ -195,17 +218,17 @@ class Recordings:
                 return None if made is self._whole else made
         return None
 
-    async def complete(self, stream: Stream | None, recording: str) -> tuple[float, str]:
+    async def complete(self, recording: str, *, lost: bool) -> tuple[float, str]:
         """End one and wait for its file: its seconds, and why it ended or what went wrong."""
         for made in self._made:
             if made.id == recording:
-                await made.finish(stream)
+                await made.finish(lost=lost)
                 return made.seconds, made.why
         return 0.0, "there is no such recording"
 
-    async def finish(self, stream: Stream | None) -> None:
+    async def finish(self, *, lost: bool) -> None:
         """Complete all of them."""
-        await asyncio.gather(*(made.finish(stream) for made in self._made))
+        await asyncio.gather(*(made.finish(lost=lost) for made in self._made))
 
     def _make(self, number: int, order: RecordingOrder, path: Path | None = None) -> Recording:
         recording = Recording(

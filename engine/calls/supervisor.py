@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import itertools
 import logging
 import time
 import uuid
@@ -21,18 +20,22 @@ import msgspec
 
 from engine.callbacks import records
 from engine.calls.dialling import Dialling
-from engine.calls.household import CallHouse, Outside, traced
+from engine.calls.household import CallHouse, Outside
 from engine.calls.identity import REASONS, Caller, Diversion
-from engine.calls.leg import CallerLeg, NoCommonMedia, PeerLeg
+from engine.calls.keys import read_info_digit
+from engine.calls.leg import NoCommonMedia
+from engine.calls.line import CallLine, dialog_of
 from engine.calls.live import LiveCall
-from engine.calls.media import MediaError, Stream, StreamReport, Worker
+from engine.calls.media import MediaError, StreamReport, Worker
+from engine.calls.peer import Peer, PeerEnd
+from engine.calls.peers import Peers, traced
 from engine.calls.recording import Recordings
 from engine.calls.services import Fetch, Renderer, StoredFlow, no_stored_flows
 from engine.log import get_logger
 from engine.security import OPEN, MediaSecurity
 from engine.sip.events import Ended, ReofferAnswered, ReofferRefused
 from engine.sip.offer_answer import Agreed
-from engine.sip.session import Session
+from engine.sip.referred import IncomingReferral
 from flows.call import EndedBy, Note, RecordingOrder, TransferOutcome, Trouble, Unsupported
 from flows.causes import cause_of
 from flows.executor import Executor, Settings
@@ -92,7 +95,7 @@ class Parties:
 
     Numbers that the caller is transferred to are looked for at ``refer_host``. ``known``: the caller, as those who are
     dialled for the call may see them; ``outside``: who is no telephone of ours, whose call is forwarded when it goes
-    out again.
+    out again. ``device`` is the caller's telephone, if it is one of the account.
     """
 
     caller: str
@@ -101,9 +104,10 @@ class Parties:
     refer_host: str
     known: Caller | None = None
     outside: bool = False
+    device: str = ""
 
 
-class Supervisor:
+class Supervisor(CallLine):
     """A call from its beginning to its one final state. Whoever called makes a difference to its subclasses alone:
     :class:`~engine.calls.inbound.CallSupervisor` and :class:`~engine.calls.outbound.OutgoingCall`.
     """
@@ -123,12 +127,11 @@ class Supervisor:
         outside: Outside,
         append: Callable[[records.Record], None],
         pump: Callable[[], None],
+        adopt: Callable[[int, CallLine | Peer], None],
         call_id: str = "",
     ) -> None:
         """``call_id``: the id that the call is to have, if somebody knows it before."""
-        self.session: Session | None = None
-        """The session of whoever is on the line; a call that goes out has none before it is answered."""
-        self.leg: CallerLeg | PeerLeg | None = None
+        super().__init__(parties.caller if self.direction == "inbound" else parties.callee, parties.device)
         self.id = call_id or uuid.uuid4().hex
         self.plan = plan
         self.stats = protocol.StreamStats()
@@ -138,11 +141,11 @@ class Supervisor:
         self.started_at = time.time()
         self._limits = limits
         self._media = media
-        self._append = append
-        self._pump = pump
+        self.append = append
+        self.pump = pump
         self._loop = asyncio.get_running_loop()
-        self._log = log.bind(call_id=self.id)
-        self._stream: Stream | None = None
+        self.log = log.bind(call_id=self.id)
+        self.adopt = adopt
         self._answered = False
         """Whether there was a 200: the session is to be ended with a BYE then."""
         self._sip_status = 0
@@ -151,11 +154,9 @@ class Supervisor:
         self._recorded = False
         self._last_dial = ""
         """How the last dial of the flow went."""
-        self.leg_numbers = itertools.count(1)
-        """Of the legs that are dialled for the call; its own has 0."""
         self._last_good = last_good
-        self._outside = outside
-        self._recordings = Recordings(self.id, plan.recordings, append, self._log)
+        self.outside = outside
+        self.recordings = Recordings(self.id, plan.recordings, append, self.log)
         self.call = LiveCall(
             call_id=self.id,
             caller=parties.caller,
@@ -168,16 +169,18 @@ class Supervisor:
             facts={**facts, "call.leg": f"{self.id}-leg0"},
             stored=plan.stored,
         )
-
-    # --- holding ------------------------------------------------------------------------
-
-    async def hold(self) -> bool:
-        """Put the caller's phone on hold, with music; whether it is (:meth:`~engine.calls.leg.Leg.hold`)."""
-        return self.leg is not None and await self.leg.hold(self._outside.tones.music, self._loop.time(), self._pump)
-
-    async def resume(self) -> bool:
-        """Take it off hold again; whether it is."""
-        return self.leg is not None and await self.leg.resume(self._loop.time(), self._pump)
+        self.peers = Peers(
+            self.id,
+            outside,
+            limits.codecs,
+            limits.rtp_timeout,
+            append=append,
+            pump=pump,
+            log=self.log,
+            poke=self.call.poke,
+            recorded=self._on_report,
+            referred=self.referred,
+        )
 
     # --- the life of a call -------------------------------------------------------------
 
@@ -188,8 +191,8 @@ class Supervisor:
             self._begin()
             await self._connect()
             await self._run_flow()
-        except Exception:  # noqa: BLE001 - whatever broke, the call ends and says so
-            self._log.exception("call_failed")
+        except Exception:
+            self.log.exception("call_failed")
             self.call.end("error", "an internal error, see the log")
         finally:
             limit.cancel()
@@ -198,7 +201,7 @@ class Supervisor:
     def _begin(self) -> None:
         parties = self.parties
         sip_call_id = self.session.call_id if self.session is not None else ""
-        self._append(
+        self.append(
             records.CallStarted(
                 self.started_at,
                 call=self.id,
@@ -212,7 +215,7 @@ class Supervisor:
                 account=self.plan.account,
             )
         )
-        self._log.info(
+        self.log.info(
             "call started",
             caller=parties.caller,
             callee=parties.callee,
@@ -232,13 +235,13 @@ class Supervisor:
             await self._over_or(flow)
             done, _ = await asyncio.wait([flow], timeout=STOP_PATIENCE)
             if not done:
-                self._log.error("flow_does_not_stop")
+                self.log.error("flow_does_not_stop")
         finally:
             if not flow.done():
                 flow.cancel()
             outcome = (await asyncio.gather(flow, return_exceptions=True))[0]
             if isinstance(outcome, BaseException):
-                self._log.error("flow_failed", error=repr(outcome))
+                self.log.error("flow_failed", error=repr(outcome))
                 self.call.end("error", f"the flow failed: {outcome}")
             else:
                 self.call.settle(outcome.by, outcome.reason)
@@ -255,9 +258,9 @@ class Supervisor:
         ended_at = self.call.ended_at or self._loop.time()
         try:
             self._end_session(by, reason)
-        except Exception:  # noqa: BLE001 - whatever is wrong with it
-            self._log.exception("session_not_ended")  # the rest of the call is closed all the same
-        await self._recordings.finish(self._stream)
+        except Exception:
+            self.log.exception("session_not_ended")  # the rest of the call is closed all the same
+        await self.recordings.finish(lost=self._stream is None)
         if self._stream is not None:
             self.stats = await self._stream.close()
         self._before_end()
@@ -267,7 +270,7 @@ class Supervisor:
         mos = round(self.quality.mos, 2) if self.quality is not None else None
         answered_at = self.call.answered_at
         duration = max(ended_at - answered_at, 0.0) if answered_at is not None else 0.0
-        self._append(
+        self.append(
             records.CallFinished(
                 time.time() - (self._loop.time() - ended_at),
                 call=self.id,
@@ -282,7 +285,7 @@ class Supervisor:
                 cause=self._cause(by),
             )
         )
-        self._log.info(
+        self.log.info(
             "call ended",
             how=in_words(by, reason, self.call.path, duration if self._answered else None),
             by=by,
@@ -296,8 +299,15 @@ class Supervisor:
 
     def _before_end(self) -> None:
         """Put down what was said over SIP; the end comes next."""
-        if self.session is not None:
-            self._append(traced(self._outside.tap, self.session.call_id, self.id))
+        peer = self.on_the_line
+        if peer is None:
+            if self.session is not None:
+                self.append(traced(self.outside.tap, self.session.call_id, self.id))
+            return
+        by = "remote" if self.call.ending is not None and self.call.ending[0] == "caller" else "local"
+        end = PeerEnd(200, self.call.ending[1] if self.call.ending is not None else "", self._q850, by)
+        peer.release()
+        self.peers.put_down_end(peer, end, self.stats)
 
     def _cause(self, by: EndedBy) -> str:
         """The cause of the end, a name of :data:`flows.causes.CAUSES`."""
@@ -309,7 +319,7 @@ class Supervisor:
         """Hang up, if the other side has not."""
         if self.session is not None and not self.session.ended:
             self.session.bye(self._loop.time(), self._sip_reason or (reason if by in ("limit", "error") else ""))
-            self._pump()
+            self.pump()
 
     # --- what the live call needs of SIP ------------------------------------------------
 
@@ -327,7 +337,7 @@ class Supervisor:
         self._sip_reason = "".join(char for char in reason if char.isprintable())[:200] or None
 
     def publish(self, entity: str, state: str) -> None:
-        self._outside.publish(entity, state)
+        self.outside.publish(entity, state)
 
     def send_digits(self, digits: str, tone: float, gap: float) -> None:
         agreed = self.leg.agreed if self.leg is not None else None
@@ -343,22 +353,11 @@ class Supervisor:
 
     async def dial(self, order: Dial) -> Outcome:
         assert self.leg is not None
-        house = CallHouse(
-            self.call,
-            self.leg,
-            self._outside,
-            self._caller(),
-            self._limits.codecs,
-            self._limits.rtp_timeout,
-            self._append,
-            self._pump,
-            self._log,
-            self.leg_numbers,
-        )
+        house = CallHouse(self, self._caller())
         queues = [str(target.value) for target in order.targets if target.kind == "queue"]
         if queues:
             try:
-                return await self._outside.lots.take_first(self.call, queues[0])
+                return await self.outside.lots.take_first(self.call, queues[0])
             except MediaError as error:
                 return Outcome(("failed",), {"status": "failed", "duration": "0"}, f"no media: {error}")
         outcome = await Dialling(order, house).run()
@@ -378,35 +377,35 @@ class Supervisor:
         try:
             match order:
                 case Conference():
-                    return await self._outside.conferences.join(self.call, order)
+                    return await self.outside.conferences.join(self.call, order)
                 case Park():
-                    return await self._outside.lots.park(self.call, order)
+                    return await self.outside.lots.park(self.call, order)
                 case Enqueue():
-                    return await self._outside.lots.enqueue(self.call, order)
+                    return await self.outside.lots.enqueue(self.call, order)
         except MediaError as error:
             return Outcome(("failed",), {"status": "failed"}, f"no media: {error}")
 
     async def voicemail(self, order: Voicemail) -> Outcome:
-        return await self._outside.voicemail.serve(self.call, order)
+        return await self.outside.voicemail.serve(self.call, order)
 
     def begin_recording(self, order: RecordingOrder, path: Path | None = None) -> str:
         if self._stream is None:
             raise Unsupported("there is no media stream to record")
-        return self._recordings.begin(self._stream, order, path).id
+        return self.recordings.begin(self._stream, order, path).id
 
     async def complete_recording(self, recording: str) -> tuple[float, str]:
-        return await self._recordings.complete(self._stream, recording)
+        return await self.recordings.complete(recording, lost=self._stream is None)
 
     def end_recording(self, recording: str) -> None:
         if self._stream is not None:
-            self._recordings.stop(self._stream, recording)
+            self.recordings.stop(recording)
 
     def refer(self, target: str) -> None:
         if ":" not in target:
             target = f"sip:{target}@{self.parties.refer_host}"
         assert self.session is not None
         self.session.refer(target, self._loop.time())
-        self._pump()
+        self.pump()
 
     def answered_wall(self) -> float | None:
         """When the call was answered, in seconds since the epoch; ``None`` when it was not."""
@@ -414,40 +413,43 @@ class Supervisor:
         return None if answered_at is None else time.time() - (self._loop.time() - answered_at)
 
     def put_down(self, note: Note) -> None:
-        self._append(records.Noted(time.time(), call=self.id, note=records.note_to_data(note)))
+        self.append(records.Noted(time.time(), call=self.id, note=records.note_to_data(note)))
         if isinstance(note, Trouble):
-            self._log.warning("flow_trouble", step=note.step, what=note.what)
-        if self._log.isEnabledFor(logging.DEBUG):
-            self._log.debug("note", **{type(note).__name__.lower(): dataclasses.asdict(note)})
+            self.log.warning("flow_trouble", step=note.step, what=note.what)
+        if self.log.isEnabledFor(logging.DEBUG):
+            self.log.debug("note", **{type(note).__name__.lower(): dataclasses.asdict(note)})
 
     # --- media --------------------------------------------------------------------------
 
     def _dialog_changed(self) -> None:
         """In the journal before anything leaves: a kill in between must not lose the dialog."""
         assert self.session is not None
-        dialog = msgspec.to_builtins(self.session.save())
+        dialog = dialog_of(self.session)
         if self._answered:
-            self._append(records.DialogChanged(at=time.time(), call=self.id, dialog=dialog))
+            self.append(records.DialogChanged(at=time.time(), call=self.id, dialog=dialog))
         else:
             self._answered = True
-            self._append(records.CallAnswered(time.time(), call=self.id, dialog=dialog))
+            self.append(records.CallAnswered(time.time(), call=self.id, dialog=dialog))
 
     def _on_agreed(self, agreed: Agreed, before: Agreed | None) -> None:
         if before is not None and before.event_type >= 0 > agreed.event_type:
             self.call.arbiter.release_owner()
         if self.plan.record and self._answered and not self._recorded and self._stream is not None:
             self._recorded = True
-            self._recordings.whole_call(self._stream)
+            self.recordings.whole_call(self._stream)
 
     def _on_report(self, report: StreamReport) -> None:
         match report:
             case protocol.RtpLost(seconds=seconds):
                 self.call.end("limit", f"no sound came from the caller for {seconds:.0f} s")
             case protocol.Recorded():
-                if (recording := self._recordings.done(report)) is not None:
+                if (recording := self.recordings.done(report)) is not None:
                     self.call.recorded(recording.id, report)
             case _:
                 self.call.report(report)
+
+    def _ends(self) -> tuple[str, str]:
+        return self.parties.caller, self.parties.callee
 
     def _on_worker_lost(self, reason: str) -> None:
         self._stream = None
@@ -464,6 +466,9 @@ class Supervisor:
         """The SIP session is over."""
         if self.leg is not None:
             self.leg.reoffer_refused(event.status)
+        end = PeerEnd(event.status, event.reason, event.q850, event.by)
+        if self.conversation is not None and self.conversation.line_left(end):
+            return
         self._sip_status, self._q850 = event.status or self._sip_status, event.q850
         reason = event.reason
         if event.by == "remote":
@@ -509,25 +514,18 @@ class Supervisor:
         if digit:
             self.call.key("info", digit, self._loop.time())
 
+    def referred(self, peer: Peer | None, referral: IncomingReferral) -> None:
+        """The telephone of ``peer``, or that on the line, wants us to call somebody (REFER)."""
+        self.log.info("refer_not_taken", target=str(referral.target))
+        referral.notify(603, self._loop.time())
+        self.pump()
+
     def refer_progress(self, status: int, reason: str, *, final: bool) -> None:
         """A NOTIFY about the REFER, or its refusal."""
         if final:
             self.call.transferred(TransferOutcome(accepted=200 <= status < 300, status=status, reason=reason))
         else:
             self.call.transfer_accepted = True
-
-
-def read_info_digit(content_type: str, body: bytes) -> str:
-    """The key in the body of an INFO, "" when there is none that we know."""
-    text = body[:256].decode("utf-8", "replace")
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == "application/dtmf-relay":
-        fields = dict(line.partition("=")[::2] for line in text.replace(" ", "").splitlines())
-        text = next((value for name, value in fields.items() if name.lower() == "signal"), "")
-    elif kind != "application/dtmf":
-        return ""
-    digit = {"10": "*", "11": "#"}.get(text.strip(), text.strip().upper())
-    return digit if len(digit) == 1 and digit in "0123456789*#ABCD" else ""
 
 
 def in_words(by: EndedBy, reason: str, path: str, duration: float | None) -> str:

@@ -14,9 +14,11 @@ from engine.calls.channels import Channel, Channels
 from engine.calls.household import Outside
 from engine.calls.identity import read_caller
 from engine.calls.inbound import CallSupervisor
+from engine.calls.line import CallLine
 from engine.calls.media import MediaError, MediaOverload, MediaPool, Worker
 from engine.calls.numbers import Dialplan
 from engine.calls.outbound import OutgoingCall, Wish
+from engine.calls.peer import Peer
 from engine.calls.quality import QualityCounts
 from engine.calls.services import Fetch
 from engine.calls.supervisor import SHUTTING_DOWN, CallPlan, Limits, Parties, Supervisor
@@ -130,9 +132,7 @@ class Switch:
             case events.ReferRefused(status=status, reason=reason):
                 call.refer_progress(status, reason, final=True)
             case events.ReferRequested(referral=referral):
-                log.info("refer_not_taken", call_id=call.id, target=str(referral.target))
-                referral.notify(501, now)
-                self._pump()
+                call.referred(None, referral)
             case events.Ended():
                 call.sip_ended(event)
             case _:
@@ -295,6 +295,7 @@ class Switch:
             refer_host=source.host or refer_host(session),
             known=caller,
             outside=source.kind != "device",
+            device=source.name if source.kind == "device" else "",
         )
         call = CallSupervisor(
             session,
@@ -307,6 +308,7 @@ class Switch:
             outside=self._outside,
             append=self._append,
             pump=self._pump,
+            adopt=self._adopt,
         )
         self._by_session[session.id] = call
         self._start(call, channel)
@@ -353,10 +355,14 @@ class Switch:
         self._start(call)
         return call
 
-    def _adopt(self, session_id: int, call: Supervisor) -> None:
-        """From now on what SIP says of the session is told to ``call``."""
-        self._outside.release(session_id)
-        self._by_session[session_id] = call
+    def _adopt(self, session_id: int, owner: CallLine | Peer) -> None:
+        """From now on what SIP says of the session is told to ``owner``."""
+        if isinstance(owner, Supervisor):
+            self._outside.release(session_id)
+            self._by_session[session_id] = owner
+        elif isinstance(owner, Peer):
+            self._by_session.pop(session_id, None)
+            self._outside.own(session_id, owner)
 
     @property
     def channels(self) -> Channels:

@@ -63,19 +63,19 @@ def ends(journal: list[records.Record]) -> list[records.RecordingFinished]:
 
 
 async def test_a_recording_that_fails_during_the_call_is_put_down_at_once_and_once(tmp_path: Path) -> None:
-    recording, stream, journal = begun(tmp_path)
+    recording, _stream, journal = begun(tmp_path)
     recording.done(protocol.Recorded(1, 0, str(recording.path), 4.0, 160, "disk full", "failed"))
     (end,) = ends(journal)
     assert (end.seconds, end.lost, end.reason) == (4.0, 160, "disk full")
-    await recording.finish(stream)
-    await recording.finish(None)
+    await recording.finish()
+    await recording.finish(lost=True)
     assert ends(journal) == [end]
 
 
 async def test_a_writer_that_answers_late_leaves_one_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.05)
-    recording, stream, journal = begun(tmp_path)
-    await recording.finish(stream)
+    recording, _stream, journal = begun(tmp_path)
+    await recording.finish()
     recording.done(protocol.Recorded(1, 0, str(recording.path), 4.0, 0))
     (end,) = ends(journal)
     assert (end.seconds, end.reason) == (0.0, "the writer does not answer")
@@ -87,7 +87,7 @@ async def test_a_disk_that_hangs_holds_up_nothing_but_its_recording(tmp_path: Pa
     recording.path.parent.mkdir(parents=True)  # fails if it is there: the folder is the writer's affair
     os.mkfifo(recording.path)
     began = time.monotonic()
-    finishing = asyncio.create_task(recording.finish(None))
+    finishing = asyncio.create_task(recording.finish(lost=True))
     longest, last = 0.0, began
     while not finishing.done():
         await asyncio.sleep(0.01)
@@ -113,7 +113,7 @@ async def test_what_a_writer_still_writes_after_its_worker_counts(tmp_path: Path
     writing = threading.Thread(target=write)
     writing.start()
     await asyncio.sleep(0.05)
-    await recording.finish(None)
+    await recording.finish(lost=True)
     writing.join()
     assert [end.seconds for end in ends(journal)] == [pytest.approx(0.8)]
 

@@ -101,11 +101,16 @@ class House:
 
     def caller_hears(self, peer: Any) -> None: ...
 
-    async def connect(self, peer: Any) -> None:
+    def name(self) -> str:
+        return "caller"
+
+    def conversing(self, conversation: Any) -> None: ...
+
+    async def connect(self, peer: Any, other: Any = None) -> None:
         self.connected.append(peer.id)
         peer.state = "ended"
 
-    def disconnect(self, peer: Any) -> None: ...
+    async def disconnect(self) -> None: ...
 
     async def ring_back(self, media: str) -> None: ...
 

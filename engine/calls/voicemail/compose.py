@@ -9,7 +9,7 @@ from typing import Literal
 from engine.calls.voicemail import spoken, wording
 from engine.calls.voicemail.boxes import Box, discard
 from engine.calls.voicemail.talk import Part, Taken, Talk
-from flows.call import CallEnded
+from flows.call import CallEnded, Replaced
 
 TAKES = 5
 """Recordings that one caller may make of one message."""
@@ -58,6 +58,9 @@ async def take(
         except CallEnded as ended:
             if keep:
                 return Taken(taken.path, taken.seconds, taken.spoken, ended)
+            await discard(taken.path)
+            raise
+        except Replaced:
             await discard(taken.path)
             raise
         if choice == "keep":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from engine.calls.voicemail.boxes import discard
 from engine.calls.voicemail.wording import UNKNOWN_KEY
-from flows.call import CallEnded, Key, RecordingEnded, RecordingOrder
+from flows.call import CallEnded, Key, RecordingEnded, RecordingOrder, Replaced
 from flows.prompts import Prompt
 from media.files import MediaError, MediaImporter
 from media.tones import Tones
@@ -118,6 +118,10 @@ class Talk:
                     break
         except CallEnded as ended:
             over = ended
+        except Replaced:
+            await asyncio.shield(call.signalling.complete_recording(recording))
+            await discard(path)
+            raise
         seconds, why = await asyncio.shield(call.signalling.complete_recording(recording))
         known = ("stopped", "limit", "silence", "closed", "")
         spoken = max(0.0, seconds - SILENCE) if why == "silence" else seconds

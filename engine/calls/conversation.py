@@ -1,0 +1,473 @@
+"""Two who talk with each other, and what becomes of them when one of them hands the other on.
+
+One is on the *line* of the call, the other is a *peer*. A :class:`Change` puts somebody else in the place of one of
+them: at once when that one answers (blind), or after the one who leaves has talked with the new one (attended), where
+``*`` completes and ``#`` cancels. As long as it is not complete the one who leaves can come back, so that every failure
+leaves two who talk, or nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from engine.calls.media import MediaError
+from engine.calls.peer import Destination, Peer, PeerEnd
+from engine.sip.uri import Uri
+from flows.orders import Dial, Target
+
+Side = Literal["line", "peer"]
+
+_Verdict = Literal["answered", "complete", "cancelled", "alone"]
+
+COMPLETE, CANCEL = "*", "#"
+"""Keys of whoever consults."""
+
+SERVER_ERROR = 500
+
+
+class RingHouse(Protocol):
+    """What ringing needs of the call that it is for."""
+
+    def find(self, target: Target, order: Dial) -> list[list[Destination]]:
+        """Where a target is: all lists at once, each of them one after the other."""
+
+    async def located(self, destination: Destination) -> list[Destination]:
+        """The destination at each of its places, in the order in which to try them."""
+
+    def follow(self, destination: Destination, uri: Uri, order: Dial) -> list[list[Destination]]:
+        """Where a redirection of ``destination`` to ``uri`` leads, as :meth:`find` says; empty: it may not."""
+
+    async def make_peer(self, destination: Destination) -> Peer:
+        """A peer with an open stream on the caller's worker. Raises MediaError and NoChannel."""
+
+    def call_peer(self, peer: Peer) -> None:
+        """Send its INVITE."""
+
+    async def forget(self, peer: Peer) -> None:
+        """It is over: close its stream and put down how it ended."""
+
+    def caller_rings(self) -> None:
+        """Tell the caller that it rings, if the call is not answered."""
+
+    def caller_hears(self, peer: Peer) -> None:
+        """Let the caller hear the early media of ``peer``."""
+
+
+class House(RingHouse, Protocol):
+    """What a conversation needs of its call (:mod:`engine.calls.household`)."""
+
+    def now(self) -> float: ...
+
+    def name(self) -> str:
+        """Who is on the line: a number or a name."""
+
+    def conversing(self, conversation: Conversation | None) -> None:
+        """It has begun, or is over."""
+
+    async def connect(self, peer: Peer, other: Peer | None = None) -> None:
+        """Pass sound both ways between ``peer`` and ``other``, or the line, which is answered if that is to be done.
+
+        Whoever was connected before is not any more. Raises MediaError, and CallEnded.
+        """
+
+    async def disconnect(self) -> None:
+        """Pass nothing more, and ring back no more."""
+
+    async def ring_back(self, media: str) -> None:
+        """Let a caller whose call was answered before hear that it rings."""
+
+    def rings_for(self, peer: Peer) -> None:
+        """Let ``peer`` hear that it rings, until it is connected."""
+
+    def music(self) -> None:
+        """Music for the line, until it is connected."""
+
+    def off_hold(self) -> None:
+        """Take the line off hold, if it was us who put it there."""
+
+    def exchange(self, peer: Peer) -> Peer:
+        """``peer`` is on the line from now on; who was there is a peer, which is returned. Both have answered."""
+
+    def give_away(self, peer: Peer) -> None:
+        """``peer`` leaves for another call."""
+
+    async def moved(self, peer: Peer) -> None:
+        """``peer``, which was on the line, is about to go: what was recorded of it is complete now."""
+
+    def transferred(self, peer: Peer, before: tuple[str, str], after: tuple[str, str], *, attended: bool) -> None:
+        """Put down that ``peer`` has taken somebody's place."""
+
+    async def wait(self, deadline: float | None) -> str:
+        """Wait until something happens to the call: the key pressed on the line, or empty. Raises CallEnded."""
+
+    def poke(self) -> None:
+        """Something has happened."""
+
+    async def hang_up(self, reason: str) -> None:
+        """End the call. Raises CallEnded."""
+
+    async def unless_over(self, work: asyncio.Task[Peer | PeerEnd]) -> Peer | PeerEnd:
+        """The result of ``work``; it is cancelled, and CallEnded raised, when the caller hangs up."""
+
+
+class UnderWay(Exception):
+    """Another change is under way."""
+
+
+def _nobody(status: int, reason: str) -> None:
+    """Nobody wants to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """``ring`` gets hold of who comes, or says why that cannot be; ``tell`` gets SIP statuses, the final one last."""
+
+    leaves: Side
+    ring: Callable[[RingHouse], Awaitable[Peer | PeerEnd]]
+    attended: bool = False
+    tell: Callable[[int, str], None] = _nobody
+
+
+class Conversation:
+    """Lasts until one of both hangs up, a key or a limit ends it, or the call is over."""
+
+    def __init__(self, house: House, peer: Peer, *, hangup_on_key: str = "", time_limit: float = 0.0) -> None:
+        self.peer = peer
+        self._house = house
+        self._hangup_on_key = hangup_on_key
+        self._time_limit = time_limit
+        self._names = [house.name(), peer.destination.label]
+        self._line = 0
+        """Which of both is on the line."""
+        self._change: Change | None = None
+        self._giving: tuple[Side, asyncio.Future[Peer]] | None = None
+        self._given = False
+        self._final = False
+        """Whether the rest of the flow is no business of who is on the line now."""
+        self._consulting = False
+        self._line_gone = False
+
+    # --- wishes -------------------------------------------------------------------------
+
+    @property
+    def changing(self) -> bool:
+        """Whether somebody is about to be replaced, or given away."""
+        return self._change is not None or self._giving is not None
+
+    def ask(self, change: Change) -> None:
+        """Begin a change. Raises :class:`UnderWay`."""
+        if self.changing:
+            raise UnderWay
+        self._change = change
+        self._house.poke()
+
+    def give(self, side: Side) -> asyncio.Future[Peer]:
+        """Give one of both away, to another call; this one ends then. Raises :class:`UnderWay`."""
+        if self.changing:
+            raise UnderWay
+        wanted: asyncio.Future[Peer] = asyncio.get_running_loop().create_future()
+        self._giving = side, wanted
+        self._house.poke()
+        return wanted
+
+    def line_left(self, end: PeerEnd) -> bool:
+        """Who is on the line has hung up; whether the call goes on, with somebody else on its line."""
+        if not self._consulting or self.peer.state == "ended":
+            return False
+        self._exchange()
+        self.peer.finish(end)
+        self._line_gone = True
+        self._house.poke()
+        return True
+
+    # --- the conversation ---------------------------------------------------------------
+
+    async def run(self) -> tuple[float, str]:
+        """Its seconds, and what to tell of it. Raises CallEnded when the call is over."""
+        house = self._house
+        began = house.now()
+        until = began + self._time_limit if self._time_limit else None
+        label = self.peer.destination.label
+        try:
+            await house.connect(self.peer)
+            house.conversing(self)
+            while self.peer.state != "ended" and not self._given:
+                if self._giving is not None:
+                    await self._give(*self._giving)
+                elif self._change is not None:
+                    await self._carry_out(self._change)
+                elif until is not None and house.now() >= until:
+                    break
+                else:
+                    key = await house.wait(until)
+                    if key and key in self._hangup_on_key:
+                        break
+        finally:
+            house.conversing(None)
+            if self._giving is not None and not self._giving[1].done():
+                self._giving[1].cancel()
+            await house.disconnect()
+            if not self._given:
+                await house.forget(self.peer)
+        if self._final:
+            await house.hang_up("transferred" if self._given else "the transferred call is over")
+        seconds = house.now() - began
+        return seconds, f"talked with {label} for {seconds:.1f} s"
+
+    async def _give(self, side: Side, wanted: asyncio.Future[Peer]) -> None:
+        self._giving = None
+        if wanted.cancelled():
+            return
+        await self._house.disconnect()
+        if side == "line":
+            self._exchange()
+        self._given = self._final = True
+        self._house.give_away(self.peer)
+        wanted.set_result(self.peer)
+
+    async def _carry_out(self, change: Change) -> None:
+        swapped = change.leaves == "line"
+        if swapped:
+            self._exchange()
+        rung = _Rung(change, self._house)
+        try:
+            if change.attended:
+                await self._consult(change, rung, swapped=swapped)
+            else:
+                await self._blind(change, rung, swapped=swapped)
+        except BaseException:
+            await rung.give_up()
+            change.tell(487, "the call is over")
+            raise
+        finally:
+            self._change = None
+            self._consulting = self.peer.listening = False
+
+    def _exchange(self) -> None:
+        self.peer = self._house.exchange(self.peer)
+        self._line = 1 - self._line
+
+    # --- blind --------------------------------------------------------------------------
+
+    async def _blind(self, change: Change, rung: _Rung, *, swapped: bool) -> None:
+        """The line waits for who comes; as long as it does not ring both go on talking."""
+        house, leaver = self._house, self.peer
+        apart = hears = False
+        while not rung.done:
+            if rung.early is not None and not hears:
+                hears = apart = True
+                await house.disconnect()
+                house.caller_hears(rung.early)
+                change.tell(183, "Session Progress")
+            elif (rung.rings or leaver.state == "ended") and not apart:
+                apart = True
+                await house.disconnect()
+                await house.ring_back("")
+                if rung.rings:
+                    change.tell(180, "Ringing")
+            else:
+                await house.wait(None)
+        await self._decide(change, rung.result(), swapped=swapped)
+
+    async def _decide(self, change: Change, found: Peer | PeerEnd, *, swapped: bool) -> None:
+        """Who comes has answered or not."""
+        if isinstance(found, Peer) and found.state != "ended":
+            if await self._put_through(change, found):
+                return
+            found = PeerEnd(SERVER_ERROR, "no media", by="local")
+        end = found.end if isinstance(found, Peer) else found
+        if isinstance(found, Peer):
+            await self._house.forget(found)
+        await self._as_before(swapped=swapped)
+        change.tell(*(end.status, end.reason) if end is not None else (SERVER_ERROR, ""))
+
+    async def _put_through(self, change: Change, found: Peer) -> bool:
+        """``found`` talks with the line from now on; whether that could be done."""
+        house, leaver = self._house, self.peer
+        try:
+            await house.connect(found)
+        except MediaError as error:
+            found.log.error("not_put_through", error=str(error))
+            await house.forget(found)
+            return False
+        except BaseException:
+            await house.forget(found)
+            raise
+        before = (self._names[0], self._names[1])
+        self._names[1 - self._line] = found.destination.label
+        self.peer, self._final = found, True
+        house.off_hold()
+        house.transferred(found, before, (self._names[0], self._names[1]), attended=change.attended)
+        change.tell(200, "OK")
+        await house.moved(leaver)
+        await house.forget(leaver)
+        return True
+
+    async def _as_before(self, *, swapped: bool) -> None:
+        """Both talk again, unless one who wanted to leave has left."""
+        if self.peer.state == "ended":
+            self._final = self._final or swapped
+            return
+        if swapped:
+            self._exchange()
+        await self._house.connect(self.peer)
+
+    # --- attended -----------------------------------------------------------------------
+
+    async def _consult(self, change: Change, rung: _Rung, *, swapped: bool) -> None:
+        """The line hears music while who leaves talks with who comes."""
+        house, leaver = self._house, self.peer
+        leaver.keys.clear()
+        self._consulting = leaver.listening = True
+        await house.disconnect()
+        house.music()
+        verdict = await self._until_answered(change, rung, leaver)
+        consulted: Peer | None = None
+        try:
+            if verdict == "answered":
+                found = rung.result()
+                if not isinstance(found, Peer) or found.state == "ended":
+                    await self._decide(change, found, swapped=swapped)
+                    return
+                consulted = found
+                await house.connect(consulted, leaver)
+                house.music()
+                verdict = await self._until_decided(leaver, consulted)
+            self._consulting = leaver.listening = False
+            await self._conclude(verdict, change, rung, consulted, swapped=swapped)
+        except BaseException:
+            if consulted is not None:
+                await house.forget(consulted)
+            raise
+
+    async def _until_answered(self, change: Change, rung: _Rung, leaver: Peer) -> _Verdict:
+        """Who is to be consulted rings; who consults hears that."""
+        house = self._house
+        hears = rings = False
+        while True:
+            key = leaver.keys.popleft() if leaver.keys else ""
+            if self._line_gone:
+                return "alone"
+            if rung.done:
+                return "answered"
+            if key == CANCEL:
+                return "cancelled"
+            if key == COMPLETE or leaver.state == "ended":
+                return "complete"
+            if rung.early is not None and not hears:
+                hears = True
+                await house.disconnect()
+                house.music()
+                rung.early.stream.relay(leaver.stream)
+            elif rung.rings and not (rings or hears):
+                rings = True
+                house.rings_for(leaver)
+                change.tell(180, "Ringing")
+            elif not leaver.keys:
+                await house.wait(None)
+
+    async def _until_decided(self, leaver: Peer, consulted: Peer) -> _Verdict:
+        """Both talk."""
+        while True:
+            key = leaver.keys.popleft() if leaver.keys else ""
+            if self._line_gone:
+                return "alone"
+            if key == CANCEL or consulted.state == "ended":
+                return "cancelled"
+            if key == COMPLETE or leaver.state == "ended":
+                return "complete"
+            if not leaver.keys:
+                await self._house.wait(None)
+
+    async def _conclude(
+        self, verdict: _Verdict, change: Change, rung: _Rung, consulted: Peer | None, *, swapped: bool
+    ) -> None:
+        match verdict:
+            case "alone":
+                await self._stay(change, rung, consulted, swapped=swapped)
+            case "complete" if consulted is not None:
+                await self._decide(change, consulted, swapped=swapped)
+            case "complete":
+                await self._blind(change, rung, swapped=swapped)
+            case _:
+                await rung.give_up()
+                if consulted is not None:
+                    await self._house.forget(consulted)
+                await self._as_before(swapped=swapped)
+                change.tell(487, "cancelled")
+
+    async def _stay(self, change: Change, rung: _Rung, consulted: Peer | None, *, swapped: bool) -> None:
+        """Who waited has hung up. Who wanted to leave is on the line now, and talks on with who was consulted."""
+        house, gone = self._house, self.peer
+        self._line_gone = False
+        self._final = not swapped
+        if consulted is None:
+            await rung.give_up()
+        else:
+            self._names[1 - self._line] = consulted.destination.label
+            self.peer = consulted
+            await house.connect(consulted)
+            await house.moved(gone)
+            await house.forget(gone)
+        change.tell(487, "who was to be transferred has hung up")
+
+
+class _Rung:
+    """Somebody who is rung for a change, as ringing sees the house: what is to be heard of it is noted."""
+
+    def __init__(self, change: Change, house: House) -> None:
+        self.rings = False
+        self.early: Peer | None = None
+        self._taken = False
+        self._house = house
+        self._task = asyncio.ensure_future(change.ring(self))
+        self._task.add_done_callback(lambda _: house.poke())
+
+    @property
+    def done(self) -> bool:
+        return self._task.done()
+
+    def result(self) -> Peer | PeerEnd:
+        self._taken = True
+        try:
+            return self._task.result()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, both go on talking
+            return PeerEnd(SERVER_ERROR, str(error) or type(error).__name__, by="local")
+
+    async def give_up(self) -> None:
+        """Ring no more; who has answered meanwhile is let go."""
+        if self._taken:
+            return
+        self._task.cancel()
+        (found,) = await asyncio.gather(self._task, return_exceptions=True)
+        if isinstance(found, Peer) and found.state != "ended":
+            await self._house.forget(found)
+
+    def find(self, target: Target, order: Dial) -> list[list[Destination]]:
+        return self._house.find(target, order)
+
+    async def located(self, destination: Destination) -> list[Destination]:
+        return await self._house.located(destination)
+
+    def follow(self, destination: Destination, uri: Uri, order: Dial) -> list[list[Destination]]:
+        return self._house.follow(destination, uri, order)
+
+    async def make_peer(self, destination: Destination) -> Peer:
+        return await self._house.make_peer(destination)
+
+    def call_peer(self, peer: Peer) -> None:
+        self._house.call_peer(peer)
+
+    async def forget(self, peer: Peer) -> None:
+        await self._house.forget(peer)
+
+    def caller_rings(self) -> None:
+        self.rings = True
+        self._house.poke()
+
+    def caller_hears(self, peer: Peer) -> None:
+        self.early = peer
+        self._house.poke()

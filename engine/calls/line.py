@@ -1,0 +1,208 @@
+"""The line of a call: the session, the leg and the stream of whoever the call's flow talks with.
+
+Who is on the line may change places with a peer (:mod:`engine.calls.conversation`): what SIP and the media worker say
+of both is told to the other from then on, and the journal knows whose dialog is whose, for a BYE after a kill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engine.callbacks import records
+from engine.calls.conversation import Conversation
+from engine.calls.keys import KeyArbiter
+from engine.calls.leg import Leg
+from engine.calls.live import LiveCall
+from engine.calls.media import Stream, StreamReport
+from engine.calls.peer import Peer, PeerEnd
+from engine.calls.recording import WHOLE_CALL_ORDER, Recordings
+from engine.log import Logger
+from engine.sip.offer_answer import Agreed
+from engine.sip.referred import IncomingReferral
+from engine.sip.session import Session
+from flows.call import Unsupported
+from media import protocol
+
+if TYPE_CHECKING:
+    from engine.calls.household import Outside
+    from engine.calls.peers import Peers
+
+
+class CallLine:
+    """What :class:`~engine.calls.supervisor.Supervisor` has of its line."""
+
+    id: str
+    call: LiveCall
+    outside: Outside
+    peers: Peers
+    append: Callable[[records.Record], None]
+    pump: Callable[[], None]
+    log: Logger
+    recordings: Recordings
+    adopt: Callable[[int, CallLine | Peer], None]
+    """Gets a session, and who is told what SIP says of it from now on."""
+
+    def __init__(self, name: str, device: str) -> None:
+        """``device``: the telephone of the account that it is, empty if it is none."""
+        self.session: Session | None = None
+        """The session of whoever is on the line; a call that goes out has none before it is answered."""
+        self.leg: Leg | None = None
+        self.line_name = name
+        """Who is on the line: a number or a name."""
+        self.line_device = device
+        self.conversation: Conversation | None = None
+        """With a peer, as long as it lasts."""
+        self.on_the_line: Peer | None = None
+        """Who is on the line, if that was a peer before."""
+        self.transfer_by = ""
+        """Who wanted the transfer that is under way."""
+        self.transfer_pending = False
+        """Whether the next who talks with the line is one that it was transferred to by its flow."""
+        self._stream: Stream | None = None
+        self._api_recording = ""
+        self._holding: set[asyncio.Task[bool]] = set()
+
+    # --- holding ------------------------------------------------------------------------
+
+    async def hold(self) -> bool:
+        """Put the phone on the line on hold, with music; whether it is (:meth:`~engine.calls.leg.Leg.hold`)."""
+        return self.leg is not None and await self.leg.hold(self.outside.tones.music, self._now(), self.pump)
+
+    async def resume(self) -> bool:
+        """Take it off hold again; whether it is."""
+        return self.leg is not None and await self.leg.resume(self._now(), self.pump)
+
+    def off_hold(self) -> None:
+        """Take it off hold, whenever its phone has answered to that."""
+        if self.leg is not None and self.leg.on_hold.holding:
+            task = asyncio.ensure_future(self.resume())
+            self._holding.add(task)
+            task.add_done_callback(self._holding.discard)
+
+    # --- changing places ----------------------------------------------------------------
+
+    def exchange(self, peer: Peer) -> Peer:
+        """``peer`` is on the line from now on, and who was there is a peer, which is returned. Both have answered."""
+        session, leg, stream = self.session, self.leg, self._stream
+        assert session is not None
+        assert leg is not None
+        assert stream is not None
+        assert peer.session is not None
+        former = self.on_the_line
+        if former is None:
+            answered_at = self.call.answered_at or self._now()
+            former = self.peers.of_line(self.line_name, session, leg, stream, answered_at, device=self.line_device)
+        self.peers.wire(former)
+        self.peers.changed(former)
+        self.adopt(session.id, former)
+        self.take_line(peer)
+        self.log.info("line_changed", line=self.line_name, leg=former.id)
+        return former
+
+    def take_line(self, peer: Peer) -> None:
+        """``peer`` is on the line; nobody else is."""
+        session, leg, stream = peer.session, peer.leg, peer.stream
+        assert session is not None
+        self.on_the_line, self.session, self.leg, self._stream = peer, session, leg, stream
+        self.line_name, self.line_device = peer.destination.label, peer.destination.device
+        leg.on_agreed, leg.on_changed = self._on_agreed, self._dialog_changed
+        stream.on_report, stream.on_lost = self._on_report, self._on_worker_lost
+        self.call.arbiter = KeyArbiter()
+        self.call.on_hold = leg.on_hold
+        self.call.attach(stream)
+        self.adopt(session.id, self)
+        self._dialog_changed()
+        self.append(records.LegAnswered(time.time(), call=self.id, leg=peer.id, dialog={}))
+
+    def give_away(self, peer: Peer) -> None:
+        """``peer`` leaves for another call: here it is over."""
+        end = PeerEnd(200, "transferred to another call", by="local")
+        self.peers.put_down_end(peer, end, protocol.StreamStats())
+
+    def put_through(self, peer: Peer) -> None:
+        """The line talks with ``peer`` now."""
+        if self.transfer_pending:
+            self.transfer_pending = False
+            before = self._ends()
+            label = peer.destination.label
+            after = (before[0], label) if before[0] == self.line_name else (label, before[1])
+            self.put_down_transfer(peer.id, before, after, attended=False)
+
+    def put_down_transfer(self, leg: str, before: tuple[str, str], after: tuple[str, str], *, attended: bool) -> None:
+        """Somebody has taken somebody's place."""
+        kind = "attended" if attended else "blind"
+        self.append(
+            records.Transferred(
+                time.time(),
+                call=self.id,
+                kind="attended" if attended else "blind",
+                before=before,
+                after=after,
+                leg=leg,
+                by=self.transfer_by,
+            )
+        )
+        self.log.info("transferred", kind=kind, by=self.transfer_by, parties=after)
+
+    # --- recordings that somebody wants while the call lives ------------------------------
+
+    @property
+    def recording(self) -> bool:
+        """Whether the whole call is recorded."""
+        return self.recordings.whole_running or self.recordings.running(self._api_recording)
+
+    def start_recording(self) -> str:
+        """Record the whole call from now on; the id of the recording. Raises Unsupported without a stream."""
+        if self._stream is None:
+            raise Unsupported("there is no media stream to record")
+        self._api_recording = self.recordings.begin(self._stream, WHOLE_CALL_ORDER).id
+        return self._api_recording
+
+    def stop_recording(self) -> None:
+        """Record the whole call no longer."""
+        self.recordings.stop(self._api_recording)
+        self.recordings.stop(self.id)
+
+    async def follow_recordings(self, left: Stream) -> None:
+        """Who had the stream ``left`` is about to go: what was recorded there is complete, and the call goes on."""
+        if self._stream is None:
+            return
+        for before, after in await self.recordings.move(left, self._stream):
+            if before in (self._api_recording, self.id):
+                self._api_recording = after
+
+    # --- what the supervisor has ----------------------------------------------------------
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _ends(self) -> tuple[str, str]:
+        """Who called whom."""
+        raise NotImplementedError
+
+    def referred(self, peer: Peer | None, referral: IncomingReferral) -> None:
+        """The telephone of ``peer``, or that on the line, wants us to call somebody (REFER)."""
+        raise NotImplementedError
+
+    def _dialog_changed(self) -> None:
+        raise NotImplementedError
+
+    def _on_agreed(self, agreed: Agreed, before: Agreed | None) -> None:
+        raise NotImplementedError
+
+    def _on_report(self, report: StreamReport) -> None:
+        raise NotImplementedError
+
+    def _on_worker_lost(self, reason: str) -> None:
+        raise NotImplementedError
+
+
+def dialog_of(session: Session) -> dict[str, object]:
+    """A dialog for the journal."""
+    found: dict[str, object] = msgspec.to_builtins(session.save())
+    return found
