@@ -40,7 +40,7 @@ from engine.calls.recogniser import RecogniserError, Recognisers
 from engine.calls.recovery import Recovery
 from engine.calls.routes import Routes
 from engine.calls.services import flow_fetcher
-from engine.calls.supervisor import Limits
+from engine.calls.supervisor import CallPlan, Limits
 from engine.calls.switch import Switch
 from engine.calls.trunking import OutboundTrunk
 from engine.calls.voicemail.boxes import Mailboxes
@@ -221,6 +221,8 @@ class Daemon:
                     lambda account: self.directory.users.get(account, {}),
                 ),
                 self.transport.flows,
+                self._plan_of,
+                self.transport.is_ours,
                 self._publish,
             ),
             limits_for=self._limits_for,
@@ -483,6 +485,9 @@ class Daemon:
 
     def _account_of(self, device: str) -> str:
         return self.directory.account_of(device)
+
+    def _plan_of(self, number: str, account: str) -> CallPlan | None:
+        return self.directory.plans.own(number, account)
 
     def _own(self, session: int, peer: Peer) -> None:
         self.peers[session] = peer

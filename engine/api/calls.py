@@ -5,7 +5,6 @@ Whoever asks sees the calls of the own account; those of others are not there.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -14,13 +13,15 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from engine.accounts import callbook
 from engine.accounts.callbook import CallRow, LegRow
+from engine.api.call_control import FlowWish, InlineFlow, LiveCalls, Model, TransferWish, documented, own_call
 from engine.api.guard import ApiError, GuardedRoute, body_of, caller_of
 from engine.api.parties import party, shown_number
 from engine.api.services import ApiServices
+from engine.calls.control import Control
 from engine.calls.identity import Caller
 from engine.calls.media import MediaError
 from engine.calls.origination import Originator
@@ -30,37 +31,13 @@ from engine.calls.supervisor import Supervisor
 from engine.calls.switch import Switch
 from engine.store import Store
 from flows.causes import cause_named, cause_of
-from flows.dialects import DIALECTS
 
 _CURSOR = re.compile(r"(\d+\.\d+)~([0-9a-f]{1,32})")
 MOST_PER_PAGE = 200
 FLUSH_PATIENCE = 1.0
 
 
-def _dialect(text: str) -> str:
-    if text and text not in DIALECTS:
-        raise ValueError(f"must be one of {', '.join(DIALECTS)}")
-    return text
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class InlineFlow(_Model):
-    """A flow in the request itself: ``document`` is text (XML, JSON) or a JSON value."""
-
-    document: Any
-    dialect: Annotated[str, AfterValidator(_dialect)] = ""
-
-    def text(self) -> str:
-        """The document as text."""
-        if isinstance(self.document, str):
-            return self.document
-        return json.dumps(self.document, ensure_ascii=False)
-
-
-class CallWish(_Model):
+class CallWish(Model):
     """The body of ``POST /api/v1/calls``."""
 
     to: Annotated[str, AfterValidator(party)]
@@ -71,20 +48,24 @@ class CallWish(_Model):
     timeout: Annotated[float, Field(gt=0, le=600)] = 60.0
     machine_detection: Literal["", "continue", "delay", "hangup"] = ""
     record: bool = False
-    variables: Annotated[dict[Annotated[str, Field(pattern=r"^\w{1,64}$")], str], Field(max_length=100)] = {}
+    variables: Annotated[dict[Annotated[str, Field(pattern=r"^\w{1,64}$")], str], Field(max_length=100)] = Field(
+        default_factory=dict
+    )
 
 
 def mount(services: ApiServices) -> APIRouter:
     """The endpoints."""
     calls = _Calls(services.store, services.switch, services.originator, services.callbacks.flush)
     api = APIRouter(prefix="/api/v1/calls", route_class=GuardedRoute, tags=["Ivrea: calls"])
-    body = {
-        "requestBody": {"required": True, "content": {"application/json": {"schema": CallWish.model_json_schema()}}}
-    }
-    api.add_api_route("", calls.make, methods=["POST"], status_code=201, summary="Call somebody", openapi_extra=body)
+    wish = documented(CallWish)
+    api.add_api_route("", calls.make, methods=["POST"], status_code=201, summary="Call somebody", openapi_extra=wish)
     api.add_api_route("", calls.list, methods=["GET"], summary="List calls, the newest first")
     api.add_api_route("/{call_id}", calls.one, methods=["GET"], summary="A call with its legs")
     api.add_api_route("/{call_id}", calls.hang_up, methods=["DELETE"], status_code=202, summary="Hang up")
+    live = LiveCalls(services.store, services.switch, calls.ready, calls.over, view_of_live)
+    for name, act, body, summary in live.actions():
+        path, told = f"/{{call_id}}/{name}", documented(body, required=body in (TransferWish, FlowWish))
+        api.add_api_route(path, act, methods=["POST"], status_code=202, summary=summary, openapi_extra=told)
     return api
 
 
@@ -100,7 +81,7 @@ class _Calls:
         """Begin a call that goes out: 201 with the call; 422 for a flow that is not good, 503 when there is no room."""
         caller = await caller_of(request, self.store, "calls.write")
         wanted = await body_of(request, CallWish)
-        flow = await self._flow(caller.account_id, wanted)
+        flow = await self.ready(caller.account_id, wanted.flow)
         wish = Wish(
             to=wanted.to,
             caller=Caller(wanted.from_, wanted.from_name),
@@ -116,13 +97,14 @@ class _Calls:
             refused = ApiError(503, "no_room", str(error))
             refused.headers["Retry-After"] = "5"
             raise refused from None
-        return JSONResponse(_live(call), status_code=201, headers={"Location": f"/api/v1/calls/{call.id}"})
+        return JSONResponse(view_of_live(call), status_code=201, headers={"Location": f"/api/v1/calls/{call.id}"})
 
-    async def _flow(self, account: str, wanted: CallWish) -> Ready:
+    async def ready(self, account: str, wanted: str | InlineFlow) -> Ready:
+        """The flow that somebody wants, or 422."""
         try:
-            if isinstance(wanted.flow, str):
-                return await self.originator.stored(account, wanted.flow)
-            return await self.originator.inline(account, wanted.flow.text(), wanted.flow.dialect)
+            if isinstance(wanted, str):
+                return await self.originator.stored(account, wanted)
+            return await self.originator.inline(account, wanted.text(), wanted.dialect)
         except FlowError as error:
             findings = [{"code": each.code, "where": each.where, "message": each.message} for each in error.findings]
             raise ApiError(422, "bad_flow", str(error), field="flow", findings=findings) from None
@@ -160,7 +142,7 @@ class _Calls:
                 )
         found = {(row.started_at, row.id): _stored(row) for row in rows if row.id not in live}
         if status != "ended":
-            found |= {(call.started_at, call.id): _live(call) for call in live.values()}
+            found |= {(call.started_at, call.id): view_of_live(call) for call in live.values()}
         keys = sorted(found, reverse=True)[:limit]
         more = len(keys) == limit or len(rows) == limit
         return {
@@ -171,13 +153,13 @@ class _Calls:
     async def one(self, request: Request, call_id: str) -> dict[str, Any]:
         """A call with the legs that were dialled for it, or 404."""
         caller = await caller_of(request, self.store, "calls.read")
-        live = _own(self.switch, caller.account_id, call_id)
+        live = own_call(self.switch, caller.account_id, call_id)
         row, legs = await self._stored(caller.account_id, call_id)
         if live is None and (row is None or row.finished_at is None):  # perhaps it has ended just now
             await self.flush(FLUSH_PATIENCE)
             row, legs = await self._stored(caller.account_id, call_id)
         if live is not None:
-            return {**_live(live), "legs": [_leg(leg) for leg in legs]}
+            return {**view_of_live(live), "legs": [_leg(leg) for leg in legs]}
         if row is None:
             raise _not_there(call_id)
         return {**_stored(row), "legs": [_leg(leg) for leg in legs]}
@@ -190,21 +172,18 @@ class _Calls:
     async def hang_up(self, request: Request, call_id: str) -> Response:
         """End a call: 202 with the call, 409 when it has ended."""
         caller = await caller_of(request, self.store, "calls.write")
-        call = _own(self.switch, caller.account_id, call_id)
+        call = own_call(self.switch, caller.account_id, call_id)
         if call is not None:
             call.call.end("flow", f"hung up by {caller.user}")
-            return JSONResponse(_live(call), status_code=202)
-        row, _ = await self._stored(caller.account_id, call_id)
+            return JSONResponse(view_of_live(call), status_code=202)
+        raise await self.over(caller.account_id, call_id)
+
+    async def over(self, account: str, call_id: str) -> ApiError:
+        """What to say of a call that does not live: 404, or 409 when it has ended."""
+        row, _ = await self._stored(account, call_id)
         if row is None and await self.flush(FLUSH_PATIENCE):
-            row, _ = await self._stored(caller.account_id, call_id)
-        if row is None:
-            raise _not_there(call_id)
-        raise ApiError(409, "ended", "the call has ended")
-
-
-def _own(switch: Switch, account: str, call_id: str) -> Supervisor | None:
-    call = switch.calls.get(call_id)
-    return call if call is not None and call.plan.account == account else None
+            row, _ = await self._stored(account, call_id)
+        return _not_there(call_id) if row is None else ApiError(409, "ended", "the call has ended")
 
 
 def _not_there(call_id: str) -> ApiError:
@@ -217,9 +196,9 @@ def _when(seconds: float | None) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _live(call: Supervisor) -> dict[str, Any]:
+def view_of_live(call: Supervisor) -> dict[str, Any]:
     """A call of this process, as it is now."""
-    answered = call.answered_wall()
+    answered, control = call.answered_wall(), Control(call)
     state = call.state if isinstance(call, OutgoingCall) else "answered" if answered is not None else "ringing"
     return {
         "id": call.id,
@@ -236,6 +215,9 @@ def _live(call: Supervisor) -> dict[str, Any]:
         "duration": None,
         "path": call.call.path,
         "end": None,
+        "bridged": control.bridged,
+        "held": sorted(control.held),
+        "recording": control.recording,
     }
 
 
@@ -266,6 +248,9 @@ def _stored(row: CallRow) -> dict[str, Any]:
         "duration": row.duration,
         "path": row.path or "",
         "end": end if ended else None,
+        "bridged": False,
+        "held": [],
+        "recording": False,
     }
 
 

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 
 from engine.calls.media import MediaError
 from engine.calls.peer import Destination, Peer, PeerEnd
+from engine.calls.targets import Aim
 from engine.sip.uri import Uri
 from flows.orders import Dial, Target
 
@@ -85,6 +86,9 @@ class House(RingHouse, Protocol):
     def music(self) -> None:
         """Music for the line, until it is connected."""
 
+    def go_on(self, aim: Aim, before: tuple[str, str], after: tuple[str, str]) -> None:
+        """The line is given the flow of ``aim``. Put that down; Replaced is raised by what is awaited next."""
+
     def off_hold(self) -> None:
         """Take the line off hold, if it was us who put it there."""
 
@@ -129,6 +133,8 @@ class Change:
     ring: Callable[[RingHouse], Awaitable[Peer | PeerEnd]]
     attended: bool = False
     tell: Callable[[int, str], None] = _nobody
+    flow: Aim | None = None
+    """A flow that the one who stays is given in place of somebody who rings."""
 
 
 class Conversation:
@@ -232,6 +238,9 @@ class Conversation:
         swapped = change.leaves == "line"
         if swapped:
             self._exchange()
+        if change.flow is not None:
+            await self._leave_to(change, change.flow)
+            return
         rung = _Rung(change, self._house)
         try:
             if change.attended:
@@ -245,6 +254,18 @@ class Conversation:
         finally:
             self._change = None
             self._consulting = self.peer.listening = False
+
+    async def _leave_to(self, change: Change, aim: Aim) -> None:
+        """A flow takes the place of who leaves. Raises Replaced."""
+        leaver = self.peer
+        await self._house.disconnect()
+        before = (self._names[0], self._names[1])
+        self._names[1 - self._line] = aim.name
+        self._house.off_hold()
+        change.tell(200, "OK")
+        await self._house.moved(leaver)
+        self._house.go_on(aim, before, (self._names[0], self._names[1]))
+        await self._house.wait(None)
 
     def _exchange(self) -> None:
         self.peer = self._house.exchange(self.peer)

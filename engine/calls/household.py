@@ -23,6 +23,7 @@ from engine.calls.media import MediaError, Stream
 from engine.calls.parking import Lots
 from engine.calls.peer import Destination, NoChannel, Peer, PeerEnd
 from engine.calls.routes import Routes
+from engine.calls.targets import Aim
 from engine.calls.voicemail.service import VoicemailService
 from engine.sip.client import OutgoingSession
 from engine.sip.flow import Flow
@@ -35,7 +36,7 @@ from media.tones import Tones
 
 if TYPE_CHECKING:
     from engine.calls.live import LiveCall
-    from engine.calls.supervisor import Supervisor
+    from engine.calls.supervisor import CallPlan, Supervisor
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,10 @@ class Outside:
     voicemail: VoicemailService
     flows: Callable[..., Awaitable[list[Flow]]]
     """The ways that a flow to a name comes to, in the order in which to try them."""
+    plan: Callable[[str, str], CallPlan | None]
+    """What a number of an account's own leads to; the catch-all of a dial plan is nobody's number."""
+    is_ours: Callable[[Uri], bool]
+    """Whether who is named by a URI is to be looked for here."""
     publish: Callable[[str, str], None]
     """Tells those who watch somebody that they are ``idle``, ``ringing`` or ``busy``."""
     channels: Channels = field(default_factory=Channels)
@@ -190,6 +195,11 @@ class CallHouse:
     def music(self) -> None:
         self._ringing_back = True
         self.call.play_files([self.outside.tones.music], loop=True)
+
+    def go_on(self, aim: Aim, before: tuple[str, str], after: tuple[str, str]) -> None:
+        assert aim.plan is not None
+        self.owner.put_down_transfer("", before, after, attended=False)
+        self.call.replace(aim.plan.graph, aim.plan.prompts)
 
     def off_hold(self) -> None:
         self.owner.off_hold()

@@ -128,7 +128,7 @@ class CallLine:
         """The line talks with ``peer`` now."""
         if self.transfer_pending:
             self.transfer_pending = False
-            before = self._ends()
+            before = self.ends()
             label = peer.destination.label
             after = (before[0], label) if before[0] == self.line_name else (label, before[1])
             self.put_down_transfer(peer.id, before, after, attended=False)
@@ -181,7 +181,7 @@ class CallLine:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _ends(self) -> tuple[str, str]:
+    def ends(self) -> tuple[str, str]:
         """Who called whom."""
         raise NotImplementedError
 

@@ -45,6 +45,12 @@ class Dialplan(Generic[Entry]):
         self.public = public
         self.inside: Mapping[str, NumberPlan[Entry]] = inside or {}
 
+    def own(self, number: str, account: str) -> Entry | None:
+        """What ``number`` leads to if it is one of the account's own: a catch-all does not make it one."""
+        plan = self.inside.get(account)
+        found = plan.find(number) if plan is not None else None
+        return None if plan is None or found is plan.prefixes.get("") else found
+
     def find(self, number: str, account: str = "") -> Entry | None:
         """What ``number`` leads to for a caller of ``account``, who reaches nobody else's; empty: for anyone."""
         plan = self.inside.get(account) if account else self.public

@@ -62,6 +62,10 @@ class Routes:
             case _:
                 return self._ring(self._devices_of(value), shown, headers)
 
+    def knows(self, name: str) -> bool:
+        """Whether ``name`` is a user, a group, an extension that rings somebody, or a device of the account."""
+        return name in self.groups or bool(self._devices_of(name))
+
     def follow(self, destination: Destination, uri: Uri, order: Dial, caller: Caller) -> list[list[Destination]]:
         """Where a 3xx of ``destination`` leads that names ``uri``, as :meth:`find` says; empty: it may not lead there.
 

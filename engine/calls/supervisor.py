@@ -448,7 +448,7 @@ class Supervisor(CallLine):
             case _:
                 self.call.report(report)
 
-    def _ends(self) -> tuple[str, str]:
+    def ends(self) -> tuple[str, str]:
         return self.parties.caller, self.parties.callee
 
     def _on_worker_lost(self, reason: str) -> None:

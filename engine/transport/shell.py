@@ -22,7 +22,9 @@ from engine.net import address_towards
 from engine.sip.dialog import SavedDialog
 from engine.sip.flow import Flow
 from engine.sip.message import Request, Response
-from engine.sip.routing import default_port
+from engine.sip.routing import address as literal_address
+from engine.sip.routing import default_port, transport_of
+from engine.sip.uri import Uri
 from engine.transport.certificates import CertificateBook
 from engine.transport.locating import Locator, Place
 from engine.transport.names import Names
@@ -281,6 +283,18 @@ class SipTransport:
         if self._advertise is not None:
             return self._advertise[0], self._advertise[1] or port
         return host, port
+
+    def is_ours(self, uri: Uri) -> bool:
+        """Whether ``uri`` names us: an address that we listen on or tell others, with its port."""
+        host, port = uri.host.strip("[]"), uri.port or default_port(transport_of(uri))
+        if self._advertise is not None and host == self._advertise[0] and port == (self._advertise[1] or port):
+            return True
+        listened = [each.host for each in self.addresses if each.port == port]
+        if host in listened:
+            return True
+        return (
+            literal_address(uri.host) is not None and any(map(is_wildcard, listened)) and address_towards(host) == host
+        )
 
     def _listening_port(self, flow: Flow, host: str) -> int:
         """The port of the flow's transport that is listened on: the flow's own, else that of its address."""
