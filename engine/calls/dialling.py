@@ -16,7 +16,6 @@ from engine.calls.conversation import Conversation, House, RingHouse
 from engine.calls.media import MediaError
 from engine.calls.peer import LOCAL_FAULT, NO_CHANNEL, Destination, NoChannel, Peer, PeerEnd
 from engine.log import get_logger
-from engine.sip.client import OutgoingSession
 from engine.sip.redirect import Trail
 from flows.call import Unsupported
 from flows.causes import Cause, cause_named, cause_of, dial_outcome
@@ -200,7 +199,7 @@ class Ringing:
         if answered:
             return peer
         assert peer.end is not None
-        if 300 <= peer.end.status < 400 and isinstance(peer.session, OutgoingSession):
+        if 300 <= peer.end.status < 400 and peer.session is not None and peer.session.trail is not None:
             return await self._follow(peer.destination, peer.session.trail, target, peer.end, alone=alone)
         return peer.end
 

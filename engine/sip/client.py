@@ -37,6 +37,7 @@ class OutgoingSession(Session):
     """The calling side. The first 2xx makes the dialog; those of other forks get ACK and BYE (13.2.2.4)."""
 
     role = "uac"
+    trail: Trail
 
     def __init__(
         self,

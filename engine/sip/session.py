@@ -9,7 +9,7 @@ said without anybody waiting for it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from engine.sip.ack import AckWait
 from engine.sip.body import readable_description
@@ -27,6 +27,9 @@ from engine.sip.transaction import InviteServer, ServerTransaction
 from engine.sip.transfers import Transfers
 from engine.sip.uri import Uri
 
+if TYPE_CHECKING:
+    from engine.sip.redirect import Trail
+
 State = Literal["inviting", "early", "answered", "confirmed", "ended"]
 """``inviting``: the INVITE has no response but 100; ``early``: 101 to 199; ``answered``: a 2xx without its ACK."""
 
@@ -43,6 +46,8 @@ class Session:
     """One INVITE session. Made by :meth:`Endpoint.invite`, or met in :class:`Invited`."""
 
     role: Literal["uas", "uac"]
+    trail: Trail | None = None
+    """Where it was redirected to, if it is one of ours."""
 
     def __init__(
         self, core: Core, request: Request, flow: Flow, local_tag: str, digest: DigestClient | None = None
