@@ -419,6 +419,36 @@ def test_what_the_file_has_is_seen_and_not_changed(bird: Bird) -> None:
     bird.voice.data("DELETE", f"/call-flows/{flow['id']}", status=204)
 
 
+def test_the_reference_has_every_endpoint(bird: Bird) -> None:
+    status, text = bird.voice.curl("GET", "/openapi.json")
+    assert status == 200
+    document = json.loads(text)
+    ours = {
+        (method, path): each
+        for path, item in document["paths"].items()
+        for method, each in item.items()
+        if each.get("tags") == ["MessageBird Voice"]
+    }
+    recording = "/calls/{}/legs/{}/recordings/{}"
+    seed = {
+        *(("get", path) for path in ("/call-flows", "/call-flows/{}", "/calls", "/calls/{}", "/calls/{}/legs")),
+        *(("get", path) for path in ("/calls/{}/legs/{}", "/calls/{}/legs/{}/recordings", recording)),
+        *(("get", f"{recording}{rest}") for rest in (".wav", "/transcriptions", "/transcriptions/{}")),
+        ("get", f"{recording}/transcriptions/{{}}.txt"),
+        *(("post", path) for path in ("/call-flows", "/calls", f"{recording}/transcriptions")),
+        *((method, "/call-flows/{}") for method in ("put", "delete")),
+    }
+    assert len(seed) == 17
+    assert seed <= {(method, re.sub(r"{\w+}", "{}", path.removeprefix("/v1"))) for method, path in ours}
+    assert all(path.startswith("/v1/") for _, path in ours)
+    for (method, path), operation in ours.items():
+        assert operation["summary"], path
+        assert "404" in operation["responses"]
+        assert operation["security"] == [{"AccessKey": []}]
+        assert ("requestBody" in operation) == (method in ("post", "put") and not path.endswith("hold")), path
+    assert document["components"]["securitySchemes"]["AccessKey"]["in"] == "header"
+
+
 def test_pages_of_flows(bird: Bird) -> None:
     made = [bird.voice.data("POST", "/call-flows", {**HANGUP, "title": f"{n}"}, status=201)[0] for n in range(3)]
     ids = [flow["id"] for flow in made]

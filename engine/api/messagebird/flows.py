@@ -77,9 +77,14 @@ def written(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_id(step: Any) -> Any:
-    if isinstance(step, dict) and step.get("id") in (None, ""):
-        return {"id": str(uuid.uuid4()), **{name: value for name, value in step.items() if name != "id"}}
-    return step
+    if not isinstance(step, dict):
+        return step
+    ident = step.get("id")
+    if ident in (None, ""):
+        ident = str(uuid.uuid4())
+    elif isinstance(ident, int) and not isinstance(ident, bool):
+        ident = text_in(step, "id")
+    return {"id": ident, **{name: value for name, value in step.items() if name != "id"}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ class VoiceErrors(_Model):
 
 
 class Step(_Model):
+    model_config = ConfigDict(extra="allow")
+
     id: str = _UUID
     action: Literal["transfer", "say", "play", "pause", "record", "fetchCallFlow", "sendKeys", "hangup"]
     options: dict[str, Any] = Field(default={}, examples=[{"destination": "31612345678"}])
@@ -179,8 +181,11 @@ class WebhookChange(_Model):
     title: str | None = None
 
 
-class Webhook(WebhookBody):
+class Webhook(_Model):
     id: Uuid
+    url: str
+    token: str
+    title: str | None
     createdAt: Time  # noqa: N815
     updatedAt: Time  # noqa: N815
     links: Links

@@ -11,6 +11,24 @@ from typing import Any
 from kit.api import Api
 from kit.daemon import Daemon, poll
 
+from engine.api.messagebird import models
+
+MODELS = {
+    "call-flows": models.CallFlow,
+    "numbers": models.FlowNumber,
+    "calls": models.Call,
+    "legs": models.Leg,
+    "recordings": models.Recording,
+    "transcriptions": models.Transcription,
+    "webhooks": models.Webhook,
+}
+
+
+def model_of(path: str) -> Any:
+    """What the documentation shows as the answer at ``path``."""
+    named = [part for part in path.partition("?")[0].split("/") if part in MODELS]
+    return MODELS[named[-1]]
+
 
 @dataclass(frozen=True, slots=True)
 class Voice:
@@ -44,10 +62,14 @@ class Voice:
         return status, json.loads(text) if text else None
 
     def data(self, method: str, path: str, body: object = None, *, status: int = 200) -> Any:
-        """The objects of an answer, which must have this status."""
+        """The objects of an answer, which must have this status and be as the documentation says."""
         there, answer = self.ask(method, path, body)
         assert there == status, (method, path, answer)
-        return answer["data"] if answer else None
+        if answer is None:
+            return None
+        envelope = models.Many if "pagination" in answer else models.One
+        envelope[model_of(path)].model_validate(answer, extra="forbid")
+        return answer["data"]
 
     def refused(self, method: str, path: str, body: object = None, *headers: str) -> tuple[int, list[tuple[int, str]]]:
         """Status, and code and text of each error."""
