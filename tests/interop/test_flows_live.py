@@ -15,6 +15,8 @@ from kit.baresip import Baresip
 from kit.daemon import Daemon, poll
 from kit.web import Asked, WebServer
 
+from flows.uuids import uuid_of
+
 CALLER = 600.0
 
 
@@ -170,7 +172,7 @@ def test_a_caller_who_hangs_up_has_finished_his_message(house: Daemon, web: WebS
     assert "content-type" not in asked.headers
     (call,) = house.calls_to("7010")
     told = json.loads(asked.body)
-    assert told == {"id": f"{call}-1", "legId": "", "format": "wav", "status": "done", "duration": 1}
+    assert (told["id"], told["status"], told["duration"]) == (uuid_of(f"{call}-1"), "done", 1)
     assert house.wait_closed(call)["by"] == "caller"
 
 
