@@ -417,6 +417,8 @@ class CallConfig(Section):
     """Milliseconds that the control process may lie behind for seconds; while it is later, new calls get 503."""
     repeats: Annotated[int, Field(ge=0, le=100)] = 2
     """How often a prompt is repeated after silence or no match."""
+    capture: bool = False
+    """Keep the SIP messages of every call for a week, to be had as captures. Otherwise of those that are asked for."""
     music: str = ""
     """Sound file for those who are on hold or wait. Empty: quiet chords."""
     max_fetches: Annotated[int, Field(ge=0, le=1_000_000)] = 1000

@@ -48,6 +48,7 @@ from engine.calls.voicemail.service import VoicemailService, importer_of_message
 from engine.campaigns.dialler import Dialler
 from engine.campaigns.limits import queue_limits
 from engine.campaigns.settling import Settler
+from engine.captures.shelf import CaptureShelf
 from engine.config import Config, ConfigError
 from engine.lag import LagMonitor, Lags
 from engine.log import get_logger
@@ -181,6 +182,10 @@ class Daemon:
             name_servers=[split_host(each, 53) for each in config.sip.dns],
         )
         self._stack.push_async_callback(self.transport.close)
+        captures = CaptureShelf(state / "captures", every=config.calls.capture)
+        self._stack.push_async_callback(captures.close)
+        self.transport.tap.ended = captures.ended
+        self._background(captures.keep_clean())
         self.registrations = Registrations(self.transport)
         self.probes = Probes(self.transport)
         self._stack.push_async_callback(self.probes.close)
@@ -256,6 +261,8 @@ class Daemon:
                 originator=originator,
                 flows=self.flows,
                 shelf=shelf,
+                captures=captures,
+                tap=self.transport.tap,
                 fetcher=fetcher,
                 directory=lambda: self.directory,
                 changed=self.accounts_changed,

@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI
 from engine.api import calls, messagebird
 from engine.api.brombler import mount as brombler
 from engine.api.kwebbl import mounting as kwebbl
-from engine.api.own import access, accounts, flows, kinds, ledger, queue, sounds, telling
+from engine.api.own import access, accounts, capturing, flows, kinds, ledger, queue, sounds, telling
 from engine.api.own.resources import routes_of
 from engine.api.reference import add_reference
 from engine.api.services import ApiServices
@@ -19,6 +19,7 @@ MOUNTS: tuple[Callable[[ApiServices], APIRouter], ...] = (
     calls.mount,
     queue.mount,
     telling.mount,
+    capturing.mount,
     accounts.mount,
     *(partial(routes_of, each) for each in kinds.RESOURCES),
     flows.mount,

@@ -15,8 +15,10 @@ from engine.calls.flowbook import FlowBook
 from engine.calls.origination import Originator
 from engine.calls.switch import Switch
 from engine.campaigns.dialler import Dialler
+from engine.captures.shelf import CaptureShelf
 from engine.config import Config
 from engine.store import Store
+from engine.transport.tap import Tap
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class ApiServices:
     originator: Originator
     flows: FlowBook
     shelf: MediaShelf
+    captures: CaptureShelf
+    tap: Tap
     fetcher: Fetcher
     directory: Callable[[], Directory]
     changed: Callable[[], Awaitable[None]]

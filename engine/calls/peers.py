@@ -188,6 +188,7 @@ def traced(tap: Tap, sip_call_id: str, call: str, leg: str = "") -> records.Trac
     """What was said over SIP of a call or a leg that has ended; it is not watched any more."""
     watch = tap.watch(sip_call_id)
     tap.forget(sip_call_id)
+    tap.ended(call, leg, watch)
     messages: list[tuple[float, str, str, str, str]] = [
         (seen.at, seen.direction, f"{seen.flow.transport}:{seen.flow.remote[0]}", seen.first_line, seen.cseq)
         for seen in watch.messages

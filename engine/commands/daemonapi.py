@@ -31,6 +31,17 @@ class Api:
 
     def ask(self, method: str, path: str, body: object = None, *, data: bytes | None = None, kind: str = "") -> Any:
         """The JSON of the answer; a refusal ends the command with status 1. ``data`` of a ``kind`` is sent as it is."""
+        answer = self._send(method, path, body, data, kind)
+        try:
+            return json.loads(answer or "null")
+        except ValueError as error:
+            fail(f"{self.url}: {error}; is that the daemon?", status=1)
+
+    def fetch(self, path: str) -> bytes:
+        """The octets of an answer; a refusal ends the command with status 1."""
+        return self._send("GET", path, None, None, "")
+
+    def _send(self, method: str, path: str, body: object, data: bytes | None, kind: str) -> bytes:
         request = urllib.request.Request(f"{self.url}/api/v1{path}", method=method)  # noqa: S310 - our own URL
         request.add_header("Authorization", f"Bearer {self.token}")
         if body is not None:
@@ -40,11 +51,12 @@ class Api:
             request.add_header("Content-Type", kind)
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
-                return json.loads(answer.read() or "null")
+                found: bytes = answer.read()
         except urllib.error.HTTPError as error:
             fail(_refusal(error), status=1)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             fail(f"{self.url}: {getattr(error, 'reason', error)}; is the daemon running?", status=1)
+        return found
 
 
 def of_path(name: str) -> str:

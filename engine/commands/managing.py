@@ -50,6 +50,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(media_app, name="media")
     app.add_typer(client_app, name="client")
     app.add_typer(outbox_app, name="outbox")
+    app.command("capture")(fetch_capture)
 
 
 @contextmanager
@@ -336,6 +337,28 @@ def remove_client(
     with _api(config, token, account, "client") as api:
         api.ask("DELETE", f"/clients/{of_path(client_id)}")
         out.print(f"client {escape(client_id)} is deleted")
+
+
+def fetch_capture(
+    call: Annotated[str, typer.Argument(help="The id of the call.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; CALL.zip if not given.")] = None,
+    want: Annotated[bool, typer.Option("--want", help="Have the messages of a call that lives kept, no more.")] = False,
+    config: ConfigFile = None,
+    account: AccountName = "default",
+    token: Token = "",
+) -> None:
+    """Fetch a call as a ZIP: SIP ladder, packets, record and recordings."""
+    path = f"/calls/{of_path(call)}/capture"
+    with _api(config, token, account, "capture") as api:
+        if want:
+            api.ask("POST", path)
+            return
+        file = output or Path(f"{call}.zip")
+        try:
+            file.write_bytes(api.fetch(path))
+        except OSError as error:
+            fail(f"{file}: {error.strerror or error}", status=1)
+    out.print(escape(str(file)))
 
 
 @outbox_app.command("list")

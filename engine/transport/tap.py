@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -59,7 +60,9 @@ class Watch:
 class Tap:
     """Messages go by here; those of watched calls are kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, ended: Callable[[str, str, Watch], None] = lambda _call, _leg, _watch: None) -> None:
+        """``ended`` gets the id of a call, that of its leg (empty: the call's own) and what was seen of it."""
+        self.ended = ended
         self._watches: dict[bytes, Watch] = {}
         self._current: tuple[Flow, bytes | Request | Response] | None = None
 
@@ -85,6 +88,11 @@ class Tap:
 
     def forget(self, call_id: str) -> None:
         self._watches.pop(call_id.encode(), None)
+
+    def seen(self, call_id: str) -> list[Seen]:
+        """The messages of a Call-ID that is watched, so far."""
+        watch = self._watches.get(call_id.encode())
+        return list(watch.messages) if watch is not None else []
 
 
 def without_keys(data: bytes) -> bytes:

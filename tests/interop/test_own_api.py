@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -236,3 +237,21 @@ def test_the_same_from_a_shell(shop: Daemon, tmp_path: Path) -> None:
     assert "client_secret" in ivrea(shop, "client", "add", "crm", "user=otto", "redirect_uris=https://a.example/b")
     ivrea(shop, "number", "remove", "+390117500")
     assert "none" in ivrea(shop, "outbox", "list", "--state", "dead")
+
+
+def test_a_call_can_be_captured(shop: Daemon, api: Api, tmp_path: Path) -> None:
+    caller = sipp.start("uac_hangup", tmp_path / "uac", server=shop.address, number="7000", fill={"TALK_MS": "3000"})
+    shop.wait_log('"call started"', count=shop.log().count('"call started"') + 1)
+    (call,) = ok(api.ask("GET", "/calls?status=live"))["calls"]
+    ok(api.ask("POST", f"/calls/{call['id']}/capture"), 202)
+    caller.finish()
+    shop.wait_closed(call["id"])
+    ivrea(shop, "capture", call["id"], "-o", str(tmp_path / "call.zip"))
+    with zipfile.ZipFile(tmp_path / "call.zip") as file:
+        ladder = file.read("ladder.txt").decode()
+        assert json.loads(file.read("record.json"))["call"]["id"] == call["id"]
+        packets = file.read("sip.pcap")
+    for said in ("INVITE + SDP", "200 OK (1 INVITE)", "ACK", "BYE"):
+        assert said in ladder, ladder
+    assert packets.count(b"BYE sip:") == 1
+    refused(api.ask("POST", f"/calls/{call['id']}/capture"), 404, "not_found", "live")

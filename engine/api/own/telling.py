@@ -36,20 +36,7 @@ class _Records:
     async def record(self, request: Request, call_id: str) -> dict[str, Any]:
         """The call, its legs, recordings and everything that happened, in order; also while it lasts."""
         account = (await caller_of(request, self.services.store, "calls.read")).account_id
-        await self.services.callbacks.flush(FLUSH_PATIENCE)
-        async with self.services.store.reading() as connection:
-            call = await callbook.call(connection, account, call_id)
-            if call is None:
-                raise ApiError(404, "not_found", f"there is no call {call_id!r}")
-            legs = await callbook.legs(connection, account, call_id)
-            recordings = await callbook.recordings(connection, account, call_id)
-            timeline = await callbook.timeline(connection, account, call_id)
-        return {
-            "call": asdict(call),
-            "legs": [asdict(leg) for leg in legs],
-            "recordings": [_told(each) for each in recordings],
-            "timeline": timeline,
-        }
+        return await record_of(self.services, account, call_id)
 
     async def recordings(self, request: Request, call_id: str) -> dict[str, Any]:
         """The recordings of a call."""
@@ -71,6 +58,24 @@ class _Records:
             raise ApiError(404, "not_found", f"there is no recording {number} of the call")
         kind = _KINDS.get(path.suffix, "application/octet-stream")
         return FileResponse(path, media_type=kind, filename=path.name)
+
+
+async def record_of(services: ApiServices, account: str, call_id: str) -> dict[str, Any]:
+    """All that the database has of a call. Raises :class:`ApiError` (404)."""
+    await services.callbacks.flush(FLUSH_PATIENCE)
+    async with services.store.reading() as connection:
+        call = await callbook.call(connection, account, call_id)
+        if call is None:
+            raise ApiError(404, "not_found", f"there is no call {call_id!r}")
+        legs = await callbook.legs(connection, account, call_id)
+        recordings = await callbook.recordings(connection, account, call_id)
+        timeline = await callbook.timeline(connection, account, call_id)
+    return {
+        "call": asdict(call),
+        "legs": [asdict(leg) for leg in legs],
+        "recordings": [_told(each) for each in recordings],
+        "timeline": timeline,
+    }
 
 
 def _told(row: callbook.RecordingRow) -> dict[str, Any]:

@@ -1,0 +1,36 @@
+"""All of a call in one ZIP: ``ladder.txt``, ``sip.pcap``, ``record.json`` and its recordings."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.captures.ladder import ladder
+from engine.captures.pcap import pcap
+from engine.transport.tap import Seen
+
+MOST_SOUND = 256 * 1024 * 1024
+"""Octets of recordings; those that come beyond are named in ``record.json`` only."""
+
+
+def archive(messages: Sequence[Seen], record: Mapping[str, Any], recordings: Sequence[Path]) -> bytes:
+    """The octets of the file. Recordings that are gone are left out. Reads files: not on the event loop."""
+    out = io.BytesIO()
+    left = MOST_SOUND
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("ladder.txt", ladder(messages))
+        file.writestr("sip.pcap", pcap(messages))
+        file.writestr("record.json", json.dumps(record, ensure_ascii=False, indent=1, default=str))
+        for path in recordings:
+            try:
+                size = path.stat().st_size
+                if size <= left:
+                    file.write(path, f"recordings/{path.name}")
+                    left -= size
+            except OSError:
+                continue
+    return out.getvalue()
