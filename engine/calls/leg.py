@@ -59,7 +59,8 @@ class Leg:
     ) -> None:
         """``host``: where we tell the peer to send. ``codecs``: those that we take, in the order in which we offer
         them. ``security``: how sound may go. ``on_agreed`` gets what is agreed and what was before;
-        ``on_changed`` is called before anything that depends on the changed dialog is sent.
+        ``on_changed`` is called before anything that depends on the changed dialog is sent, from the answer to the
+        INVITE on: an early dialog is nothing that a restart would have to end.
         """
         self.agreed: Agreed | None = None
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -83,7 +84,8 @@ class Leg:
         """Our last description: sections of later ones keep their places."""
         self._rtp_timeout = rtp_timeout
         self._talking = False
-        """Whether the call is answered: before that nobody has to send (RFC 3960 section 2)."""
+        """Whether the call is answered, or is to be as soon as its early media is acknowledged: before that nobody has
+        to send (RFC 3960 section 2)."""
         self.on_agreed = on_agreed
         self.on_changed = on_changed
         self._log = log
@@ -116,7 +118,7 @@ class Leg:
             offer = offer_answer.make_offer(self._offerable(media), self._described)
             if session.answer_reoffer(offer.encode(), now):
                 self._media, self._described, self._offer = media, offer, offer
-                self.on_changed()
+                self._changed()
                 self._follow(now)
             return
         try:
@@ -127,9 +129,14 @@ class Leg:
             return
         if session.answer_reoffer(answer.encode(), now):
             self._media, self._described, self._offer = media, answer, None
-            self.on_changed()
+            self._changed()
             self._agree(agreed)
             self._follow(now)
+
+    def _changed(self) -> None:
+        """An UPDATE may change an early dialog (RFC 3311 section 5.1), which is no answer."""
+        if self._talking:
+            self.on_changed()
 
     def _follow(self, now: float) -> None:
         """An offer of ours that waits for its second chance follows the one of the peer that came before it."""
@@ -176,7 +183,7 @@ class Leg:
             _settle(reoffer.accepted, accepted=False)
             return
         self._media, self._described = reoffer.media, reoffer.offer
-        self.on_changed()
+        self._changed()
         self._agree(agreed)
         _settle(reoffer.accepted, accepted=True)
 
@@ -285,7 +292,7 @@ class CallerLeg(Leg):
             raise CallerGone
         self._described = description
         self._talking = True
-        self.on_changed()
+        self._changed()
         if agreed is None:
             self._offer = description
         else:
@@ -334,6 +341,8 @@ class PeerLeg(Leg):
 
     def progressed(self, body: bytes) -> bool:
         """A provisional answer: whether there is early media now."""
+        if self._offer is None:
+            return True  # an offer of the peer's has come since (RFC 3311 section 5.1): this repeats what is over
         try:
             self._agree(self._read(body))
         except NoCommonMedia as error:
@@ -342,10 +351,13 @@ class PeerLeg(Leg):
         return True
 
     def answered(self, body: bytes | None) -> None:
-        """The 200; without a description the one that came early counts. Raises :class:`NoCommonMedia`."""
-        self.on_changed()
+        """The 200; without a description the one that came early counts, or what an UPDATE has changed since then.
+
+        Raises :class:`NoCommonMedia`.
+        """
         self._talking = True
-        if body is not None:
+        self._changed()
+        if body is not None and self._offer is not None:
             self._agree(self._read(body))
         elif self.agreed is None:
             raise NoCommonMedia("the 200 has no description")

@@ -153,6 +153,8 @@ class OutgoingCall(Supervisor):
             self.call.end("caller", "hung up")
         elif peer.leg.agreed is not None:
             self._on_agreed(peer.leg.agreed, None)
+        for early in peer.infos:
+            self.info(early.content_type, early.body)
 
     # --- what ringing needs (engine.calls.conversation.RingHouse) ---------------------------
 

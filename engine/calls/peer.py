@@ -32,6 +32,8 @@ from media import protocol
 
 LOCAL_FAULT, NO_CHANNEL = "NETWORK_OUT_OF_ORDER", "NORMAL_CIRCUIT_CONGESTION"
 """Causes of ours: something here broke, and all channels of a trunk are in use."""
+MOST_INFOS = 32
+"""Keys that are kept for an owner."""
 
 State = Literal["new", "calling", "ringing", "early", "answered", "ended"]
 
@@ -119,6 +121,8 @@ class Peer:
     closed: bool = False
     """Whether its end was put down, or is about to be."""
     _arbiter: KeyArbiter = field(default_factory=KeyArbiter)
+    infos: list[events.InfoReceived] = field(default_factory=list)
+    """Keys by INFO that came as soon as it had answered, for whoever becomes its owner."""
 
     def invite(self, send: Callable[[Destination, bytes, Peer], OutgoingSession], prefer: str) -> None:
         """Call it. ``prefer`` is the codec that would not have to be transcoded.
@@ -167,6 +171,7 @@ class Peer:
                     referral.notify(603, self.now())
                 self.pump()
             case events.InfoReceived(content_type=content_type, body=content):
+                self.infos = [*self.infos, event][-MOST_INFOS:]
                 if digit := read_info_digit(content_type, content):
                     self._pressed("info", digit, self.now())
             case _:

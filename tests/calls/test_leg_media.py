@@ -137,3 +137,38 @@ async def test_a_phone_that_is_called_may_be_silent_until_it_answers(body: bytes
     sent.clear()
     leg.answered(body)
     assert timeouts(sent) == [20.0]
+
+
+@pytest.mark.parametrize("made", [CallerLeg, PeerLeg])
+async def test_an_update_before_the_answer_is_no_answer(made: type[CallerLeg | PeerLeg]) -> None:
+    """RFC 3311 section 5.1: offers in early dialogs; what is told of the dialog begins with the 200."""
+    offer = b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 5004 RTP/AVP 0\r\n"
+    told: list[str] = []
+    session = SimpleNamespace(
+        offer=offer, negotiated=False, ended=False,
+        progress=lambda now, body: None, accept=lambda body, now: True, answer_reoffer=lambda body, now: True,
+    )  # fmt: skip
+    settings: dict[str, Any] = {"host": "192.0.2.254", "codecs": ("PCMU",), "rtp_timeout": 20.0}
+    settings |= {"on_agreed": lambda agreed, before: None, "on_changed": lambda: told.append("changed")}
+    settings["log"] = get_logger("test")
+    leg = CallerLeg(cast("Any", session), **settings) if made is CallerLeg else PeerLeg(**settings)
+    stream = Stream(
+        cast("Any", SimpleNamespace(send=lambda message: None)), 1, lambda report: None, lambda reason: None
+    )
+    stream.port = 4000
+    leg.attach(stream)
+    if isinstance(leg, CallerLeg):
+        leg.early(0.0)
+    else:
+        leg.session = cast("Any", session)
+        leg.offer()
+        assert leg.progressed(offer)
+    leg.reoffered(offer, 1.0)
+    assert told == []
+    if isinstance(leg, CallerLeg):
+        leg.answer(2.0)
+    else:
+        leg.answered(offer)
+    assert told == ["changed"]
+    leg.reoffered(offer, 3.0)
+    assert told == ["changed"] * 2

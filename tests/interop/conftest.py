@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kit import trees
+from kit import sipp, trees
+from kit.cases import Case, Fleet
 from kit.daemon import Daemon
 from kit.hooks import HookServer
 
@@ -59,6 +62,43 @@ def daemon_for(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     yield make
     for daemon in made:
         daemon.stop()
+
+
+@pytest.fixture(scope="module")
+def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """The cases of SIPp in this module that were asked for, all on their way, to an open house and to one that wants
+    passwords.
+    """
+    items = [item for item in request.session.items if item.getparent(pytest.Module) is request.node]
+    params = [item.callspec.params.get("case") for item in items if hasattr(item, "callspec")]
+    fleet = Fleet([case for case in params if isinstance(case, Case)], tmp_path_factory.mktemp("fleet"))
+    with contextlib.ExitStack() as stack:
+        bell = sipp.start("uas_rings_on", tmp_path_factory.mktemp("bell"), calls=1000)
+        stack.callback(bell.stop)
+        ringing = {"id": "ring", "action": "transfer", "options": {"destination": f"sip:bell@127.0.0.1:{bell.port}"}}
+        flows = {
+            "keys": {"_": "long.wav", "key:7": "brief.wav"},
+            "every": trees.every_key(),
+            "brief": {"_": "brief.wav"},
+            "early": {"module": "response", "data": {"code": 486, "media": "root.wav"}, "children": {}},
+            "rings": {"title": "rings", "steps": [ringing]},
+            "stays": {"title": "stays", "steps": [{"id": "stay", "action": "pause", "options": {"length": 300}}]},
+        }
+        for name in {case.house for case in fleet.cases}:
+            fleet.houses[name] = Daemon(
+                tmp_path_factory.mktemp(name),
+                flows,
+                sounds=trees.SOUNDS,
+                settings={"sip": {"open": name == "open"}},
+                devices=fleet.devices(),
+                trunks=fleet.trunks(),
+            )
+        with ThreadPoolExecutor() as pool:
+            for started in [pool.submit(stack.enter_context, house) for house in fleet.houses.values()]:
+                started.result()
+        fleet.sail()
+        stack.callback(fleet.close)
+        yield fleet
 
 
 @pytest.hookimpl(wrapper=True)

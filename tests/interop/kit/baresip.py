@@ -11,8 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 from kit import sound
 from kit.daemon import free_port, free_range, poll
+from kit.network import Namespace
 from kit.sound import Samples
 
 MODULE_FOLDERS = (
@@ -27,7 +29,8 @@ class Baresip:
     ``wide``: it speaks G.722 then, and nothing else. With ``keep`` it keeps what it :meth:`heard`; with ``answers`` it
     takes calls; with a ``server`` (host:port) and a ``password`` it registers there. With a ``certificate`` (PEM, key
     included) it speaks TLS, and verifies by ``authority``; ``srtp`` is its media encryption: ``srtp`` (if the other end
-    wants it), ``srtp-mand``.
+    wants it), ``srtp-mand``. What it asks goes to ``proxy`` (a SIP URI), if there is one. ``host`` and ``place``: its
+    address, in a network of its own.
     """
 
     def __init__(
@@ -44,26 +47,34 @@ class Baresip:
         certificate: Path | None = None,
         authority: Path | None = None,
         srtp: str = "",
+        port: int = 0,
+        proxy: str = "",
+        host: str = "127.0.0.1",
+        place: Namespace | None = None,
     ) -> None:
+        self._host, self._place = host, place or Namespace()
         self._keep = keep or wide
         self._certificate, self._authority, self._srtp = certificate, authority, srtp
         kind = ";transport=tls" if certificate else ""
         own = f"<sip:{user}@{server}{kind}>;auth_pass={password};regint=60" if server else ""
-        self._account = (own, (";answermode=auto" if answers else "") + (f";mediaenc={srtp}" if srtp else ""))
+        more = [";answermode=auto"] if answers else []
+        more += [f";mediaenc={srtp}"] if srtp else []
+        more += [f';outbound="{proxy}"'] if proxy else []
+        self._account = (own, "".join(more))
         self.folder = folder
         self._rate = 16000 if wide else sound.RATE
         self._codecs = "G722/16000/1" if wide else "PCMU/8000/1,PCMA/8000/1"
         folder.mkdir(parents=True, exist_ok=True)
         self.user = user
         self.control_port = free_port(socket.SOCK_STREAM)
-        self.sip_port = free_port()
+        self.sip_port = port or free_port()
         self._low, self._high = free_range(20)
         self.events: list[dict[str, Any]] = []
         self._buffer = b""
         self._write_configuration(audio if audio is not None else sound.silence(30.0), wide=wide)
         self._log = (folder / "baresip.log").open("wb")
         self.process = subprocess.Popen(
-            [shutil.which("baresip") or "baresip", "-f", str(folder), "-s"],
+            [*self._place.prefix, shutil.which("baresip") or "baresip", "-f", str(folder), "-s"],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -75,7 +86,8 @@ class Baresip:
         if self.process.poll() is not None:
             raise AssertionError(f"baresip left with {self.process.returncode}:\n{self.log()}")
         try:
-            return socket.create_connection(("127.0.0.1", self.control_port), timeout=1)
+            with self._place:
+                return socket.create_connection(("127.0.0.1", self.control_port), timeout=1)
         except OSError:
             return None
 
@@ -84,7 +96,7 @@ class Baresip:
         assert modules is not None, "baresip's modules were not found"
         sound.write_wav(self.folder / "caller.wav", audio, rate=self._rate)
         lines = [
-            f"sip_listen 127.0.0.1:{self.sip_port}",
+            f"sip_listen {self._host}:{self.sip_port}",
             f"rtp_ports {self._low}-{self._high}",
             f"audio_source aufile,{self.folder / 'caller.wav'}",
             "audio_player aufile,/dev/null",
@@ -108,7 +120,7 @@ class Baresip:
         ]
         (self.folder / "config").write_text("\n".join(lines) + "\n")
         own, mode = self._account
-        own = own or f"<sip:{self.user}@127.0.0.1:{self.sip_port}>;regint=0"
+        own = own or f"<sip:{self.user}@{self._host}:{self.sip_port}>;regint=0"
         (self.folder / "accounts").write_text(f"{own}{mode};audio_codecs={self._codecs}\n")
         (self.folder / "contacts").write_text("")
 
@@ -137,14 +149,29 @@ class Baresip:
     def uri(self) -> str:
         """TLS is on the port after the others'."""
         if self._certificate is not None:
-            return f"sip:{self.user}@127.0.0.1:{self.sip_port + 1};transport=tls"
-        return f"sip:{self.user}@127.0.0.1:{self.sip_port}"
+            return f"sip:{self.user}@{self._host}:{self.sip_port + 1};transport=tls"
+        return f"sip:{self.user}@{self._host}:{self.sip_port}"
 
     def heard(self) -> tuple[int, Samples]:
         """Rate and sound of what was decoded; to be asked when the call is over."""
         (dump,) = self.folder.glob("dump-*-dec.wav")
         rate, channels = sound.read_wav(dump)
         return rate, channels[0]
+
+    def wait_heard(self, frequency: float, seconds: float = 0.5, patience: float = 15.0) -> None:
+        """Wait, in the middle of a call, until a tone was heard for so long; it must :attr:`keep` what it hears."""
+        header = 44
+
+        def there() -> bool | None:
+            for dump in self.folder.glob("dump-*-dec.wav"):
+                whole = dump.read_bytes()[header:]
+                samples = np.frombuffer(whole[: len(whole) & ~1], "<i2") / 32768
+                found = sound.find_tone(samples, frequency) if len(samples) > sound.RATE // 10 else []
+                if sum(end - start for start, end in found) >= seconds:
+                    return True
+            return None
+
+        poll(there, patience, f"{self.user} did not hear {frequency:g} Hz", every=0.1)
 
     def log(self) -> str:
         return (self.folder / "baresip.log").read_text(errors="replace")

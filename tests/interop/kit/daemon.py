@@ -221,7 +221,7 @@ class Daemon:
 
     # --- life ---------------------------------------------------------------------------------
 
-    def start(self, patience: float = 30.0) -> Self:
+    def start(self, patience: float = 120.0) -> Self:
         """Start, and wait for the line that says it is up. Log of an earlier start is kept in the file."""
         config = self.configure()
         before = self.log().count("ivrea is up")

@@ -1,8 +1,13 @@
-"""SIPp as a peer: scenarios are XML files in ``scenarios/``, ``@NAME@`` in them is filled in per run."""
+"""SIPp as a peer: scenarios are XML files in ``scenarios/``, ``@NAME@`` in them is filled in per run.
+
+What many have in common is in ``scenarios/parts/``: ``<?press 2 7?>`` stands for the text of ``press.xml``, in which
+``%1%`` is the first word behind the name, and ``%2+%`` everything from the second word on.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import struct
 import subprocess
@@ -15,6 +20,8 @@ from kit.daemon import free_port, free_range, poll
 from kit.sound import Samples
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
+_PART = re.compile(r"<\?(?!xml)(\w+)\s*(.*?)\?>", re.DOTALL)
+_WORD = re.compile(r"%(\d)(\+?)%")
 
 
 @dataclass(slots=True)
@@ -24,6 +31,7 @@ class Sipp:
     process: subprocess.Popen[bytes]
     folder: Path
     port: int
+    host: str = "127.0.0.1"
 
     def finish(self, patience: float = 40.0) -> None:
         """Wait for the end of all calls; a failed call fails the test with what SIPp has to say."""
@@ -51,6 +59,24 @@ class Sipp:
         return path.read_text(errors="replace") if path.exists() else ""
 
 
+def with_parts(text: str) -> str:
+    """A scenario with its parts put in, and theirs."""
+
+    def part(found: re.Match[str]) -> str:
+        body = (SCENARIOS / "parts" / f"{found[1]}.xml").read_text().rstrip("\n")
+        words = found[2].split()
+
+        def word(wanted: re.Match[str]) -> str:
+            first = int(wanted[1]) - 1
+            if not wanted[2]:
+                return words[first]
+            return found[2].split(maxsplit=first)[-1] if len(words) > first else ""
+
+        return with_parts(_WORD.sub(word, body))
+
+    return _PART.sub(part, text)
+
+
 def start(
     scenario: str,
     folder: Path,
@@ -63,30 +89,34 @@ def start(
     rate: float = 1.0,
     together: int = 0,
     transport: str = "u1",
+    host: str = "127.0.0.1",
     port: int = 0,
+    patience: int = 120,
     arguments: Sequence[str] = (),
 ) -> Sipp:
     """Start ``scenario``: towards ``server`` as a caller, or listening when there is none.
 
-    ``audio`` becomes ``caller.ul`` in the folder, which is what the scenarios play. ``port`` 0: any.
+    ``audio`` becomes ``caller.ul`` in the folder, which is what the scenarios play. ``host``: its own address, at which
+    it also wants its sound; ``port`` 0: any. After ``patience`` seconds it gives up.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = (SCENARIOS / f"{scenario}.xml").read_text()
+    text = with_parts((SCENARIOS / f"{scenario}.xml").read_text())
     for name, value in (fill or {}).items():
         text = text.replace(f"@{name}@", value)
     (folder / "scenario.xml").write_text(text)
-    (folder / "caller.ul").write_bytes(sound.to_ulaw(audio if audio is not None else sound.silence(60.0)))
-    port = port or free_port()
+    if "caller.ul" in text:
+        (folder / "caller.ul").write_bytes(sound.to_ulaw(audio if audio is not None else sound.silence(60.0)))
+    port = port or free_port(host=host)
     low, _ = free_range(2 * calls + 10)
-    command = ["sipp", "-sf", "scenario.xml", "-i", "127.0.0.1", "-p", str(port), "-m", str(calls), "-t", transport]
-    command += ["-nostdin", "-timeout", "120", "-timeout_error", "-bind_local", "-mi", "127.0.0.1", "-mp", str(low)]
+    command = ["sipp", "-sf", "scenario.xml", "-i", host, "-p", str(port), "-m", str(calls), "-t", transport]
+    command += ["-nostdin", "-timeout", str(patience), "-timeout_error", "-bind_local", "-mi", host, "-mp", str(low)]
     command += ["-trace_msg", "-message_file", "sipp_messages", "-trace_err", "-error_file", "sipp_errors"]
     command += ["-trace_logs", "-log_file", "sipp_logs", "-skip_rlimit", *arguments]
     if server is not None:
         command += ["-s", number, "-r", str(rate), "-l", str(together or calls), f"{server[0]}:{server[1]}"]
     with (folder / "sipp_output").open("wb") as output:
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
-    running = Sipp(process, folder, port)
+    running = Sipp(process, folder, port, host)
     if server is None:
         kind = socket.SOCK_DGRAM if transport.startswith("u") else socket.SOCK_STREAM
         poll(lambda: _listens(running, kind), 5, "SIPp did not listen")
@@ -98,15 +128,18 @@ def _listens(sipp: Sipp, kind: socket.SocketKind) -> bool | None:
         raise AssertionError(f"SIPp left with {sipp.process.returncode}\n{sipp.story()}")
     with contextlib.closing(socket.socket(socket.AF_INET, kind)) as probe:
         try:
-            probe.bind(("127.0.0.1", sipp.port))
+            probe.bind((sipp.host, sipp.port))
         except OSError:
             return True
     return None
 
 
-def write_dtmf_pcap(
-    path: Path, key: str, *, at: float = 0.0, on: float = 0.1, marker: bool = True, event_type: int = 101
-) -> Path:
+def write_dtmf_pcap(path: Path, key: str, *, at: float = 0.0, marker: bool = True) -> None:
+    """:func:`dtmf_pcap` in a file."""
+    path.write_bytes(dtmf_pcap(key, at=at, marker=marker))
+
+
+def dtmf_pcap(key: str, *, at: float = 0.0, on: float = 0.1, marker: bool = True, event_type: int = 101) -> bytes:
     """An Ethernet capture of one RFC 4733 key, ``at`` seconds into its stream, for ``play_pcap_audio``."""
     sequence, timestamp = 1000 + round(at * 50), 48000 + round(at * 8000)
     code = "0123456789*#ABCD".index(key)
@@ -121,5 +154,4 @@ def write_dtmf_pcap(
         frame = b"\0" * 12 + b"\x08\0" + ip
         microseconds = min(index, frames - 1) * 20_000
         records.append(struct.pack("<IIII", 0, microseconds, len(frame), len(frame)) + frame)
-    path.write_bytes(b"".join(records))
-    return path
+    return b"".join(records)
