@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from engine.sip.flow import Flow
 from engine.sip.headers import Headers
 from engine.sip.message import Request, Response
-from engine.sip.routing import behind_nat, towards
+from engine.sip.routing import address, behind_nat, same_host, towards
 from engine.sip.uri import Address, Uri
 
 RESUME_GAP = 1000
@@ -104,7 +104,7 @@ class Dialog:
             flow=flow,
             local_seq=request.cseq.number,
             remote_seq=None,
-            pinned=not routes and behind_nat(target, flow.remote[0]),
+            pinned=not routes and (behind_nat(target, flow.remote[0]) or _met_aside(request, target, flow)),
         )
 
     def save(self) -> SavedDialog:
@@ -172,9 +172,10 @@ class Dialog:
         """Take the Contact of a target refresh (12.2.1.2, 12.2.2)."""
         contacts = message.contacts
         if contacts and contacts[0].uri != self.remote_target:
-            self.remote_target = contacts[0].uri
+            before, self.remote_target = self.remote_target, contacts[0].uri
             sent_by = message.via.host if isinstance(message, Request) else ""
-            self.pinned = self.pinned and behind_nat(self.remote_target, self.flow.remote[0], sent_by)
+            stays = same_host(before.host, self.remote_target.host)
+            self.pinned = self.pinned and (stays or behind_nat(self.remote_target, self.flow.remote[0], sent_by))
 
     def disconnected(self) -> None:
         """The connection of :attr:`flow` is gone: the next request makes a new one."""
@@ -203,6 +204,17 @@ class Dialog:
         headers.add("Call-ID", self.call_id)
         headers.add("CSeq", f"{cseq} {method}")
         return Request(method, target, headers)
+
+
+def _met_aside(request: Request, target: Uri, flow: Flow) -> bool:
+    """Whether ``target`` is at an address to which our ``request`` was not sent, although its Request-URI had it.
+
+    That is how devices are reached that have registered from behind a NAT. A Route is another reason.
+    """
+    host = address(request.ruri.host)
+    if host is None or request.headers.get("Route") is not None:
+        return False
+    return not same_host(request.ruri.host, flow.remote[0]) and same_host(request.ruri.host, target.host)
 
 
 def _address(value: Sequence[str | int]) -> tuple[str, int]:

@@ -45,14 +45,17 @@ def behind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     port, tls_port, callee = free_port(), free_port(), free_port()
     folder = tmp_path_factory.mktemp("proxied")
     authority = Authority(folder / "ca")
+    own = authority.sign("ivrea", addresses=("127.0.0.1",))
+    trunk = {"name": "proxy", "host": f"127.0.0.1:{port}"}
+    if secure:
+        trunk |= {"host": f"tls:127.0.0.1:{tls_port}", "tls_cert": str(own.cert), "tls_key": str(own.key)}
     daemon = Daemon(
         folder / "daemon",
         {"2000": trees.two_levels(), "3000": trees.two_levels(root="long.wav"), "5000": transfer_to("+39012")},
         sounds=trees.SOUNDS,
-        trunks=[{"name": "proxy", "host": f"tls:127.0.0.1:{tls_port}" if secure else f"127.0.0.1:{port}"}],
+        trunks=[trunk],
     )
     if secure:
-        own = authority.sign("ivrea", addresses=("127.0.0.1",))
         daemon.secure(own.cert, own.key, authority.file, tls_verify_clients=True)
     tls = (authority.sign("proxy", addresses=("127.0.0.1",)), authority.file) if secure else None
     outward = f"sip:127.0.0.1:{callee}"

@@ -45,6 +45,38 @@ def test_server_side_of_a_dialog() -> None:
     assert dialog.next_hop() == Flow("udp", ALICE, ("p1", 5060))
 
 
+def test_who_was_reached_through_a_mapping_stays_there() -> None:
+    """A device whose Contact is of a network that we do not see, though not a public one is between: RFC 3581 section 4
+    said where it registered from, and its 200 has no Via of its own to tell it again.
+    """
+    mapping = Flow("udp", ALICE, ("10.207.2.2", 40001))
+
+    def dialog(contact: str, *, to: str = "sip:701@10.207.3.2:5062", route: str = "", recorded: str = "") -> Dialog:
+        sent = Request("INVITE", to, invite().headers)
+        response = sent.response(200, to_tag="x")
+        response.headers.add("Contact", f"<{contact}>")
+        if route:
+            sent.headers.add("Route", route)
+        if recorded:
+            response.headers.add("Record-Route", recorded)
+        return Dialog.of_client(sent, response, mapping)
+
+    phone = dialog("sip:701-0x55@10.207.3.2:21411")
+    assert phone.next_hop() == mapping
+    again = invite("<sip:701@10.207.3.2:21411>").response(200, to_tag="x")
+    again.headers.add("Contact", "<sip:701-0x66@10.207.3.2:21411>")
+    phone.retarget(again)
+    assert (phone.remote_target.user, phone.next_hop()) == ("701-0x66", mapping)
+    # Not so: an answer of somebody else, a proxy that we chose, one that stays in the path, a name.
+    assert dialog("sip:702@10.207.3.3").next_hop().remote == ("10.207.3.3", 5060)
+    proxied = dialog("sip:701@10.207.3.2", route="<sip:10.207.2.2:40001;lr>")
+    assert proxied.next_hop().remote == ("10.207.3.2", 5060)
+    recorded = dialog("sip:701@10.207.3.2", recorded="<sip:10.207.2.2:40001;lr>")
+    assert recorded.next_hop() == mapping
+    assert not recorded.pinned
+    assert dialog("sip:701@phone.example", to="sip:701@phone.example").next_hop().remote == ("phone.example", 5060)
+
+
 def test_client_side_reverses_the_route_set() -> None:
     sent = invite()
     response = sent.response(200, to_tag="x")

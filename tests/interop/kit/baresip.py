@@ -158,6 +158,12 @@ class Baresip:
         rate, channels = sound.read_wav(dump)
         return rate, channels[0]
 
+    def forget_call(self) -> None:
+        """Forget what happened so far, and what was heard: the next call is on its own."""
+        self.events.clear()
+        for dump in self.folder.glob("dump-*-dec.wav"):
+            dump.unlink()
+
     def wait_heard(self, frequency: float, seconds: float = 0.5, patience: float = 15.0) -> None:
         """Wait, in the middle of a call, until a tone was heard for so long; it must :attr:`keep` what it hears."""
         header = 44

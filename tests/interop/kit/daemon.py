@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from kit import sound
+from kit.network import Namespace
 from kit.sound import Samples
 
 ROOT = Path(__file__).parents[3]
@@ -140,11 +141,15 @@ class Daemon:
         mailboxes: Sequence[Mapping[str, object]] = (),
         sounds: Mapping[str, Samples] | None = None,
         host: str = "127.0.0.1",
+        place: Namespace | None = None,
     ) -> None:
+        """``place``: a network of its own, where ``host`` is."""
+        self._place = place or Namespace()
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.host = host
-        self.sip_port = free_port(host=host)
+        with self._place:
+            self.sip_port = free_port(host=host)
         self.tls_port = 0
         self.http_port = free_port(socket.SOCK_STREAM)
         self.rtp_ports = free_range(200)
@@ -227,7 +232,7 @@ class Daemon:
         before = self.log().count("ivrea is up")
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "engine.cli", "serve", "--config", str(config)],
+                [*self._place.prefix, sys.executable, "-m", "engine.cli", "serve", "--config", str(config)],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
