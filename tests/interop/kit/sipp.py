@@ -107,7 +107,9 @@ def start(
     if "caller.ul" in text:
         (folder / "caller.ul").write_bytes(sound.to_ulaw(audio if audio is not None else sound.silence(60.0)))
     port = port or free_port(host=host)
-    low, _ = free_range(2 * calls + 10)
+    low, high = free_range(2 * calls + 10)
+    while low <= port <= high:  # it would take its own port for sound
+        low, high = free_range(2 * calls + 10)
     command = ["sipp", "-sf", "scenario.xml", "-i", host, "-p", str(port), "-m", str(calls), "-t", transport]
     command += ["-nostdin", "-timeout", str(patience), "-timeout_error", "-bind_local", "-mi", host, "-mp", str(low)]
     command += ["-trace_msg", "-message_file", "sipp_messages", "-trace_err", "-error_file", "sipp_errors"]
