@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from pki import Authority
 
 from engine.accounts import clients, repository
 from engine.accounts.secrets import hashed
+from engine.api.kwebbl.callids import of_call
 from engine.store import Store
 
 pytestmark = pytest.mark.peer("baresip", "chromium", "requests_oauthlib")
@@ -54,6 +56,15 @@ class Company:
     @property
     def url(self) -> str:
         return f"https://127.0.0.1:{self.daemon.http_port}"
+
+    def live(self) -> list[str]:
+        """The calls that live, by the ids that they have here, those that nobody was told of first."""
+        connection = sqlite3.connect(self.daemon.folder / "ivrea.db")
+        try:
+            rows = connection.execute("SELECT id FROM calls WHERE finished_at IS NULL ORDER BY started_at").fetchall()
+        finally:
+            connection.close()
+        return [of_call(row[0]) for row in rows]
 
     def events(self, path: str) -> list[dict[str, Any]]:
         return [json.loads(hit.body) for hit in list(self.server.hits) if hit.path == path]
@@ -234,6 +245,56 @@ async def test_an_application_follows_and_places_calls(
     assert {hit.method for hit in company.server.hits if hit.path == path} == {"POST"}
 
 
+async def test_a_live_call_is_managed(company: Company, page: Page, phones: dict[str, Baresip]) -> None:
+    """Ada's program holds, records, hands on and ends what she talks about with others."""
+    application = Application(company, ["calls.events", "calls.manage", "company.users"])
+    application.fetch_token(await consented(page, application, "ada"))
+    path = "/managed"
+    wish = {"event_types": ["*"], "mode": "detailed", "callback_url": company.server.url(path)}
+    assert application.ask("POST", "/subscriptions", wish)[0] == 201
+    phones["bob"].dial(company.daemon.uri("201"))
+    phones["ada"].wait_event("CALL_ESTABLISHED")
+    call = company.wait_event(path, "created")["call_id"]
+    bridged = company.wait_event(path, "bridged")
+    assert bridged["calls"][0]["call_id"] == call
+    assert company.wait_event(path, "ringing")["direction"] in ("inbound", "outbound")
+
+    def act(action: str, body: Any = None) -> None:
+        status, answer = application.ask("POST", f"/calls/{call}/{action}", body)
+        assert status == 202, answer
+
+    act("start-recording")
+    act("start-recording")
+    company.wait_event(path, "start-recording")
+    act("hold")
+    assert company.wait_event(path, "holding")["call_id"] == call, "bob, who is on the line, waits"
+    act("resume")
+    act("resume")
+    company.wait_event(path, "resumed")
+    status, refused = application.ask("POST", f"/calls/{call}/transfer", {"target": {"number": "+31999999999"}})
+    assert (status, refused["error_code"]) == (400, "validation")
+    carl = next(each["id"] for each in application.ask("GET", "/extensions")[1] if each["number"] == "203")
+    act("transfer", {"target": {"extension_id": carl}, "transfer_type": "blind"})
+    phones["carl"].wait_event("CALL_ESTABLISHED")
+    phones["ada"].wait_event("CALL_CLOSED")
+    moved = company.wait_event(path, "transferred")
+    assert (moved["before"]["to"]["number"], moved["after"]["to"]["number"]) == ("201", "203")
+    assert (moved["before"]["from"], moved["transfer_type"]) == (moved["after"]["from"], "blind")
+    assert moved["initiator"]["number"] == "201"
+    act("stop-recording")
+    company.wait_event(path, "stop-recording")
+    act("terminate")
+    for name in ("bob", "carl"):
+        phones[name].wait_event("CALL_CLOSED")
+    company.wait_event(path, "terminated", 3)
+    kinds = [event["event_type"] for event in company.events(path)]
+    for kind in ("start-recording", "stop-recording", "holding", "resumed", "transferred"):
+        assert kinds.count(kind) == 1, kinds
+    assert application.ask("POST", f"/calls/{call}/hangup")[0] == 404
+    (recording,) = company.daemon.recordings()
+    assert recording.stat().st_size > 8000
+
+
 async def test_a_person_who_refuses_or_is_wrong_is_sent_back(company: Company, page: Page) -> None:
     application = Application(company, ["user.info"])
     await page.go(application.authorize_url())
@@ -260,8 +321,14 @@ async def test_personal_scopes(company: Company, page: Page, phones: dict[str, B
     phones["carl"].wait_event("CALL_ESTABLISHED")
     phones["ada"].dial(company.daemon.uri("202"))
     phones["bob"].wait_event("CALL_ESTABLISHED")
+    own = company.wait_event(path, "created")["call_id"]
     company.wait_event(path, "created", 2)
     for event in company.events(path):
-        assert event["to"]["number"] == "202"
+        assert "202" in json.dumps(event)
+        assert "203" not in json.dumps(event)
+    for call in company.live():
+        status = application.ask("POST", f"/calls/{call}/hangup")[0]
+        assert status == (202 if call == own else 404), "what is not his is not there"
+    phones["bob"].wait_event("CALL_CLOSED")
     refused = {"from": {"number": "201"}, "to": {"number": "203"}}
     assert application.ask("POST", "/calls", refused)[0] == 403

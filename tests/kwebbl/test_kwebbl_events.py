@@ -196,6 +196,71 @@ async def test_a_call_that_was_placed_comes_from_who_is_rung_first(office: Offic
         assert event["direction"] == "outbound"
 
 
+async def test_two_who_talk_and_one_who_is_replaced(office: Office, tmp_path: Path) -> None:
+    await subscribed(office, event_types=["bridged", "holding", "resume", "transferred"])
+    own, first, second = office.own.extensions, f"{CALL}-leg1", f"{CALL}-leg2"
+    bridged, holding, resumed, transferred = await told(
+        office,
+        tmp_path,
+        from_outside(),
+        records.CallAnswered(1472565726.5, call=CALL),
+        records.LegStarted(1472565727.0, call=CALL, leg=first, to="own-bob"),
+        records.LegStarted(1472565729.0, call=CALL, leg=second, to="own-ada"),
+        records.Bridged(1472565730.0, call=CALL, leg=first, party="31101111111", peer="own-bob"),
+        records.Held(1472565731.0, call=CALL, by="ada"),
+        records.Resumed(1472565732.0, call=CALL, leg=first, by="ada"),
+        records.Transferred(
+            1472565733.0,
+            call=CALL,
+            kind="attended",
+            before=("31101111111", "own-bob"),
+            after=("31101111111", "own-ada"),
+            leg=second,
+        ),
+    )
+    outside = {"number": "31101111111", "caller_id": "31101111111"}
+    bob, ada = ({"number": number, "extension_id": own[number]} for number in ("202", "201"))
+    reception = {"number": "+31101000400", "extension_id": own["400"]}
+    assert [{name: each for name, each in call.items() if name != "call_id"} for call in bridged["calls"]] == [
+        {"from": outside, "to": reception, "direction": "inbound"},
+        {"from": outside, "to": bob, "direction": "outbound"},
+    ]
+    assert [call["call_id"] for call in bridged["calls"]] == [callids.of_call(CALL), callids.of_leg(CALL, first)]
+    assert not {"call_id", "from", "to", "direction"} & bridged.keys()
+    assert (holding["event_type"], holding["call_id"], holding["to"]) == ("holding", callids.of_call(CALL), reception)
+    assert (resumed["event_type"], resumed["call_id"], resumed["to"]) == ("resumed", callids.of_leg(CALL, first), bob)
+    assert {name: transferred[name] for name in ("call_id", "before", "after", "initiator", "transfer_type")} == {
+        "call_id": callids.of_call(CALL),
+        "before": {"from": outside, "to": bob},
+        "after": {"from": outside, "to": ada},
+        "initiator": bob,
+        "transfer_type": "attended",
+    }
+    assert "from" not in transferred
+
+
+async def test_ringing_is_told_once(office: Office, tmp_path: Path) -> None:
+    await subscribed(office, event_types=["ringing"])
+    started = records.CallStarted(
+        1.0, call=OTHER, caller="202", callee="ada", direction="outbound", source=f"{BY_CLICK}ada", account="own"
+    )
+    events = await told(
+        office,
+        tmp_path,
+        started,
+        records.LegStarted(1.1, call=OTHER, leg="l1", to="own-ada"),
+        records.Rang(1.2, call=OTHER),
+        records.Rang(1.2, call=OTHER, leg="l1"),  # of whoever is the call
+        from_outside(),
+        records.Rang(1472565726.6, call=CALL),
+        records.LegStarted(1472565727.0, call=CALL, leg="l2", to="own-bob"),
+        records.Rang(1472565727.1, call=CALL, leg="l2"),
+    )
+    assert [event["call_id"] for event in events] == [
+        callids.of_call(OTHER), callids.of_call(CALL), callids.of_leg(CALL, "l2")
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("status", "cause", "reason"),
     [

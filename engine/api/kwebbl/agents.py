@@ -29,6 +29,8 @@ class Extension:
     user_id: str = ""
     group_id: str = ""
     flow_id: str = ""
+    reach: str = ""
+    """The number by which a call reaches it, as the account has it."""
 
     def view(self) -> dict[str, Any]:
         """As the API shows it."""
@@ -95,7 +97,15 @@ def make_agents(
             inside.add(number.flow_id)
             digits = _digits(number.number)
             made.append(
-                Extension(number.id, flows[number.flow_id].name, digits, "dialplan", digits, flow_id=number.flow_id)
+                Extension(
+                    number.id,
+                    flows[number.flow_id].name,
+                    digits,
+                    "dialplan",
+                    digits,
+                    flow_id=number.flow_id,
+                    reach=number.number,
+                )
             )
     of_flow: dict[str, Extension] = {}
     for each in made:
@@ -117,12 +127,14 @@ def _extension(
     flows: dict[str, e.Flow],
     outside: dict[str, str],
 ) -> Extension:
+    number = row.number
     if row.user_id is not None:
-        return Extension(row.id, users[row.user_id].name, row.number, "user", user_id=row.user_id)
+        return Extension(row.id, users[row.user_id].name, number, "user", user_id=row.user_id, reach=number)
     if row.group_id is not None:
-        return Extension(row.id, groups[row.group_id].name, row.number, "dialplan", group_id=row.group_id)
+        return Extension(row.id, groups[row.group_id].name, number, "dialplan", group_id=row.group_id, reach=number)
     flow = row.flow_id or ""
-    return Extension(row.id, flows[flow].name, row.number, "dialplan", outside.get(flow, ""), flow_id=flow)
+    outer = outside.get(flow, "")
+    return Extension(row.id, flows[flow].name, number, "dialplan", outer, flow_id=flow, reach=number)
 
 
 def _digits(number: str) -> str:

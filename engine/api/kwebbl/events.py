@@ -135,14 +135,17 @@ def event_of(happening: Happening, agents: Agents) -> Event | None:
     """The event that a happening is; ``None`` for one that is none."""
     record, call, leg = happening.record, happening.call, happening.leg
     kind, more = _kind(record, call, leg)
-    about_leg = bool(getattr(record, "leg", ""))
+    about_leg = bool(getattr(record, "leg", "")) and not isinstance(record, records.Transferred)
     if not kind or (about_leg and (leg is None or is_own(call, leg))):
         return None
-    if kind == "bridged":
-        assert leg is not None
-        lines: tuple[Line, ...] = (line_of(call, agents), line_of_leg(call, leg, agents))
-    else:
-        lines = (line_of(call, agents) if leg is None else line_of_leg(call, leg, agents),)
+    lines: tuple[Line, ...]
+    match record:
+        case records.Bridged(party=party, peer=peer) if leg is not None:
+            lines = _bridged(call, leg, party, peer, agents)
+        case records.Transferred():
+            lines, more = _transferred(call, record, agents)
+        case _:
+            lines = (line_of(call, agents) if leg is None else line_of_leg(call, leg, agents),)
     return Event(_id(kind, record, leg), kind, record.at, call.account_id, call.id, lines, more)
 
 
@@ -157,6 +160,14 @@ def _kind(record: records.Record, call: CallRow, leg: LegRow | None) -> tuple[st
             return "created", {}
         case records.CallAnswered() | records.LegAnswered():
             return "answered", {}
+        case records.Bridged():
+            return "bridged", {}
+        case records.Held():
+            return "holding", {}
+        case records.Resumed():
+            return "resume", {}
+        case records.Transferred():
+            return "transferred", {}
         case records.RecordingStarted():
             return "start_recording", {}
         case records.RecordingFinished():
@@ -221,6 +232,36 @@ def leg_line(own: Line, call: str, leg: str, label: str, agents: Agents) -> Line
     other = own.callee.extension
     via = own.callee if other is not None and other.type == "dialplan" and other != callee.extension else None
     return Line(callids.of_leg(call, leg), own.caller, callee, "outbound", via)
+
+
+def _bridged(call: CallRow, leg: LegRow, party: str, peer: str, agents: Agents) -> tuple[Line, Line]:
+    """Two who talk: who is on the line may have changed places since the call began."""
+    own = line_of(call, agents)
+    caller = _same(party, own, agents)
+    line = Line(own.call_id, caller, own.callee, own.direction)
+    return line, Line(callids.of_leg(call.id, leg.id), caller, _same(peer, own, agents), "outbound")
+
+
+def _transferred(call: CallRow, record: records.Transferred, agents: Agents) -> tuple[tuple[Line, Line], Json]:
+    """Before and after. Who wanted it is the one who was replaced."""
+    own = line_of(call, agents)
+    before, after = (
+        Line(own.call_id, _same(first, own, agents), _same(second, own, agents), own.direction)
+        for first, second in (record.before, record.after)
+    )
+    gone = before.caller if record.before[0] != record.after[0] else before.callee
+    return (before, after), {"initiator": gone.view(detailed=False), "transfer_type": record.kind}
+
+
+def _same(text: str, own: Line, agents: Agents) -> Party:
+    """Whoever is meant by a label; one who is in the call from the beginning as they are there."""
+    found = _called(text.partition(" via ")[0], agents)
+    for known in (own.caller, own.callee):
+        if found.number == known.number and found.extension == known.extension:
+            return known
+        if found.extension is not None and found.extension == known.extension:
+            return known
+    return found
 
 
 def _called(text: str, agents: Agents) -> Party:

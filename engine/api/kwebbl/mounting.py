@@ -8,6 +8,7 @@ from engine.api.kwebbl.consent import consent_routes
 from engine.api.kwebbl.errors import answer_of
 from engine.api.kwebbl.exchange import token_routes
 from engine.api.kwebbl.extensions import extension_routes
+from engine.api.kwebbl.managing import managing_routes
 from engine.api.kwebbl.placing import placing_routes
 from engine.api.kwebbl.subscriptions import subscription_routes
 from engine.api.kwebbl.telling import Patience, Teller
@@ -31,6 +32,7 @@ def mount(services: ApiServices) -> APIRouter:
         extension_routes(services),
         subscription_routes(services, teller.changed),
         placing_routes(services),
+        managing_routes(services),
     ):
         base.include_router(routes)
     every = ["GET", "POST", "PUT", "PATCH", "DELETE"]

@@ -186,6 +186,11 @@ class Place:
         return self.extension is None
 
     @property
+    def reach(self) -> str:
+        """The number by which a call reaches it."""
+        return self.extension.reach if self.extension is not None else self.number
+
+    @property
     def is_dialplan(self) -> bool:
         """Whether it has no telephone of its own."""
         return self.extension is not None and self.extension.type == "dialplan"
