@@ -117,6 +117,7 @@ class Announcements:
 
 _TOLD = (
     records.CallStarted,
+    records.Rang,
     records.CallAnswered,
     records.CallFinished,
     records.LegStarted,

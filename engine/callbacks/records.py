@@ -47,6 +47,13 @@ class CallStarted(Record, frozen=True, kw_only=True):
     flow_version: int = 0
 
 
+class Rang(Record, frozen=True, kw_only=True):
+    """A call, or a ``leg`` that was dialled for it, rings for the first time."""
+
+    call: str
+    leg: str = ""
+
+
 class CallAnswered(Record, frozen=True, kw_only=True):
     """The call was answered; ``dialog`` is what a BYE needs after a crash."""
 
@@ -245,6 +252,7 @@ AnyRecord = Union[  # noqa: UP007 - msgspec's decoder needs the union as a value
     SegmentOpened,
     Heartbeat,
     CallStarted,
+    Rang,
     CallAnswered,
     DialogChanged,
     Noted,

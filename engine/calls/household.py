@@ -134,8 +134,14 @@ class CallHouse:
     def caller_rings(self) -> None:
         leg = self._leg()
         if isinstance(leg, CallerLeg) and self.call.answered_at is None and leg.agreed is None:
+            self._put_down_ringing()
             leg.invited.ringing(self.now())
             self.owner.pump()
+
+    def _put_down_ringing(self) -> None:
+        if not self.call.rang:
+            self.call.rang = True
+            self.owner.append(records.Rang(time.time(), call=self.call.id))
 
     def caller_hears(self, peer: Peer) -> None:
         leg = self._leg()
@@ -148,6 +154,7 @@ class CallHouse:
             if problem:
                 self.owner.log.info("no_early_media", reason=problem)
                 return
+            self._put_down_ringing()
         self._stop_sounds()
         peer.stream.relay(self._line_stream())
 

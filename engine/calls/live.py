@@ -134,6 +134,7 @@ class LiveCall:
         self.caller = caller
         self.callee = callee
         self.answered_at: float | None = None
+        self.rang = False
         self.path = ""
         self.forwards: list[str] = []
         """URLs that asked for the list of live calls while this one lives."""

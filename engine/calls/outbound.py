@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -177,10 +178,12 @@ class OutgoingCall(Supervisor):
         await self.peers.forget(peer)
 
     def caller_rings(self) -> None:
-        self.state = "ringing"
+        if self.state == "dialing":
+            self.state = "ringing"
+            self.append(records.Rang(time.time(), call=self.id))
 
     def caller_hears(self, peer: Peer) -> None:
-        self.state = "ringing"
+        self.caller_rings()
 
     # --- what a live call needs -----------------------------------------------------------
 

@@ -118,6 +118,8 @@ class Peer:
     keys: deque[str] = field(default_factory=deque)
     """Pressed on this telephone while somebody wants to know (:attr:`listening`)."""
     listening: bool = False
+    rang: bool = False
+    """Whether it was put down that it rings."""
     closed: bool = False
     """Whether its end was put down, or is about to be."""
     _arbiter: KeyArbiter = field(default_factory=KeyArbiter)

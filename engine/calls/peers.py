@@ -127,8 +127,14 @@ class Peers:
         peer.leg.on_changed = lambda: self.changed(peer)
         peer.stream.on_report = lambda report: self._report(peer, report)
         peer.stream.on_lost = peer.worker_lost
-        peer.on_change = self._poke
+        peer.on_change = lambda: self._went_on(peer)
         peer.on_refer = lambda referral: self._referred(peer, referral)
+
+    def _went_on(self, peer: Peer) -> None:
+        if peer.state in ("ringing", "early") and not peer.rang:
+            peer.rang = True
+            self.append(records.Rang(time.time(), call=self.call, leg=peer.id))
+        self._poke()
 
     def changed(self, peer: Peer) -> None:
         """Its dialog has: in the journal before anything leaves, as a kill in between must not lose it."""

@@ -158,6 +158,8 @@ def _kind(record: records.Record, call: CallRow, leg: LegRow | None) -> tuple[st
     match record:
         case records.CallStarted() | records.LegStarted():
             return "created", {}
+        case records.Rang():
+            return "ringing", {}
         case records.CallAnswered() | records.LegAnswered():
             return "answered", {}
         case records.Bridged():

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Request, Response
 from engine.api.kwebbl import callids
 from engine.api.kwebbl.agents import Agents, read_agents
 from engine.api.kwebbl.documents import PLACE, body, problems
-from engine.api.kwebbl.errors import Grant, Problem, RealtimeRoute, grant_of, invalid, not_there
+from engine.api.kwebbl.errors import Problem, RealtimeRoute, grant_of, invalid, not_there
 from engine.api.kwebbl.events import line_between
 from engine.api.kwebbl.wishes import as_object, known_keys, place_in
 from engine.api.reading import as_json, octets
@@ -83,12 +83,12 @@ class _Desk:
 
     async def hang_up(self, request: Request, call_id: str) -> Response:
         """The call ends, for everybody who is on it."""
-        call, _ = await self._call(request, call_id)
+        call = await self._call(request, call_id)
         return await _done(call.control.hang_up(by=call.by))
 
     async def transfer(self, request: Request, call_id: str) -> Response:
-        """The other one talks with the target: at once, or after a consultation that ``*`` ends and ``#`` takes back."""
-        call, grant = await self._call(request, call_id)
+        """The other one talks with the target: at once, or after a consultation (``*`` ends it, ``#`` takes it back)."""
+        call = await self._call(request, call_id)
         wanted = as_object(as_json(await octets(request)))
         known_keys(wanted, frozenset({"target", "transfer_type"}))
         kind = wanted.get("transfer_type", "blind")
@@ -98,31 +98,29 @@ class _Desk:
         if place is None:
             raise invalid("target: is required")
         leaves: Party = call.own if call.control.bridged else ""
-        return await _done(
-            call.control.transfer(place.reach, attended=kind == "attended", by=call.by, leaves=leaves)
-        )
+        return await _done(call.control.transfer(place.reach, attended=kind == "attended", by=call.by, leaves=leaves))
 
     async def hold(self, request: Request, call_id: str) -> Response:
         """The other one hears music. Once more changes nothing."""
-        call, _ = await self._call(request, call_id)
+        call = await self._call(request, call_id)
         return await _done(call.control.hold(by=call.by, party=call.other if call.control.bridged else ""))
 
     async def resume(self, request: Request, call_id: str) -> Response:
         """Both talk again. Nothing happens if they do."""
-        call, _ = await self._call(request, call_id)
+        call = await self._call(request, call_id)
         return await _done(call.control.resume(by=call.by))
 
     async def start_recording(self, request: Request, call_id: str) -> Response:
         """From now on, each side on a channel. Once more changes nothing."""
-        call, _ = await self._call(request, call_id)
+        call = await self._call(request, call_id)
         return await _done(call.control.start_recording(by=call.by))
 
     async def stop_recording(self, request: Request, call_id: str) -> Response:
         """Nothing happens if it is not recorded."""
-        call, _ = await self._call(request, call_id)
+        call = await self._call(request, call_id)
         return await _done(call.control.stop_recording(by=call.by))
 
-    async def _call(self, request: Request, call_id: str) -> tuple[_Held, Grant]:
+    async def _call(self, request: Request, call_id: str) -> _Held:
         """Raises :class:`Problem`: 404 for a call that does not live, or is none that the token may manage."""
         grant = await grant_of(request, self.services.store, *MANAGE)
         async with self.services.store.reading() as connection:
@@ -133,7 +131,7 @@ class _Desk:
         own = _own_side(call, agents, grant.caller.user_id)
         if not grant.has("calls.manage") and not own and not _concerns(call, agents, grant.caller.user_id):
             raise not_there("the call")
-        return _Held(Control(call), agents, grant.caller.user, own), grant
+        return _Held(Control(call), agents, grant.caller.user, own)
 
 
 def _find(calls: list[Supervisor], call_id: str) -> Supervisor | None:
