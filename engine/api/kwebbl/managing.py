@@ -87,7 +87,7 @@ class _Desk:
         return await _done(call.control.hang_up(by=call.by))
 
     async def transfer(self, request: Request, call_id: str) -> Response:
-        """The other one talks with the target: at once, or after a consultation (``*`` ends it, ``#`` takes it back)."""
+        """The other one talks with the target: at once, or after a consultation (``*`` completes, ``#`` cancels)."""
         call = await self._call(request, call_id)
         wanted = as_object(as_json(await octets(request)))
         known_keys(wanted, frozenset({"target", "transfer_type"}))
