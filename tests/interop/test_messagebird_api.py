@@ -241,6 +241,59 @@ def test_a_leg_is_held_taken_back_and_hung_up(bird: Bird, tmp_path: Path) -> Non
         assert (status, code) == (400, 25)
 
 
+@pytest.mark.peer("baresip")
+def test_a_call_is_transferred_and_its_new_leg_controlled(bird: Bird, tmp_path: Path, hook: str) -> None:
+    voice = bird.voice
+    uas = sipp.start("uas_echo", tmp_path / "uas")
+    before = bird.daemon.log().count("device_registered")
+    with Baresip(
+        tmp_path / "bob", user="bob", server=f"127.0.0.1:{bird.daemon.sip_port}", password="geheim", answers=True
+    ) as bob:
+        bird.daemon.wait_log("device_registered", count=before + 1)
+        wish = {"source": "3120", "destination": f"sip:x@127.0.0.1:{uas.port}", "callFlow": PAUSE}
+        (call,) = voice.data("POST", "/calls", wish, status=201)
+        own = voice.wait(f"/calls/{call['id']}/legs", lambda found: found["status"] == "ongoing")
+        status, ((code, says),) = voice.refused("POST", f"/calls/{call['id']}/nobody-there")
+        assert (status, code) == (400, 12)
+        assert "`destination`" in says
+        assert voice.refused("POST", f"/calls/{call['id']}/legs")[0] == 405
+        assert voice.data("POST", f"/v1/calls/{call['id']}/bob")[0]["status"] == "ongoing"
+        bob.wait_event("CALL_ESTABLISHED")
+
+        def both() -> Any:
+            legs = voice.data("GET", f"/calls/{call['id']}/legs")
+            return legs if [leg["status"] for leg in legs] == ["ongoing", "ongoing"] else None
+
+        legs = poll(both, 10, "there were not two legs")
+        assert (legs[0]["id"], legs[1]["destination"]) == (own["id"], "bob")
+        new = legs[1]["id"]
+        assert voice.data("POST", f"/legs/{new}/hold")[0]["id"] == new
+        assert voice.data("POST", f"/legs/{new}/unhold")[0]["status"] == "ongoing"
+        voice.data("DELETE", f"/legs/{new}", status=204)
+        bob.wait_event("CALL_CLOSED")
+    uas.finish()
+    bird.wait_told(hook, lambda told: last(told, "callUpdated").get("status") == "ended")
+    assert [leg["status"] for leg in voice.data("GET", f"/calls/{call['id']}/legs")] == ["hangup", "hangup"]
+
+
+def test_another_flow_takes_the_place_of_a_calls(bird: Bird, tmp_path: Path) -> None:
+    voice = bird.voice
+    uas = sipp.start("uas_echo", tmp_path / "uas")
+    wish = {"source": "3120", "destination": f"sip:x@127.0.0.1:{uas.port}", "callFlow": PAUSE}
+    (call,) = voice.data("POST", "/calls", wish, status=201)
+    path = f"/calls/{call['id']}"
+    voice.wait(path, lambda found: found["status"] == "ongoing")
+    assert voice.refused("PUT", path, {})[1][0][0] == 11
+    assert voice.refused("PUT", path, {"callFlow": {"title": "x", "steps": [{"action": "fly"}]}})[1][0][0] == 12
+    change = {"callFlow": HANGUP, "webhook": {"url": bird.web.url("/changed"), "token": TOKEN}}
+    assert voice.data("PUT", path, change)[0]["id"] == call["id"]
+    uas.finish()
+    told = bird.wait_told("/changed", lambda told: last(told, "callUpdated").get("status") == "ended")
+    assert not [kind for kind, _ in told if kind.endswith("Created")]
+    assert voice.refused("PUT", path, {"callFlow": HANGUP})[1][0][0] == 25
+    assert voice.refused("POST", f"{path}/bob")[1][0][0] == 25
+
+
 def test_a_call_that_rings_is_hung_up(bird: Bird, tmp_path: Path) -> None:
     uas = sipp.start("uas_rings_on", tmp_path / "uas")
     wish = {"source": "+3120", "destination": f"sip:x@127.0.0.1:{uas.port}", "callFlow": PAUSE}
@@ -385,7 +438,7 @@ def test_every_error_of_the_documentation(bird: Bird) -> None:
         (404, 13, "call flow", ("GET", f"/call-flows/{NOBODY}")),
         (404, 13, "call", ("GET", "/calls/not-a-uuid")),
         (404, 13, "recording", ("GET", f"/recordings/{NOBODY}.wav")),
-        (404, 13, "resource", ("GET", f"/v1/calls/{NOBODY}/nonsense")),
+        (404, 13, "resource", ("GET", f"/v1/calls/{NOBODY}/non/sense")),
         (401, 15, "Authorization", ("GET", "/calls", None, "Authorization: Bearer x")),
         (401, 14, "access key", ("GET", "/calls", None, "Authorization: AccessKey wrong")),
         (400, 16, "JSON", ("POST", "/call-flows", "{")),
@@ -445,7 +498,9 @@ def test_the_reference_has_every_endpoint(bird: Bird) -> None:
         assert operation["summary"], path
         assert "404" in operation["responses"]
         assert operation["security"] == [{"AccessKey": []}]
-        assert ("requestBody" in operation) == (method in ("post", "put") and not path.endswith("hold")), path
+        assert ("requestBody" in operation) == (
+            method in ("post", "put") and not path.endswith(("hold", "destination}"))
+        ), path
     assert document["components"]["securitySchemes"]["AccessKey"]["in"] == "header"
 
 
@@ -489,6 +544,8 @@ def test_another_account_finds_nothing_and_changes_nothing(bird: Bird, tmp_path:
         *((method, f"/call-flows/{flow['id']}/numbers", {"numbers": ["1234"]}) for method in ("GET", "POST", "PUT")),
         ("GET", f"/calls/{call['id']}", None),
         ("DELETE", f"/calls/{call['id']}", None),
+        ("PUT", f"/calls/{call['id']}", {"callFlow": HANGUP}),
+        ("POST", f"/calls/{call['id']}/bob", None),
         ("GET", f"/calls/{call['id']}/legs", None),
         ("GET", f"/calls/{call['id']}/legs/{leg['id']}", None),
         ("GET", f"/legs/{leg['id']}", None),
@@ -574,7 +631,14 @@ _OF_LEG = "/calls/{}/legs/{}/recordings"
 _PATHS = st.sampled_from(
     [
         *("/call-flows", "/call-flows/{}", "/call-flows/{}/numbers", "/calls", "/calls/{}", "/calls/{}/legs"),
-        *("/calls/{}/legs/{}", _OF_LEG, f"{_OF_LEG}/{{}}", f"{_OF_LEG}/{{}}.wav", f"{_OF_LEG}/{{}}/transcriptions"),
+        *(
+            "/calls/{}/{}",
+            "/calls/{}/legs/{}",
+            _OF_LEG,
+            f"{_OF_LEG}/{{}}",
+            f"{_OF_LEG}/{{}}.wav",
+            f"{_OF_LEG}/{{}}/transcriptions",
+        ),
         *("/legs/{}", "/legs/{}/hold", "/recordings/{}", "/recordings/{}.wav", "/recordings/{}/transcriptions"),
         *("/transcriptions/{}", "/transcriptions/{}.txt", "/webhooks", "/webhooks/{}"),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from fastapi import Request, Response
 
 from engine.accounts import callbook
 from engine.accounts.entities import Caller
-from engine.addresses import plain_number
 from engine.api.messagebird import views
 from engine.api.messagebird.answers import (
     FORBIDDEN,
@@ -26,37 +24,27 @@ from engine.api.messagebird.answers import (
     one,
     page_of,
 )
+from engine.api.messagebird.controlling import controlled
 from engine.api.messagebird.door import caller_of, object_of, query_of, text_in
 from engine.api.messagebird.events import Events
 from engine.api.messagebird.finding import Finder, Found, live_row, overlaid
 from engine.api.messagebird.flows import ready_flow
 from engine.api.messagebird.webhooks import url_in
+from engine.api.parties import party
 from engine.api.services import ApiServices
 from engine.calls.flowbook import FlowError, Ready
 from engine.calls.identity import Caller as Shown
 from engine.calls.media import MediaError
 from engine.calls.outbound import Wish
-from engine.sip.uri import Uri
 from engine.store import webhooks
-
-_NUMBER = re.compile(r"\+?[0-9][0-9 ().*#-]{0,63}\Z")
-_NAME = re.compile(r"\+?[0-9A-Za-z_.~*#-]{1,128}\Z")
 
 
 def party_in(record: Mapping[str, Any], name: str) -> str:
     """A number, a user, a device or a SIP URI. Raises :class:`VoiceError` (11, 12)."""
-    text = text_in(record, name, most=1024).strip()
-    if text.lower().startswith(("sip:", "sips:")):
-        try:
-            Uri.parse(text)
-        except ValueError:
-            raise bad_value(name, "is no SIP URI") from None
-        return text
-    if _NUMBER.match(text):
-        return plain_number(text)
-    if not _NAME.match(text):
-        raise bad_value(name, "must be a telephone number or a SIP URI")
-    return text
+    try:
+        return party(text_in(record, name, most=1024).strip())
+    except ValueError as error:
+        raise bad_value(name, str(error) if str(error).startswith("must") else f"is no SIP URI: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +104,35 @@ class Calls:
     async def hang_up(self, request: Request, call_id: str) -> Response:
         caller = await caller_of(request, self.services.store, "calls.write")
         found = await self.finder.call(caller.account_id, call_id)
-        if found.live is None:
-            raise impossible("The call has ended already.")
-        found.live.call.end("flow", f"hung up by {caller.user}")
+        await controlled(found, lambda control: control.hang_up(by=caller.user))
         return nothing()
+
+    async def change(self, request: Request, call_id: str) -> Response:
+        """Another flow takes the place of the call's, another webhook that of its own."""
+        caller = await caller_of(request, self.services.store, "calls.write")
+        found = await self.finder.call(caller.account_id, call_id)
+        body = await object_of(request)
+        flow, hook = await self._flow(caller, body), _webhook_in(body)
+        if flow is None and hook is None:
+            raise missing("callFlow")
+        if flow is not None:
+            await controlled(found, lambda control: control.replace_flow(flow, by=caller.user))
+        elif found.live is None:
+            raise impossible("The call has ended already.")
+        if hook is not None:
+            await self._listen_no_more(caller, found.row.id)
+            await self._listen(caller, found.row.id, *hook)
+        return await self._shown(found)
+
+    async def transfer(self, request: Request, call_id: str, destination: str) -> Response:
+        """Who is on the call's own leg is connected with somebody else."""
+        caller = await caller_of(request, self.services.store, "calls.write")
+        if destination == "legs":
+            raise VoiceError(405, IMPOSSIBLE, "The method POST is not allowed here; GET may be used.", Allow="GET")
+        found = await self.finder.call(caller.account_id, call_id)
+        target = party_in({"destination": destination}, "destination")
+        await controlled(found, lambda control: control.transfer(target, by=caller.user, leaves="peer"))
+        return await self._shown(found)
 
     # --- what these have in common --------------------------------------------------------
 

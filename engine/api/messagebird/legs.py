@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from fastapi import Request, Response
 
-from engine.api.messagebird.answers import impossible, many, nothing, one, page_of
+from engine.api.messagebird.answers import many, nothing, one, page_of
+from engine.api.messagebird.controlling import leg_held, leg_hung_up
 from engine.api.messagebird.door import caller_of, query_of
 from engine.api.messagebird.finding import Finder, Found
 from engine.api.services import ApiServices
-from engine.calls.supervisor import Supervisor
-from flows.uuids import OWN_LEG, dashed
+from flows.uuids import dashed
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,34 +41,24 @@ class Legs:
         return one(self.finder.leg_of(found, leg_id)[2])
 
     async def hang_up(self, request: Request, leg_id: str) -> Response:
-        caller = await caller_of(request, self.services.store, "calls.write")
-        call = await self._live(caller.account_id, leg_id)
-        call.call.end("flow", f"hung up by {caller.user}")
+        found, number, by = await self._wanted(request, leg_id)
+        await leg_hung_up(found, number, by)
         return nothing()
 
     async def hold(self, request: Request, leg_id: str) -> Response:
-        caller = await caller_of(request, self.services.store, "calls.write")
-        call = await self._live(caller.account_id, leg_id)
-        if not await call.hold():
-            raise impossible("The leg cannot be put on hold now.")
-        return await self.alone(request, leg_id)
+        return await self._held(request, leg_id, hold=True)
 
     async def unhold(self, request: Request, leg_id: str) -> Response:
-        caller = await caller_of(request, self.services.store, "calls.write")
-        call = await self._live(caller.account_id, leg_id)
-        if not await call.resume():
-            raise impossible("The leg cannot be taken off hold now.")
+        return await self._held(request, leg_id, hold=False)
+
+    async def _held(self, request: Request, leg_id: str, *, hold: bool) -> Response:
+        found, number, by = await self._wanted(request, leg_id)
+        await leg_held(found, number, by, hold=hold)
         return await self.alone(request, leg_id)
 
-    async def _live(self, account: str, leg_id: str) -> Supervisor:
-        """The call whose own leg it is, while it lives."""
-        found, part = await self.finder.part(account, leg_id, "leg")
+    async def _wanted(self, request: Request, leg_id: str) -> tuple[Found, int, str]:
+        """The call, which leg of it, and who asks."""
+        caller = await caller_of(request, self.services.store, "calls.write")
+        found, part = await self.finder.part(caller.account_id, leg_id, "leg")
         self.finder.leg_of(found, leg_id)
-        return self._controlled(found, part.number)
-
-    def _controlled(self, found: Found, number: int) -> Supervisor:
-        if found.live is None:
-            raise impossible("The leg has ended already.")
-        if number != OWN_LEG:
-            raise impossible("Only the call's own leg can be controlled; the flow has the others.")
-        return found.live
+        return found, part.number, caller.user

@@ -106,6 +106,11 @@ class CallBody(_Model):
     webhook: CallWebhook | None = None
 
 
+class CallChange(_Model):
+    callFlow: FlowBody | None = None  # noqa: N815
+    webhook: CallWebhook | None = None
+
+
 class Call(_Model):
     id: Uuid
     status: Literal["queued", "starting", "ongoing", "ended"]
