@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from kit import sipp
 from kit.api import Api
+from kit.baresip import Baresip
 from kit.daemon import Daemon, poll
 from kit.hooks import HookServer
 
 from engine.api.brombler.client import Brombler, BromblerError
 
-pytestmark = pytest.mark.peer("sipp", "curl")
+pytestmark = pytest.mark.peer("sipp", "curl", "baresip")
 
 TREE = {"_": "Hello! Do you want to talk?", "yes | sure | want -not": "Hooray!", "no": "Me neither!"}
 
@@ -130,6 +131,31 @@ def test_the_list_is_forwarded_every_second(
     assert lists[-1]["list"][call]["isInvite"] == 0
     brombler.close(call)
     house.wait_closed(call)
+
+
+def test_a_call_is_sent_to_an_agent(house: Daemon, url: str, token: str, tmp_path: Path) -> None:
+    api, brombler = Api(house), Brombler(token, url)
+    for path, body in (
+        ("devices", {"name": "desk", "password": "pw"}),
+        ("users", {"name": "ana", "devices": ["desk"]}),
+    ):
+        assert api.ask("POST", f"/{path}", body)[0] == 201
+    caller = phone(tmp_path / "uas")
+    with Baresip(
+        tmp_path / "desk", user="desk", server=f"127.0.0.1:{house.sip_port}", password="pw", answers=True
+    ) as agent:
+        house.wait_log("device_registered")
+        call = brombler.call(f"sip:someone@127.0.0.1:{caller.port}", "Hello. " * 60)
+        poll(lambda: brombler.list()[call]["isInvite"] == 0 or None, 10, "not answered")
+        with pytest.raises(BromblerError, match="404"):
+            brombler.refer(call, "nobody-here")
+        brombler.refer(call, "ana")
+        agent.wait_event("CALL_ESTABLISHED")
+        agent.hangup()
+        caller.finish()
+    house.wait_closed(call)
+    ended = api.wait(call, "ended")
+    assert [leg["to"] for leg in ended["legs"]][-1] == "desk"
 
 
 def posted(hooks: HookServer) -> list[Any]:

@@ -21,6 +21,7 @@ from engine.api.limits import RateLimit, retry_after
 from engine.api.parties import party
 from engine.api.reading import Unreadable, as_form, as_json, media_type, octets, query_of
 from engine.api.services import ApiServices
+from engine.calls.control import Control, ControlRefused
 from engine.calls.media import MediaError
 from engine.calls.outbound import Wish
 from engine.calls.services import FlowError
@@ -51,6 +52,15 @@ def mount(services: ApiServices) -> APIRouter:
     api.add_api_route("/list.cas", brombler.list, methods=BOTH, summary="The live calls of the account")
     one = {"requestBody": {"content": {"application/json": {"schema": _WHO}}}}
     api.add_api_route("/close.cas", brombler.close, methods=BOTH, summary="End a call, by its id", openapi_extra=one)
+    agent: dict[str, Any] = {
+        "type": "object",
+        "required": ["who", "user"],
+        "properties": {**_WHO["properties"], "user": {"type": "string", "description": "The agent who gets the call."}},
+    }
+    api.add_api_route(
+        "/refer.cas", brombler.refer, methods=BOTH, summary="Send a call to an agent",
+        openapi_extra={"requestBody": {"content": {"application/json": {"schema": agent}}}},
+    )  # fmt: skip
     return api
 
 
@@ -166,6 +176,19 @@ class _Brombler:
         who = await self._who(request, "calls.write")
         call = self._own(who, _text(await parameters(request), "who"))
         call.call.end("flow", f"hung up by {who.user}")
+        return fine()
+
+    async def refer(self, request: Request) -> Response:
+        """Connect whoever is on the call ``who`` with ``user``: a user, a telephone or a number of the account."""
+        who = await self._who(request, "calls.write")
+        given = await parameters(request)
+        call = self._own(who, _text(given, "who"))
+        try:
+            await Control(call).transfer(party(_text(given, "user")), by=who.user)
+        except ValueError as error:
+            raise Refusal(400, f"user: {error}") from None
+        except ControlRefused as error:
+            raise Refusal(404 if error.code == "no_target" else 409, f"user: {error}") from None
         return fine()
 
     def _own(self, who: Who, call_id: str) -> Supervisor:
