@@ -27,7 +27,7 @@ SPEAKERS = ("george", "jackson", "lucas", "yweweler")
 TAKES = (2, 7)
 AT_ONCE = 8
 
-pytestmark = [pytest.mark.sound, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.alone, pytest.mark.sound, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")

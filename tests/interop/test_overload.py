@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
+import pytest
 from kit import sound, trees
 from kit.daemon import Daemon, poll
 from kit.phone import Phone
 from kit.sip import Message
 from kit.trees import ROOT_HZ
+
+pytestmark = pytest.mark.alone
 
 OFFERED = 15
 

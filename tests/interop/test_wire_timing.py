@@ -9,6 +9,8 @@ from kit.daemon import Daemon
 from kit.phone import Phone
 from kit.trees import ONE_HZ, ROOT_HZ
 
+pytestmark = pytest.mark.alone
+
 SETTLE = 0.100
 
 
