@@ -75,6 +75,10 @@ class Conferences:
     def __len__(self) -> int:
         return len(self._rooms)
 
+    def number(self) -> int:
+        """The number of a room of somebody else's, on any worker."""
+        return next(self._numbers)
+
     async def join(self, call: LiveCall, order: Conference) -> Outcome:
         """Take ``call`` in until it leaves, the room is closed, or the time is up. Raises CallEnded and MediaError."""
         began = call.now()

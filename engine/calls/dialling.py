@@ -31,7 +31,7 @@ MEDIA_REFUSED = frozenset({415, 488, 606})
 
 NOBODY = PeerEnd(404, "nobody is there")
 
-_Trial = asyncio.Future[Peer | PeerEnd]
+Trial = asyncio.Future[Peer | PeerEnd]
 
 
 class Dialling:
@@ -44,19 +44,12 @@ class Dialling:
     async def run(self) -> Outcome:
         """Ring, bridge, and say how it went. Raises CallEnded when the caller hangs up meanwhile."""
         order, house = self.order, self.house
-        names = ", ".join(str(target.value) for target in order.targets) or "nobody"
-        if order.strategy == "page":
-            raise Unsupported("paging is not possible on a live call yet")
         if any(target.kind == "queue" for target in order.targets):
             raise Unsupported("queues are not possible on a live call yet")
         await house.ring_back(order.ringback)
         found = await house.unless_over(asyncio.ensure_future(Ringing(order, house).ring()))
-        if isinstance(found, PeerEnd) and found.cause:
-            return dial_outcome(_named(found.cause), story=f"{names}: {found.reason}")
         if isinstance(found, PeerEnd):
-            cause = _named("NO_ANSWER") if found.status == 487 else cause_of(found.status)
-            story = f"{names}: {found.reason or cause.name} ({found.status})"
-            return dial_outcome(cause, sip=found.status if found.status != 487 else 0, story=story)
+            return failed(order, found)
         conversation = Conversation(house, found, hangup_on_key=order.hangup_on_key, time_limit=order.time_limit)
         seconds, story = await conversation.run()
         return dial_outcome(_named("NORMAL_CLEARING"), sip=200, duration=seconds, leg=found.id, story=story)
@@ -78,7 +71,7 @@ class Ringing:
                 found = await self._ring_batch(batch)
                 if isinstance(found, Peer):
                     return found
-                end = found if end is NOBODY else _clearer(end, found)
+                end = found if end is NOBODY else clearer(end, found)
                 if order.stop_on_reject and _rejected(found):
                     return found
         return end
@@ -95,14 +88,26 @@ class Ringing:
     async def _ring_batch(self, targets: Sequence[Target]) -> Peer | PeerEnd:
         """Ring all of ``targets`` together: who answers first, or how it ended."""
         lines = [(target, found) for target in targets for found in self.house.find(target, self.order)]
+        if self.order.strategy == "single" and len({line[0].device for _, line in lines if line}) == 1:
+            return await self._in_turn(lines)
         return await self._race(lines, patience=self.order.timeout, alone=len(lines) == 1)
+
+    async def _in_turn(self, lines: Sequence[tuple[Target, Sequence[Destination]]]) -> Peer | PeerEnd:
+        """Ring the places of one device one after the other."""
+        end = NOBODY
+        for line in lines:
+            found = await self._race([line], patience=self.order.timeout, alone=True)
+            if isinstance(found, Peer) or found.status >= 600:
+                return found
+            end = found if end is NOBODY else clearer(end, found)
+        return end
 
     async def _race(
         self, lines: Sequence[tuple[Target, Sequence[Destination]]], *, patience: float, alone: bool
     ) -> Peer | PeerEnd:
         """Ring all ``lines`` together: who answers first, or how it ended. ``patience`` in seconds; 0: no end of it."""
-        trials: dict[_Trial, str] = {
-            asyncio.ensure_future(self._try(target, line, alone=alone)): line[0].device if line else ""
+        trials: dict[Trial, str] = {
+            asyncio.ensure_future(self.attempt(target, line, alone=alone)): line[0].device if line else ""
             for target, line in lines
         }
         winner: Peer | None = None
@@ -119,7 +124,7 @@ class Ringing:
             await self._settle(list(trials), None if cancelled else winner)
         return winner or end
 
-    async def _first(self, trials: Mapping[_Trial, str]) -> tuple[Peer | None, PeerEnd]:
+    async def _first(self, trials: Mapping[Trial, str]) -> tuple[Peer | None, PeerEnd]:
         """Wait for the first who answers, or until nobody may any more; ``trials`` have the device that is rung."""
         end = NOBODY
         waiting = set(trials)
@@ -131,7 +136,7 @@ class Ringing:
                 found = trial.result()
                 if isinstance(found, Peer):
                     return found, end
-                end = found if end is NOBODY else _clearer(end, found)
+                end = found if end is NOBODY else clearer(end, found)
                 if self.order.stop_on_reject and _rejected(found):
                     return None, end
                 if found.status >= 600 and (device := trials[trial]):  # RFC 3261 section 16.7: for all its places
@@ -140,7 +145,7 @@ class Ringing:
                             other.cancel()
         return None, end
 
-    async def _settle(self, trials: Sequence[_Trial], winner: Peer | None) -> None:
+    async def _settle(self, trials: Sequence[Trial], winner: Peer | None) -> None:
         """Let all but ``winner`` go; when the caller hangs up meanwhile, that one too."""
         settling = asyncio.ensure_future(self._let_go(trials, winner))
         try:
@@ -151,14 +156,14 @@ class Ringing:
                 await self.house.forget(winner)
             raise
 
-    async def _let_go(self, trials: Sequence[_Trial], winner: Peer | None) -> None:
+    async def _let_go(self, trials: Sequence[Trial], winner: Peer | None) -> None:
         for trial in trials:
             trial.cancel()
         for outcome in await asyncio.gather(*trials, return_exceptions=True):
             if isinstance(outcome, Peer) and outcome is not winner:
                 await self.house.forget(outcome)  # answered at the same moment, and lost
 
-    async def _try(self, target: Target, destinations: Sequence[Destination], *, alone: bool) -> Peer | PeerEnd:
+    async def attempt(self, target: Target, destinations: Sequence[Destination], *, alone: bool) -> Peer | PeerEnd:
         """Ring one after the other until one answers, or is not at fault that nobody does."""
         await asyncio.sleep(target.delay)
         end = NOBODY
@@ -216,7 +221,7 @@ class Ringing:
             found = await self._race(ahead, patience=0.0, alone=alone and len(lines) == 1)
             if isinstance(found, Peer) or found.status >= 600:
                 return found
-            end = found if 300 <= end.status < 400 else _clearer(end, found)
+            end = found if 300 <= end.status < 400 else clearer(end, found)
         return end
 
     async def _call(self, peer: Peer, *, alone: bool) -> bool:
@@ -234,6 +239,16 @@ class Ringing:
             elif not rung and not heard:
                 rung = True
                 self.house.caller_rings()
+
+
+def failed(order: Dial, end: PeerEnd) -> Outcome:
+    """The outcome of ``order`` when nobody answered."""
+    names = ", ".join(str(target.value) for target in order.targets) or "nobody"
+    if end.cause:
+        return dial_outcome(_named(end.cause), story=f"{names}: {end.reason}")
+    cause = _named("NO_ANSWER") if end.status == 487 else cause_of(end.status)
+    story = f"{names}: {end.reason or cause.name} ({end.status})"
+    return dial_outcome(cause, sip=end.status if end.status != 487 else 0, story=story)
 
 
 def _named(name: str) -> Cause:
@@ -254,7 +269,7 @@ _CLARITY: Sequence[Callable[[PeerEnd], bool]] = (
 )
 
 
-def _clearer(one: PeerEnd, other: PeerEnd) -> PeerEnd:
+def clearer(one: PeerEnd, other: PeerEnd) -> PeerEnd:
     """Of two ends, the one that says more: a refusal by a person before that of a machine (RFC 3261, section 16.7), and
     anything that somebody else said before what went wrong here.
     """

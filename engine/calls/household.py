@@ -32,6 +32,7 @@ from engine.transport.tap import Tap
 from flows.call import CallEnded, Replaced
 from flows.orders import Dial, Target
 from flows.prompts import Prompt
+from media import protocol
 from media.tones import Tones
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class CallHouse:
     caller: Caller
     _ringing_back: bool = False
     _rings_for: Peer | None = None
+    _page: int = 0
+    """The room of a page."""
     _bridge: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @property
@@ -157,6 +160,31 @@ class CallHouse:
             self._put_down_ringing()
         self._stop_sounds()
         peer.stream.relay(self._line_stream())
+
+    # --- paging -------------------------------------------------------------------------
+
+    async def begin_page(self) -> None:
+        await self.call.answer()
+        self._stop_sounds()
+        self._page = self.outside.conferences.number()
+        self._leg().on_hold.watch(self._speak)
+        self._speak()
+
+    def page(self, peer: Peer) -> None:
+        peer.stream.send(protocol.Join(peer.stream.number, self._page, muted=True, gated=False))
+
+    def end_page(self) -> None:
+        if self._page:
+            self._page = 0
+            self._leg().on_hold.unwatch(self._speak)
+            if (stream := self.call.stream) is not None:
+                stream.send(protocol.Leave(stream.number))
+
+    def _speak(self) -> None:
+        """The caller is heard and hears nobody; a phone on hold is not heard, whatever music it sends."""
+        if (stream := self.call.stream) is not None:
+            quiet = self._leg().on_hold.quiet
+            stream.send(protocol.Join(stream.number, self._page, muted=quiet, deaf=True, gated=False))
 
     # --- talking ------------------------------------------------------------------------
 

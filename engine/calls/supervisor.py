@@ -27,6 +27,7 @@ from engine.calls.leg import NoCommonMedia
 from engine.calls.line import CallLine, dialog_of
 from engine.calls.live import LiveCall
 from engine.calls.media import MediaError, StreamReport, Worker
+from engine.calls.paging import Paging
 from engine.calls.peer import Peer, PeerEnd
 from engine.calls.peers import Peers, traced
 from engine.calls.recording import Recordings
@@ -360,7 +361,7 @@ class Supervisor(CallLine):
                 return await self.outside.lots.take_first(self.call, queues[0])
             except MediaError as error:
                 return Outcome(("failed",), {"status": "failed", "duration": "0"}, f"no media: {error}")
-        outcome = await Dialling(order, house).run()
+        outcome = await (Paging if order.strategy == "page" else Dialling)(order, house).run()
         self._last_dial = outcome.facts.get("status", "")
         return outcome
 

@@ -15,9 +15,8 @@ from flows.orders import Dial, Target
     ("order", "what"),
     [
         (Dial(targets=(Target(kind="queue", value="support"),)), "queues"),
-        (Dial(targets=(Target(kind="device", value="d"),), strategy="page"), "paging"),
     ],
-    ids=["queue", "page"],
+    ids=["queue"],
 )
 async def test_what_cannot_be_dialled_is_said(order: Dial, what: str) -> None:
     with pytest.raises(Unsupported, match=what):

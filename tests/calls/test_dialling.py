@@ -281,3 +281,9 @@ async def test_what_breaks_here_is_not_said_to_be_a_person_who_does_not_answer()
         )  # fmt: skip
     outcome = await run(dial("a", "b"), House({"a": lost, "b": GONE}))
     assert outcome.facts["cause"] == "UNALLOCATED_NUMBER", "what somebody said counts before that"
+
+
+async def test_places_of_one_device_ring_in_turn_where_the_flow_wants_that() -> None:
+    house = House({"desk/1": BUSY, "desk/2": None, "desk/3": None})
+    outcome = await run(dial("desk/1|desk/2|desk/3", strategy="single"), house)
+    assert (outcome.facts["status"], house.called) == ("completed", ["desk/1", "desk/2"])

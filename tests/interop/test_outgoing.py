@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kit import sipp, sound, trees
@@ -55,7 +56,7 @@ def bob(office: Daemon, tmp_path: Path) -> Iterator[Baresip]:
 
 
 @contextmanager
-def registered(office: Daemon, folder: Path, user: str, **options: bool) -> Iterator[Baresip]:
+def registered(office: Daemon, folder: Path, user: str, **options: Any) -> Iterator[Baresip]:
     """A telephone that has registered."""
     before = office.log().count("device_registered")
     server = f"127.0.0.1:{office.sip_port}"

@@ -8,11 +8,12 @@ import re
 import signal
 import socket
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kit import sipp
+from kit import sipp, sound
 from kit.api import Api
 from kit.baresip import Baresip
 from kit.daemon import Daemon, free_port
@@ -222,3 +223,32 @@ def test_all_telephones_of_a_device_ring_and_the_first_who_answers_has_the_call(
         alice.wait_event("CALL_CLOSED")
         house.wait_ended()
     assert sorted(leg_statuses(house)) == [200, 487]
+
+
+@pytest.mark.peer("baresip")
+def test_a_page_is_heard_by_all_and_answered_by_none(daemon_for: DaemonFor, tmp_path: Path) -> None:
+    ends = [{"id": name, "endpoint_type": "device"} for name in ("bob", "carl")]
+    house = daemon_for(
+        {"5000": {"module": "page_group", "data": {"endpoints": ends}, "children": {}}},
+        devices=[{"name": "bob", "password": "geheim"}, {"name": "carl", "password": "geheim"}],
+    )
+    with (
+        registered(house, tmp_path, "bob", answers=True, keep=True, audio=sound.tone(900.0, 20)) as bob,
+        registered(house, tmp_path, "carl", answers=True, keep=True) as carl,
+        Baresip(tmp_path / "alice", user="alice", audio=sound.tone(600.0, 20), keep=True) as alice,
+    ):
+        alice.dial(house.uri("5000"))
+        for phone in (alice, bob, carl):
+            phone.wait_event("CALL_ESTABLISHED")
+        time.sleep(1.5)  # what is said
+        alice.hangup()
+        for phone in (bob, carl):
+            phone.wait_event("CALL_CLOSED")
+        house.wait_ended()
+        assert leg_statuses(house) == [200, 200]
+    for phone in (bob, carl):
+        rate, heard = phone.heard()
+        assert rate == sound.RATE
+        assert sound.find_tone(heard, 600.0)
+    for phone in (alice, carl):
+        assert not sound.find_tone(phone.heard()[1], 900.0)
