@@ -710,7 +710,7 @@ class Config(BaseSettings):
         """Keys that everybody on the way can read protect nothing: that has to be asked for."""
         for trunk in self.trunks:
             policy = trunk.srtp or self.rtp.srtp
-            if policy == "required" and trunk.address.transport != "tls" and not self.rtp.srtp_without_tls:
+            if policy == "required" and trunk.hop[0] != "tls" and not self.rtp.srtp_without_tls:
                 raise ValueError(f"trunks: {trunk.name!r}: srtp is required: host must begin with tls:")
         return self
 

@@ -178,7 +178,7 @@ class Daemon:
             ),
             on_event=self._on_event,
             advertise=config.sip.advertised,
-            certificates=await asyncio.to_thread(read_certificates, config),
+            certificates=await asyncio.to_thread(read_certificates, config, self.directory.labelled()),
             name_servers=[split_host(each, 53) for each in config.sip.dns],
         )
         self._stack.push_async_callback(self.transport.close)
@@ -374,7 +374,7 @@ class Daemon:
             config = self._reload_config() if self._reload_config is not None else self.config
             async with self._reading_accounts:
                 directory = await load_directory(self.callbacks.store, self.flows, config, self.directory)
-            certificates = await asyncio.to_thread(read_certificates, config)
+            certificates = await asyncio.to_thread(read_certificates, config, directory.labelled())
             await self._take_over_mailboxes(config)
         except (CertificateError, ConfigError, FlowError, ImportConflict, StoreError) as error:
             log.error("reload_failed", error=str(error))
@@ -392,7 +392,14 @@ class Daemon:
         Raises SQLAlchemy's errors; everything stays as it was then.
         """
         async with self._reading_accounts:
-            self._use(await read_directory(self.callbacks.store, self.flows, self.directory))
+            directory = await read_directory(self.callbacks.store, self.flows, self.directory)
+            try:
+                self.transport.streams.certificates = await asyncio.to_thread(
+                    read_certificates, self.config, directory.labelled()
+                )
+            except CertificateError as error:  # of the file: those that were read before stay
+                log.error("certificates_not_read", error=str(error))
+            self._use(directory)
 
     def _use(self, directory: Directory) -> None:
         self.directory = directory

@@ -6,32 +6,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from engine.addresses import parse_peer
+from engine.log import get_logger
 from engine.sip.flow import Flow
-from engine.transport.certificates import CertificateBook, ClientFiles, ServerFiles, load
+from engine.transport.certificates import CertificateBook, CertificateError, ClientFiles, ServerFiles, load
 
 if TYPE_CHECKING:
-    from engine.config import Config
+    from engine.config import Config, TrunkConfig
+
+log = get_logger(__name__)
 
 Policy = Literal["off", "optional", "required"]
 
 
-def read_certificates(config: Config) -> CertificateBook:
-    """All certificates of the configuration, read from their files: blocks.
+def read_certificates(config: Config, trunks: Mapping[str, TrunkConfig] | None = None) -> CertificateBook:
+    """All certificates of the configuration, and of the ``trunks`` of the database by label, read from files: blocks.
 
-    Raises :class:`~engine.transport.certificates.CertificateError`.
+    Raises :class:`~engine.transport.certificates.CertificateError`; trunks that the file does not have are logged
+    instead, and nothing is believed of them that is not of all.
     """
     sip = config.sip
     clients: dict[tuple[str, int], ClientFiles] = {}
-    for trunk in config.trunks:
-        if trunk.address.transport == "tls":
-            files = ClientFiles(
-                f"trunks[{trunk.name}]",
-                trunk.tls_verify,
-                trunk.tls_ca or sip.tls_ca,
-                trunk.tls_cert,
-                trunk.tls_key,
-            )
-            clients.setdefault((trunk.address.host, trunk.address.port), files)
+    of_file = {trunk.name: trunk for trunk in config.trunks}
+    for label, trunk in {**(trunks or {}), **of_file}.items():
+        transport, host, port = parse_peer(trunk.outbound_proxy or trunk.host)
+        if transport != "tls":
+            continue
+        files = ClientFiles(
+            f"trunks[{label}]", trunk.tls_verify, trunk.tls_ca or sip.tls_ca, trunk.tls_cert, trunk.tls_key
+        )
+        if label not in of_file:
+            try:
+                load(ServerFiles(), {(host, port): files})
+            except CertificateError as error:
+                log.error("trunk_certificates_not_usable", trunk=label, error=str(error))
+                continue
+        clients.setdefault((host, port), files)
     return load(ServerFiles(sip.tls_cert, sip.tls_key, sip.tls_ca, sip.tls_verify_clients), clients)
 
 
