@@ -185,6 +185,7 @@ class Daemon:
         captures = CaptureShelf(state / "captures", every=config.calls.capture)
         self._stack.push_async_callback(captures.close)
         self.transport.tap.ended = captures.ended
+        self.transport.endpoint.notifier.group_of = self._account_of
         self._background(captures.keep_clean())
         self.registrations = Registrations(self.transport)
         self.probes = Probes(self.transport)
@@ -473,11 +474,11 @@ class Daemon:
     def _inbound(self) -> Iterator[TrunkAddress]:
         return (inbound_trunk(each) for each in self.directory.trunks if each.config.inbound != "none")
 
-    def _publish(self, entity: str, state: str) -> None:
-        """A state that a flow sets for those who watch ``entity`` (RFC 4235)."""
+    def _publish(self, account: str, entity: str, state: str) -> None:
+        """A state that a flow of the account sets for those of its devices who watch ``entity`` (RFC 4235)."""
         states: dict[str, DialogState] = {"idle": "terminated", "ringing": "early", "busy": "confirmed"}
         now = asyncio.get_running_loop().time()
-        self.transport.endpoint.notifier.publish(entity, states[state], now, dialog="manual")
+        self.transport.endpoint.notifier.publish(entity, states[state], now, group=account, dialog="manual")
         self.transport.pump()
 
     def _invite(self, destination: Destination, body: bytes, peer: Peer) -> OutgoingSession:

@@ -53,6 +53,17 @@ class Room:
     worker: Worker
     members: dict[str, Member] = field(default_factory=dict)
     closed: bool = False
+    lost: bool = False
+    """Its worker died: those who are left go on in another room of the same name."""
+
+    @property
+    def over(self) -> bool:
+        return self.closed or self.lost
+
+    def lose(self) -> None:
+        """The worker died under somebody whose own lives."""
+        self.lost = True
+        self.poke()
 
     @property
     def moderated(self) -> bool:
@@ -90,31 +101,46 @@ class Conferences:
                 return _failed("the PIN was wrong")
             moderator = moderator or pin in order.moderator_pins
         key = (account, f"{'id' if order.stored else 'name'}:{order.room}")
-        room = self._rooms.get(key)
-        if room is not None and order.most and len(room.members) >= order.most:
-            await _say(call, FULL)
-            return _failed("the conference is full")
         stream = call.stream
         if stream is None:
             raise MediaError("there is no media stream")
+        if self._is_full(key, order):
+            await _say(call, FULL)
+            return _failed("the conference is full")
         if order.welcome == "default":
             await _say(call, WAIT if order.wait_for_moderator and not moderator else WELCOME)
         elif order.welcome:
             await _play(call, [Prompt(media=order.welcome)])
-        room = self._rooms.get(key)  # it may have come and gone while we spoke
-        if room is None or room.closed:  # those who are in a closed one are on their way out
-            room = self._rooms[key] = Room(str(order.room), next(self._numbers), stream.worker)
-        try:
-            async with stand_in(stream, room.worker) as here:
-                await self._stay(call, order, room, Member(call, here, moderator))
-        finally:
-            if not room.members and self._rooms.get(key) is room:
-                del self._rooms[key]
+        until = call.now() + order.time_limit if order.time_limit else None
+        while True:  # once, unless the room's worker dies
+            if self._is_full(key, order):  # others came while we spoke
+                await _say(call, FULL)
+                return _failed("the conference is full")
+            room = self._room(key, order, stream.worker)
+            try:
+                async with stand_in(stream, room.worker, room.lose) as here:
+                    await self._stay(call, order, room, Member(call, here, moderator), until)
+            finally:
+                if not room.members and self._rooms.get(key) is room:
+                    del self._rooms[key]
+            if not room.lost or room.closed:
+                break
+            log.warning("conference_moves", call_id=call.id, room=room.name)
         seconds = call.now() - began
         return Outcome((), {"status": "completed", "duration": str(int(seconds))}, f"conference {order.room}")
 
-    async def _stay(self, call: LiveCall, order: Conference, room: Room, member: Member) -> None:
-        until = call.now() + order.time_limit if order.time_limit else None
+    def _is_full(self, key: tuple[str, str], order: Conference) -> bool:
+        room = self._rooms.get(key)
+        return room is not None and not room.over and 0 < order.most <= len(room.members)
+
+    def _room(self, key: tuple[str, str], order: Conference, worker: Worker) -> Room:
+        """The room of a name; a new one when there is none, or when those in it are on their way out."""
+        room = self._rooms.get(key)
+        if room is None or room.over:
+            room = self._rooms[key] = Room(str(order.room), next(self._numbers), worker)
+        return room
+
+    async def _stay(self, call: LiveCall, order: Conference, room: Room, member: Member, until: float | None) -> None:
         room.members[call.id] = member
         room.poke()
         if order.announce_name:
@@ -129,7 +155,7 @@ class Conferences:
             call.on_hold.watch(call.poke)
             quiet = self._let_speak(order, room, member)
             self._announce(room, call, self._tone(order.entry_tone, self._tones.entry))
-            while not room.closed and (until is None or call.now() < until):
+            while not room.over and (until is None or call.now() < until):
                 await call.key_or_change(until)
                 if quiet != call.on_hold.quiet:
                     quiet = self._let_speak(order, room, member)
@@ -140,7 +166,7 @@ class Conferences:
             room.members.pop(call.id, None)
             member.stream.send(protocol.Leave(member.stream.number))
             self._announce(room, call, self._tone(order.exit_tone, self._tones.leaving))
-            if order.ends_with_member:
+            if order.ends_with_member and not room.lost:
                 room.closed = True
             room.poke()
             log.info("conference_left", call_id=call.id, room=room.name, members=len(room.members))
@@ -173,12 +199,12 @@ class Conferences:
             call.start(ready, loop=True)
         else:
             call.play_files([self._tones.music], loop=True)
-        while not room.moderated and not room.closed:
+        while not room.moderated and not room.over:
             if until is not None and call.now() >= until:
                 return False
             await call.key_or_change(until)
         call.stop()
-        return not room.closed
+        return not room.over
 
     async def _ask_pin(self, call: LiveCall, order: Conference) -> str | None:
         pins = {*order.pins, *order.moderator_pins}

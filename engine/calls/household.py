@@ -65,7 +65,7 @@ class Outside:
     """What a number of an account's own leads to; the catch-all of a dial plan is nobody's number."""
     is_ours: Callable[[Uri], bool]
     """Whether who is named by a URI is to be looked for here."""
-    publish: Callable[[str, str], None]
+    publish: Callable[[str, str, str], None]
     """Tells those who watch somebody that they are ``idle``, ``ringing`` or ``busy``."""
     channels: Channels = field(default_factory=Channels)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,14 +21,17 @@ _L16, _EVENTS = 97, 101
 
 
 @contextlib.asynccontextmanager
-async def stand_in(stream: Stream, worker: Worker) -> AsyncIterator[Stream]:
-    """A stream of ``worker`` that stands for ``stream``. Raises :class:`~engine.calls.media.MediaError`."""
+async def stand_in(stream: Stream, worker: Worker, lost: Callable[[], None] = lambda: None) -> AsyncIterator[Stream]:
+    """A stream of ``worker`` that stands for ``stream``; ``lost`` is called when that worker dies.
+
+    Raises :class:`~engine.calls.media.MediaError`.
+    """
     if stream.worker is worker:
         yield stream
         return
-    near = await stream.worker.open(LOOPBACK, _report, _lost)
+    near = await stream.worker.open(LOOPBACK, _report, _known)
     try:
-        far = await worker.open(LOOPBACK, _report, _lost)
+        far = await worker.open(LOOPBACK, _report, lambda _: lost())
         try:
             near.direct(_towards(far))
             far.direct(_towards(near))
@@ -74,5 +77,5 @@ def _report(report: StreamReport) -> None:
     """Nothing that happens on a link is news: both its ends are ours."""
 
 
-def _lost(reason: str) -> None:
-    """The worker died, and the calls on it know."""
+def _known(reason: str) -> None:
+    """The worker died, and the call whose stream is on it knows."""

@@ -338,7 +338,7 @@ class Supervisor(CallLine):
         self._sip_reason = "".join(char for char in reason if char.isprintable())[:200] or None
 
     def publish(self, entity: str, state: str) -> None:
-        self.outside.publish(entity, state)
+        self.outside.publish(self.plan.account, entity, state)
 
     def send_digits(self, digits: str, tone: float, gap: float) -> None:
         agreed = self.leg.agreed if self.leg is not None else None

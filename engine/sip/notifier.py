@@ -21,6 +21,12 @@ from engine.sip.transaction import ServerTransaction
 MOST_DIALOGS = 32
 """Calls of one entity that are told of; of more, the oldest are left out."""
 
+MOST_ENTITIES = 10_000
+"""Entities of which something is known; of more, those that changed longest ago are forgotten."""
+
+Key = tuple[str, str]
+"""The group of an entity, and its name."""
+
 HeaderFields = tuple[tuple[str, str], ...]
 
 
@@ -36,24 +42,29 @@ class NotifierLimits:
 
 
 class Notifier:
-    """All subscriptions, and what is known of the entities. An entity is the user part of a URI."""
+    """All subscriptions, and what is known of the entities.
+
+    An entity is the user part of a URI, within a group: whoever subscribes sees the entities of its own group.
+    """
 
     def __init__(self, core: Core, limits: NotifierLimits | None = None) -> None:
         self.serves: Callable[[str], bool] = lambda entity: True
         """Whether there is such an entity; SUBSCRIBEs to others are answered with 404."""
+        self.group_of: Callable[[str], str] = lambda device: ""
+        """The group of a device that subscribes."""
         self._core = core
         self._limits = limits or NotifierLimits()
-        self._watchers: dict[str, set[Subscription]] = {}
+        self._watchers: dict[Key, set[Subscription]] = {}
         self._of_device: dict[str, int] = {}
-        self._dialogs: dict[str, dict[str, DialogInfo]] = {}
+        self._dialogs: dict[Key, dict[str, DialogInfo]] = {}
 
     def __len__(self) -> int:
         """Subscriptions."""
         return sum(self._of_device.values())
 
-    def watchers(self, entity: str) -> int:
+    def watchers(self, entity: str, group: str = "") -> int:
         """How many subscriptions there are to ``entity``."""
-        return len(self._watchers.get(entity, ()))
+        return len(self._watchers.get((group, entity), ()))
 
     # --- what is known ----------------------------------------------------------------------
 
@@ -63,29 +74,33 @@ class Notifier:
         state: DialogState,
         now: float,
         *,
+        group: str = "",
         dialog: str = "1",
         direction: Literal["initiator", "recipient"] = "recipient",
         remote: str = "",
     ) -> None:
         """A call of ``entity`` is in ``state`` now; ``terminated`` is the last of each. ``dialog`` tells them apart."""
         info = DialogInfo(dialog, state, direction, remote)
-        known = self._dialogs.setdefault(entity, {})
+        key = (group, entity)
+        known = self._dialogs.pop(key, {})
         before = known.pop(dialog, None)
         over = state == "terminated"
         if not over:
             known[dialog] = info
             if len(known) > MOST_DIALOGS:
                 del known[next(iter(known))]
-        if not known:
-            del self._dialogs[entity]
+        if known:
+            self._dialogs[key] = known  # behind all others
+            if len(self._dialogs) > MOST_ENTITIES:
+                del self._dialogs[next(iter(self._dialogs))]
         if before == info or (over and before is None):
             return
-        for subscription in list(self._watchers.get(entity, ())):
+        for subscription in list(self._watchers.get(key, ())):
             subscription.changed(info if over else None, now)
 
-    def state(self, entity: str) -> list[DialogInfo]:
-        """The calls of ``entity``."""
-        return list(self._dialogs.get(entity, {}).values())
+    def state(self, key: Key) -> list[DialogInfo]:
+        """The calls of an entity."""
+        return list(self._dialogs.get(key, {}).values())
 
     def close(self, now: float) -> None:
         """End all subscriptions: we go away, and may come back (RFC 6665 4.1.3)."""
@@ -108,12 +123,13 @@ class Notifier:
             request,
             flow,
             subscriber=subscriber,
+            group=self.group_of(subscriber),
             known=self.state,
             on_renew=self._renew,
             on_over=self._over,
         )
         transaction.to_tag = subscription.local_tag
-        self._watchers.setdefault(subscription.entity, set()).add(subscription)
+        self._watchers.setdefault(subscription.key, set()).add(subscription)
         self._of_device[subscriber] = self._of_device.get(subscriber, 0) + 1
         self._core.emit(SubscriptionChanged(subscription.entity, subscriber, active=True))
         subscription.respond(request, transaction, self._seconds(request), now)
@@ -156,10 +172,10 @@ class Notifier:
             subscription.respond(request, transaction, self._seconds(request), now)
 
     def _over(self, subscription: Subscription) -> None:
-        watchers = self._watchers[subscription.entity]
+        watchers = self._watchers[subscription.key]
         watchers.discard(subscription)
         if not watchers:
-            del self._watchers[subscription.entity]
+            del self._watchers[subscription.key]
         left = self._of_device[subscription.subscriber] - 1
         if left:
             self._of_device[subscription.subscriber] = left

@@ -28,12 +28,14 @@ class Subscription:
         flow: Flow,
         *,
         subscriber: str,
-        known: Callable[[str], Iterable[DialogInfo]],
+        group: str,
+        known: Callable[[tuple[str, str]], Iterable[DialogInfo]],
         on_renew: Renew,
         on_over: Callable[[Subscription], None],
     ) -> None:
-        """``known`` gives the calls of an entity; ``subscriber`` is the device that asked."""
+        """``known`` gives the calls of an entity of a ``group``; ``subscriber`` is the device that asked."""
         self.entity = request.ruri.user or ""
+        self.key = (group, self.entity)
         self.subscriber = subscriber
         self.local_tag = core.token()
         self.live = True
@@ -143,7 +145,7 @@ class Subscription:
             "Subscription-State", f"terminated;reason={self._reason}" if self._reason else f"active;expires={left}"
         )
         headers.add("Content-Type", CONTENT_TYPE)
-        known = list(self._known(self.entity))
+        known = list(self._known(self.key))
         ids = {each.id for each in known}
         ended = [each for each in self._gone.values() if each.id not in ids]
         self._gone.clear()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import pytest
@@ -159,3 +161,52 @@ async def test_who_comes_while_a_closed_room_empties_begins_a_new_one(rooms: Con
     carol.hang_up()
     await asyncio.gather(first, third, return_exceptions=True)
     assert len(rooms) == 0
+
+
+async def test_those_who_are_left_go_on_when_the_worker_of_the_room_dies(
+    rooms: Conferences, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their own workers live: they meet again in a room on one of those."""
+    lost: list[Callable[[], None]] = []
+
+    @contextlib.asynccontextmanager
+    async def stand_in(stream: Line, worker: object, told: Callable[[], None]) -> AsyncIterator[Line]:
+        if stream.worker is not worker:
+            lost.append(told)
+        yield stream
+
+    monkeypatch.setattr("engine.calls.conference.stand_in", stand_in)
+    alice, bob, carol = (Caller(name) for name in ("alice", "bob", "carol"))
+    for each in (alice, bob, carol):
+        each.stream.worker = each
+    joined = [await join(rooms, each, PLAIN) for each in (alice, bob, carol)]
+    assert len(lost) == 2, "bob and carol are in the room of alice's worker"
+    alice.hang_up()  # her call ends with her worker
+    for told in lost[:2]:
+        told()
+    await settle()
+    (room,) = rooms._rooms.values()
+    assert (set(room.members), room.worker) == ({"bob", "carol"}, bob)
+    assert [each.done() for each in joined] == [True, False, False]
+    bob.hang_up()
+    carol.hang_up()
+    await asyncio.gather(*joined, return_exceptions=True)
+    assert len(rooms) == 0
+
+
+async def test_no_more_come_in_than_there_is_room_for_whoever_is_being_greeted(rooms: Conferences) -> None:
+    order = Conference(room="room", welcome="hello.wav", entry_tone="", exit_tone="", moderator=True, most=1)
+    greeted = asyncio.Event()
+
+    class Greeted(Caller):
+        async def prepare(self, prompts: list[object]) -> list[object]:
+            await greeted.wait()
+            return []
+
+    joined = [await join(rooms, Greeted(name), order) for name in ("alice", "bob")]
+    greeted.set()
+    await settle()
+    assert [each.done() for each in joined] == [False, True]
+    assert joined[1].result().exits == ("failed",)
+    joined[0].cancel()
+    await asyncio.gather(*joined, return_exceptions=True)

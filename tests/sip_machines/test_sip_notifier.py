@@ -261,10 +261,27 @@ def test_subscriptions_are_bounded(network: Network, switch: Phone) -> None:
 def test_calls_of_one_entity_are_bounded(switch: Phone) -> None:
     for number in range(MOST_DIALOGS * 2):
         switch.endpoint.notifier.publish("100", "confirmed", 0.0, dialog=str(number))
-    assert len(switch.endpoint.notifier.state("100")) == MOST_DIALOGS
+    assert len(switch.endpoint.notifier.state(("", "100"))) == MOST_DIALOGS
     for number in range(MOST_DIALOGS * 2):
         switch.endpoint.notifier.publish("100", "terminated", 0.0, dialog=str(number))
     assert not switch.endpoint.notifier._dialogs
+
+
+def test_entities_that_something_is_known_of_are_bounded(switch: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.sip.notifier.MOST_ENTITIES", 3)
+    for entity in ("1", "2", "3", "1", "4"):
+        switch.endpoint.notifier.publish(entity, "confirmed", 0.0)
+    assert [entity for _, entity in switch.endpoint.notifier._dialogs] == ["3", "1", "4"]
+
+
+def test_a_device_sees_the_entities_of_its_own_group(network: Network, switch: Phone, watcher: Watcher) -> None:
+    switch.endpoint.notifier.group_of = lambda device: {"desk": "ours", "door": "theirs"}[device]
+    assert watcher.watch("100", ("Expires", "600")) == 200
+    publish(switch, "100", "early", group="theirs")
+    assert watcher.lamps() == [[]]
+    publish(switch, "100", "confirmed", group="ours")
+    assert watcher.lamps() == [[], [("1", "confirmed")]]
+    over(network, switch)
 
 
 @pytest.mark.parametrize("answer", [481, 0, 404, 503])
