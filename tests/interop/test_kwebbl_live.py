@@ -17,7 +17,7 @@ from kit.daemon import Daemon, poll
 from kit.hooks import HookServer
 from pki import Authority
 
-from engine.accounts import clients, repository
+from engine.accounts import clients, repository, tokens
 from engine.accounts.secrets import hashed
 from engine.api.kwebbl.callids import of_call
 from engine.store import Store
@@ -52,6 +52,8 @@ class Company:
     authority: Authority
     client_id: str
     client_secret: str
+    stranger: str
+    """An access token of another account, with every scope."""
 
     @property
     def url(self) -> str:
@@ -80,15 +82,19 @@ class Company:
         return poll(there, patience, f"no {kind} number {count}; before it {came}", every=0.05)
 
 
-async def _provide(url: str, redirect_uri: str) -> tuple[str, str]:
+async def _provide(url: str, redirect_uri: str) -> tuple[str, str, str]:
     store = Store(url)
     kept = hashed(PASSWORD)
     async with store.writing() as connection:
         for user in ("ada", "bob"):
             await repository.set_login(connection, "default", user, email=f"{user}@example.com", password=kept)
         client, secret = await clients.add(connection, "default", "Customer Desk", redirect_uris=[redirect_uri])
+        await repository.add_account(connection, "other", id="other")
+        await repository.add_user(connection, "other", "ada", role="admin")
+        theirs, _ = await clients.add(connection, "other", "Spy", redirect_uris=[redirect_uri])
+        token = await tokens.issue(connection, "other", "ada", kind="oauth", scopes=ALL, client_id=theirs.id)
     await store.close()
-    return client.id, secret
+    return client.id, secret, token
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +183,14 @@ class Application:
     def refresh(self) -> dict[str, Any]:
         basic = (self.company.client_id, self.company.client_secret)
         return dict(self.session.refresh_token(f"{self.company.url}/token", auth=basic))
+
+    def ask_as(self, token: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """The same with another token."""
+        own, self.session.token = self.session.token, {"access_token": token, "token_type": "Bearer"}
+        try:
+            return self.ask(method, path, body)
+        finally:
+            self.session.token = own
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         answer = self.session.request(method, f"{self.company.url}/v100{path}", json=body, timeout=10)
@@ -271,6 +285,17 @@ async def test_a_live_call_is_managed(company: Company, page: Page, phones: dict
     act("resume")
     act("resume")
     company.wait_event(path, "resumed")
+    leg = bridged["calls"][1]["call_id"]
+    for action in ("terminate", "hangup", "transfer", "hold", "resume", "start-recording", "stop-recording"):
+        for wanted in (call, leg, f"{call[:12]}-{'0' * 12}", "nothing"):
+            token = company.stranger if wanted in (call, leg) else application.session.token["access_token"]
+            body = {"target": {"number": "203"}}
+            status, answer = application.ask_as(token, "POST", f"/calls/{wanted}/{action}", body)
+            assert (status, answer["error_code"], answer["message"]) == (
+                404,
+                "entity_not_exist",
+                "the call does not exist",
+            )
     status, refused = application.ask("POST", f"/calls/{call}/transfer", {"target": {"number": "+31999999999"}})
     assert (status, refused["error_code"]) == (400, "validation")
     carl = next(each["id"] for each in application.ask("GET", "/extensions")[1] if each["number"] == "203")
@@ -293,6 +318,31 @@ async def test_a_live_call_is_managed(company: Company, page: Page, phones: dict
     assert application.ask("POST", f"/calls/{call}/hangup")[0] == 404
     (recording,) = company.daemon.recordings()
     assert recording.stat().st_size > 8000
+
+
+async def test_an_attended_transfer_is_completed_and_taken_back(
+    company: Company, page: Page, phones: dict[str, Baresip]
+) -> None:
+    """Ada consults carl: with ``#`` she goes back to bob, with ``*`` bob and carl talk. The id is that of her leg."""
+    application = Application(company, ["calls.events.personal", "calls.manage.personal"])
+    application.fetch_token(await consented(page, application, "ada"))
+    path = "/attended"
+    wish = {"event_types": ["*"], "mode": "detailed", "callback_url": company.server.url(path)}
+    assert application.ask("POST", "/subscriptions", wish)[0] == 201
+    phones["bob"].dial(company.daemon.uri("201"))
+    leg = company.wait_event(path, "bridged")["calls"][1]["call_id"]
+    for key in ("#", "*"):
+        phones["carl"].events.clear()
+        body = {"target": {"number": "203"}, "transfer_type": "attended"}
+        assert application.ask("POST", f"/calls/{leg}/transfer", body)[0] == 202
+        phones["carl"].wait_event("CALL_ESTABLISHED")
+        phones["ada"].press(key)
+        phones["carl" if key == "#" else "ada"].wait_event("CALL_CLOSED")
+    moved = company.wait_event(path, "transferred")
+    assert (moved["transfer_type"], moved["initiator"]["number"]) == ("attended", "201")
+    assert (moved["before"]["to"]["number"], moved["after"]["to"]["number"]) == ("201", "203")
+    phones["bob"].hangup()
+    phones["carl"].wait_event("CALL_CLOSED")
 
 
 async def test_a_person_who_refuses_or_is_wrong_is_sent_back(company: Company, page: Page) -> None:

@@ -1,8 +1,8 @@
 """``POST /calls/{call_id}/…``: what is done with a call that lives ("Manipulating an existing call").
 
-A call is found by its own id or by that of a leg that talks on it. With a personal scope alone it has to be a call of
-the token's user; any other is not there. Of two who talk, the token's user, or else the company's telephone, has to do
-with the other one: that one is put on hold, and stays when the call is handed on.
+A call is found by its own id or by that of a leg that rings or talks for it. With a personal scope alone it has to be a
+call of the token's user; any other is not there. Of two who talk, the token's user, or else the company's telephone,
+has to do with the other one: that one is put on hold, and stays when the call is handed on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.accounts import callbook
 from engine.api.kwebbl import callids
 from engine.api.kwebbl.agents import Agents, read_agents
 from engine.api.kwebbl.documents import PLACE, body, problems
@@ -125,7 +127,7 @@ class _Desk:
         grant = await grant_of(request, self.services.store, *MANAGE)
         async with self.services.store.reading() as connection:
             agents = await read_agents(connection, grant.account)
-        call = _find(self.services.switch.calls_of(grant.account), call_id)
+            call = await _find(connection, self.services.switch.calls_of(grant.account), call_id)
         if call is None:
             raise not_there("the call")
         own = _own_side(call, agents, grant.caller.user_id)
@@ -134,16 +136,18 @@ class _Desk:
         return _Held(Control(call), agents, grant.caller.user, own)
 
 
-def _find(calls: list[Supervisor], call_id: str) -> Supervisor | None:
-    """The call with this id, or on which a leg with this id talks."""
+async def _find(connection: AsyncConnection, calls: list[Supervisor], call_id: str) -> Supervisor | None:
+    """The call with this id, or with a leg of this id that is not over. Whoever knows a leg's knows it from an event,
+    which the database has.
+    """
     prefix = callids.prefix_of(call_id)
     for call in calls:
         if prefix and call.id.startswith(prefix):
-            talking = call.conversation
             if callids.of_call(call.id) == call_id:
                 return call
-            if talking is not None and callids.of_leg(call.id, talking.peer.id) == call_id:
-                return call
+            for leg in await callbook.legs(connection, call.plan.account, call.id):
+                if leg.finished_at is None and callids.of_leg(call.id, leg.id) == call_id:
+                    return call
     return None
 
 
