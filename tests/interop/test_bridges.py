@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,7 +36,8 @@ def test_two_phones_hear_each_other_until_the_callee_hangs_up(daemon_for: Daemon
         alice.dial(house.uri("5000"))
         alice.wait_event("CALL_ESTABLISHED")
         bob.wait_event("CALL_ESTABLISHED")
-        time.sleep(2.0)  # what they talk
+        alice.wait_heard(CALLEE, 1.0)
+        bob.wait_heard(CALLER, 1.0)
         bob.hangup()
         alice.wait_event("CALL_CLOSED")
         bob.wait_event("CALL_CLOSED")
@@ -68,14 +68,14 @@ def test_a_caller_who_hangs_up_ends_the_other_leg_too(daemon_for: DaemonFor, tmp
 @pytest.mark.peer("baresip")
 def test_keys_pressed_in_a_bridge_reach_the_other_phone(daemon_for: DaemonFor, tmp_path: Path) -> None:
     with (
-        Baresip(tmp_path / "bob", user="bob", answers=True) as bob,
-        Baresip(tmp_path / "alice", user="alice") as alice,
+        Baresip(tmp_path / "bob", user="bob", keep=True, answers=True) as bob,
+        Baresip(tmp_path / "alice", user="alice", audio=sound.tone(CALLER, 20)) as alice,
     ):
         house = daemon_for({"5000": transfer_to(bob.uri)})
         alice.dial(house.uri("5000"))
         bob.wait_event("CALL_ESTABLISHED")
         alice.wait_event("CALL_ESTABLISHED")
-        time.sleep(0.5)
+        bob.wait_heard(CALLER)
         alice.press("7")
         heard = bob.wait_event("CALL_DTMF_START")
         assert heard["param"] == "7"
@@ -123,15 +123,15 @@ def test_a_caller_who_gives_up_while_it_rings_cancels_the_leg(daemon_for: Daemon
 @pytest.mark.peer("baresip")
 def test_after_a_kill_both_phones_get_their_bye(daemon_for: DaemonFor, tmp_path: Path) -> None:
     with (
-        Baresip(tmp_path / "bob", user="bob", answers=True) as bob,
-        Baresip(tmp_path / "alice", user="alice") as alice,
+        Baresip(tmp_path / "bob", user="bob", audio=sound.tone(CALLEE, 20), keep=True, answers=True) as bob,
+        Baresip(tmp_path / "alice", user="alice", audio=sound.tone(CALLER, 20), keep=True) as alice,
     ):
         house = daemon_for({"5000": transfer_to(bob.uri)})
         alice.dial(house.uri("5000"))
         bob.wait_event("CALL_ESTABLISHED")
         alice.wait_event("CALL_ESTABLISHED")
-        house.wait_log("leg dialled")
-        time.sleep(0.3)  # the ACK to both
+        alice.wait_heard(CALLEE)
+        bob.wait_heard(CALLER)
         house.kill_everything()
         house.start()
         alice.wait_event("CALL_CLOSED")

@@ -50,18 +50,18 @@ def test_the_other_phone_hears_music_until_the_call_is_resumed(daemon_for: Daemo
         alice.wait_event("CALL_ESTABLISHED")
         bob.wait_event("CALL_ESTABLISHED")
         holder, other = (alice, bob) if who == "caller" else (bob, alice)
-        time.sleep(1.0)  # they talk
+        own = ALICE if who == "caller" else BOB
+        other.wait_heard(own)
         holder.command("hold")
         house.wait_log('"held"')
-        time.sleep(2.0)  # the other one waits
+        other.wait_heard(MUSIC, 1.6)
         holder.command("resume")
         house.wait_log('"resumed"')
-        time.sleep(1.5)  # they talk again
+        other.wait_heard(own, other.seconds_heard(own) + 1.3)
         alice.hangup()
         bob.wait_event("CALL_CLOSED")
         house.wait_ended()
     samples = heard(other)
-    own = ALICE if who == "caller" else BOB
     music = sound.find_tone(samples, MUSIC)
     assert 1.5 < seconds_of(samples, MUSIC) < 3.0
     voice = sound.find_tone(samples, own)

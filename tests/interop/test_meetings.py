@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,7 +45,8 @@ def test_members_of_a_conference_hear_each_other_and_not_themselves(
             phone.dial(house.uri("6000"))
             phone.wait_event("CALL_ESTABLISHED")
         house.wait_log("conference_joined", count=2)
-        time.sleep(3.0)  # what they talk
+        alice.wait_heard(BOB, 1.5)
+        bob.wait_heard(ALICE, 1.5)
         alice.hangup()
         bob.hangup()
         house.wait_ended(2)
@@ -90,7 +90,8 @@ def test_who_waits_in_a_queue_is_taken_by_who_dials_it(daemon_for: DaemonFor, tm
         house.wait_log("queued")
         bob.dial(house.uri("6002"))
         bob.wait_event("CALL_ESTABLISHED")
-        time.sleep(2.0)  # what they talk
+        alice.wait_heard(BOB, 1.0)
+        bob.wait_heard(ALICE, 1.0)
         bob.hangup()
         alice.wait_event("CALL_CLOSED")
         house.wait_ended(2)

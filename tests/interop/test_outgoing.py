@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,10 +71,10 @@ def test_a_flow_runs_on_the_telephone_that_it_called(office: Daemon, bob: Baresi
     bob.wait_event("CALL_ESTABLISHED")
     hooks.wait_for("open", "/6000")
     assert api.get(call)["status"] == "answered"
-    time.sleep(1.0)  # what bob listens to
+    bob.wait_heard(trees.ROOT_HZ)
     bob.press("1")
     hooks.wait_for("tree", "/6000")
-    time.sleep(0.5)
+    bob.wait_heard(trees.ONE_HZ)
     bob.press("2")
     bob.wait_event("CALL_CLOSED", patience=20)
     ended = api.wait(call, "ended")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +19,13 @@ DOWN_TWO = path("key:1", "key:2")
 
 @pytest.mark.peer("baresip")
 def test_baresip_walks_two_levels(house: Daemon, hooks: HookServer, tmp_path: Path) -> None:
-    with Baresip(tmp_path, user="+39011777", audio=sound.tone(CALLER_HZ, 20)) as softphone:
+    with Baresip(tmp_path, user="+39011777", audio=sound.tone(CALLER_HZ, 20), keep=True) as softphone:
         softphone.dial(house.uri("2010"))
         softphone.wait_event("CALL_ESTABLISHED")
-        time.sleep(0.8)  # a caller who listens before pressing
+        softphone.wait_heard(ROOT_HZ)
         softphone.press("1")
         hooks.wait_for("tree", "/2010")
-        time.sleep(0.5)
+        softphone.wait_heard(ONE_HZ)
         softphone.press("2")
         softphone.wait_event("CALL_CLOSED")
     assert checks.last_path(house, "2010") == DOWN_TWO

@@ -9,7 +9,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,11 +78,12 @@ def wait_registered(phone: Baresip) -> None:
 
 
 def talk(alice: Baresip, bob: Baresip, uri: str) -> None:
-    """They talk for two seconds, then bob hangs up."""
+    """They talk until both have heard each other, then bob hangs up."""
     alice.dial(uri)
     alice.wait_event("CALL_ESTABLISHED")
     bob.wait_event("CALL_ESTABLISHED")
-    time.sleep(2.0)
+    alice.wait_heard(CALLEE, 1.0)
+    bob.wait_heard(CALLER, 1.0)
     bob.hangup()
     alice.wait_event("CALL_CLOSED")
     bob.wait_event("CALL_CLOSED")

@@ -164,20 +164,20 @@ class Baresip:
         for dump in self.folder.glob("dump-*-dec.wav"):
             dump.unlink()
 
+    def seconds_heard(self, frequency: float) -> float:
+        """How long a tone was heard so far, also in the middle of a call; it must keep what it hears."""
+        seconds = 0.0
+        for dump in self.folder.glob("dump-*-dec.wav"):
+            whole = dump.read_bytes()[44:]  # of which the header says nothing until the call is over
+            samples = np.frombuffer(whole[: len(whole) & ~1], "<i2") / 32768
+            found = sound.find_tone(samples, frequency) if len(samples) > sound.RATE // 10 else []
+            seconds += sum(end - start for start, end in found)
+        return seconds
+
     def wait_heard(self, frequency: float, seconds: float = 0.5, patience: float = 15.0) -> None:
-        """Wait, in the middle of a call, until a tone was heard for so long; it must :attr:`keep` what it hears."""
-        header = 44
-
-        def there() -> bool | None:
-            for dump in self.folder.glob("dump-*-dec.wav"):
-                whole = dump.read_bytes()[header:]
-                samples = np.frombuffer(whole[: len(whole) & ~1], "<i2") / 32768
-                found = sound.find_tone(samples, frequency) if len(samples) > sound.RATE // 10 else []
-                if sum(end - start for start, end in found) >= seconds:
-                    return True
-            return None
-
-        poll(there, patience, f"{self.user} did not hear {frequency:g} Hz", every=0.1)
+        """Wait until a tone was heard for so long."""
+        complaint = f"{self.user} did not hear {frequency:g} Hz for {seconds:g} s"
+        poll(lambda: self.seconds_heard(frequency) >= seconds or None, patience, complaint, every=0.1)
 
     def log(self) -> str:
         return (self.folder / "baresip.log").read_text(errors="replace")
