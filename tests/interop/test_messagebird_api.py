@@ -294,7 +294,7 @@ def test_another_flow_takes_the_place_of_a_calls(bird: Bird, tmp_path: Path) -> 
     assert voice.refused("POST", f"{path}/bob")[1][0][0] == 25
 
 
-def test_a_call_that_rings_is_hung_up(bird: Bird, tmp_path: Path) -> None:
+def test_a_call_that_rings_is_hung_up(bird: Bird, tmp_path: Path, hook: str) -> None:
     uas = sipp.start("uas_rings_on", tmp_path / "uas")
     wish = {"source": "+3120", "destination": f"sip:x@127.0.0.1:{uas.port}", "callFlow": PAUSE}
     (call,) = bird.voice.data("POST", "/v1/calls/", wish, status=201)
@@ -304,6 +304,8 @@ def test_a_call_that_rings_is_hung_up(bird: Bird, tmp_path: Path) -> None:
     uas.finish()
     leg = bird.voice.wait(f"/calls/{call['id']}/legs", lambda found: found["endedAt"] is not None)
     assert (leg["status"], leg["duration"], leg["answeredAt"]) == ("hangup", 0, None)
+    told = bird.wait_told(hook, lambda told: last(told, "callUpdated").get("status") == "ended")
+    assert [payload["status"] for kind, payload in told if kind.startswith("leg")] == ["starting", "ringing", "hangup"]
 
 
 @pytest.mark.parametrize(("status", "seen"), [("486 Busy Here", "busy"), ("404 Not Found", "failed")])

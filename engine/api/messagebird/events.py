@@ -99,6 +99,8 @@ async def _items(connection: AsyncConnection, happening: Happening, number_id: s
             return _of_call(happening, number_id)
         case records.LegStarted() | records.LegAnswered() | records.LegFinished():
             return _of_leg(happening)
+        case records.Rang(leg=leg):
+            return _of_leg(happening) if leg else _of_ringing(happening)
         case records.RecordingStarted(path=path) | records.RecordingFinished(path=path):
             return await _of_recording(connection, happening, path)
     return []
@@ -113,12 +115,21 @@ def _of_call(happening: Happening, number_id: str | None) -> list[Item]:
     ]
 
 
+def _of_ringing(happening: Happening) -> list[Item]:
+    """Whoever is called rings. Who calls in does so from the beginning."""
+    call = views.as_of(happening.call, happening.record.at)
+    if call.direction == "inbound":
+        return []
+    return [{"type": "legUpdated", "payload": views.own_leg(call, ringing=True)}]
+
+
 def _of_leg(happening: Happening) -> list[Item]:
     call, leg, record = happening.call, happening.leg, happening.record
     if leg is None or views.number_of_leg(leg.id) is None or views.is_attempt(call, leg):
         return []
     what = "Created" if isinstance(record, records.LegStarted) else "Updated"
-    payload = views.dialled_leg(views.as_of(call, record.at), views.as_of(leg, record.at))
+    rings = isinstance(record, records.Rang)
+    payload = views.dialled_leg(views.as_of(call, record.at), views.as_of(leg, record.at), ringing=rings)
     return [{"type": f"leg{what}", "payload": payload}]
 
 

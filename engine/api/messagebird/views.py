@@ -99,9 +99,9 @@ def own_leg(call: CallRow, *, ringing: bool = False) -> dict[str, Any]:
     )
 
 
-def dialled_leg(call: CallRow, leg: LegRow) -> dict[str, Any]:
-    """A leg that a flow has dialled."""
-    status: LegStatus = "starting"
+def dialled_leg(call: CallRow, leg: LegRow, *, ringing: bool = False) -> dict[str, Any]:
+    """A leg that a flow has dialled. ``ringing``: whether it is known to."""
+    status: LegStatus = "ringing" if ringing else "starting"
     if leg.finished_at is not None:
         status = "hangup" if leg.answered_at is not None else _ENDED[cause_of(leg.sip_status or 0).status]
         if leg.answered_at is None and leg.sip_status == 487 and leg.ended_by == "local":
