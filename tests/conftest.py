@@ -26,6 +26,7 @@ import pytest
 from engine.loop import fast_loop
 
 MODULES = {
+    "messagebird": "messagebird",
     "pyvoip": "pyVoIP",
     "requests_oauthlib": "requests_oauthlib",
     "aiortc": "aiortc",

@@ -290,7 +290,7 @@ def _numbers_in(body: Mapping[str, Any]) -> list[str]:
         if not _NUMBER.match(number):
             raise bad_value(f"numbers[{place}]", "must be a telephone number")
         found.append(number)
-    return found
+    return list(dict.fromkeys(found))
 
 
 async def _point(

@@ -22,8 +22,8 @@ from flows.uuids import dashed, leg_uuid, recording_uuid
 
 KINDS = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 
-LANGUAGES = ("de-DE", "en-AU", "en-UK", "en-US", "es-ES", "es-LA", "fr-FR", "it-IT", "nl-NL", "pt-BR")
-"""Those that the seed lists; others may be asked for, too."""
+MOST_TRANSCRIPTIONS = 20
+"""Transcriptions of a recording."""
 
 DEFAULT_LANGUAGE = "en-US"
 
@@ -106,6 +106,10 @@ class Recordings:
         _, row, number = await self.finder.recording(caller.account_id, recording_id, call_id, leg_id)
         if row.seconds is None or row.reason:
             raise impossible("The recording is not complete.")
+        async with self.services.store.reading() as connection:
+            there = await transcriptions.all_of(connection, caller.account_id, row.call_id, number)
+        if len(there) >= MOST_TRANSCRIPTIONS:
+            raise impossible(f"The recording has {len(there)} transcriptions already.")
         made = await self.transcripts.ask(caller.account_id, row.call_id, number, row.path, language)
         return one(views.transcription_view(made), 201)
 
