@@ -252,7 +252,8 @@ class Daemon:
             is_live=self.switch.calls.__contains__,
             is_open=lambda: not self.switch.draining,
         )
-        self.callbacks.announcements.add(Settler(self.dialler.ended))
+        settler = Settler(self.dialler.ended)
+        self.callbacks.announcements.add(settler, settler.committed)
         mount_all(
             app,
             ApiServices(

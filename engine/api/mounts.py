@@ -14,6 +14,7 @@ from engine.api.own import access, accounts, capturing, flows, kinds, ledger, qu
 from engine.api.own.resources import routes_of
 from engine.api.reference import add_reference
 from engine.api.services import ApiServices
+from engine.api.verboice import mount as verboice
 
 MOUNTS: tuple[Callable[[ApiServices], APIRouter], ...] = (
     calls.mount,
@@ -29,6 +30,7 @@ MOUNTS: tuple[Callable[[ApiServices], APIRouter], ...] = (
     brombler.mount,
     kwebbl.mount,
     messagebird.mount,
+    verboice,
 )
 """Each makes the routes of an API; what comes first has the path that two want."""
 

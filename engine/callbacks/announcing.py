@@ -8,7 +8,7 @@ in between, also the end of a call that a kill interrupted, and none is owed for
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,25 +61,45 @@ def owed(
 
     The other arguments are as in :class:`engine.store.models.Delivery`.
     """
-    lane = f"{call_id}\0{subscription or url}"
+    row = _row(call_id, at, url, subscription or url, signer=signer, secret=secret, plan=plan)
+    more: Row = clean({"body": body, "content_type": content_type or None, "subscription": subscription})
+    return {**row, **more, "method": method, "encoding": "body", "any_certificate": any_certificate}
+
+
+def owed_by_query(
+    call_id: str,
+    at: float,
+    url: str,
+    params: Mapping[str, str],
+    *,
+    signer: str | None = None,
+    secret: str | None = None,
+    plan: str = "",
+) -> Row:
+    """A GET of ``url`` with ``params`` behind its own query. In order with the others of the same call and URL."""
+    row = _row(call_id, at, url, url, signer=signer, secret=secret, plan=plan)
+    return {**row, "params": clean([[name, value] for name, value in params.items()])}
+
+
+def _row(call_id: str, at: float, url: str, lane: str, *, signer: str | None, secret: str | None, plan: str) -> Row:
     row: Row = clean(
         {
             "call_id": call_id,
             "seq": None,
-            "lane": hashlib.blake2b(lane.encode("utf-8", "replace"), digest_size=16).hexdigest(),
+            "lane": hashlib.blake2b(f"{call_id}\0{lane}".encode("utf-8", "replace"), digest_size=16).hexdigest(),
             "host": host_of(url),
-            "method": method,
+            "method": "GET",
             "url": url,
             "params": [],
-            "encoding": "body",
+            "encoding": "query",
             "file": None,
-            "body": body,
-            "content_type": content_type or None,
+            "body": None,
+            "content_type": None,
             "signer": signer,
             "secret": secret,
-            "subscription": subscription,
+            "subscription": None,
             "plan": plan,
-            "any_certificate": any_certificate,
+            "any_certificate": False,
             "created_at": at,
             "due_at": at,
             "state": PENDING,
@@ -94,10 +114,18 @@ class Announcements:
 
     def __init__(self) -> None:
         self._announcers: list[Announcer] = []
+        self._after: list[Callable[[], None]] = []
 
-    def add(self, announcer: Announcer) -> None:
-        """From now on it is asked."""
+    def add(self, announcer: Announcer, after: Callable[[], None] | None = None) -> None:
+        """From now on it is asked. ``after`` is called when what it did is in the database for all to see."""
         self._announcers.append(announcer)
+        if after is not None:
+            self._after.append(after)
+
+    def committed(self) -> None:
+        """The transaction of :meth:`store` is done."""
+        for after in self._after:
+            after()
 
     async def store(self, connection: AsyncConnection, batch: Sequence[records.Record]) -> int:
         """Have the outbox owe what the announcers say of ``batch``, whose rows are stored; how much that is.

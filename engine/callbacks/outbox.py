@@ -137,7 +137,8 @@ def http_sender(fetcher: Fetcher, timeout: float) -> Sender:
                     "POST", with_query(parcel.url, ()), timeout=timeout, data=data, headers={"Content-Type": kind}
                 )
             else:
-                answer = await fetcher.fetch("GET", with_query(parcel.url, parcel.params), timeout=timeout)
+                url = with_query(parcel.url, parcel.params)
+                answer = await fetcher.fetch("GET", url, timeout=timeout, headers=_signed(parcel, url, b""))
         except Refused as error:
             return Outcome(error=str(error), hopeless=True)
         except FetchFailed as error:
@@ -151,11 +152,16 @@ def http_sender(fetcher: Fetcher, timeout: float) -> Sender:
 async def _send_body(fetcher: Fetcher, parcel: Parcel, body: bytes, patience: float) -> Answer:
     url = with_query(parcel.url, ())
     headers = {"Content-Type": parcel.content_type} if parcel.content_type else {}
-    if parcel.signer is not None:
-        headers |= SIGNERS[parcel.signer](url, body, parcel.secret or "", time.time())
+    headers |= _signed(parcel, url, body)
     return await fetcher.fetch(
         parcel.method, url, timeout=patience, data=body, headers=headers, any_certificate=parcel.any_certificate
     )
+
+
+def _signed(parcel: Parcel, url: str, body: bytes) -> dict[str, str]:
+    if parcel.signer is None:
+        return {}
+    return dict(SIGNERS[parcel.signer](url, body, parcel.secret or "", time.time()))
 
 
 def _body(parcel: Parcel) -> tuple[bytes, str]:

@@ -211,6 +211,7 @@ class Writer:
         assert self._stored is not None
         self._stored[segment.name] = entries[-1].end
         self.counters.batches += 1
+        self._announcements.committed()
         if batch.deliveries or announced:
             self._on_deliveries()
 

@@ -98,6 +98,8 @@ class Dialler:
         self.preparing: list[Preparing] = []
         self.on_expired: Callable[[AsyncConnection, Sequence[Entry]], Awaitable[None]] | None = None
         """Told of calls that expired, in the transaction that ends them."""
+        self.after_expiry: Callable[[], None] = lambda: None
+        """Called once that transaction is done."""
 
     def wake(self) -> None:
         """Something changed: look at the queue."""
@@ -171,9 +173,11 @@ class Dialler:
         try:
             if calls or plan.expired or plan.postponed or (coming is not None and coming < now):
                 async with self._store.writing() as connection:
-                    await self._expire(connection, [each.id for each in plan.expired], now)
+                    late = await self._expire(connection, [each.id for each in plan.expired], now)
                     await queue.postpone(connection, {each.id: opens for each, opens in plan.postponed})
                     claimed = await queue.claim(connection, calls, now)
+                if late:
+                    self.after_expiry()
         finally:
             for each in plan.place:
                 if each.id not in claimed:
@@ -187,7 +191,7 @@ class Dialler:
             return now  # there may be more of a lane
         return min(times, default=None)  # with none, what waits has to wait for room
 
-    async def _expire(self, connection: AsyncConnection, ids: Sequence[int], now: float) -> None:
+    async def _expire(self, connection: AsyncConnection, ids: Sequence[int], now: float) -> list[Entry]:
         late = await queue.expire(connection, now)
         known = {entry.id for entry in late}
         more = [entry_id for entry_id in ids if entry_id not in known]
@@ -197,6 +201,7 @@ class Dialler:
             log.info("queued_calls_expired", queued=[entry.id for entry in late])
             if self.on_expired is not None:
                 await self.on_expired(connection, late)
+        return late
 
     async def _make(self, entry: Entry, call_id: str) -> None:
         """Begin one claimed call; whatever is wrong, it does not stay claimed."""

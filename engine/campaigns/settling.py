@@ -33,8 +33,9 @@ class Settler:
     """Takes the ends of the queue's calls as they come into the database (an announcer)."""
 
     def __init__(self, on_settled: Callable[[str], None]) -> None:
-        """``on_settled`` is told the id of a call whose end was taken."""
+        """``on_settled`` is told the id of a call whose end was taken, once everybody can see that."""
         self._on_settled = on_settled
+        self._taken: list[str] = []
 
     def wants(self) -> bool:
         """Always: a queue may be filled at any time."""
@@ -42,6 +43,7 @@ class Settler:
 
     async def announce(self, connection: AsyncConnection, happenings: Sequence[Happening]) -> Iterable[Row]:
         """Settle those that have ended; nobody is owed anything."""
+        self._taken.clear()  # of an attempt to store them that came to nothing
         ends = {
             each.call.id: each.call
             for each in happenings
@@ -52,8 +54,14 @@ class Settler:
             marks = await marked(connection, entries)
             for call_id, entry in entries.items():
                 await settle(connection, entry, ends[call_id], marks.get(call_id, ""))
-                self._on_settled(call_id)
+                self._taken.append(call_id)
         return ()
+
+    def committed(self) -> None:
+        """The transaction is done."""
+        taken, self._taken = self._taken, []
+        for call_id in taken:
+            self._on_settled(call_id)
 
 
 async def settle(connection: AsyncConnection, entry: Entry, call: CallRow, mark: str) -> None:

@@ -5,6 +5,7 @@ of the journal (:mod:`engine.callbacks.writer`).
 """
 
 from engine.store import accounts as accounts  # whoever has the metadata has all tables
+from engine.store import projects as projects
 from engine.store import queued as queued
 from engine.store import realtime as realtime
 from engine.store import transcriptions as transcriptions

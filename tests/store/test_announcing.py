@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from sqlalchemy import select
@@ -65,3 +66,28 @@ async def test_each_event_is_owed_once_whatever_is_said_again(store: Store, tmp_
     assert {(row["call_id"], row["subscription"], row["state"]) for row in rows} == {("c1", "s1", "pending")}
     assert len({row["lane"] for row in rows}) == 1, "they go out in order"
     journal.close()
+
+
+async def test_who_announces_is_told_when_all_can_see_it(store: Store, tmp_path: Path) -> None:
+    """Somebody who looks into the database because of it must not find it as it was before."""
+    await store.migrate()
+    journal = Journal.open(tmp_path / "journal")
+    seen: list[str] = []
+    announcements, webhook = Announcements(), Webhook("a1")
+    announcements.add(webhook, lambda: seen.append("told"))
+    writing = store.writing
+
+    @asynccontextmanager
+    async def watched() -> AsyncIterator[AsyncConnection]:
+        async with writing() as connection:
+            yield connection
+            seen.append("announced" if webhook.seen else "")
+        seen.append("stored")
+
+    store.writing = watched  # type: ignore[method-assign]
+    writer = Writer(journal, store, announcements=announcements)
+    journal.append(records.CallStarted(1.0, call="c1", caller="1", callee="2", account="a1"))
+    while await writer._step():
+        pass
+    journal.close()
+    assert seen == ["announced", "stored", "told"]

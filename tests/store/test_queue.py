@@ -51,7 +51,8 @@ class House:
             is_live=lambda call: False,
             is_open=lambda: True,
         )
-        self.announcements.add(Settler(self.dialler.ended))
+        settler = Settler(self.dialler.ended)
+        self.announcements.add(settler, settler.committed)
 
     async def stored(self, account: str, flow: str) -> Any:
         if flow == "gone":

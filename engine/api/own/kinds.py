@@ -58,7 +58,7 @@ USERS = Resource("users", "user", e.User, UserBody, _user, _add_user, _edit_user
 # --- devices, trunks --------------------------------------------------------------------
 
 
-def _settings(body: DeviceConfig | TrunkConfig, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def settings_of(body: DeviceConfig | TrunkConfig, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """All keys but those that are columns, secrets as they are: those that a change keeps from ``before``."""
     data = body.model_dump(mode="python", by_alias=True, exclude={"name", "shared"})
     for name, value in data.items():
@@ -77,13 +77,13 @@ def _device(row: e.Device, _: Names) -> dict[str, Any]:
 
 
 async def _add_device(connection: AsyncConnection, account: str, body: DeviceConfig) -> e.Device:
-    return await repository.add_device(connection, account, body.name, _settings(body))
+    return await repository.add_device(connection, account, body.name, settings_of(body))
 
 
 async def _edit_device(
     connection: AsyncConnection, account: str, row: e.Device, body: DeviceConfig, _: frozenset[str]
 ) -> e.Device:
-    settings = _settings(body, row.settings)
+    settings = settings_of(body, row.settings)
     return await repository.change(connection, e.Device, account, row.id, name=body.name, settings=settings)
 
 
@@ -92,13 +92,13 @@ def _trunk(row: e.Trunk, _: Names) -> dict[str, Any]:
 
 
 async def _add_trunk(connection: AsyncConnection, account: str, body: TrunkConfig) -> e.Trunk:
-    return await repository.add_trunk(connection, account, body.name, _settings(body), shared=body.shared)
+    return await repository.add_trunk(connection, account, body.name, settings_of(body), shared=body.shared)
 
 
 async def _edit_trunk(
     connection: AsyncConnection, account: str, row: e.Trunk, body: TrunkConfig, _: frozenset[str]
 ) -> e.Trunk:
-    values = {"name": body.name, "shared": body.shared, "settings": _settings(body, row.settings)}
+    values = {"name": body.name, "shared": body.shared, "settings": settings_of(body, row.settings)}
     return await repository.change(connection, e.Trunk, account, row.id, **values)
 
 
