@@ -227,6 +227,27 @@ def test_a_posted_flow_goes_on_with_what_a_server_answers(ada: Verboice, tmp_pat
     ]
 
 
+def test_a_call_gets_another_flow(house: Daemon, ada: Verboice, tmp_path: Path) -> None:
+    uas = sipp.start("uas_echo", tmp_path / "uas")
+    waits = '<Response><Pause length="60"/></Response>'
+    call = ada.ok("POST", "/call", waits, channel="file", address=f"sip:x@127.0.0.1:{uas.port}")["call_id"]
+    assert ada.wait(call, "active")
+    house.wait_log(f"x@127.0.0.1:{uas.port}")
+    assert ada.ask("GET", f"/calls/{call}/redirect", call_flow_id="4711") == (404, "")
+    assert ada.ask("GET", f"/calls/{call}/redirect", project_id="4711") == (404, "")
+    assert ada.ask("GET", f"/calls/{call}/redirect") == (400, {"error": "no call flow is named"})
+    hangup = "<Response><Hangup/></Response>"
+
+    def redirected() -> bool | None:
+        status, answer = ada.ask("POST", f"/calls/{call}/redirect.json", hangup)
+        return status == 200 or (None if answer == {"error": "nobody has answered yet"} else False)
+
+    assert poll(redirected, 10, "nobody answered")
+    assert ada.wait(call, "completed", "failed") == "completed"
+    uas.finish()
+    assert ada.ask("POST", f"/calls/{call}/redirect", hangup) == (400, {"error": "the call is completed"})
+
+
 def test_a_call_that_fails(ada: Verboice, tmp_path: Path) -> None:
     uas = sipp.start("uas_refuse", tmp_path / "uas", fill={"STATUS": "603 Decline"})
     call = ada.ok("POST", "/call", HELLO, channel="file", address=f"sip:x@127.0.0.1:{uas.port}")["call_id"]
@@ -427,6 +448,7 @@ def test_who_may_not(house: Daemon, ada: Verboice, project: int) -> None:
         ("GET", f"/calls/{call}/state.json"),
         ("GET", f"/calls/{call}/details.json"),
         ("POST", f"/calls/{call}/cancel"),
+        ("POST", f"/calls/{call}/redirect"),
         ("GET", f"/logs/{call}.csv"),
         ("GET", f"/projects/{project}"),
         ("PUT", f"/projects/{project}"),
@@ -482,6 +504,7 @@ PATHS = st.sampled_from(
         *("/projects/{}/contacts/by_address/{}", "/projects/{}/schedules", "/projects/{}/schedules/{}"),
         *("/projects/{}/project_variables", "/projects/{}/project_variables/{}", "/projects/{}/call_flows"),
         *("/projects/{}/call_flows/{}", "/calls/{}/state", "/calls/{}/details.json", "/calls/{}/cancel"),
+        "/calls/{}/redirect",
     ]
 )
 NAMES = (

@@ -21,9 +21,10 @@ from engine.api.verboice import book, calls_book, contacts_book
 from engine.api.verboice.calls_book import NumberedCall
 from engine.api.verboice.channels_book import channels
 from engine.api.verboice.details import CallFacts, details, in_words
-from engine.api.verboice.door import TAGS, VerboiceRoute, login, not_found
-from engine.api.verboice.enqueue import enqueue
+from engine.api.verboice.door import TAGS, Refused, VerboiceRoute, login, not_found
+from engine.api.verboice.enqueue import chosen_flow, enqueue
 from engine.api.verboice.params import as_id, params_of
+from engine.calls.control import Control, ControlRefused
 from engine.campaigns import queue
 from engine.store.models import CallEvent
 
@@ -48,12 +49,21 @@ def routes(services: ApiServices) -> APIRouter:
         "/call", calls.call, methods=["POST"], summary="Enqueue a call", openapi_extra={"parameters": wish, **body}
     )
     one = "/calls/{call_id}"
+    flow = {
+        "parameters": [
+            {"name": name, "in": "query", "description": _PARAMETERS[name], "schema": {"type": "string"}}
+            for name in ("call_flow_id", "call_flow", "callback_url", "project_id")
+        ]
+    }
     api.add_api_route(f"{one}/state.json", calls.state, methods=["GET"], summary="State of a call")
     api.add_api_route(f"{one}/state", calls.state, methods=["GET"], include_in_schema=False)
     api.add_api_route(f"{one}/details.json", calls.details, methods=["GET"], summary="All about a call")
     api.add_api_route(f"{one}/details", calls.details, methods=["GET"], include_in_schema=False)
     for method in ("GET", "POST"):
         api.add_api_route(f"{one}/cancel", calls.cancel, methods=[method], summary="Make a call no more")
+        api.add_api_route(
+            f"{one}/redirect", calls.redirect, methods=[method], summary="Give a call another flow", openapi_extra=flow
+        )
     api.add_api_route("/logs/{call_id}", calls.log, methods=["GET"], summary="What happened, as CSV")
     return api
 
@@ -111,6 +121,21 @@ class _Calls:
                 entry = await queue.cancel(connection, caller.account_id, facts.entry.id)
             facts = CallFacts(facts.numbered, entry, facts.call, live=facts.live)
         return JSONResponse({"call_id": facts.numbered.id, "state": facts.state})
+
+    async def redirect(self, request: Request, call_id: str) -> Response:
+        """``OK``: a call that was answered goes on with another flow. 404 for a flow or project that is not there."""
+        caller = await login(request, self.services, "calls.write")
+        params = await params_of(request)
+        facts = await self._facts(caller, call_id)
+        flow = await chosen_flow(self.services, caller, params)
+        live = self.services.switch.calls.get(facts.call_id)
+        if live is None:
+            raise Refused(400, f"the call is {facts.state}")
+        try:
+            await Control(live).replace_flow(flow, by=caller.user)
+        except ControlRefused as error:
+            raise Refused(400, str(error)) from None
+        return PlainTextResponse("OK")
 
     async def log(self, request: Request, call_id: str, after: str = "") -> Response:
         """``Entry ID, Time, Step name, Command, Action, Detail``."""

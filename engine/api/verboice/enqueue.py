@@ -20,9 +20,9 @@ from engine.api.verboice.book import NamedSchedule, Project
 from engine.api.verboice.calls_book import NumberedCall
 from engine.api.verboice.channels_book import ChannelRow, channel_named, channel_numbered
 from engine.api.verboice.contacts_book import LONGEST_ADDRESS
-from engine.api.verboice.door import Refused
+from engine.api.verboice.door import Refused, not_found
 from engine.api.verboice.params import Params
-from engine.calls.services import FlowError
+from engine.calls.services import FlowError, Ready
 from engine.campaigns import queue
 from engine.campaigns.dialler import Wanted
 from engine.campaigns.queue import Order
@@ -160,6 +160,36 @@ def chosen_document(params: Params) -> str | None:
     if problem := url_problem(url):
         raise ValueError(f"callback_url: {problem}")
     return f"<Response><Redirect>{escape(url)}</Redirect></Response>"
+
+
+async def chosen_flow(services: ApiServices, caller: Caller, params: Params) -> Ready:
+    """The flow that a call is to go on with. Raises :class:`Refused`: 404 for one that is not there, 400."""
+    account = caller.account_id
+    async with services.store.reading() as connection:
+        project = params.number("project_id")
+        if project is not None and await book.project(connection, account, project) is None:
+            raise not_found()
+        number, wanted = params.number("call_flow_id"), params.text("call_flow")
+        if number is not None:
+            wanted = await book.target_of(connection, account, "flow", number)
+        if wanted:
+            try:
+                wanted = (await repository.get(connection, Flow, account, wanted)).id
+            except Unknown:
+                raise not_found() from None
+        elif number is not None:
+            raise not_found()
+    try:
+        if wanted:
+            return await services.originator.stored(account, wanted)
+        document = chosen_document(params)
+        if document is None:
+            raise ValueError("no call flow is named")
+        return await services.originator.inline(account, document, DIALECT)
+    except FlowError as error:
+        raise Refused(400, f"Invalid Flow: {error}") from None
+    except ValueError as error:
+        raise Refused(400, str(error)) from None
 
 
 async def _address(connection: AsyncConnection, project: Project, params: Params) -> str:
