@@ -498,6 +498,8 @@ class TrunkConfig(Section):
     """Calls of the queue at a time by this trunk. 0: ``queue.calls``."""
     order: int = 0
     """Of several trunks that take a number the lowest is tried first; the next when it fails."""
+    weight: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Share of the calls that it gets first among trunks of one :attr:`order`. 0: tried after those that have one."""
     prefixes: TextList = []
     """Beginnings of the numbers that go out by this trunk; empty: all."""
     caller_id: str = ""

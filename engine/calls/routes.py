@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine.addresses import bracketed, plain_number
-from engine.calls.identity import Caller
+from engine.calls.identity import Caller, Diversion
 from engine.calls.peer import Destination, Redirects
 from engine.calls.trunking import NOBODY, HeaderLines, OutboundTrunk, OwnHost
 from engine.log import get_logger
@@ -84,6 +85,10 @@ class Routes:
             label = f"{uri.user or uri.host} via {destination.trunk}"
             return [[replace(destination, uri=uri, flow=flow, label=label, fallback=False)]]
         if destination.device and uri.user and self._is_here(uri, destination):
+            extension = next((each for each, there in self.extensions.items() if destination.device in there), "")
+            if extension:
+                forwarded = Diversion(extension, "unknown")  # the telephone does not say why it forwards
+                shown = replace(shown, diversions=(forwarded, *shown.diversions))
             return self._number(uri.user, order, shown, headers, outside=allowed != "inside")
         if allowed == "any" and (found := self._uri(str(uri), shown, headers)) is not None:
             return [lines] if (lines := self._secured(found, "anyone", "")) else []
@@ -141,7 +146,7 @@ class Routes:
         if not digits:
             return []
         found: list[Destination] = []
-        for trunk in sorted(self.trunks, key=lambda each: (each.down, each.order)):
+        for trunk in sorted(self.trunks, key=lambda each: each.turn(random.random())):
             if (order.trunk and trunk.name != order.trunk) or not trunk.takes(digits):
                 continue
             way = trunk.destination(digits, shown, self.own_host, headers, chosen=bool(order.caller_id))

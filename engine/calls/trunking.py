@@ -33,7 +33,9 @@ _OURS = frozenset((*IDENTITY_HEADERS.values(), "Privacy", "Diversion", "History-
 
 @dataclass(frozen=True, slots=True)
 class OutboundTrunk:
-    """The lowest ``order`` is tried first, one that is ``down`` last; ``prefixes`` of its numbers (empty: all)."""
+    """The lowest ``order`` is tried first, of one order by ``weight``, one that is ``down`` last; ``prefixes`` of its
+    numbers (empty: all).
+    """
 
     name: str
     flow: Flow
@@ -48,6 +50,7 @@ class OutboundTrunk:
     """Host and port of its numbers, if calls do not go there straight (``route``)."""
     route: tuple[Address, ...] = ()
     channels: int = 0
+    weight: int = 0
     down: bool = False
     from_user: str = ""
     from_domain: str = ""
@@ -56,6 +59,12 @@ class OutboundTrunk:
     dialled_rules: tuple[tuple[str, str], ...] = ()
     caller_rules: tuple[tuple[str, str], ...] = ()
     redirects: Literal["no", "same", "any"] = "no"
+
+    def turn(self, chance: float) -> tuple[bool, int, float]:
+        """When it is tried, compared with others, by a ``chance`` from 0 to 1 that is drawn for it: those of one order
+        at random by weight, each before another as often as their weights are to each other.
+        """
+        return self.down, self.order, -(chance ** (1 / self.weight)) if self.weight else 1.0
 
     def takes(self, number: str) -> bool:
         return not self.prefixes or number.startswith(self.prefixes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -125,3 +126,27 @@ def test_a_trunk_redirects_as_far_as_it_may(
     found = there.follow(origin, Uri.parse(uri), Dial(targets=()), ANNA)
     assert [(each.label, each.trunk, each.flow.remote) for line in found for each in line] == expected
     assert all(each.credentials is None for line in found for each in line if not each.trunk)
+
+
+def test_trunks_of_one_order_share_the_calls_by_weight() -> None:
+    there = routes()
+    there.trunks = [
+        OutboundTrunk(name, Flow("udp", ("", 0), (f"{name}.example", 5060)), order=order, weight=weight)
+        for name, order, weight in (("spare", 1, 0), ("one", 1, 1), ("three", 1, 3), ("last", 2, 9))
+    ]
+    firsts: Counter[str] = Counter()
+    for _ in range(2000):
+        (line,) = find("number", "+39011", there)
+        firsts[line[0].trunk] += 1
+        assert [each.trunk for each in line[2:]] == ["spare", "last"]
+    assert set(firsts) == {"one", "three"}
+    assert 0.70 < firsts["three"] / 2000 < 0.80, "three of four; six standard deviations are 0.06"
+
+
+def test_a_telephone_that_forwards_to_a_number_outside_is_told_to_the_trunk() -> None:
+    there = routes("numbers", history="diversion")
+    there.extensions = {"202": ("desk",)}
+    origin = find("device", "desk", there)[0][0]
+    ((first, second),) = there.follow(origin, Uri.parse("sip:+39011@pbx.example"), Dial(targets=()), ANNA)
+    assert dict(first.headers) == {"Diversion": "<sip:202@192.0.2.9>;reason=unknown;counter=1;privacy=off"}
+    assert second.headers == ()

@@ -46,26 +46,39 @@ def test_trunks_at_one_address_are_told_apart(daemon_for: DaemonFor, tmp_path: P
     """By the numbers that are listed, by the port, by digest; what none of them has is the first's."""
     port = free_port()
     house = daemon_for(
-        {"480": refuses("480"), "486": refuses("486"), "404": refuses("410"), "+39603": refuses("603")},
+        {
+            "480": refuses("480"),
+            "486": refuses("486"),
+            "404": refuses("410"),
+            "+39603": refuses("603"),
+            "488": refuses("488"),
+        },
         settings=CLOSED,
         trunks=[
             {"name": "rest", "host": "127.0.0.1:1", "order": 1},
             {"name": "listed", "host": "127.0.0.1:2", "numbers": ["480"], "order": 2},
             {"name": "port", "host": f"127.0.0.1:{port}", "order": 3},
+            {"name": "proving", "host": "127.0.0.1", "inbound": "digest", "username": "acme", "password": "geheim"},
             {"name": "ruled", "host": "127.0.0.1:3", "rewrite_dialled_in": ["0=+39"], "numbers": ["+39603"]},
         ],
-    )
+    )  # fmt: skip
     calls = [
         provider(tmp_path / "rest", house, "486", "486"),
         provider(tmp_path / "listed", house, "480", "480", port=0),
         provider(tmp_path / "port", house, "404", "410", port=port),
         provider(tmp_path / "ruled", house, "0603", "603"),
     ]
+    proof = {"USER": "acme", "PASSWORD": "geheim", "FROM": "<sip:acme@[local_ip]:[local_port]>", "STATUS": "488"}
+    wrong = {**proof, "PASSWORD": "falsch", "STATUS": "401"}
+    uri = ("-auth_uri", f"488@127.0.0.1:{house.sip_port}")  # the Request-URI
+    for name, fill in (("proving", proof), ("wrong", wrong)):
+        folder = tmp_path / name
+        calls.append(sipp.start("uac_digest", folder, server=house.address, number="488", fill=fill, arguments=uri))
     for call in calls:
         call.finish()
-    house.wait_ended(4)
+    house.wait_ended(5)
     started = {row["callee"]: row["source"] for row in house.events() if row.get("event") == "call started"}
-    assert started == {"486": "rest", "480": "listed", "404": "port", "+39603": "ruled"}
+    assert started == {"486": "rest", "480": "listed", "404": "port", "+39603": "ruled", "488": "proving"}
 
 
 def test_a_forwarded_call_tells_the_trunk_who_calls_and_for_whom_it_was(daemon_for: DaemonFor, tmp_path: Path) -> None:
