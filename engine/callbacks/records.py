@@ -77,10 +77,19 @@ class Noted(Record, frozen=True, kw_only=True):
 
 
 class RecordingStarted(Record, frozen=True, kw_only=True):
-    """``path`` is being recorded into, and is playable from now on."""
+    """``path`` is being recorded into, and is playable from now on.
+
+    The rest is what is owed once it is complete, should a kill come before. ``upload``: a URL, for a recording of more
+    than ``least`` seconds; ``transcribe`` and ``number`` are as in :class:`RecordingFinished`.
+    """
 
     call: str
     path: str
+    upload: str = ""
+    method: str = "PUT"
+    least: float = 0.0
+    transcribe: str = ""
+    number: int = 0
 
 
 class RecordingFinished(Record, frozen=True, kw_only=True):
@@ -329,7 +338,7 @@ def note_from_data(data: dict[str, Any]) -> flow_call.Note:
 
 @dataclass(slots=True)
 class CallHistory:
-    """All that the journal knows of one call. ``recordings``: paths of those that have no end yet; ``last_known``:
+    """All that the journal knows of one call. ``recordings``: those that have no end yet, by path; ``last_known``:
     when its process was last alive.
     """
 
@@ -337,7 +346,7 @@ class CallHistory:
     answered: CallAnswered | None = None
     dialog: dict[str, Any] | None = None
     notes: list[Noted] = field(default_factory=list)
-    recordings: list[str] = field(default_factory=list)
+    recordings: dict[str, RecordingStarted] = field(default_factory=dict)
     legs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Dialled legs that have no end yet, with their dialogs; empty ones until the answer."""
     last_known: float = 0.0
@@ -367,9 +376,9 @@ class CallHistory:
             case LegFinished():
                 self.legs.pop(record.leg, None)
             case RecordingStarted():
-                self.recordings.append(record.path)
-            case RecordingFinished() if record.path in self.recordings:
-                self.recordings.remove(record.path)
+                self.recordings[record.path] = record
+            case RecordingFinished():
+                self.recordings.pop(record.path, None)
 
 
 class Unfinished:

@@ -76,11 +76,12 @@ class Recording:
         self.stream: Stream | None = None
         """What is recorded, once it is."""
         self._ended = asyncio.Event()
+        self._started = _started(call_id, str(self.path), number, order)
 
     def start(self, stream: Stream) -> None:
         """Begin. The writer makes the folder; one that cannot be made costs the recording, not the call."""
-        self._append(records.RecordingStarted(time.time(), call=self._call_id, path=str(self.path)))
         order = self.order
+        self._append(msgspec.structs.replace(self._started, at=time.time()))
         stream.send(
             protocol.Record(
                 stream.number,
@@ -147,20 +148,12 @@ class Recording:
         if self._ended.is_set():
             return
         self._ended.set()
-        if self.order.transcribe and record.seconds > 0:
-            record = msgspec.structs.replace(record, transcribe=self.order.transcribe, number=self.number)
         self.seconds = record.seconds
         self.why = self.why or record.reason
         if record.reason:
             self._log.error("recording_failed", path=record.path, reason=record.reason)
-        self._append(record)
-        upload = self.order.upload
-        if upload is not None and record.seconds > max(self.order.least, 0.0):
-            self._append(
-                records.UploadOwed(
-                    time.time(), call=self._call_id, path=record.path, url=upload.place, method=upload.method
-                )
-            )
+        for each in completed(record, self._started):
+            self._append(each)
 
 
 class Recordings:
@@ -286,6 +279,30 @@ def _seconds(path: str) -> float:
             return file.getnframes() / file.getframerate()
     except (OSError, EOFError, ValueError, wave.Error, ZeroDivisionError):
         return 0.0
+
+
+def _started(call_id: str, path: str, number: int, order: RecordingOrder) -> records.RecordingStarted:
+    upload = order.upload
+    return records.RecordingStarted(
+        time.time(),
+        call=call_id,
+        path=path,
+        upload=upload.place if upload is not None else "",
+        method=upload.method if upload is not None else "PUT",
+        least=max(order.least, 0.0),
+        transcribe=order.transcribe,
+        number=number,
+    )
+
+
+def completed(end: records.RecordingFinished, started: records.RecordingStarted) -> list[records.Record]:
+    """What to put down of a recording that is complete: its end, and its upload if that is owed."""
+    if started.transcribe and end.seconds > 0:
+        end = msgspec.structs.replace(end, transcribe=started.transcribe, number=started.number)
+    if not started.upload or end.seconds <= started.least:
+        return [end]
+    owed = records.UploadOwed(end.at, call=end.call, path=end.path, url=started.upload, method=started.method)
+    return [end, owed]
 
 
 def finished_by_file(call_id: str, path: str) -> records.RecordingFinished:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine.callbacks import records
-from engine.calls.recording import finished_by_file
+from engine.calls.recording import completed, finished_by_file
 from engine.log import get_logger
 from flows.call import Entered, Note
 from flows.events import Narrator
@@ -59,8 +59,9 @@ class Recovery:
             self._finish(history, path)
 
     def _finish(self, history: records.CallHistory, path: str) -> None:
-        for recording in history.recordings:
-            self._append(self._recordings[history.call, recording])
+        for path, started in history.recordings.items():
+            for each in completed(self._recordings[history.call, path], started):
+                self._append(each)
         at, answered = history.last_known, history.answered
         for leg in history.legs:
             self._append(records.LegFinished(at, call=history.call, leg=leg, by="error", reason=REASON))

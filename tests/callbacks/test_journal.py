@@ -96,7 +96,7 @@ def test_unfinished_calls_come_back_with_all_their_notes(tmp_path: Path) -> None
     cut, ringing = again.unfinished_calls()
     assert (cut.call, cut.answered is not None, cut.dialog) == ("cut", True, {"tag": "1", "cseq": 2})
     assert cut.flow_notes() == [note]
-    assert cut.recordings == ["/r/cut.wav"]
+    assert list(cut.recordings) == ["/r/cut.wav"]
     assert cut.last_known == 77.0, "the heartbeat, not the next life's start"
     assert (ringing.call, ringing.answered, ringing.dialog) == ("ringing", None, None)
     assert again.live_calls == 2

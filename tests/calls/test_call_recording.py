@@ -126,4 +126,4 @@ def test_a_recording_that_has_ended_is_not_ended_again_after_a_kill() -> None:
         records.RecordingFinished(3.0, call="c1", path="/r/1.wav", seconds=1.0, reason="disk full"),
     ]
     (history,) = records.calls_of(journal)
-    assert history.recordings == ["/r/2.wav"]
+    assert list(history.recordings) == ["/r/2.wav"]

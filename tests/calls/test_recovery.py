@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import wave
+from pathlib import Path
 from typing import Any
 
 from engine.callbacks import records
@@ -128,3 +130,29 @@ async def test_a_call_that_went_out_is_hung_up_once_in_the_dialog_of_its_leg() -
     house.recovery.bye_finished("sip-9", 200)
     assert [each.leg for each in house.journal if isinstance(each, records.LegFinished)] == ["c1-leg1"]
     assert len(house.finished()) == 1
+
+
+async def test_a_recording_that_was_cut_short_is_uploaded_all_the_same(tmp_path: Path):
+    paths = [tmp_path / name for name in ("long.wav", "short.wav", "plain.wav")]
+    for path, seconds in zip(paths, (3, 1, 2), strict=True):
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(8000)
+            file.writeframes(bytes(16_000 * seconds))
+    cut = history()
+    for path, upload in zip(paths, ("https://a.example/l", "https://a.example/s", ""), strict=True):
+        cut.add(
+            records.RecordingStarted(
+                103.0, call="c1", path=str(path), upload=upload, method="POST", least=2.0, transcribe="en", number=1
+            )
+        )
+    house = House(bye=False)
+    await house.recovery.begin([cut])
+    ends = [each for each in house.journal if isinstance(each, records.RecordingFinished)]
+    assert [(Path(each.path).name, each.seconds, each.transcribe) for each in ends] == [
+        ("long.wav", 3.0, "en"), ("short.wav", 1.0, "en"), ("plain.wav", 2.0, "en"),
+    ]  # fmt: skip
+    (owed,) = [each for each in house.journal if isinstance(each, records.UploadOwed)]
+    assert (owed.url, owed.method, owed.path) == ("https://a.example/l", "POST", str(paths[0]))
+    assert house.journal.index(owed) < house.journal.index(house.finished()[0])
