@@ -75,7 +75,11 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with contextlib.ExitStack() as stack:
         bell = sipp.start("uas_rings_on", tmp_path_factory.mktemp("bell"), calls=1000)
         stack.callback(bell.stop)
-        ringing = {"id": "ring", "action": "transfer", "options": {"destination": f"sip:bell@127.0.0.1:{bell.port}"}}
+        ringing = {
+            "id": "ring",
+            "action": "transfer",
+            "options": {"destination": f"sip:bell@127.0.0.1:{bell.port}", "timeout": 60},
+        }
         flows = {
             "keys": {"_": "long.wav", "key:7": "brief.wav"},
             "every": trees.every_key(),

@@ -132,9 +132,11 @@ CASES = [
     Case("caller/offers_cross_in_update_and_reinvite", HUNG_UP, patience=60, number="stays"),
     Case("caller/early_media_is_acknowledged_by_prack", {"by": "flow"}, number="early"),
     Case("caller/prack_comes_late", {"by": "flow"}, number="early", repeated="RSeq:"),
+    Case("caller/prack_never_comes", {"by": "error"}, number="rings", patience=45),
     Case("caller/prack_of_another_response_gets_481", {"by": "flow"}, number="early"),
     Case("caller/update_before_the_answer", {"by": "flow"}, number="early"),
-    # TCP
+    # the way
+    Case("caller/call_moves_to_another_port", KEYED, moves=1),
     Case("caller/invite_in_pieces", KEYED, transport="t1", in_pieces=True),
     Case("caller/connection_closes_after_the_invite", {"by": "error"}, transport="t1", patience=45),
     # devices

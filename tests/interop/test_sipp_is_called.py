@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 from kit import sipp
 from kit.cases import Case, Fleet, check
+from kit.daemon import ROOT
 from kit.trees import path
 from test_sipp_calls_us import CASES as CALLERS
 
@@ -72,6 +73,7 @@ CASES = [
     Case("callee/answers_with_a_codec_that_was_not_offered", {"result": "failed", "end.sip": 488}),
     # within the call
     Case("callee/holds_and_resumes", DONE, pause=10),
+    Case("callee/refuses_our_hold_with_491_once", DONE, act="hold", pause=20),
     Case("callee/asks_for_our_offer_in_mid_call", DONE, pause=10),
     Case("callee/updates_the_session", DONE, pause=10),
     Case("callee/request_out_of_order_gets_500", DONE, pause=10),
@@ -98,3 +100,5 @@ def test_every_scenario_has_a_case_and_says_its_rule() -> None:
     files = [file for kind in ("caller", "callee") for file in (sipp.SCENARIOS / kind).glob("*.xml")]
     assert {case.scenario for case in cases if isinstance(case, Case)} == {f"{f.parent.name}/{f.stem}" for f in files}
     assert [file.name for file in files if "<!-- RFC " not in file.read_text()] == []
+    page = (ROOT / "docs" / "sip.md").read_text()
+    assert [file.stem for file in files if f"| `{file.stem}` |" not in page] == []

@@ -17,7 +17,7 @@ from typing import Any
 from kit import sipp
 from kit.api import Api
 from kit.daemon import Daemon, free_port
-from kit.relays import Holder, Splitter
+from kit.relays import Relay, Splitter
 
 TOGETHER = 12
 """Cases at a time; most of what they do is waiting."""
@@ -55,6 +55,10 @@ class Case:
     """The user part of the URI that credentials are for."""
     held: int = -1
     """The number of the message of SIPp's, from 0, that reaches the house together with the next one."""
+    moves: int = -1
+    """The number of the message from which on they come from another port."""
+    act: str = ""
+    """What the API is asked to do with the call that SIPp has answered."""
     flow: str = ""
     """What runs when SIPp has answered: the flow of a number of the house; otherwise :attr:`pause`."""
     timeout: float = 30.0
@@ -148,8 +152,8 @@ class Fleet:
             server = house.address
             if case.in_pieces:
                 server = stack.enter_context(Splitter(server)).address
-            if case.held >= 0:
-                server = stack.enter_context(Holder(server, case.held)).address
+            if case.held >= 0 or case.moves >= 0:
+                server = stack.enter_context(Relay(server, held=case.held, moves=case.moves)).address
             running = self._start(case, self._folder / case.name, server)
             stack.callback(running.stop)
             running.finish(case.patience + 5)
@@ -169,6 +173,10 @@ class Fleet:
             steps = [{"id": "hear", "action": "pause", "options": {"length": case.pause}}]
             flow = f"{case.flow}.json" if case.flow else {"document": {"title": "pause", "steps": steps}}
             call = api.call(to, flow, timeout=case.timeout, **more)
+            if case.act:
+                api.wait(call, "answered")
+                status, answer = api.ask("POST", f"/calls/{call}/{case.act}", {})
+                assert status == 202, answer
             running.finish(case.patience + 5)
         finally:
             running.stop()

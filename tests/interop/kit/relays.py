@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -52,22 +53,27 @@ class Splitter:
             other.shutdown(socket.SHUT_WR)
 
 
-class Holder:
-    """Passes datagrams on, both ways; the one with number ``held`` (from 0) of those that are sent to :attr:`address`
-    waits for the next one, so that both reach ``to`` at the same moment.
+class Relay:
+    """Passes datagrams on, both ways. Of those that are sent to :attr:`address`, the one with number ``held`` (from 0)
+    waits for the next one, so that both reach ``to`` at the same moment; from number ``moves`` on they come from
+    another port, as behind a NAT that has forgotten the one before.
     """
 
-    def __init__(self, to: tuple[str, int], held: int) -> None:
-        self._held = held
+    def __init__(self, to: tuple[str, int], *, held: int = -1, moves: int = -1) -> None:
+        self._held, self._moves, self._to = held, moves, to
         self._inner = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._inner.bind(("127.0.0.1", 0))
-        self._outer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._outer.connect(to)
+        self._outer = self._new_port()
         self._from: tuple[str, int] | None = None
         self._closing = threading.Event()
         self._threads = [threading.Thread(target=job, daemon=True) for job in (self._out, self._in)]
         for thread in self._threads:
             thread.start()
+
+    def _new_port(self) -> socket.socket:
+        outer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        outer.connect(self._to)
+        return outer
 
     @property
     def address(self) -> tuple[str, int]:
@@ -88,8 +94,11 @@ class Holder:
 
     def _out(self) -> None:
         waiting = b""
-        for number, (data, sender) in enumerate(self._received(self._inner)):
+        for number, (data, sender) in enumerate(self._received(lambda: self._inner)):
             self._from = sender
+            if number == self._moves:
+                self._outer, before = self._new_port(), self._outer
+                before.close()
             if number == self._held:
                 waiting = data
                 continue
@@ -99,12 +108,13 @@ class Holder:
             waiting = b""
 
     def _in(self) -> None:
-        for data, _ in self._received(self._outer):
+        for data, _ in self._received(lambda: self._outer):
             if self._from is not None:
                 self._inner.sendto(data, self._from)
 
-    def _received(self, one: socket.socket) -> Iterator[tuple[bytes, tuple[str, int]]]:
-        one.settimeout(0.2)
+    def _received(self, which: Callable[[], socket.socket]) -> Iterator[tuple[bytes, tuple[str, int]]]:
         while not self._closing.is_set():
-            with contextlib.suppress(OSError):  # nothing came, or an earlier datagram found nobody
-                yield one.recvfrom(65535)
+            one = which()
+            with contextlib.suppress(OSError, ValueError):  # closed, or an earlier datagram found nobody
+                if select.select([one], [], [], 0.1)[0]:
+                    yield one.recvfrom(65535)
