@@ -239,6 +239,13 @@ async def test_two_who_talk_and_one_who_is_replaced(office: Office, tmp_path: Pa
     assert "from" not in transferred
 
 
+async def test_a_line_that_becomes_a_leg_is_nothing_new(office: Office, tmp_path: Path) -> None:
+    await subscribed(office)
+    started = records.CallStarted(1.0, call=CALL, caller="own-ada", callee="202", source="own-ada", account="own")
+    moved = records.LegStarted(2.0, call=CALL, leg="l2", to="own-ada")
+    assert [event["event_type"] for event in await told(office, tmp_path, started, moved)] == ["created"]
+
+
 async def test_ringing_is_told_once(office: Office, tmp_path: Path) -> None:
     await subscribed(office, event_types=["ringing"])
     started = records.CallStarted(

@@ -146,6 +146,8 @@ def event_of(happening: Happening, agents: Agents) -> Event | None:
             lines, more = _transferred(call, record, agents)
         case _:
             lines = (line_of(call, agents) if leg is None else line_of_leg(call, leg, agents),)
+    if len(lines) == 1 and leg is not None and _is_one(lines[0].caller, lines[0].callee):
+        return None  # the caller's own line, which became a leg when it left for somebody else
     return Event(_id(kind, record, leg), kind, record.at, call.account_id, call.id, lines, more)
 
 
@@ -258,12 +260,14 @@ def _transferred(call: CallRow, record: records.Transferred, agents: Agents) -> 
 def _same(text: str, own: Line, agents: Agents) -> Party:
     """Whoever is meant by a label; one who is in the call from the beginning as they are there."""
     found = _called(text.partition(" via ")[0], agents)
-    for known in (own.caller, own.callee):
-        if found.number == known.number and found.extension == known.extension:
-            return known
-        if found.extension is not None and found.extension == known.extension:
-            return known
-    return found
+    return next((known for known in (own.caller, own.callee) if _is_one(found, known)), found)
+
+
+def _is_one(one: Party, other: Party) -> bool:
+    """Whether two are the same extension, or the same number outside."""
+    if one.extension is not None or other.extension is not None:
+        return one.extension == other.extension
+    return bool(one.number) and one.number == other.number
 
 
 def _called(text: str, agents: Agents) -> Party:
