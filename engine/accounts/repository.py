@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.accounts import entities as e
 from engine.store import accounts as t
 from engine.store.accounts import API
+from engine.store.realtime import ShownNumber
 
 _Row = TypeVar("_Row")
 
@@ -49,6 +50,7 @@ _TABLES: Mapping[type[Any], Table] = {
 _USERS, _DEVICES = _TABLES[e.User], _TABLES[e.Device]
 _USER_DEVICES = cast("Table", t.UserDevice.__table__)
 _VERSIONS = cast("Table", t.FlowVersion.__table__)
+_SHOWN = cast("Table", ShownNumber.__table__)
 
 
 def table_of(kind: type[Any]) -> Table:
@@ -123,6 +125,23 @@ async def user_by_email(connection: AsyncConnection, email: str) -> e.User | Non
     """Who logs in with this address, of whatever account; without their devices. ``None``: nobody."""
     found = await _rows(connection, e.User, _USERS.c.email == email.strip().casefold())
     return found[0] if found else None
+
+
+async def shown_numbers(connection: AsyncConnection) -> dict[str, str]:
+    """The numbers that users of whatever account chose to show outside, by their ids; for the daemon itself."""
+    numbers = _TABLES[e.Number]
+    query = select(_SHOWN.c.user_id, numbers.c.number).join(numbers, numbers.c.id == _SHOWN.c.number_id)
+    return {row.user_id: row.number for row in await connection.execute(query)}
+
+
+async def set_shown_number(connection: AsyncConnection, account_id: str, user_id: str, number_id: str) -> None:
+    """Have a user show this number of the account outside. Raises :class:`Unknown`."""
+    user, number = (
+        await get(connection, e.User, account_id, user_id),
+        await get(connection, e.Number, account_id, number_id),
+    )
+    await connection.execute(delete(_SHOWN).where(_SHOWN.c.user_id == user.id))
+    await connection.execute(insert(_SHOWN), {"user_id": user.id, "number_id": number.id})
 
 
 async def set_login(

@@ -65,6 +65,8 @@ class Directory:
     """By account and number: the devices of those that ring somebody."""
     trunks: tuple[AccountTrunk, ...] = ()
     plans: Dialplan[CallPlan] = field(default_factory=lambda: Dialplan(NumberPlan()))
+    shown: Mapping[str, str] = field(default_factory=dict)
+    """By device: the number that its user chose to show outside."""
 
     def labelled(self) -> dict[str, TrunkConfig]:
         """The trunks of all accounts by their labels."""
@@ -109,6 +111,7 @@ class Directory:
                 for name, device in self.devices.items()
                 if device.settings.get("redirects") in DEVICE_REDIRECTS
             },
+            self.shown,
         )
 
     def srtp(self, rtp: RtpConfig) -> SrtpPolicies:
@@ -160,6 +163,7 @@ async def read_directory(store: Store, flows: FlowBook, before: Directory | None
         numbers = await repository.all_of(connection, e.Number, None)
         extensions = await repository.all_of(connection, e.Extension, None)
         fallbacks = await repository.fallbacks(connection)
+        chosen = await repository.shown_numbers(connection)
         needed = {each.flow_id for each in numbers} | {each.flow_id for each in extensions if each.flow_id}
         needed |= {each.id for each in fallbacks}
         versions = await repository.newest_versions(connection, needed)
@@ -188,6 +192,7 @@ async def read_directory(store: Store, flows: FlowBook, before: Directory | None
         {each.id: _rung(_of(extensions, each.id), ringing, owned[each.id]) for each in accounts},
         tuple(sorted(filter(None, map(_trunk, trunks)), key=lambda each: (each.config.order, each.label))),
         Dialplan(NumberPlan(public), {each: NumberPlan(plans.items()) for each, plans in inside.items()}),
+        {device: chosen[user.id] for user in users if user.id in chosen for device in user.devices},
     )
 
 

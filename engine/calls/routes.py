@@ -41,6 +41,8 @@ class Routes:
     policies: SrtpPolicies = NO_SRTP
     redirects: Mapping[str, Redirects] = field(default_factory=dict)
     """Where a 3xx of a device may lead, by its name; nowhere if it is not there."""
+    shown: Mapping[str, str] = field(default_factory=dict)
+    """Numbers that users chose to show outside, by the names of their devices."""
 
     def find(self, target: Target, order: Dial, caller: Caller) -> list[list[Destination]]:
         """Where ``target`` rings: everything in the outer list at once, the inner lists one after the other on failure.
@@ -145,11 +147,14 @@ class Routes:
         digits = plain_number(number) if order.normalize else number
         if not digits:
             return []
+        chosen = bool(order.caller_id)
+        if not chosen and not shown.withheld and shown.number in self.shown:
+            shown, chosen = replace(shown, number=self.shown[shown.number]), True
         found: list[Destination] = []
         for trunk in sorted(self.trunks, key=lambda each: each.turn(random.random())):
             if (order.trunk and trunk.name != order.trunk) or not trunk.takes(digits):
                 continue
-            way = trunk.destination(digits, shown, self.own_host, headers, chosen=bool(order.caller_id))
+            way = trunk.destination(digits, shown, self.own_host, headers, chosen=chosen)
             found += self._secured(way, "trunk", trunk.label or trunk.name)
         return found
 

@@ -149,6 +149,17 @@ async def test_everybody_reaches_their_own_and_no_others(house: House) -> None:
     assert {trunk.label for trunk in directory.trunks} == {"shared", "private", f"{other}/own"}
 
 
+async def test_users_show_the_numbers_that_they_chose(house: House) -> None:
+    await house.load()
+    async with house.store.writing() as connection:
+        anna = await repository.get(connection, e.User, DEFAULT_ACCOUNT, "anna")
+        number = await repository.get(connection, e.Number, DEFAULT_ACCOUNT, "1000")
+        await repository.set_shown_number(connection, DEFAULT_ACCOUNT, anna.id, number.id)
+        with pytest.raises(repository.Unknown):
+            await repository.set_shown_number(connection, "other", anna.id, number.id)
+    assert (await house.load()).shown == {"desk": "1000"}
+
+
 async def test_stored_flows_are_found_in_the_account_and_outlive_the_database(house: House) -> None:
     await house.load()
     other = await house.second_account()

@@ -68,6 +68,22 @@ def test_a_trunk_that_does_not_answer_is_tried_last() -> None:
     assert [each.trunk for each in line] == ["u", "t"]
 
 
+def test_the_number_that_a_user_chose_is_shown_outside_unless_the_flow_or_the_caller_say_otherwise() -> None:
+    there = routes(caller_id="+39000")
+    there.shown = {"desk": "+39099"}
+
+    def seen(caller: Caller, **order: Any) -> list[str]:
+        (line,) = there.find(Target(kind="number", value="+39011"), Dial(targets=(), **order), caller)
+        return [each.caller.uri.user or "" for each in line]
+
+    assert seen(Caller("desk", "Anna")) == ["+39099", "+39099"], "also where the trunk has a number of its own"
+    assert seen(Caller("attic")) == ["+39000", "attic"]
+    assert seen(Caller("desk"), caller_id="+39055") == ["+39055", "+39055"]
+    assert "+39099" not in seen(Caller("desk", withheld=True))
+    ((place,), _) = there.find(Target(kind="device", value="desk"), Dial(targets=()), Caller("desk"))
+    assert place.caller.uri.user == "desk", "inside it stays who it is"
+
+
 def test_through_an_outbound_proxy_the_number_stays_the_trunks() -> None:
     proxied = {"domain": ("t.example", 0), "route": (PROXY,)}
     (line,) = find("number", "+39011", routes(**proxied))

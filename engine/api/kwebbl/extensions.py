@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from sqlalchemy import Table, delete, insert
 
-from engine.accounts import audit
+from engine.accounts import audit, repository
 from engine.api.kwebbl.agents import Agents, Extension, read_agents
 from engine.api.kwebbl.documents import CALLER_ID, CHOSEN, EXTENSION, USER, body, told
 from engine.api.kwebbl.errors import Grant, Problem, RealtimeRoute, grant_of, invalid, not_there
 from engine.api.kwebbl.wishes import as_object
 from engine.api.reading import as_json, octets
 from engine.api.services import ApiServices
-from engine.store.realtime import ShownNumber
 
 _SCOPES = ("company.dialplans", "company.users")
-_SHOWN = cast("Table", ShownNumber.__table__)
 
 
 def extension_routes(services: ApiServices) -> APIRouter:
@@ -107,8 +104,7 @@ class _Desk:
             raise Problem(403, "access_denied", "only an admin may choose for somebody else")
         number_id = _number_id(wanted, agents)
         async with self.services.store.writing() as connection:
-            await connection.execute(delete(_SHOWN).where(_SHOWN.c.user_id == found.user_id))
-            await connection.execute(insert(_SHOWN), {"user_id": found.user_id, "number_id": number_id})
+            await repository.set_shown_number(connection, grant.account, found.user_id, number_id)
             await audit.note(connection, grant.caller, "caller id chosen", found.user_id, {"number": number_id})
         await self.services.changed()
         return JSONResponse({"extension_id": found.id, "caller_id": number_id})

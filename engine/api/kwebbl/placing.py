@@ -6,14 +6,11 @@ acts as its caller. Two numbers from outside are never connected, nor two dialpl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import Table, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.accounts import entities as e
 from engine.accounts import repository
 from engine.api.kwebbl.agents import Agents, read_agents
 from engine.api.kwebbl.documents import PLACE, body, problems
@@ -27,12 +24,10 @@ from engine.calls.identity import Caller
 from engine.calls.media import MediaError
 from engine.calls.outbound import Wish
 from engine.calls.services import FlowError, Ready
-from engine.store.realtime import ShownNumber
 from flows.graph import Graph, Perform
 from flows.orders import Dial, Target
 
 RING_SECONDS = 60.0
-_SHOWN = cast("Table", ShownNumber.__table__)
 
 
 def placing_routes(services: ApiServices) -> APIRouter:
@@ -73,7 +68,7 @@ class _Desk:
         async with store.reading() as connection:
             agents = await read_agents(connection, grant.account)
             route = _route(*_parties(wanted, grant, agents))
-            shown = await _shown_by(connection, grant.account, route.rung, agents)
+            shown = _shown_by(route.rung, await repository.shown_numbers(connection))
         await self._begin(grant, route, shown, agents)
         return Response(status_code=202)
 
@@ -132,14 +127,9 @@ def _route(caller: Place, callee: Place) -> _Route:
     return _Route(callee, caller) if caller.is_dialplan else _Route(caller, callee)
 
 
-async def _shown_by(connection: AsyncConnection, account: str, rung: Place, agents: Agents) -> str:
+def _shown_by(rung: Place, chosen: Mapping[str, str]) -> str:
     """The number that those outside see of who is rung: the chosen one of a user, else nothing of ours."""
-    if rung.extension is None or not rung.extension.user_id:
-        return ""
-    chosen = await connection.scalar(select(_SHOWN.c.number_id).where(_SHOWN.c.user_id == rung.extension.user_id))
-    if chosen is None:
-        return ""
-    return (await repository.get(connection, e.Number, account, chosen)).number
+    return chosen.get(rung.extension.user_id, "") if rung.extension is not None else ""
 
 
 def _dialled(place: Place, agents: Agents) -> str:
