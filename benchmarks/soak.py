@@ -1,22 +1,23 @@
 """Calls at a steady rate for a long time, and a look at everything that could grow.
 
-``make soak``, or ``python benchmarks/soak.py --minutes 60 --rate 5``. SIPp makes the calls (the
-scenario of the interop tests: two levels by in-band keys, recorded, with callbacks); every tenth
-caller hangs up in the middle. Exit status 1 when a call failed, a process grew, a descriptor or port
-stayed open, or a call's end or callback is missing.
+``make soak``, or ``python benchmarks/soak.py --minutes 60 --rate 5``. SIPp makes the calls: half of them walk two
+levels by in-band keys, recorded, with callbacks; others hang up in the middle, are bridged to a telephone and leave at
+any time with one SIP message in a hundred lost, or are sent to another number. Exit status 1 when a call failed, a
+process grew, a descriptor or port stayed open, a call or leg has no end, or a call's end or callback is missing.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import platform
+import sqlite3
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "interop"))
 
@@ -86,45 +87,88 @@ def growth(name: str, looks: list[Look], until: float) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of calls: its share of all, what the callers do, and where they call."""
+
+    name: str
+    share: float
+    scenario: str
+    number: str
+    fill: dict[str, str]
+    lossy: bool = False
+    """One SIP message in a hundred is lost, each way."""
+
+
+KINDS = (
+    Kind("whole", 0.5, "uac_audio", "1000", {}),
+    Kind("cut", 0.1, "uac_hangup", "1001", {"TALK_MS": "900"}),
+    Kind("bridged", 0.25, "uac_leaves", "1002", {}, lossy=True),
+    Kind("sent on", 0.15, "uac_refer", "1003", {"TARGET": "390222", "OUTCOME": "200 OK"}),
+)
+"""Two levels of a tree by keys; a caller who leaves in the middle; a bridge to a telephone that is left at any time; a
+caller who is sent to another number."""
+
+LOSS = ("-lost", "1")
+
+
+def flows(hooks: HookServer, echo: int) -> dict[str, object]:
+    bridge = {"id": "b", "action": "transfer", "options": {"destination": f"sip:echo@127.0.0.1:{echo}"}}
+    return {
+        "1000": trees.two_levels(hooks.url("/whole")),
+        "1001": trees.two_levels(hooks.url("/cut")),
+        "1002": {"title": "bridged", "steps": [bridge]},
+        "1003": trees.straight_transfer("+390222", hooks.url("/sent-on")),
+    }
+
+
 def soak(folder: Path, minutes: float, rate: float) -> list[str]:
     hooks = HookServer().start()
+    counts = {kind.name: max(1, round(minutes * 60 * rate * kind.share)) for kind in KINDS}
+    patience = ["-timeout", f"{round(minutes * 60 + 120)}"]
+    echo = sipp.start("uas_echo", folder / "echo", calls=counts["bridged"], arguments=[*patience, *LOSS])
     daemon = Daemon(
         folder / "daemon",
-        {"1000": trees.two_levels(hooks.url("/whole")), "1001": trees.two_levels(hooks.url("/cut"))},
+        flows(hooks, echo.port),
         settings={"rtp": {"ports": "16384-20383"}},
         record=["1000"],
         sounds=trees.SOUNDS,
     ).start()
     at_rest = {pid: seen.descriptors for pid in (daemon.pid, *daemon.children()) if (seen := look(pid))}
     names = {pid: command_line(pid).partition(" -m ")[2][:44] or "control process" for pid in at_rest}
-    whole, cut = max(1, round(minutes * 60 * rate * 0.9)), max(1, round(minutes * 60 * rate * 0.1))
-    common: dict[str, Any] = {
-        "server": daemon.address,
-        "audio": caller(),
-        "together": 500,
-        "arguments": ["-timeout", f"{round(minutes * 60 + 120)}"],
-    }
-    fill = {"TALK_MS": "900"}
     callers = [
-        sipp.start("uac_audio", folder / "whole", number="1000", calls=whole, rate=rate * 0.9, **common),
-        sipp.start("uac_hangup", folder / "cut", number="1001", calls=cut, rate=rate * 0.1, fill=fill, **common),
+        sipp.start(
+            kind.scenario,
+            folder / kind.name.replace(" ", "-"),
+            server=daemon.address,
+            audio=caller(),
+            number=kind.number,
+            calls=counts[kind.name],
+            rate=rate * kind.share,
+            together=500,
+            fill=kind.fill,
+            arguments=[*patience, *(LOSS if kind.lossy else ())],
+        )
+        for kind in KINDS
     ]
     looks: dict[int, list[Look]] = {}
     watch(daemon, callers, looks)
     until = time.monotonic()
 
     problems = [f"SIPp: {each.story()[-800:]}" for each in callers if each.process.returncode]
+    echo.stop()
     try:
-        daemon.wait_ended(whole + cut, 30)
-        hooks.wait_for("close", "/whole", 60, count=whole)
-        hooks.wait_for("close", "/cut", 60, count=cut)
+        daemon.wait_ended(sum(counts.values()), 60)
+        for name in ("whole", "cut", "sent on"):
+            hooks.wait_for("close", f"/{name.replace(' ', '-')}", 60, count=counts[name])
     except AssertionError as error:
         problems.append(str(error))
     walked = sum(row["path"] == trees.path("key:1", "key:2") for row in daemon.ended())
-    print(f"  {len(daemon.ended())} calls ended, {walked} of {whole} took the whole path, {len(hooks.hits)} callbacks")
-    if walked < whole:
-        problems.append(f"{whole - walked} calls did not take their path")
-    time.sleep(6)  # closed ports rest for a while before they are closed for good
+    print(f"  {counts}: {len(daemon.ended())} calls ended, {walked} took the whole path, {len(hooks.hits)} callbacks")
+    if walked < counts["whole"]:
+        problems.append(f"{counts['whole'] - walked} calls did not take their path")
+    problems += left_open(daemon)
+    time.sleep(20)  # closed ports rest for a while, and so do connections to web servers
     for pid, before in at_rest.items():
         after = look(pid)
         if after is None:
@@ -138,6 +182,17 @@ def soak(folder: Path, minutes: float, rate: float) -> list[str]:
         problems.append("the daemon did not stop cleanly")
     hooks.stop()
     return problems
+
+
+def left_open(daemon: Daemon) -> list[str]:
+    """Rows of calls and legs that have no end, by the database."""
+    found = []
+    with contextlib.closing(sqlite3.connect(daemon.folder / "ivrea.db", timeout=5)) as database:
+        for table in ("calls", "legs"):
+            (count,) = database.execute(f"SELECT count(*) FROM {table} WHERE finished_at IS NULL").fetchone()
+            if count:
+                found.append(f"{count} {table} have no end")
+    return found
 
 
 def main() -> int:
