@@ -356,6 +356,7 @@ class Daemon:
         self.switch.draining = True
         self.transport.endpoint.available = False
         self.transport.endpoint.notifier.close(asyncio.get_running_loop().time())
+        await self.probes.close()
         await self.registrations.unregister()
         await self.switch.drain(patience)
         await self.transport.settle()

@@ -16,7 +16,7 @@ from engine.sip.digest import Credentials
 from engine.sip.events import OptionsAnswered, RegistrationChanged
 from engine.sip.flow import Flow
 from engine.sip.registration import Registration, RegistrationConfig
-from engine.sip.routing import default_port
+from engine.sip.routing import TRANSPORTS, address, default_port, same_host, transport_of
 from engine.sip.uri import Address, Uri
 from engine.transport import SipTransport
 
@@ -177,17 +177,18 @@ def outbound_trunk(each: AccountTrunk, service_route: tuple[Address, ...] = (), 
     """The trunk as calls go out by it; ``service_route``: of its registrar, behind the outbound proxy."""
     trunk = each.config
     credentials = Credentials(trunk.username, trunk.password.get_secret_value()) if trunk.username else None
+    route = _routes(trunk) + service_route
     return OutboundTrunk(
         trunk.name,
-        _flow(trunk),
+        _towards(route[0].uri, _flow(trunk)) if route else _flow(trunk),
         trunk.order,
         tuple(plain_number(prefix) for prefix in trunk.prefixes),
         trunk.caller_id,
         credentials,
         label=each.label,
         weight=trunk.weight,
-        domain=trunk.remote if trunk.outbound_proxy else None,
-        route=_routes(trunk) + service_route,
+        domain=(trunk.address.transport, *trunk.remote) if route else None,
+        route=route,
         channels=trunk.channels,
         down=down,
         from_user=trunk.from_user,
@@ -203,15 +204,16 @@ def outbound_trunk(each: AccountTrunk, service_route: tuple[Address, ...] = (), 
 def inbound_trunk(each: AccountTrunk) -> TrunkAddress:
     """The trunk as calls come in by it."""
     trunk = each.config
-    address = trunk.address
+    peer = trunk.address
     return TrunkAddress(
         each.label,
-        address.host,
-        address.port,
+        peer.host,
+        peer.port,
         trunk.number_from,
         tuple(trunk.numbers),
         account="" if each.shared else each.account,
-        located_by=address.transport if not trunk.remote[1] else "",
+        located_by=peer.transport if not trunk.remote[1] else "",
+        proxies=_proxies(trunk),
         user=trunk.username,
         registers=trunk.registers,
         password=trunk.password.get_secret_value(),
@@ -223,16 +225,33 @@ def inbound_trunk(each: AccountTrunk) -> TrunkAddress:
     )
 
 
+def _proxies(trunk: TrunkConfig) -> tuple[tuple[str, str], ...]:
+    """The outbound proxy, by which calls come too."""
+    if not trunk.outbound_proxy:
+        return ()
+    transport, (host, port) = trunk.hop
+    return ((host, "" if port else transport),)
+
+
+def _towards(uri: Uri, flow: Flow) -> Flow:
+    """The way to the first proxy of a route, whose port is DNS's business if it has a name and none (RFC 3263)."""
+    transport = transport_of(uri, flow.transport)
+    port = uri.port or (0 if address(uri.host) is None else default_port(transport))
+    host = uri.host.strip("[]")
+    known = transport == flow.transport and same_host(host, flow.remote[0]) and port in (0, flow.remote[1])
+    return flow if known or transport not in TRANSPORTS else Flow(transport, ("", 0), (host, port))
+
+
 def _rules(texts: list[str]) -> tuple[tuple[str, str], ...]:
     return tuple(parse_rewrite(text) for text in texts)
 
 
 def _place(trunk: TrunkConfig) -> Uri:
     """The trunk itself: the domain that is registered with, and asked whether it is there."""
-    address = trunk.address
-    port = address.port if address.port != default_port(address.transport) else None
-    params = (("transport", address.transport),) if address.transport != "udp" else ()
-    return Uri("sip", host=bracketed(address.host), port=port, params=params)
+    peer = trunk.address
+    port = peer.port if peer.port != default_port(peer.transport) else None
+    params = (("transport", peer.transport),) if peer.transport != "udp" else ()
+    return Uri("sip", host=bracketed(peer.host), port=port, params=params)
 
 
 def _configuration(label: str, trunk: TrunkConfig) -> RegistrationConfig:

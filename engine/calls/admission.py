@@ -81,6 +81,8 @@ class TrunkAddress:
     account: str = ""
     located_by: str = ""
     """The transport whose SRV records say where it is, too; empty: none do."""
+    proxies: tuple[tuple[str, str], ...] = ()
+    """Other hosts that its calls come from, each with the same."""
     user: str = ""
     """Our name with it: the user part of the Contact that we register there, the name that it proves itself by."""
     registers: bool = False
@@ -171,30 +173,37 @@ class TrunkBook:
         complete = True
         sources: dict[str, list[Source]] = {}
         for trunk in self._trunks:
-            source = trunk.source()
-            host = trunk.host
-            located: set[str] = set()
-            if trunk.located_by and self._places is not None:
-                places = await self._places(host, trunk.located_by)
-                located = {plain_address(place.address) for place in places}
-                source = replace(source, ports=source.ports | {place.port for place in places})
-            try:
-                found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-                addresses = {plain_address(str(info[4][0])) for info in found} | located
-            except (OSError, UnicodeError) as error:
-                addresses = located  # a domain need not be a host itself
-                if not located:
-                    complete = False
-                    log.warning("trunk_not_resolved", trunk=trunk.name, host=host, error=str(error))
-                    addresses = {
-                        address
-                        for address, known in self._sources.items()
-                        if any(each.name == trunk.name for each in known)
-                    }
+            source, addresses, found = await self._find(trunk)
+            complete = complete and found
             for address in addresses:
                 sources.setdefault(address, []).append(source)
         self._sources = {address: tuple(found) for address, found in sources.items()}
         return complete
+
+    async def _find(self, trunk: TrunkAddress) -> tuple[Source, set[str], bool]:
+        """A trunk as a source, its addresses, and whether all of its names were found."""
+        source = trunk.source()
+        addresses: set[str] = set()
+        complete = True
+        for host, located_by in ((trunk.host, trunk.located_by), *trunk.proxies):
+            located: set[str] = set()
+            if located_by and self._places is not None:
+                places = await self._places(host, located_by)
+                located = {plain_address(place.address) for place in places}
+                source = replace(source, ports=source.ports | {place.port for place in places})
+            addresses |= located
+            try:
+                found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+                addresses |= {plain_address(str(info[4][0])) for info in found}
+            except (OSError, UnicodeError) as error:
+                if not located:  # otherwise a domain need not be a host itself
+                    complete = False
+                    log.warning("trunk_not_resolved", trunk=trunk.name, host=host, error=str(error))
+        if not complete:
+            addresses |= {
+                address for address, known in self._sources.items() if any(each.name == trunk.name for each in known)
+            }
+        return source, addresses, complete
 
     async def keep_resolving(self) -> None:
         """Look names up, again and again, and when trunks were replaced; runs until cancelled."""

@@ -46,8 +46,8 @@ class OutboundTrunk:
     credentials: Credentials | None = None
     label: str = ""
     """Its name where trunks of all accounts stand together; empty: the same."""
-    domain: tuple[str, int] | None = None
-    """Host and port of its numbers, if calls do not go there straight (``route``)."""
+    domain: tuple[str, str, int] | None = None
+    """Transport, host and port of its numbers, if calls do not go there straight (``route``)."""
     route: tuple[Address, ...] = ()
     channels: int = 0
     weight: int = 0
@@ -71,8 +71,7 @@ class OutboundTrunk:
 
     def uri(self, number: str) -> Uri:
         """A number on this trunk."""
-        host, port = self.domain or self.flow.remote
-        kind = self.flow.transport
+        kind, host, port = self.domain or (self.flow.transport, *self.flow.remote)
         params = (("transport", kind),) if kind != "udp" else ()
         return Uri(
             "sip",

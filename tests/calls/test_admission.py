@@ -24,6 +24,16 @@ async def test_a_trunk_is_known_by_its_address():
     assert book.at("127.0.0.2") == ()
 
 
+async def test_calls_come_by_the_outbound_proxy_too():
+    trunk = TrunkAddress("carrier", "127.0.0.1", proxies=(("127.0.0.2", ""),))
+    book = TrunkBook([trunk])
+    assert await book.resolve()
+    assert [each.name for host in ("127.0.0.1", "127.0.0.2") for each in book.at(host)] == ["carrier", "carrier"]
+    book.replace([dataclasses.replace(trunk, proxies=(("no-such-host.invalid", ""),))])
+    assert not await book.resolve()
+    assert len(book.at("127.0.0.1")) == 1, "one name that is not found takes nothing from the others"
+
+
 async def test_a_name_that_does_not_resolve_is_no_error():
     book = TrunkBook([TrunkAddress("carrier", "no-such-host.invalid")])
     assert not await book.resolve()

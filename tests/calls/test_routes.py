@@ -85,7 +85,7 @@ def test_the_number_that_a_user_chose_is_shown_outside_unless_the_flow_or_the_ca
 
 
 def test_through_an_outbound_proxy_the_number_stays_the_trunks() -> None:
-    proxied = {"domain": ("t.example", 0), "route": (PROXY,)}
+    proxied = {"domain": ("udp", "t.example", 0), "route": (PROXY,)}
     (line,) = find("number", "+39011", routes(**proxied))
     assert (str(line[0].uri), line[0].route, line[0].flow.remote) == (
         "sip:+39011@t.example", (PROXY,), ("t.example", 5060),

@@ -128,8 +128,15 @@ def test_trunks_as_they_are_configured() -> None:
     there = outbound_trunk(each, (Address.parse("<sip:edge.example;lr>"),), down=True)
     assert [str(proxy) for proxy in there.route] == ["<sip:p.example;lr>", "<sip:edge.example;lr>"]
     assert (there.flow.remote, str(there.uri("1")), there.label) == (("p.example", 0), "sip:1@t.example", "acme/t")
+    edge = outbound_trunk(AccountTrunk("acme", trunk(), shared=False), (Address.parse("<sip:192.0.2.7:5090;lr>"),))
+    assert (edge.flow.remote, str(edge.uri("1"))) == (("192.0.2.7", 5090), "sip:1@t.example"), "its registrar said so"
+    proxied = trunk(host="tls:t.example", outbound_proxy="tcp:p.example")
+    assert str(outbound_trunk(AccountTrunk("a", proxied, shared=False)).uri("1")) == "sip:1@t.example;transport=tls"
+    same = outbound_trunk(AccountTrunk("acme", trunk(), shared=False), (Address.parse("<sip:t.example;lr>"),))
+    assert same.flow.remote == ("t.example", 0)
     assert (there.channels, there.down, there.caller_rules) == (4, True, (("+39", "0"), ("", "9")))
     here = inbound_trunk(each)
     assert (here.by_digest, here.user, here.channels, here.account) == (True, "me", 4, "acme")
+    assert here.proxies == (("p.example", "udp"),)
     assert here.dialled_rules == (("00", "+"),)
     assert "secret" not in repr(here)
