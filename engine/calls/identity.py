@@ -6,6 +6,8 @@ History-Info (RFC 7044).
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -26,6 +28,7 @@ IDENTITY_HEADERS = {"asserted": "P-Asserted-Identity", "preferred": "P-Preferred
 REASONS = {"busy": "user-busy", "no-answer": "no-answer", "failed": "unavailable"}
 """Why a call is forwarded (RFC 5806 section 10), by how the dial before it went."""
 
+_REASON = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 _CAUSES = {"unconditional": 302, "user-busy": 486, "no-answer": 408, "deflection": 480, "unavailable": 503}
 """The same as the ``cause`` of a URI (RFC 4458 section 2, RFC 8119)."""
 
@@ -69,8 +72,8 @@ def read_caller(request: Request, *, trusted: bool, rules: Sequence[tuple[str, s
         number, name = asserted.uri.user or "", asserted.display or ("" if hidden else name)
     wishes = {wish.strip().lower() for value in request.headers.all("Privacy") for wish in value.split(";")}
     withheld = hidden or bool(wishes & {"id", "user"})
-    diversions = tuple(_diversions(request, rules)) if trusted else ()
-    return Caller(rewritten(number, rules), name, withheld, diversions[:MOST_DIVERSIONS])
+    diversions = tuple(itertools.islice(_diversions(request, rules), MOST_DIVERSIONS)) if trusted else ()
+    return Caller(rewritten(number, rules), name, withheld, diversions)
 
 
 def _addresses(request: Request, header: str) -> Iterator[Address]:
@@ -88,7 +91,7 @@ def _diversions(request: Request, rules: Sequence[tuple[str, str]]) -> Iterator[
         private = (each.param("privacy") or "").strip('"').lower() in ("full", "uri")
         reason = (each.param("reason") or "unknown").strip('"').lower()
         yield Diversion(
-            rewritten(each.uri.user or "", rules), reason if reason.replace("-", "").isalnum() else "unknown", private
+            rewritten(each.uri.user or "", rules), reason if _REASON.fullmatch(reason) else "unknown", private
         )
 
 

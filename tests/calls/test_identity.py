@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.calls.identity import ANONYMOUS, Caller, Diversion, history_headers, read_caller
 from engine.calls.trunking import OutboundTrunk
@@ -61,6 +63,16 @@ def test_forwards_before_ours_are_kept_if_they_are_believed() -> None:
         Diversion("4", "unknown"),
     )
     assert read(OPEN, *said, trusted=False).diversions == ()
+
+
+@given(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=60), st.booleans())
+def test_whatever_a_trunk_says_of_a_caller_can_be_read_and_written(text: str, quoted: bool) -> None:
+    value = f'"{text}" <sip:{text}@x>;reason="{text}"' if quoted else text
+    headers = [(name, value) for name in ("P-Asserted-Identity", "Diversion", "Privacy")]
+    caller = read(OPEN, *headers)
+    for history in ("diversion", "history"):
+        for line in sent(trunk(history=history, identity="asserted"), caller)[2]:
+            Headers([line])
 
 
 def test_a_history_is_a_line_from_the_first_to_the_last() -> None:
