@@ -421,6 +421,10 @@ class CallConfig(Section):
     """Keep the SIP messages of every call for a week, to be had as captures. Otherwise of those that are asked for."""
     music: str = ""
     """Sound file for those who are on hold or wait. Empty: quiet chords."""
+    transfers_outside: Literal["nobody", "telephones", "anybody"] = "telephones"
+    """Who may hand a call on, from the telephone (REFER), to numbers by trunks and to SIP URIs elsewhere: telephones of
+    the account, also callers from trunks and strangers (``anybody``), or ``nobody``. Inside of it everybody may.
+    """
     max_fetches: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
     """Flows that one call may ask web servers for; one more ends it."""
 

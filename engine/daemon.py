@@ -28,6 +28,7 @@ from engine.callbacks.journal import Journal, JournalError
 from engine.callbacks.service import CallbackService, StoreError
 from engine.calls.admission import Source, TrunkAddress, TrunkBook
 from engine.calls.conference import Conferences
+from engine.calls.conversation import Side
 from engine.calls.directory import AccountTrunk, Directory, load_directory, read_directory
 from engine.calls.flowbook import FlowBook, FlowError
 from engine.calls.household import Outside
@@ -40,7 +41,7 @@ from engine.calls.recogniser import RecogniserError, Recognisers
 from engine.calls.recovery import Recovery
 from engine.calls.routes import Routes
 from engine.calls.services import flow_fetcher
-from engine.calls.supervisor import CallPlan, Limits
+from engine.calls.supervisor import CallPlan, Limits, Supervisor
 from engine.calls.switch import Switch
 from engine.calls.trunking import OutboundTrunk
 from engine.calls.voicemail.boxes import Mailboxes
@@ -59,6 +60,7 @@ from engine.sip.client import OutgoingSession
 from engine.sip.dialog_info import DialogState
 from engine.sip.endpoint import Endpoint
 from engine.sip.flow import Flow
+from engine.sip.replaces import Replaces
 from engine.sip.session import Session
 from engine.transport import SipTransport, TransportError
 from engine.transport.certificates import CertificateError
@@ -230,6 +232,8 @@ class Daemon:
                 self._plan_of,
                 self.transport.is_ours,
                 self._publish,
+                self._dialog,
+                config.calls.transfers_outside,
             ),
             limits_for=self._limits_for,
             append=self.journal.append,
@@ -502,6 +506,10 @@ class Daemon:
 
     def _account_of(self, device: str) -> str:
         return self.directory.account_of(device)
+
+    def _dialog(self, replaces: Replaces, account: str) -> tuple[Supervisor, Side] | None:
+        session = self.transport.endpoint.session_of(replaces)
+        return self.switch.owner_of(session, account) if session is not None else None
 
     def _plan_of(self, number: str, account: str) -> CallPlan | None:
         return self.directory.plans.own(number, account)

@@ -13,9 +13,8 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from engine.callbacks import records
-from engine.calls.conversation import Change, RingHouse, Side, UnderWay
-from engine.calls.dialling import Ringing
-from engine.calls.peer import Peer, PeerEnd
+from engine.calls.conversation import Side, UnderWay
+from engine.calls.handing_on import hand_on
 from engine.calls.services import Ready
 from engine.calls.supervisor import Supervisor
 from engine.calls.targets import Aim, find_aim
@@ -121,7 +120,12 @@ class Control:
             self._transfer_flow(aim, attended=attended, by=by)
             return
         side: Side = leaves or ("peer" if self.other() == "line" else "line")
-        begin_change(call, side, aim, attended=attended, by=by)
+        if aim.plan is not None and attended:
+            raise ControlRefused("unsupported", "there is nobody to consult: a flow answers there")
+        try:
+            hand_on(call, side, aim, attended=attended, by=by)
+        except UnderWay:
+            raise ControlRefused("under_way", "another transfer is under way") from None
 
     def _transfer_flow(self, aim: Aim, *, attended: bool, by: str) -> None:
         if attended:
@@ -239,39 +243,6 @@ class Control:
 class _Phone:
     hold: Callable[[], Awaitable[bool]]
     resume: Callable[[], Awaitable[bool]]
-
-
-def begin_change(
-    call: Supervisor,
-    leaves: Side,
-    aim: Aim,
-    *,
-    attended: bool = False,
-    by: str = "",
-    tell: Callable[[int, str], None] = lambda status, reason: None,
-) -> None:
-    """Have ``aim`` take the place of one of two who talk. Raises :class:`ControlRefused`: ``under_way``."""
-    order = aim.order
-
-    async def ring(house: RingHouse) -> Peer | PeerEnd:
-        assert order is not None
-        return await Ringing(order, house).ring()
-
-    if order is None and attended:
-        raise ControlRefused("unsupported", "there is nobody to consult: a flow answers there")
-    change = Change(leaves, ring, attended=attended, tell=tell, flow=aim if order is None else None)
-    ask(call, change, by)
-
-
-def ask(call: Supervisor, change: Change, by: str) -> None:
-    """Begin a change. Raises :class:`ControlRefused`: ``under_way``, or ``ended`` when nobody talks any more."""
-    if call.conversation is None:
-        raise ControlRefused("ended", "nobody talks any more")
-    try:
-        call.conversation.ask(change)
-    except UnderWay:
-        raise ControlRefused("under_way", "another transfer is under way") from None
-    call.transfer_by = by
 
 
 def transfer_graph(order: Dial) -> Graph:

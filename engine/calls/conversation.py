@@ -132,6 +132,9 @@ class Change:
     leaves: Side
     ring: Callable[[RingHouse], Awaitable[Peer | PeerEnd]]
     attended: bool = False
+    """Who leaves talks with who comes first."""
+    joined: bool = False
+    """They have talked before, or know of each other otherwise: it is no blind transfer."""
     tell: Callable[[int, str], None] = _nobody
     flow: Aim | None = None
     """A flow that the one who stays is given in place of somebody who rings."""
@@ -321,7 +324,8 @@ class Conversation:
         self._names[1 - self._line] = found.destination.label
         self.peer, self._final = found, True
         house.off_hold()
-        house.transferred(found, before, (self._names[0], self._names[1]), attended=change.attended)
+        attended = change.attended or change.joined
+        house.transferred(found, before, (self._names[0], self._names[1]), attended=attended)
         change.tell(200, "OK")
         await house.moved(leaver)
         await house.forget(leaver)

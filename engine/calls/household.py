@@ -9,12 +9,13 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from engine.callbacks import records
 from engine.calls.channels import Channel, Channels
 from engine.calls.conference import Conferences
 from engine.calls.conversation import Conversation
+from engine.calls.conversation import Side as ConversationSide
 from engine.calls.holding import Side
 from engine.calls.identity import Caller
 from engine.calls.leg import CallerGone, CallerLeg, Leg, NoCommonMedia
@@ -27,6 +28,7 @@ from engine.calls.targets import Aim
 from engine.calls.voicemail.service import VoicemailService
 from engine.sip.client import OutgoingSession
 from engine.sip.flow import Flow
+from engine.sip.replaces import Replaces
 from engine.sip.uri import Uri
 from engine.transport.tap import Tap
 from flows.call import CallEnded, Replaced
@@ -67,6 +69,10 @@ class Outside:
     """Whether who is named by a URI is to be looked for here."""
     publish: Callable[[str, str, str], None]
     """Tells those who watch somebody that they are ``idle``, ``ringing`` or ``busy``."""
+    dialog: Callable[[Replaces, str], tuple[Supervisor, ConversationSide] | None]
+    """The call of an account that has the dialog which is to be replaced, and on which side."""
+    transfers_outside: Literal["nobody", "telephones", "anybody"] = "telephones"
+    """Who on the telephone may hand calls on to numbers by trunks, and to SIP URIs elsewhere."""
     channels: Channels = field(default_factory=Channels)
 
     def channel(self, destination: Destination) -> Channel | None:

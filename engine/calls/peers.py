@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.callbacks import records
-from engine.calls.leg import Leg, PeerLeg
+from engine.calls.leg import CallerLeg, Leg, PeerLeg
 from engine.calls.media import Stream, StreamReport, Worker
 from engine.calls.peer import Destination, Peer, PeerEnd
 from engine.log import Logger
+from engine.security import MediaSecurity
 from engine.sip.offer_answer import Agreed
 from engine.sip.referred import IncomingReferral
+from engine.sip.server import IncomingSession
 from engine.sip.session import Session
 from engine.sip.uri import Address
 from engine.transport.tap import Tap
@@ -52,7 +54,7 @@ class Peers:
         self.append = append
         self._codecs = codecs
         self._rtp_timeout = rtp_timeout
-        self._pump = pump
+        self.pump = pump
         self._log = log
         self._poke = poke
         self._recorded = recorded
@@ -111,6 +113,19 @@ class Peers:
         peer.session, peer.state, peer.answered_at = session, "answered", answered_at
         self.append(records.LegStarted(time.time(), call=self.call, leg=peer.id, to=label))
         return peer
+
+    def caller_leg(self, session: IncomingSession, host: str, security: MediaSecurity) -> CallerLeg:
+        """A leg for somebody who calls us."""
+        return CallerLeg(
+            session,
+            host=host,
+            codecs=self._codecs,
+            rtp_timeout=self._rtp_timeout,
+            on_agreed=_nothing,
+            on_changed=lambda: None,
+            log=self._log,
+            security=security,
+        )
 
     def move_in(self, peer: Peer) -> None:
         """A peer of another call, which has put down its end there, is one of this call from now on."""
@@ -176,7 +191,7 @@ class Peers:
         peer.log.info("leg ended", leg=peer.id, status=end.status, reason=end.reason, duration=round(duration, 2))
 
     def _peer(self, destination: Destination, leg: Leg, stream: Stream, log: Logger) -> Peer:
-        peer = Peer(self._name(), destination, leg, stream, self._loop.time, self._pump, log)
+        peer = Peer(self._name(), destination, leg, stream, self._loop.time, self.pump, log)
         self.wire(peer)
         return peer
 

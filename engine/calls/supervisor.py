@@ -31,6 +31,7 @@ from engine.calls.paging import Paging
 from engine.calls.peer import Peer, PeerEnd
 from engine.calls.peers import Peers, traced
 from engine.calls.recording import Recordings
+from engine.calls.referrals import follow_referral
 from engine.calls.services import Fetch, Renderer, StoredFlow, no_stored_flows
 from engine.log import get_logger
 from engine.security import OPEN, MediaSecurity
@@ -517,9 +518,8 @@ class Supervisor(CallLine):
 
     def referred(self, peer: Peer | None, referral: IncomingReferral) -> None:
         """The telephone of ``peer``, or that on the line, wants us to call somebody (REFER)."""
-        self.log.info("refer_not_taken", target=str(referral.target))
-        referral.notify(603, self._loop.time())
-        self.pump()
+        self.log.info("refer", target=str(referral.target), leg=peer.id if peer is not None else "")
+        follow_referral(self, peer, referral)
 
     def refer_progress(self, status: int, reason: str, *, final: bool) -> None:
         """A NOTIFY about the REFER, or its refusal."""

@@ -11,6 +11,8 @@ from engine.callbacks import records
 from engine.calls.admission import Source, TrunkBook, likeliest
 from engine.calls.capacity import Overload, Strain
 from engine.calls.channels import Channel, Channels
+from engine.calls.conversation import Side, UnderWay
+from engine.calls.handing_on import let_in
 from engine.calls.household import Outside
 from engine.calls.identity import read_caller
 from engine.calls.inbound import CallSupervisor
@@ -27,6 +29,7 @@ from engine.sip import events
 from engine.sip.message import Request
 from engine.sip.registrar import Registrar
 from engine.sip.server import IncomingSession
+from engine.sip.session import Session
 from flows.requests import LastGood
 
 log = get_logger(__name__)
@@ -144,7 +147,7 @@ class Switch:
         if source is None:
             return
         if session.replaces is not None:
-            self._refuse(session, 501, "replaces")
+            self._replace(session, session.replaces, source)
             return
         if self.draining:
             self._refuse(session, 503, "draining", retry_after=DRAIN_RETRY_AFTER)
@@ -178,6 +181,29 @@ class Switch:
         finally:
             if channel is not None:
                 channel.release()
+
+    def _replace(self, session: IncomingSession, replaced: Session, source: Source) -> None:
+        """Who calls takes somebody's place in a call that is up (RFC 3891): a telephone, in a call of its account."""
+        found = self.owner_of(replaced, source.account) if source.kind == "device" else None
+        if found is None:
+            self._refuse(session, 403, "replaces")
+            return
+        call, side = found
+        session.trying(self._loop.time())
+        security = self._limits_for(session, source).security
+        try:
+            let_in(call, side, session, source.name, source.name, security, now=self._loop.time)
+        except UnderWay:
+            self._refuse(session, 486, "replaces")
+
+    def owner_of(self, session: Session, account: str) -> tuple[Supervisor, Side] | None:
+        """The call of ``account`` in which somebody talks by ``session``, and whether that one is on its line."""
+        for call in self.calls_of(account):
+            if call.session is session:
+                return call, "line"
+            if call.conversation is not None and call.conversation.peer.session is session:
+                return call, "peer"
+        return None
 
     def _admit(self, plan: CallPlan) -> Worker:
         """The media worker for one more call. Raises :class:`MediaError` when those that run would suffer."""

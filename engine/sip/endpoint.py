@@ -27,7 +27,9 @@ from engine.sip.reason import write_reason
 from engine.sip.redirect import Trail
 from engine.sip.registrar import Registrar, RegistrarLimits
 from engine.sip.registration import Registration, RegistrationConfig
+from engine.sip.replaces import Replaces
 from engine.sip.routing import same_host, towards
+from engine.sip.session import Session
 from engine.sip.session_timer import SessionTimers
 from engine.sip.timers import Timers
 from engine.sip.transaction import ClientTransaction, Counters
@@ -236,6 +238,11 @@ class Endpoint:
             route=routes,
             trail=session.trail,
         )
+
+    def session_of(self, replaces: Replaces) -> Session | None:
+        """The session in which the peer sees itself as it says there (RFC 3891 section 3); ``None``: it is not ours."""
+        session = self._core.sessions.get((replaces.call_id, replaces.to_tag))
+        return session if session is not None and session.has_peer(replaces.from_tag) else None
 
     def options(
         self, target: Uri | str, *, from_: Address, flow: Flow, now: float, route: Iterable[Address] = ()

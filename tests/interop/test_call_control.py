@@ -3,97 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from kit import sound, trees
-from kit.api import Api
-from kit.baresip import Baresip
-from kit.daemon import Daemon, poll
+from kit import sound
+from kit.daemon import Daemon
+from kit.office import ALICE, BOB, CAROL, MUSIC, Office, office_daemon, staffed
 
-ALICE, BOB, CAROL, MUSIC = 500.0, 700.0, 1100.0, 1500.0
-TONES = {"alice": ALICE, "bob": BOB, "carol": CAROL}
 LONG_PAUSE = {"document": {"title": "p", "steps": [{"id": "p", "action": "pause", "options": {"length": 30}}]}}
 
 
-@dataclass(slots=True)
-class Office:
-    """A daemon with three telephones of one account, at the extensions 201 to 203; ``api`` is theirs."""
-
-    house: Daemon
-    api: Api
-    phones: dict[str, Baresip]
-
-    def talk(self, caller: str, callee: str) -> str:
-        """Both talk; the id of the call."""
-        number = str(201 + list(TONES).index(callee))
-        self.phones[caller].dial(self.house.uri(number))
-        for name in (caller, callee):
-            self.phones[name].wait_event("CALL_ESTABLISHED")
-        self.house.wait_log('"call started"')
-        (call,) = self.api.ask("GET", "/calls?status=live")[1]["calls"]
-        self.until(call["id"], bridged=True)
-        return str(call["id"])
-
-    def act(self, call: str, what: str, body: object = None) -> dict[str, Any]:
-        status, found = self.api.ask("POST", f"/calls/{call}/{what}", body)
-        assert status == 202, found
-        return dict(found)
-
-    def until(self, call: str, **facts: object) -> None:
-        """Wait until the call is like this."""
-
-        def so() -> bool | None:
-            found = self.api.get(call)
-            return all(found[name] == value for name, value in facts.items()) or None
-
-        poll(so, 10, f"{call} did not become {facts}", every=0.1)
-
-    def timeline(self, call: str, *kinds: str) -> list[dict[str, Any]]:
-        status, found = self.api.ask("GET", f"/calls/{call}/record")
-        assert status == 200, found
-        return [row for row in found["timeline"] if row["kind"] in kinds]
-
-    def heard(self, name: str, tone: float) -> list[tuple[float, float]]:
-        """When a telephone heard a tone, in seconds."""
-        rate, samples = self.phones[name].heard()
-        assert rate == sound.RATE
-        return list(sound.find_tone(samples, tone))
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with office_daemon(tmp_path_factory.mktemp("office")) as daemon:
+        yield daemon
 
 
 @pytest.fixture
-def office(daemon_for: Callable[..., Daemon], tmp_path: Path) -> Iterator[Office]:
-    sound.write_wav(tmp_path / "music.wav", sound.tone(MUSIC, 3.0))
-    house = daemon_for(
-        {"6000": trees.two_levels()},
-        settings={"calls": {"music": str(tmp_path / "music.wav")}},
-        devices=[{"name": name, "password": "geheim"} for name in TONES],
-        more={
-            "users": [{"name": f"user-{name}", "devices": [name]} for name in TONES],
-            "extensions": [{"number": str(201 + place), "user": f"user-{name}"} for place, name in enumerate(TONES)],
-        },
-    )
-    with ExitStack() as stack:
-        phones = {
-            name: stack.enter_context(
-                Baresip(
-                    tmp_path / name,
-                    user=name,
-                    server=f"127.0.0.1:{house.sip_port}",
-                    password="geheim",
-                    audio=sound.tone(tone, 60),
-                    keep=True,
-                    answers=name != "alice",
-                )
-            )
-            for name, tone in TONES.items()
-        }
-        house.wait_log("device_registered", count=3)
-        yield Office(house, Api(house), phones)
+def office(house: Daemon, tmp_path: Path) -> Iterator[Office]:
+    with staffed(house, tmp_path) as made:
+        yield made
 
 
 @pytest.mark.peer("baresip")
@@ -127,7 +57,7 @@ def test_held_recorded_and_handed_on(office: Office) -> None:
     assert office.heard("carol", ALICE)
     assert not office.heard("carol", BOB)
     assert not office.heard("bob", CAROL)
-    (recording,) = office.house.recordings()
+    (recording,) = office.recordings(call)
     _, (left, right) = sound.read_wav(recording)  # what Alice says, and what is sent to her
     assert sound.find_tone(left, ALICE)
     before, music, after = (sound.find_tone(right, tone) for tone in (BOB, MUSIC, CAROL))
@@ -156,7 +86,7 @@ def test_the_caller_hands_the_other_on_and_the_record_goes_on(office: Office) ->
     assert office.heard("bob", CAROL)
     assert office.heard("carol", BOB)
     assert not office.heard("alice", CAROL)
-    first, second = sorted(office.house.recordings(), key=lambda path: path.stem)
+    first, second = office.recordings(call)
     assert sound.find_tone(sound.read_wav(first)[1][0], ALICE)
     assert sound.find_tone(sound.read_wav(second)[1][0], BOB)
     assert sound.find_tone(sound.read_wav(second)[1][1], CAROL)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -228,6 +230,10 @@ class Phone:
             self.sip.send(reply(message, 200, "OK"))
         elif message.method == "REFER":
             self.sip.send(reply(message, 202, "Accepted", extra=[f"Contact: <sip:{self.user}@{self.sip.address}>"]))
+        elif message.method == "INVITE" and message.body:  # within the call: hold, resume
+            answer = self.offer("a=recvonly\r\n" if "a=sendonly" in message.body else "")
+            contact = [f"Contact: <sip:{self.user}@{self.sip.address}>"]
+            self.sip.send(reply(message, 200, "OK", extra=contact, body=answer))
 
     def serve(self, seconds: float) -> None:
         """Answer requests for ``seconds``."""
@@ -236,6 +242,23 @@ class Phone:
             message = self.sip.receive(left)
             if message is not None:
                 self._serve(message)
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Answer requests while something else is done."""
+        over = threading.Event()
+
+        def answer() -> None:
+            while not over.is_set():
+                self.serve(0.1)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def wait_for(self, method: str, patience: float = 15.0) -> Message:
         """Wait for a request of the far end (it is answered)."""
