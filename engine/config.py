@@ -45,6 +45,7 @@ from engine.addresses import (
     plain_number,
     split_host,
 )
+from engine.callflow import CallflowKeys
 from engine.sip.offer_answer import CODECS
 from flows.dialects import DIALECTS
 from flows.listening import Settings
@@ -452,19 +453,25 @@ class ApiConfig(Section):
     """Requests a second to ``call.cas``, ``list.cas`` and the like, for each account. 0: any number."""
 
 
-class NumberConfig(Section):
+class NumberConfig(CallflowKeys, Section):
     """``[[numbers]]``: what a dialled number does."""
 
     number: Annotated[str, AfterValidator(_dialled_number)]
     """The dialled number, a prefix that ends in ``*``, or ``*``. Separators are ignored."""
-    flow: Name
-    """Flow file."""
+    flow: str = ""
+    """Flow file; or else a ``callflow_url`` is needed."""
     dialect: Annotated[str, AfterValidator(_dialect)] = ""
     """Dialect of the flow file. Empty: recognised from its content."""
     record: bool = False
     """Record calls to this number."""
     voice: str = ""
     """Voice for text. Empty: ``speech.voice``."""
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> NumberConfig:
+        if bool(self.flow) == bool(self.callflow_url):
+            raise ValueError("flow or callflow_url is needed, and not both")
+        return self
 
 
 class TrunkConfig(Section):

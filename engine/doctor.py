@@ -105,7 +105,7 @@ class Doctor:
     # --- what is configured -------------------------------------------------------------
 
     def _check_flows(self) -> None:
-        for path, dialect in sorted({(number.flow, number.dialect) for number in self._config.numbers}):
+        for path, dialect in sorted({(number.flow, number.dialect) for number in self._config.numbers if number.flow}):
             known = knowledge(Path(path).parent, vosk_model=self._config.speech.vosk_model)
             try:
                 document = Path(path).read_bytes()

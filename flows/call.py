@@ -135,6 +135,7 @@ class Reply:
     content_type: str
     body: bytes
     url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +267,11 @@ class Fetched:
     """A flow was asked for: ``status`` 0 when no answer came; ``problem`` is empty when it was taken.
 
     ``body`` is the answer, if it is text of :data:`MAX_KEPT` octets at most; ``size`` and ``digest`` (SHA-256) are
-    those of the answer in any case. ``source`` is the URL that it came from, after redirects.
+    those of the answer in any case. ``source`` is the URL that it came from, after redirects. ``unreadable``: an answer
+    came, and is no flow.
+
+    Where the flow wants all of it ``kept``, ``sent`` is the body of the request, ``sent_type`` its content type, and
+    ``headers`` are those of the answer, named in small letters.
     """
 
     url: str
@@ -278,6 +283,18 @@ class Fetched:
     body: str = ""
     size: int = 0
     digest: str = ""
+    unreadable: bool = False
+    kept: bool = False
+    sent: str = ""
+    sent_type: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOwed:
+    """The record of the call is to be told to ``url`` when the call is over."""
+
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +347,7 @@ Note = (
     | Spoke
     | Heard
     | Fetched
+    | RecordOwed
     | Performed
     | Recorded
     | Learned

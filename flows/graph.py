@@ -259,6 +259,10 @@ class Fetch(Step):
     returns: bool = False
     last_good: bool = False
     """When it fails, the last flow that came from this URL to the account is used."""
+    kept: bool = False
+    """From here on requests and answers are put down with all that was in them."""
+    record_to: Text = ""
+    """URL that the record of the call is told to when it is over."""
     clear: tuple[str, ...] = ()
 
 

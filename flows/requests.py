@@ -133,6 +133,16 @@ def read_reply(step: Fetch, reply: Reply) -> Compiled:
     return first or Compiled(None, (Finding("content-type", "error", "", f"{kind} is no flow"),))
 
 
+MOST_HEADERS = 50
+MAX_HEADER = 1000
+
+
+def kept(fetched: Fetched, request: Request) -> Fetched:
+    """The note of a request with all of it; so is what comes back (:func:`answered`)."""
+    sent = request.body[:MAX_KEPT].decode("utf-8", "replace")
+    return replace(fetched, kept=True, sent=sent, sent_type=request.content_type)
+
+
 def answered(fetched: Fetched, reply: Reply) -> Fetched:
     """The note of a request with what came back."""
     body = ""
@@ -149,7 +159,14 @@ def answered(fetched: Fetched, reply: Reply) -> Fetched:
         body=body,
         size=len(reply.body),
         digest=hashlib.sha256(reply.body).hexdigest(),
+        headers=_headers(reply) if fetched.kept else {},
     )
+
+
+def _headers(reply: Reply) -> dict[str, str]:
+    """Those of an answer, as many and as long as are kept."""
+    first = list(reply.headers.items())[:MOST_HEADERS]
+    return {name.lower(): value[:MAX_HEADER] for name, value in first}
 
 
 class LastGood:

@@ -72,6 +72,8 @@ class Walk:
         self._goto: Step | None = None
         self._taken = self._lately = self._fetches = 0
         self._recordings = 0  # that were begun
+        self.keeps_fetches = False  # whether all of them is put down
+        self.records_owed: set[str] = set()  # URLs that the call's record is told to
         self._since = call.now()
         self._flow = self._flows = 0  # the number of the graph, and the highest there was
         self._way = ""  # the exit that was last taken

@@ -171,6 +171,43 @@ async def timeline(connection: AsyncConnection, account_id: str, call_id: str) -
     return [dict(row) for row in (await connection.execute(query)).mappings()]
 
 
+async def kept_fetches(
+    connection: AsyncConnection,
+    account_id: str,
+    *,
+    call_id: str = "",
+    since: float | None = None,
+    until: float | None = None,
+    calls: int = 1,
+) -> list[dict[str, Any]]:
+    """What calls of the account asked web servers, where flows want all of it kept (:class:`flows.call.Fetched`).
+
+    ``id``, ``call_id``, ``at`` and ``detail`` of each, in order; of one call, or of so many that asked last between two
+    times.
+    """
+    mine = (_EVENTS.c.kind == "Fetched", _EVENTS.c.detail["kept"].as_boolean().is_(True))
+    joined = _EVENTS.join(_CALLS, _CALLS.c.id == _EVENTS.c.call_id)
+    wanted = [call_id]
+    if not call_id:
+        where = [_CALLS.c.account_id == account_id, *mine]
+        where += [_EVENTS.c.at >= since] if since is not None else []
+        where += [_EVENTS.c.at <= until] if until is not None else []
+        last = func.max(_EVENTS.c.id)
+        query = select(_EVENTS.c.call_id).select_from(joined).where(*where).group_by(_EVENTS.c.call_id)
+        wanted = list((await connection.execute(query.order_by(last.desc()).limit(calls))).scalars())
+    columns = (_EVENTS.c.id, _EVENTS.c.call_id, _EVENTS.c.at, _EVENTS.c.detail)
+    found = select(*columns).select_from(joined).where(_CALLS.c.account_id == account_id, *mine)
+    found = found.where(_EVENTS.c.call_id.in_(wanted)).order_by(_EVENTS.c.id)
+    return [dict(row) for row in (await connection.execute(found)).mappings()]
+
+
+async def records_owed(connection: AsyncConnection, calls: Collection[str]) -> list[tuple[str, str]]:
+    """Calls and URLs that their records are to be told to (:class:`flows.call.RecordOwed`); of whatever account."""
+    query = select(_EVENTS.c.call_id, _EVENTS.c.detail).where(_EVENTS.c.call_id.in_(calls))
+    found = await connection.execute(query.where(_EVENTS.c.kind == "RecordOwed").order_by(_EVENTS.c.id))
+    return [(call_id, str(detail["url"])) for call_id, detail in found]
+
+
 async def forget_recording(connection: AsyncConnection, recording: RecordingRow) -> None:
     """It is no recording of its call any more; its file is the caller's business."""
     await connection.execute(

@@ -9,6 +9,9 @@ from typing import Any, Literal
 Role = Literal["owner", "admin", "agent", "viewer", "none"]
 """What a user may ask of the API: see :data:`MAY`. ``none``: somebody who only has telephones."""
 
+Relay = Literal["no", "trunks", "any"]
+"""Nobody's; those that trunks bring; also those of strangers (``sip.open``)."""
+
 MAY: Mapping[str, frozenset[str]] = {
     "owner": frozenset({"calls.read", "calls.write", "flows.read", "flows.write", "account.read", "account.write"}),
     "admin": frozenset({"calls.read", "calls.write", "flows.read", "flows.write", "account.read"}),
@@ -20,12 +23,21 @@ MAY: Mapping[str, frozenset[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """``max_calls``: at a time, 0 for no limit of its own."""
+    """``max_calls``: at a time, 0 for no limit of its own.
+
+    ``allowed``: beginnings of the numbers that it may call by trunks, and ``sip:HOST`` for SIP addresses; empty: all.
+    ``calls_per_day`` and ``minutes_per_day`` are of calls that leave us, 0 for no limit. ``relay``: whose calls, of
+    those that come from outside, may go outside again.
+    """
 
     id: str
     name: str
     max_calls: int = 0
     created_at: float = 0.0
+    allowed: tuple[str, ...] = ()
+    calls_per_day: int = 0
+    minutes_per_day: int = 0
+    relay: Relay = "trunks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +118,13 @@ class FlowVersion:
 
 @dataclass(frozen=True, slots=True)
 class Number(Owned):
-    """What a number, or a prefix with ``*``, does."""
+    """What a number, or a prefix with ``*``, does. ``callflow``: where its callflows come from, if they do."""
 
     number: str
     flow_id: str
     record: bool
     voice: str
+    callflow: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from engine.accounts import entities as e
 from engine.accounts import repository
 from engine.accounts.repository import Taken, Unknown, table_of
 from engine.addresses import plain_number
-from engine.config import Config, DeviceConfig, TrunkConfig
+from engine.config import Config, DeviceConfig, NumberConfig, TrunkConfig
 from engine.log import get_logger
 from engine.store.accounts import DEFAULT_ACCOUNT, FILE
 
@@ -48,13 +48,15 @@ async def import_file(connection: AsyncConnection, config: Config, documents: Do
     flows, stale = await _import_flows(connection, config, documents)
     numbers = {
         plain_number(each.number): {
-            "flow_id": flows[each.flow, each.dialect],
+            "flow_id": flows[each.flow, each.dialect] if each.flow else await _import_callflow(connection, each),
             "record": each.record,
             "voice": each.voice,
+            "callflow": each.callflow(),
         }
         for each in config.numbers
     }
     await _Section(connection, e.Number, "numbers", "number").take(numbers)
+    await repository.drop_callflows(connection, DEFAULT_ACCOUNT)
     extensions = {
         plain_number(each.number): {
             "flow_id": flows[each.flow, each.dialect] if each.flow else None,
@@ -71,8 +73,19 @@ async def import_file(connection: AsyncConnection, config: Config, documents: Do
 
 def flow_files(config: Config) -> dict[tuple[str, str], None]:
     """The flow files of ``config`` with their dialects, each once, in order."""
-    of_numbers = [(each.flow, each.dialect) for each in config.numbers]
+    of_numbers = [(each.flow, each.dialect) for each in config.numbers if each.flow]
     return dict.fromkeys([*of_numbers, *((each.flow, each.dialect) for each in config.extensions if each.flow)])
+
+
+async def _import_callflow(connection: AsyncConnection, number: NumberConfig) -> str:
+    """The id of the flow of a number that has none of its own."""
+    callflow = number.callflow()
+    assert callflow is not None
+    try:
+        saved = await repository.save_callflow(connection, DEFAULT_ACCOUNT, plain_number(number.number), callflow)
+    except Taken as error:
+        raise ImportConflict(f"numbers: {number.number!r}: {error}") from None
+    return saved.flow.id
 
 
 def _settings(section: TrunkConfig | DeviceConfig) -> dict[str, Any]:

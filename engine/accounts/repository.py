@@ -17,8 +17,9 @@ from sqlalchemy import ColumnElement, Table, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.accounts import entities as e
+from engine.callflow import DIALECT, document_of
 from engine.store import accounts as t
-from engine.store.accounts import API
+from engine.store.accounts import API, OF_NUMBER
 from engine.store.realtime import ShownNumber
 
 _Row = TypeVar("_Row")
@@ -341,14 +342,30 @@ async def add_number(
     *,
     record: bool = False,
     voice: str = "",
+    callflow: Mapping[str, Any] | None = None,
     origin: str = API,
 ) -> e.Number:
     """A new number. Raises :class:`Taken` when any account has it, :class:`Unknown` for a flow of somebody else."""
     await get(connection, e.Flow, account_id, flow_id)
     await _refuse_taken(connection, e.Number, f"the number {number!r}", number=number)
-    return await _add(
-        connection, e.Number, account_id, origin, number=number, flow_id=flow_id, record=record, voice=voice
-    )
+    values = {"flow_id": flow_id, "record": record, "voice": voice, "callflow": callflow}
+    return await _add(connection, e.Number, account_id, origin, number=number, **values)
+
+
+async def save_callflow(
+    connection: AsyncConnection, account_id: str, number: str, callflow: Mapping[str, Any]
+) -> e.FlowVersion:
+    """The flow of a number whose callflows a web server tells. Raises :class:`Taken`: a flow has its name."""
+    document = document_of(callflow)
+    name = f"callflow {number}"
+    return await save_flow(connection, account_id, name, document, dialect=DIALECT, origin=OF_NUMBER)
+
+
+async def drop_callflows(connection: AsyncConnection, account_id: str) -> None:
+    """Delete the flows that were made for numbers, and that none leads to any more."""
+    table, used = _TABLES[e.Flow], (_TABLES[e.Number], _TABLES[e.Extension])
+    gone = [table.c.id.not_in(select(each.c.flow_id).where(each.c.flow_id.is_not(None))) for each in used]
+    await connection.execute(delete(table).where(table.c.account_id == account_id, table.c.origin == OF_NUMBER, *gone))
 
 
 async def add_extension(
@@ -417,6 +434,8 @@ _ONLY_ONE: Mapping[type[Any], tuple[str, ...]] = {
 async def changeable(connection: AsyncConnection, kind: type[_Row], account_id: str, wanted: str) -> _Row:
     """A row of an account that may be changed or deleted. Raises :class:`Unknown` and :class:`FromFile`."""
     found = await get(connection, kind, account_id, wanted)
+    if getattr(found, "origin", API) == OF_NUMBER:
+        raise FromFile(f"{kind.__name__.lower()} {wanted!r} was made for a number, and is changed there")
     if getattr(found, "origin", API) != API:
         raise FromFile(f"{kind.__name__.lower()} {wanted!r} stands in the configuration file, and is changed there")
     return found
@@ -429,6 +448,8 @@ async def change(connection: AsyncConnection, kind: type[_Row], account_id: str,
     if any(getattr(found, name) != value for name, value in key.items()):
         what = values.get("name", values.get("number"))
         await _refuse_taken(connection, kind, f"the {kind.__name__.lower()} {what!r}", **key)
+    if kind is e.Number and "flow_id" in values:
+        values.setdefault("callflow", None)
     if values:
         table = _TABLES[kind]
         await connection.execute(update(table).where(table.c.id == found.id).values(**values))
@@ -439,6 +460,8 @@ async def remove(connection: AsyncConnection, kind: type[e.Owned], account_id: s
     """Delete a row of an account, and what hangs on it. Raises :class:`Unknown`."""
     found = await get(connection, kind, account_id, wanted)
     await connection.execute(delete(_TABLES[kind]).where(_TABLES[kind].c.id == found.id))
+    if kind is e.Number:
+        await drop_callflows(connection, account_id)
 
 
 def new_id() -> str:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 
 from engine.api import calls, messagebird
 from engine.api.brombler import mount as brombler
+from engine.api.kazoo import mounting as kazoo
 from engine.api.kwebbl import mounting as kwebbl
 from engine.api.own import access, accounts, capturing, flows, kinds, ledger, queue, sounds, telling
 from engine.api.own.resources import routes_of
@@ -31,6 +32,7 @@ MOUNTS: tuple[Callable[[ApiServices], APIRouter], ...] = (
     kwebbl.mount,
     messagebird.mount,
     verboice,
+    kazoo.mount,
 )
 """Each makes the routes of an API; what comes first has the path that two want."""
 

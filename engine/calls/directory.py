@@ -140,7 +140,7 @@ async def load_directory(store: Store, flows: FlowBook, config: Config, before: 
 
 async def _try_flows(flows: FlowBook, config: Config, texts: Mapping[str, str]) -> None:
     """Raises :class:`FlowError` naming all flows of the file that are not good."""
-    voices = {(each.flow, each.dialect, each.voice) for each in config.numbers}
+    voices = {(each.flow, each.dialect, each.voice) for each in config.numbers if each.flow}
     voices |= {(each.flow, each.dialect, "") for each in config.extensions if each.flow}
     problems: list[str] = []
     for path, dialect, voice in sorted(voices):

@@ -67,7 +67,7 @@ def flow_fetcher(fetcher: fetch.Fetcher) -> Fetch:
         if not answer.complete:
             raise FetchFailed(f"the answer is larger than {MAX_BYTES >> 10} KiB")
         kind = next((value for name, value in answer.headers.items() if name.lower() == "content-type"), "")
-        return Reply(answer.status, kind, answer.body, answer.url)
+        return Reply(answer.status, kind, answer.body, answer.url, answer.headers)
 
     return ask
 

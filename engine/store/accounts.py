@@ -14,7 +14,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from engine.store.models import KEY, Base
 
 DEFAULT_ACCOUNT = "default"
-FILE, API = "file", "api"
+FILE, API, OF_NUMBER = "file", "api", "number"
+"""Where a row comes from; a flow ``of number`` was made for a number that has a callflow elsewhere."""
 
 ID_LENGTH = 32
 
@@ -39,6 +40,10 @@ class Account(Base):
     name: Mapped[str]
     max_calls: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[float]
+    allowed: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
+    calls_per_day: Mapped[int] = mapped_column(server_default="0")
+    minutes_per_day: Mapped[int] = mapped_column(server_default="0")
+    relay: Mapped[str] = mapped_column(String(8), server_default="trunks")
 
 
 class User(Base):
@@ -184,6 +189,8 @@ class Number(Base):
     flow_id: Mapped[str] = _of("flows", index=True)
     record: Mapped[bool] = mapped_column(Boolean)
     voice: Mapped[str]
+    callflow: Mapped[dict[str, Any] | None]
+    """Where the callflows of its calls come from (:mod:`engine.callflow`); ``flow_id`` is the flow made of that."""
     origin: Mapped[str] = mapped_column(String(8))
     created_at: Mapped[float]
 

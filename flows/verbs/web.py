@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flows import graph as g
-from flows.call import Fetched, FetchFailed
+from flows.call import Fetched, FetchFailed, RecordOwed, Request
 from flows.findings import has_errors
-from flows.requests import answered, fetch_request, read_reply, tell_request, with_query
+from flows.requests import answered, fetch_request, kept, read_reply, tell_request, with_query
 from flows.targets import url_problem
-from flows.templates import UnsafeUrl, fill
+from flows.templates import Text, UnsafeUrl, fill, fill_url
 from flows.walk import Walk
 
 
 async def fetch(walk: Walk, step: g.Fetch) -> str:
+    walk.keeps_fetches = walk.keeps_fetches or step.kept
+    if step.record_to:
+        _owe_record(walk, step.record_to)
     request, unfit = None, ""
     try:
         request = fetch_request(step, walk.variables)
@@ -25,9 +28,30 @@ async def fetch(walk: Walk, step: g.Fetch) -> str:
         walk.trouble(walk.because)
         return g.FAILED
     walk.count_fetch()
-    shown = with_query(request.url, request.query)
+    graph, told = await _ask(walk, step, request)
+    walk.call.tell(told)
+    account = walk.call.facts.get("call.account", "")
+    if graph is not None:
+        if step.last_good:
+            walk.last_good.keep(account, request.url, graph, told.size)
+    elif step.last_good and (graph := walk.last_good.get(account, request.url)) is not None:
+        walk.trouble(f"{request.url}: {told.problem}; the last good flow from there is used")
+    if graph is None:
+        walk.because = f"no flow came from {request.url}: {told.problem}"
+        walk.trouble(walk.because)
+        return g.FAILED
+    for name in step.clear:
+        walk.forget(name)
+    walk.enter(graph, back_to=g.NEXT if step.returns else None)
+    return g.NEXT
+
+
+async def _ask(walk: Walk, step: g.Fetch, request: Request) -> tuple[g.Graph | None, Fetched]:
+    """The flow that comes, if one does, and the note of it."""
     graph, problem = None, ""
-    told = Fetched(shown, request.method)
+    told = Fetched(with_query(request.url, request.query), request.method)
+    if walk.keeps_fetches:
+        told = kept(told, request)
     try:
         reply = await walk.call.fetch(request)
     except FetchFailed as error:
@@ -40,22 +64,22 @@ async def fetch(walk: Walk, step: g.Fetch) -> str:
             compiled = await walk.call.compute(lambda: read_reply(step, reply), len(reply.body))
             graph = None if has_errors(compiled.findings) else compiled.graph
             if graph is None:
+                told = replace(told, unreadable=True)
                 problem = next((str(each) for each in compiled.findings if each.severity == "error"), "no flow in it")
-    walk.call.tell(replace(told, problem=problem))
-    account = walk.call.facts.get("call.account", "")
-    if graph is not None:
-        if step.last_good:
-            walk.last_good.keep(account, request.url, graph, told.size)
-    elif step.last_good and (graph := walk.last_good.get(account, request.url)) is not None:
-        walk.trouble(f"{request.url}: {problem}; the last good flow from there is used")
-    if graph is None:
-        walk.because = f"no flow came from {request.url}: {problem}"
-        walk.trouble(walk.because)
-        return g.FAILED
-    for name in step.clear:
-        walk.forget(name)
-    walk.enter(graph, back_to=g.NEXT if step.returns else None)
-    return g.NEXT
+    return graph, replace(told, problem=problem)
+
+
+def _owe_record(walk: Walk, to: Text) -> None:
+    try:
+        url = fill_url(to, walk.variables)
+        unfit = url_problem(url)
+    except UnsafeUrl as error:
+        url, unfit = str(to), str(error)
+    if unfit:
+        walk.trouble(f"the record of the call cannot be told to {url!r}: {unfit}")
+    elif url not in walk.records_owed:
+        walk.records_owed.add(url)
+        walk.call.tell(RecordOwed(url))
 
 
 async def jump(walk: Walk, step: g.Jump) -> str:

@@ -184,7 +184,7 @@ def test_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         ("[callbacks]\ntimeout = 0", "callbacks.timeout"),
         ("[calls]\nrepeats = 1.5", "calls.repeats"),
         ("[[numbers]]\nnumber = 1000\nflow = 'x'", 'numbers[0].number: must be text, in quotes: "…"'),
-        ("[[numbers]]\nnumber = '1000'", "numbers[0].flow: is missing"),
+        ("[[numbers]]\nnumber = '1000'", "numbers[0]: flow or callflow_url is needed"),
         ("[[numbers]]\nnumber = '1*0'\nflow = 'x'", "numbers[0].number: '1*0': a number, a prefix that ends in *"),
         ("[[numbers]]\nnumber = '10'\nflow = 'x'\n[[numbers]]\nnumber = '1-0'\nflow = 'y'", "'10' is there twice"),
         ("[[numbers]]\nnumber = '10'\nflow = 'x'\ndialect = 'klingon'", "numbers[0].dialect"),

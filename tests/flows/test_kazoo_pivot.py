@@ -11,10 +11,10 @@ import pytest
 from kazoo_kit import found, graph_of, node, play, step_of, texts
 
 from flows import graph as g
-from flows.call import Callback, Fetched, Reply, Request
+from flows.call import Callback, Fetched, RecordOwed, Reply, Request
 from flows.dialects.twiml_flavours import PIVOT
 from flows.executor import Executor
-from flows.requests import LastGood, fetch_request, nested, readers_for
+from flows.requests import FORM, LastGood, fetch_request, nested, readers_for
 from flows.script import parse_script
 from flows.scripted_call import ScriptedCall
 from flows.scripted_world import canned
@@ -244,10 +244,38 @@ def test_voice_url(url: object) -> None:
     assert found(node("pivot", {}))[0] == ("missing-option", "error", "/data")
 
 
-@pytest.mark.parametrize(("option", "value"), [("cdr_url", "http://h/"), ("debug", True)])
-def test_options_without_an_effect(option: str, value: object) -> None:
-    """§3.2 `cdr_url` | TwiML mode only; `debug` | store request/response."""
-    assert found(pivot(**{option: value})) == [("ignored-option", "warning", f"/data/{option}")]
+def test_cdr_url_in_twiml_mode_only() -> None:
+    """§3.2 `cdr_url` | TwiML mode only: POST form of the CDR."""
+    assert found(pivot(cdr_url="http://h/")) == [("ignored-option", "warning", "/data/cdr_url")]
+    assert step_of(pivot(cdr_url="http://h/"), g.Fetch).record_to == ""
+    assert found(pivot(cdr_url="http://h/", req_format="twiml")) == []
+    assert found(pivot(cdr_url="http://", req_format="twiml"))[0] == ("bad-url", "error", "/data/cdr_url")
+    assert found(pivot(cdr_url="ftp://h/", req_format="twiml"))[0] == ("bad-value", "error", "/data/cdr_url")
+
+
+def test_the_record_is_owed_once() -> None:
+    more = "http://pivot.example/other"
+    again = pivot(voice_url=more, cdr_url="http://h/cdr", req_format="twiml")
+    served = canned({URL: reply(again), more: reply(FLOW)})
+    simulation = play(pivot(cdr_url="http://h/cdr", req_format="twiml"), fetch=served)
+    assert [each.url for each, _ in simulation.noted(RecordOwed)] == ["http://h/cdr"]
+    assert texts(simulation) == ["hello from the server"]
+
+
+def test_debug_keeps_all_that_was_asked_and_answered() -> None:
+    """§3.2 `debug` | store request/response: those that follow in the call too."""
+    more = "http://pivot.example/other"
+    answer = reply(pivot(voice_url=more))
+    headers = {"Content-Type": "application/json", "X-Server": "mine"}
+    served = canned({URL: replace(answer, headers=headers), more: reply(b"{", "application/json")})
+    first, second = (each for each, _ in play(pivot(debug=True, method="post"), fetch=served).noted(Fetched))
+    assert (first.kept, first.status, first.unreadable, first.sent_type) == (True, 200, False, FORM)
+    assert "Api-Version=4.x" in first.sent
+    assert first.headers == {"content-type": "application/json", "x-server": "mine"}
+    assert first.body == answer.body.decode()
+    assert (second.kept, second.sent, second.unreadable, second.body) == (True, "", True, "{")
+    (plain,) = (each for each, _ in play(pivot(), fetch=canned({URL: reply(FLOW)})).noted(Fetched))
+    assert (plain.kept, plain.sent, plain.headers) == (False, "", {})
 
 
 # --- the answer ---------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from engine.accounts.entities import Role
 from engine.addresses import plain_number
+from engine.callflow import CallflowKeys
 
 _NAME = r"^[^\s/?#%\x00-\x1f\x7f][^/?#%\x00-\x1f\x7f]{0,63}$"
 
@@ -66,12 +67,12 @@ class GroupBody(Body):
     """Names of users and devices."""
 
 
-class NumberBody(Body):
-    """A number that can be called from outside."""
+class NumberBody(CallflowKeys, Body):
+    """A number that can be called from outside; one of ``flow`` and ``callflow_url`` is needed."""
 
     number: Annotated[str, AfterValidator(_number)]
     """The number, or a prefix that ends in ``*``. Separators are ignored."""
-    flow: str
+    flow: str = ""
     """The flow that runs on calls to it, by name or id."""
     record: bool = False
     """Record calls to it from the answer on."""

@@ -14,6 +14,7 @@ from engine.accounts import repository, secrets
 from engine.api.guard import ApiError
 from engine.api.own.bodies import ExtensionBody, GroupBody, NumberBody, UserBody
 from engine.api.own.resources import KEPT, Names, Resource
+from engine.callflow import PREFIX
 from engine.config import DeviceConfig, TrunkConfig
 
 _Row = TypeVar("_Row")
@@ -135,20 +136,39 @@ GROUPS = Resource("groups", "group", e.Group, GroupBody, _group, _add_group, _ed
 
 
 def _number_told(row: e.Number, names: Names) -> dict[str, Any]:
-    return {"number": row.number, "flow": names.get(row.flow_id, row.flow_id), "record": row.record, "voice": row.voice}
+    told = {"number": row.number, "flow": "", "record": row.record, "voice": row.voice}
+    if row.callflow is None:
+        return {**told, "flow": names.get(row.flow_id, row.flow_id)}
+    return {**told, **{f"{PREFIX}{name}": value for name, value in row.callflow.items()}}
+
+
+async def _flow_of(connection: AsyncConnection, account: str, body: NumberBody) -> str:
+    """The id of the flow that a number is to have."""
+    if bool(body.flow) == bool(body.callflow_url):
+        raise ApiError(400, "bad_request", "one of flow and callflow_url is needed, and not both", field="flow")
+    if (callflow := body.callflow()) is not None:
+        return (await repository.save_callflow(connection, account, body.number, callflow)).flow.id
+    return (await repository.get(connection, e.Flow, account, body.flow)).id
 
 
 async def _add_number(connection: AsyncConnection, account: str, body: NumberBody) -> e.Number:
-    flow = await repository.get(connection, e.Flow, account, body.flow)
-    return await repository.add_number(connection, account, body.number, flow.id, record=body.record, voice=body.voice)
+    flow, callflow = await _flow_of(connection, account, body), body.callflow()
+    return await repository.add_number(
+        connection, account, body.number, flow, record=body.record, voice=body.voice, callflow=callflow
+    )
 
 
 async def _edit_number(
-    connection: AsyncConnection, account: str, row: e.Number, body: NumberBody, _: frozenset[str]
+    connection: AsyncConnection, account: str, row: e.Number, body: NumberBody, given: frozenset[str]
 ) -> e.Number:
-    flow = await repository.get(connection, e.Flow, account, body.flow)
-    values = {"number": body.number, "flow_id": flow.id, "record": body.record, "voice": body.voice}
-    return await repository.change(connection, e.Number, account, row.id, **values)
+    one, other = ("flow", "callflow_url") if "flow" in given else ("callflow_url", "flow")
+    if one in given and other not in given:  # it takes the place of what was there before
+        body = body.model_copy(update={other: ""})
+    flow = await _flow_of(connection, account, body)
+    values = {"flow_id": flow, "record": body.record, "voice": body.voice, "callflow": body.callflow()}
+    changed = await repository.change(connection, e.Number, account, row.id, number=body.number, **values)
+    await repository.drop_callflows(connection, account)
+    return changed
 
 
 NUMBERS = Resource(

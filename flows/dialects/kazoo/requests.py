@@ -59,6 +59,9 @@ def _pivot(node: Node, options: Options) -> None:
     if "req_body_format" in options and not post:
         message = "req_body_format has no effect: a GET has no body"
         node.findings.warning("ignored-option", options.at("req_body_format"), message)
+    if "cdr_url" in options and not twiml:
+        message = "cdr_url has no effect: the record is sent with req_format twiml only"
+        node.findings.warning("ignored-option", options.at("cdr_url"), message)
     fetch = node.add(
         g.Fetch,
         "fetch",
@@ -71,6 +74,8 @@ def _pivot(node: Node, options: Options) -> None:
         patience=options.seconds("req_timeout_ms"),
         last_good=options.flag("last_good"),
         clear=PIVOT.clear if twiml else (),
+        kept=options.flag("debug"),
+        record_to=node.url(options, "cdr_url") if twiml and "cdr_url" in options else "",
     )
     node.end()
     node.branch(fetch, {g.FAILED: node.child(USUAL)})

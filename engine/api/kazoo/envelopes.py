@@ -1,0 +1,87 @@
+"""Kazoo's envelopes, and the route that answers every error in one.
+
+An error is ``{"data", "error": "404", "message": "not_found", "status": "error", "request_id"}``.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from sqlalchemy.exc import SQLAlchemyError
+
+from engine.api.reading import Unreadable
+from engine.log import get_logger
+
+log = get_logger(__name__)
+
+VERSION = "v2"
+_ID = re.compile(r"[\w.-]{1,64}")
+
+
+class KazooError(Exception):
+    """The answer is no. ``message`` is a word for programs, ``data`` says more."""
+
+    def __init__(self, status: int, message: str, data: Mapping[str, Any] | None = None, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.data = dict(data or {})
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def bad(name: str, why: str) -> KazooError:
+    """400 for a parameter: its name, and what is wrong with it."""
+    return KazooError(400, "validation_error", {name: {"invalid": {"message": why}}})
+
+
+def request_id(request: Request) -> str:
+    """That of the client (``X-Request-ID``), or a new one."""
+    given = request.headers.get("X-Request-ID", "")
+    return given if _ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def fine(request: Request, data: Any, **more: Any) -> JSONResponse:
+    """200 with ``data``."""
+    told = request_id(request)
+    body = {"data": data, **more, "request_id": told, "status": "success", "version": VERSION}
+    return JSONResponse(body, headers={"X-Request-ID": told})
+
+
+def refusal(request: Request, error: KazooError) -> JSONResponse:
+    """The answer of an error."""
+    told = request_id(request)
+    body = {
+        "data": error.data,
+        "error": str(error.status),
+        "message": error.message,
+        "request_id": told,
+        "status": "error",
+        "version": VERSION,
+    }
+    return JSONResponse(body, status_code=error.status, headers={**error.headers, "X-Request-ID": told})
+
+
+class KazooRoute(APIRoute):
+    """Answers every error in the envelope."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except KazooError as error:
+                return refusal(request, error)
+            except Unreadable as error:
+                return refusal(request, KazooError(error.status, "bad_request", {"message": str(error)}))
+            except (SQLAlchemyError, OSError) as error:
+                log.error("api_without_database", path=request.url.path, error=f"{type(error).__name__}: {error}")
+                return refusal(request, KazooError(503, "datastore_unreachable", Retry_After="5"))
+
+        return guarded
