@@ -154,6 +154,7 @@ CASES = [
 
 
 @pytest.mark.peer("sipp")
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_sipp_calls(fleet: Fleet, case: Case) -> None:
     check(case, fleet.result(case))

@@ -90,6 +90,7 @@ CASES = [
 
 
 @pytest.mark.peer("sipp")
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_sipp_is_called(fleet: Fleet, case: Case) -> None:
     check(case, fleet.result(case))
