@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 import re
+import subprocess
 import urllib.request
 import uuid
 import wave
@@ -18,9 +20,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kit import sipp
-from kit.api import Api, add_account
+from kit.api import Api, add_account, first_token
 from kit.baresip import Baresip
-from kit.daemon import Daemon, poll
+from kit.daemon import ROOT, Daemon, poll
 from kit.voice import Voice
 from kit.web import Asked, WebServer
 
@@ -455,6 +457,19 @@ def test_the_samples_of_the_documentation_by_curl(bird: Bird, tmp_path: Path) ->
     assert (status, words) == voice.curl("GET", f"/v1/transcriptions/{text['id']}.txt")
     voice.data("DELETE", f"/recordings/{recording['id']}", status=204)
     assert voice.data("GET", of_leg) == []
+
+
+def test_the_samples_of_our_own_page_run(bird: Bird) -> None:
+    page = (ROOT / "docs" / "api" / "messagebird.md").read_text()
+    (block,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    script = re.sub(r"^ROOT=.*", "set -e", block, flags=re.MULTILINE)
+    script = script.replace("curl ", "curl -sS --fail-with-body ")
+    known = {"ROOT": bird.voice.root, "TOKEN": first_token(bird.daemon), "KEY": bird.voice.key}
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, timeout=60, env={**os.environ, **known}
+    )
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert done.stdout.count('"data":[{') == 2, done.stdout
 
 
 def test_every_error_of_the_documentation(bird: Bird) -> None:

@@ -38,6 +38,9 @@ from engine.calls.media import MediaError
 from engine.calls.outbound import Wish
 from engine.store import webhooks
 
+LIST_PATIENCE = 0.5
+"""Seconds that a list waits for the database to have what happened; where much happens it may never have it all."""
+
 
 def party_in(record: Mapping[str, Any], name: str) -> str:
     """A number, a user, a device or a SIP URI. Raises :class:`VoiceError` (11, 12)."""
@@ -79,6 +82,7 @@ class Calls:
     async def list(self, request: Request) -> Response:
         caller = await caller_of(request, self.services.store, "calls.read")
         page = page_of(query_of(request))
+        await self.services.callbacks.flush(LIST_PATIENCE)  # a call that was over at once is in the list, too
         live = {call.id: call for call in self.services.switch.calls_of(caller.account_id)}
         async with self.services.store.reading() as connection:
             stored = await callbook.calls_by_id(connection, live)
