@@ -195,7 +195,9 @@ class LegFinished(Record, frozen=True, kw_only=True):
 
 
 class Held(Record, frozen=True, kw_only=True):
-    """We put a telephone of a call on hold: that on its line (``leg`` is empty), or of a leg. ``by``: who wanted it."""
+    """A telephone of a call is on hold: that on its line (``leg`` is empty), or of a leg. ``by``: who wanted it;
+    ``telephone``: it has put us on hold.
+    """
 
     call: str
     leg: str = ""

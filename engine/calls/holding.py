@@ -6,11 +6,14 @@ We hold a leg when we offer to send only: its phone hears music, and nobody hear
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.callbacks import records
 from engine.calls.media import Stream
+from engine.sip.offer_answer import Agreed
 
 
 @dataclass(slots=True)
@@ -41,6 +44,19 @@ class Hold:
         if before != (self.held, self.holding):
             for told in list(self._watchers):
                 told()
+
+
+BY_ITSELF = "telephone"
+"""Who wanted a hold that a telephone began itself."""
+
+
+def hold_of(agreed: Agreed, before: Agreed | None, call: str, leg: str = "") -> records.Held | records.Resumed | None:
+    """What to put down when a telephone has put us on hold, or takes us off it, by a new agreement."""
+    held = before is not None and before.held
+    if agreed.held == held:
+        return None
+    kind = records.Held if agreed.held else records.Resumed
+    return kind(time.time(), call=call, leg=leg, by=BY_ITSELF)
 
 
 @dataclass(slots=True)

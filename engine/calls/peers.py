@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.callbacks import records
+from engine.calls.holding import hold_of
 from engine.calls.leg import CallerLeg, Leg, PeerLeg
 from engine.calls.media import Stream, StreamReport, Worker
 from engine.calls.peer import Destination, Peer, PeerEnd
@@ -138,12 +139,17 @@ class Peers:
 
     def wire(self, peer: Peer) -> None:
         """Have the peer told what happens to its leg and its stream."""
-        peer.leg.on_agreed = _nothing
+        peer.leg.on_agreed = lambda agreed, before: self._agreed(peer, agreed, before)
         peer.leg.on_changed = lambda: self.changed(peer)
         peer.stream.on_report = lambda report: self._report(peer, report)
         peer.stream.on_lost = peer.worker_lost
         peer.on_change = lambda: self._went_on(peer)
         peer.on_refer = lambda referral: self._referred(peer, referral)
+
+    def _agreed(self, peer: Peer, agreed: Agreed, before: Agreed | None) -> None:
+        """What else it means concerns its stream alone, which its leg has told."""
+        if (change := hold_of(agreed, before, self.call, peer.id)) is not None:
+            self.append(change)
 
     def _went_on(self, peer: Peer) -> None:
         if peer.state in ("ringing", "early") and not peer.rang:
@@ -218,7 +224,7 @@ def traced(tap: Tap, sip_call_id: str, call: str, leg: str = "") -> records.Trac
 
 
 def _nothing(agreed: Agreed, before: Agreed | None) -> None:
-    """A peer's agreement concerns its stream alone, which its leg has told."""
+    """The leg has no peer yet."""
 
 
 def _nobody(report: StreamReport) -> None:

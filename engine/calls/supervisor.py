@@ -20,6 +20,7 @@ import msgspec
 
 from engine.callbacks import records
 from engine.calls.dialling import Dialling
+from engine.calls.holding import hold_of
 from engine.calls.household import CallHouse, Outside
 from engine.calls.identity import REASONS, Caller, Diversion
 from engine.calls.keys import read_info_digit
@@ -434,6 +435,8 @@ class Supervisor(CallLine):
             self.append(records.CallAnswered(time.time(), call=self.id, dialog=dialog))
 
     def _on_agreed(self, agreed: Agreed, before: Agreed | None) -> None:
+        if (change := hold_of(agreed, before, self.id)) is not None:
+            self.append(change)
         if before is not None and before.event_type >= 0 > agreed.event_type:
             self.call.arbiter.release_owner()
         if self.plan.record and self._answered and not self._recorded and self._stream is not None:
