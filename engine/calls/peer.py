@@ -205,7 +205,7 @@ class Peer:
             return
         if self.session is not None:
             self.session.terminate(self.now(), reason)
-        status = 200 if self.answered_at is not None else 487
+        status = 200 if self.answered_at is not None else 503 if cause else 487
         self.finish(PeerEnd(status, reason or "given up", by="local", cause=cause))
         self.pump()
 

@@ -273,7 +273,7 @@ async def test_a_trunk_without_a_free_channel_is_passed_over() -> None:
 
 
 async def test_what_breaks_here_is_not_said_to_be_a_person_who_does_not_answer() -> None:
-    lost = PeerEnd(487, "the media worker died", by="local", cause=LOCAL_FAULT)
+    lost = PeerEnd(503, "the media worker died", by="local", cause=LOCAL_FAULT)
     for end in (lost, MediaError("no ports")):
         outcome = await run(dial("a"), House({"a": end}))
         assert (outcome.facts["cause"], outcome.facts["status"], outcome.facts["sip"]) == (
