@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from kit.daemon import Daemon, free_port
 from kit.kamailio import Kamailio, lacks_tls
 from pki import Authority
 from test_bridges import tone_in, transfer_to
+from test_outgoing import registered
 from test_sipp_calls import caller_with_keys
 
 pytestmark = pytest.mark.peer("kamailio")
@@ -128,3 +129,28 @@ def test_softphones_talk_through_the_proxy_on_both_legs(behind: Behind, tmp_path
     behind.proxy.wait_followed("BYE")
     assert [method for method, _ in behind.proxy.followed()].count("INVITE") >= 1
     behind.proxy.forget()
+
+
+@pytest.mark.peer("baresip")
+def test_a_telephone_that_registers_through_the_proxy_is_called_by_its_path(
+    daemon_for: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    """RFC 3327: Kamailio adds Path to the REGISTER, and our INVITE comes back to it with that as its Route."""
+    house = daemon_for(
+        {"5000": {"module": "device", "data": {"id": "bob"}, "children": {}}},
+        devices=[{"name": "bob", "password": "geheim"}],
+    )
+    port = free_port()
+    with (
+        Kamailio(tmp_path / "proxy", house, port=port, outward="sip:127.0.0.1:1", edge=True) as proxy,
+        registered(house, tmp_path, "bob", answers=True, proxy=f"sip:127.0.0.1:{port}") as bob,
+        Baresip(tmp_path / "alice", user="alice") as alice,
+    ):
+        alice.dial(house.uri("5000"))
+        alice.wait_event("CALL_ESTABLISHED")
+        bob.wait_event("CALL_ESTABLISHED")
+        alice.hangup()
+        bob.wait_event("CALL_CLOSED")
+        house.wait_ended()
+        assert "followed the path: INVITE to sip:bob" in proxy.log()
+        proxy.wait_followed("BYE")

@@ -44,6 +44,7 @@ request_route {{
         sl_send_reply("404", "No Route In The Dialog");
         exit;
     }}
+{edge}
     remove_hf("Route");
     if (is_method("INVITE")) {{ record_route(); }}
     $du = "{inward}";
@@ -51,6 +52,15 @@ request_route {{
     xlog("L_ERR", "passed on: $rm from $si:$sp over $proto to $du\\n");
     t_relay();
 }}
+"""
+EDGE = """    if (is_method("REGISTER")) {{ add_path(); $du = "{inward}"; t_relay(); exit; }}
+    if ({from_daemon} && is_present_hf("Route")) {{
+        loose_route();  # false outside of dialogs where no other Route is left, and done all the same
+        if (is_method("INVITE")) {{ record_route(); }}
+        xlog("L_ERR", "followed the path: $rm to $ru\\n");
+        t_relay();
+        exit;
+    }}
 """
 TLS = """loadmodule "tls.so"
 modparam("tls", "tls_method", "TLSv1.2+")
@@ -77,7 +87,8 @@ def lacks_tls() -> str:
 class Kamailio:
     """One Kamailio on 127.0.0.1: what is asked on UDP at ``port`` it passes on to ``house``, and what ``house`` asks on
     to ``outward``, a SIP URI. With ``tls`` (its certificate, and the file of the authority) it speaks TLS with
-    ``house``, at ``tls_port``.
+    ``house``, at ``tls_port``. At the ``edge`` telephones register through it, and it puts itself into their Path
+    (RFC 3327).
     """
 
     def __init__(
@@ -89,6 +100,7 @@ class Kamailio:
         outward: str,
         tls_port: int = 0,
         tls: tuple[Pair, Path] | None = None,
+        edge: bool = False,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = port
@@ -104,7 +116,8 @@ class Kamailio:
             CONFIG.format(
                 listen="\n".join(listen),
                 modules=f"{module_folder()}/",
-                tls=module,
+                tls=module + ('loadmodule "path.so"' if edge else ""),
+                edge=EDGE.format(inward=inward, from_daemon=from_daemon) if edge else "",
                 inward=inward,
                 outward=outward,
                 from_daemon=from_daemon,
