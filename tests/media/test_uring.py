@@ -155,7 +155,7 @@ os.execv(sys.executable, [sys.executable, "-m", "media.worker", *sys.argv[1:]])
 def first_word(*arguments: str) -> protocol.Report:
     """What a worker says first that may not use io_uring."""
     ours, theirs = socket.socketpair()
-    command = [sys.executable, "-c", FORBID, "--fd", str(theirs.fileno()), "--ports", "20000-20098", *arguments]
+    command = [sys.executable, "-c", FORBID, "--fd", str(theirs.fileno()), "--ports", "31000-31098", *arguments]
     with subprocess.Popen(command, pass_fds=[theirs.fileno()], env={**os.environ, **ipc.ONE_THREAD}) as process:
         theirs.close()
         link: ipc.Link[protocol.Report] = ipc.Link(ours, protocol.Report)
@@ -185,7 +185,7 @@ async def test_jitter_is_that_of_the_network_not_of_our_turns() -> None:
     """In real time: the kernel tells when packets came. The sender notes when it sent them, and both must agree."""
     reports: asyncio.Queue[protocol.Report] = asyncio.Queue()
     child: Child[protocol.Report] = Child(
-        "media.worker", protocol.Report, reports.put_nowait, arguments=["--ports", "21000-21098"]
+        "media.worker", protocol.Report, reports.put_nowait, arguments=["--ports", "31100-31198"]
     )
     await child.start()
     phone, rng = Phone(), Random(4)

@@ -62,9 +62,7 @@ def lives(tmp_path: Path) -> int:
 async def test_a_hang_is_killed_and_retried_once(speaking: Maker, tmp_path: Path) -> None:
     body = "ready()\nfor r in servant.requests():\n    time.sleep(1e6) if lives == 0 else say(r)"
     synth = speaking(body, render_timeout=0.3)
-    started = time.monotonic()
-    assert (await synth.render("hello")).exists()
-    assert time.monotonic() - started < 3
+    assert (await asyncio.wait_for(synth.render("hello"), 20)).exists()
     assert (lives(tmp_path), synth.restarts) == (2, 1)
     await synth.close()
 

@@ -36,8 +36,8 @@ def _share(low: int, high: int) -> tuple[int, int]:
     return low + number * size, low + (number + 1) * size
 
 
-PORTS = _share(16_384, 32_000)
-"""Those that tests choose from, below the range from which the kernel gives ports."""
+PORTS = _share(16_384, 30_000)
+"""Those that tests choose from: below those of the media tests (30,000 and up) and those that the kernel gives."""
 
 
 def poll(what: Callable[[], T | None], patience: float, complaint: str, *, every: float = 0.02) -> T:
