@@ -1,8 +1,9 @@
 """Which of the calls that wait are to be made now. Pure: clock, limits and running calls are passed in.
 
 A *lane* is the way by which a call goes out: an account and one of its trunks (or none in particular). Each lane has a
-rate and a number of calls at a time, each account a number too. Calls of a lane are begun at least ``1 / rate`` seconds
-apart, never in a burst; those that are due longest come first, and a lane that is full keeps no other one waiting.
+rate and a number of calls at a time, which lanes of several accounts on one trunk share; each account has a number too.
+Calls of a lane are begun at least ``1 / rate`` seconds apart, never in a burst; those that are due longest come first,
+and a lane that is full keeps no other one waiting.
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ class Lane(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of a lane: calls begun per second, and calls at a time. ``account_calls``: those of the account. 0: no limit."""
+    """Of a lane: calls begun per second, and calls at a time. ``account_calls``: those of the account. 0: no limit.
+
+    ``line``: by which other accounts' lanes go, too; empty: its own.
+    """
 
     rate: float = 0.0
     calls: int = 0
     account_calls: int = 0
+    line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +66,17 @@ class Plan:
     wake: float | None
 
 
+Line = str | Lane
+"""What a rate and a number of calls belong to: the line that lanes share, or a lane alone."""
+
+
 @dataclass(slots=True)
 class Pace:
     """Remembers when each lane may begin its next call, and which calls it has."""
 
     limits: Callable[[Lane], Limits]
-    running: Counter[Lane] = field(default_factory=Counter)
-    _free_at: dict[Lane, float] = field(default_factory=dict)
+    _running: Counter[Lane] = field(default_factory=Counter)
+    _free_at: dict[Line, float] = field(default_factory=dict)
 
     def plan(self, waiting: Iterable[Waiting], now: float) -> Plan:
         """Decide, and count what is placed as begun: :meth:`ended` gives its room back."""
@@ -75,13 +84,9 @@ class Pace:
         expired: list[Waiting] = []
         postponed: list[tuple[Waiting, float]] = []
         wakes: list[float] = []
-        by_account: Counter[str] = Counter()
-        for lane, count in self.running.items():
-            by_account[lane.account] += count
         self._forget(now)
         for each in sorted(waiting, key=lambda each: (each.due, each.id)):
-            in_time = each.not_after is None or each.not_after >= now
-            when = self._when(each, by_account, now) if in_time else None
+            when = self._when(each, now) if each.not_after is None or each.not_after >= now else None
             opens = each.schedule.next(now, each.zone) if each.schedule is not None and each.due <= now else now
             if opens is None or (each.not_after is not None and max(opens, now) > each.not_after):
                 expired.append(each)
@@ -90,7 +95,6 @@ class Pace:
                 wakes.append(opens)
             elif when is not None and when <= now:
                 place.append(each)
-                by_account[each.lane.account] += 1
                 self._begin(each.lane, now)
             elif each.not_after is not None and each.not_after <= now:
                 expired.append(each)
@@ -98,44 +102,55 @@ class Pace:
                 wakes += [moment for moment in (when, each.not_after) if moment is not None]
         return Plan(tuple(place), tuple(expired), tuple(postponed), min(wakes, default=None))
 
-    def _when(self, each: Waiting, by_account: Counter[str], now: float) -> float | None:
+    def _when(self, each: Waiting, now: float) -> float | None:
         """When ``each`` can be made as things are; ``None``: not before some call has ended."""
-        limits = self.limits(each.lane)
-        if limits.calls and self.running[each.lane] >= limits.calls:
+        limits, account = self.limits(each.lane), each.lane.account
+        if self._full(each.lane):
             return None
-        if limits.account_calls and by_account[each.lane.account] >= limits.account_calls:
+        if limits.account_calls and limits.account_calls <= sum(
+            count for lane, count in self._running.items() if lane.account == account
+        ):
             return None
-        return max(each.due, self._free_at.get(each.lane, now))
+        return max(each.due, self._free_at.get(self._line(each.lane), now))
+
+    def _full(self, lane: Lane) -> bool:
+        most, line = self.limits(lane).calls, self._line(lane)
+        return 0 < most <= sum(count for other, count in self._running.items() if self._line(other) == line)
+
+    def _line(self, lane: Lane) -> Line:
+        return self.limits(lane).line or lane
 
     def _begin(self, lane: Lane, now: float) -> None:
-        self.running[lane] += 1
+        self._running[lane] += 1
         rate = self.limits(lane).rate
         if rate > 0:
-            self._free_at[lane] = now + 1 / rate
+            self._free_at[self._line(lane)] = now + 1 / rate
 
     def ended(self, lane: Lane) -> None:
         """A call of the lane is over."""
-        self.running[lane] -= 1
-        if self.running[lane] <= 0:
-            del self.running[lane]
+        self._running[lane] -= 1
+        if self._running[lane] <= 0:
+            del self._running[lane]
 
     def found(self, lane: Lane) -> None:
         """A call of the lane is running that was begun before."""
-        self.running[lane] += 1
+        self._running[lane] += 1
 
     def hold(self, lane: Lane, until: float) -> None:
         """Begin no call of the lane before ``until``: there was no room for one."""
-        self._free_at[lane] = max(until, self._free_at.get(lane, until))
+        line = self._line(lane)
+        self._free_at[line] = max(until, self._free_at.get(line, until))
 
     def blocked(self, now: float) -> set[Lane]:
-        """Lanes of which nothing can be begun now, as far as their own limits go."""
-        full = {lane for lane, count in self.running.items() if 0 < self.limits(lane).calls <= count}
-        return full | {lane for lane, free in self._free_at.items() if free > now}
+        """Lanes of which nothing can be begun now, among those that have calls or are a line of their own."""
+        late = {line for line, free in self._free_at.items() if free > now}
+        found = {line for line in late if isinstance(line, Lane)}
+        return found | {lane for lane in self._running if self._full(lane) or self._line(lane) in late}
 
     def next_free(self, now: float) -> float | None:
-        """When the first lane that waits for its rate may begin its next call."""
+        """When the first line that waits for its rate may begin its next call."""
         return min((free for free in self._free_at.values() if free > now), default=None)
 
     def _forget(self, now: float) -> None:
-        for lane in [lane for lane, free in self._free_at.items() if free <= now]:
-            del self._free_at[lane]
+        for line in [line for line, free in self._free_at.items() if free <= now]:
+            del self._free_at[line]

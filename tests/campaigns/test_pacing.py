@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
 
 from hypothesis import given, settings
@@ -16,7 +16,9 @@ from engine.campaigns.schedule import Schedule
 
 ROME = ZoneInfo("Europe/Rome")
 START = 1_772_400_000.0  # a Sunday evening
-LANES = (Lane("a", "x"), Lane("a", "y"), Lane("b"))
+LANES = (Lane("a", "x"), Lane("a", "y"), Lane("b"), Lane("c", "x"))
+SHARED = "x of all"
+"""The line of the first lane and the last."""
 
 
 @dataclass
@@ -126,36 +128,39 @@ LIMITS = st.builds(
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.lists(ASKED, max_size=12), st.fixed_dictionaries(dict.fromkeys(LANES, LIMITS)))
-def test_limits_hold_and_every_call_has_one_end(asked: list[Asked], limits: dict[Lane, Limits]) -> None:
+@given(st.lists(ASKED, max_size=12), st.fixed_dictionaries(dict.fromkeys(LANES, LIMITS)), st.booleans())
+def test_limits_hold_and_every_call_has_one_end(asked: list[Asked], limits: dict[Lane, Limits], shared: bool) -> None:
+    if shared:
+        limits[LANES[0]] = limits[LANES[3]] = replace(limits[LANES[0]], line=SHARED)
     world = World(asked, limits)
     world.run()
     assert set(world.final) == set(range(len(asked)))
-    last: dict[Lane, float] = {}
+    last: dict[object, float] = {}
     for moment, number, attempt in world.begun:
         call = asked[number]
         assert moment >= call.not_before
         assert call.not_after is None or moment <= call.not_after
         assert call.schedule is None or call.schedule.is_open(moment, ROME)
         assert attempt <= 1 + (len(call.schedule.retries) if call.schedule is not None else 0)
-        rate = limits[call.lane].rate
-        if rate and call.lane in last:
-            assert moment - last[call.lane] >= 1 / rate - 1e-6
-        last[call.lane] = moment
+        rate, line = limits[call.lane].rate, limits[call.lane].line or call.lane
+        if rate and line in last:
+            assert moment - last[line] >= 1 / rate - 1e-6
+        last[line] = moment
     check_at_a_time(world, limits)
 
 
 def check_at_a_time(world: World, limits: dict[Lane, Limits]) -> None:
     begun = [(moment, 1, number) for moment, number, _ in world.begun]
     changes = sorted(begun + [(moment, -1, number) for moment, number in world.ended])  # those that end come first
-    lanes: Counter[Lane] = Counter()
+    lines: Counter[object] = Counter()
     accounts: Counter[str] = Counter()
     for _, change, number in changes:
         lane = world.asked[number].lane
-        lanes[lane] += change
+        line = limits[lane].line or lane
+        lines[line] += change
         accounts[lane.account] += change
         if change > 0:
-            assert not limits[lane].calls or lanes[lane] <= limits[lane].calls
+            assert not limits[lane].calls or lines[line] <= limits[lane].calls
             assert not limits[lane].account_calls or accounts[lane.account] <= limits[lane].account_calls
 
 
@@ -166,6 +171,13 @@ def test_a_full_lane_keeps_no_other_waiting() -> None:
     )
     world.run()
     assert [(moment - START, number) for moment, number, _ in world.begun] == [(0, 0), (0, 3), (100, 1), (200, 2)]
+
+
+def test_accounts_share_a_trunk_of_all() -> None:
+    limits = {lane: Limits(rate=0.1, calls=1, line=SHARED) for lane in (LANES[0], LANES[3])}
+    world = World([Asked(lane, ("completed",), 15.0) for lane in limits], limits)
+    world.run()
+    assert [moment - START for moment, _, _ in world.begun] == [0.0, 15.0]
 
 
 def test_calls_are_spread_by_the_rate() -> None:

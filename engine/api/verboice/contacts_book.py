@@ -67,7 +67,8 @@ async def add(connection: AsyncConnection, project_id: int, addresses: Sequence[
 
 
 async def known_as(connection: AsyncConnection, project_id: int, address: str) -> Contact:
-    """Whose address it is; a new contact if it is nobody's."""
+    """Whose address it is; a new contact if it is nobody's. One that is too long is cut."""
+    address = address[:LONGEST_ADDRESS]
     return await by_address(connection, project_id, address) or await add(connection, project_id, [address])
 
 
