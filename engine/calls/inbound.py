@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from engine.callbacks import records
@@ -24,6 +24,10 @@ MAX_NAME = 64
 MAX_HEADER = 512
 
 
+Remember = Callable[[str, CallPlan, Parties], Awaitable[Mapping[str, str]]]
+"""Says what is known of whoever calls, for the flow: asked with the id of the call before it begins. Must not raise."""
+
+
 class CallSupervisor(Supervisor):
     """An inbound call from its INVITE to its one final state."""
 
@@ -41,6 +45,7 @@ class CallSupervisor(Supervisor):
         append: Callable[[records.Record], None],
         pump: Callable[[], None],
         adopt: Callable[[int, CallLine | Peer], None],
+        remember: Remember | None = None,
     ) -> None:
         super().__init__(
             parties,
@@ -55,6 +60,7 @@ class CallSupervisor(Supervisor):
             pump=pump,
             adopt=adopt,
         )
+        self._remember = remember
         self.session = self._invited = session
         outside.tap.watch(session.call_id)
         self.leg = self._caller_leg = CallerLeg(
@@ -79,6 +85,8 @@ class CallSupervisor(Supervisor):
             return
         self.call.attach(self._stream)
         self._caller_leg.attach(self._stream)
+        if self._remember is not None:
+            self.call.facts = {**self.call.facts, **await self._remember(self.id, self.plan, self.parties)}
 
     async def answer(self) -> float:
         """Answer, and wait until media is agreed on: at once, or with the ACK when the INVITE had no offer."""

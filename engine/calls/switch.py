@@ -15,7 +15,7 @@ from engine.calls.conversation import Side, UnderWay
 from engine.calls.handing_on import let_in
 from engine.calls.household import Outside
 from engine.calls.identity import read_caller
-from engine.calls.inbound import CallSupervisor
+from engine.calls.inbound import CallSupervisor, Remember
 from engine.calls.line import CallLine
 from engine.calls.media import MediaError, MediaOverload, MediaPool, Worker
 from engine.calls.numbers import Dialplan
@@ -81,6 +81,8 @@ class Switch:
         """Those that live, by id."""
         self._by_session: dict[int, Supervisor] = {}
         self.draining = False
+        self.remember: Remember | None = None
+        """Asked what is known of those who call."""
         self.counters = SwitchCounters()
         self.lag = Strain(max_lag_ms)
         self._overload = Overload()
@@ -335,6 +337,7 @@ class Switch:
             append=self._append,
             pump=self._pump,
             adopt=self._adopt,
+            remember=self.remember,
         )
         self._by_session[session.id] = call
         self._start(call, channel)

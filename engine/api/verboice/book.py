@@ -7,7 +7,7 @@ SQLAlchemy's errors when the database is out of reach.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -95,6 +95,14 @@ async def _projects(connection: AsyncConnection, *where: ColumnElement[bool]) ->
     columns = [PROJECTS.c[name] for name in Project.__dataclass_fields__]
     query = select(*columns).where(*where).order_by(PROJECTS.c.id)
     return [Project(**cast("Any", dict(row))) for row in (await connection.execute(query)).mappings()]
+
+
+async def matter(connection: AsyncConnection, some: Iterable[Project]) -> bool:
+    """Whether any of an account's projects has something to do with calls that do not come out of the queue."""
+    for each in some:
+        if each.status_url or await variables(connection, each.id):
+            return True
+    return False
 
 
 # --- flows ------------------------------------------------------------------------------

@@ -205,7 +205,7 @@ class _Calls:
                 if schedule.id == call.schedule_id:
                     names |= {"schedule_id": schedule.id, "schedule_name": schedule.name}
         if project is not None:
-            address = call.address or f"Anonymous{call.id}"
+            address = call.address_or_name
             contact = await contacts_book.known_as(connection, project.id, address)
             names |= {"contact_id": contact.id, "contact_address": address}
         return names

@@ -36,6 +36,11 @@ class NumberedCall:
     status_url: str
     params: dict[str, Any]
 
+    @property
+    def address_or_name(self) -> str:
+        """By which its contact goes: one who does not show a number has a name."""
+        return self.address or f"Anonymous{self.id}"
+
 
 async def add(connection: AsyncConnection, entry: Entry, **values: Any) -> NumberedCall:
     """The integer of a call that was put into the queue."""
@@ -57,31 +62,37 @@ async def of_call(connection: AsyncConnection, call: CallRow) -> NumberedCall:
     found = await _found(connection, _CALLS.c.call_id == call.id)
     if found:
         return found[0]
-    flow_id = await connection.scalar(
-        select(_STORED.c.id).where(
-            _STORED.c.account_id == call.account_id, (_STORED.c.name == call.flow) | (_STORED.c.source == call.flow)
-        )
-    )
+    flow = await flow_called(connection, call.account_id, call.flow)
+    flow_id = flow[0] if flow is not None else None
     owner = await book.project_of_flow(connection, call.account_id, flow_id)
-    row: dict[str, Any] = {
-        "account_id": call.account_id,
-        "queued_id": None,
-        "call_id": call.id,
-        "project_id": owner.id,
-        "contact_id": None,
-        "address": call.caller if call.direction == "inbound" else call.callee,
-        "trunk": call.source if call.direction == "inbound" else "",
-        "flow_id": flow_id,
-        "schedule_id": None,
-        "status_url": "",
-        "params": {},
-    }
+    return await add_call(
+        connection,
+        account_id=call.account_id,
+        call_id=call.id,
+        project_id=owner.id,
+        address=call.caller if call.direction == "inbound" else call.callee,
+        trunk=call.source if call.direction == "inbound" else "",
+        flow_id=flow_id,
+    )
+
+
+async def add_call(connection: AsyncConnection, *, call_id: str, **values: Any) -> NumberedCall:
+    """The integer of a call that is not of the queue."""
+    row = {"queued_id": None, "contact_id": None, "schedule_id": None, "status_url": "", "params": {}, **values}
+    row["call_id"] = call_id
     try:
         async with connection.begin_nested():
             made = await connection.execute(insert(_CALLS).returning(_CALLS.c.id), row)
             return NumberedCall(id=made.scalar_one(), **row)
-    except IntegrityError:  # somebody else was asked for it at the same time
-        return (await _found(connection, _CALLS.c.call_id == call.id))[0]
+    except IntegrityError:  # it got one at the same time
+        return (await _found(connection, _CALLS.c.call_id == call_id))[0]
+
+
+async def flow_called(connection: AsyncConnection, account_id: str, name: str) -> tuple[str, str] | None:
+    """Id and dialect of the flow that goes by this name in the record of a call."""
+    mine = _STORED.c.account_id == account_id, (_STORED.c.name == name) | (_STORED.c.source == name)
+    row = (await connection.execute(select(_STORED.c.id, _STORED.c.dialect).where(*mine))).first()
+    return (row.id, row.dialect) if row is not None else None
 
 
 async def get(connection: AsyncConnection, account_id: str, number: int) -> NumberedCall | None:

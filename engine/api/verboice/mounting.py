@@ -7,11 +7,13 @@ from fastapi.routing import APIRoute
 
 from engine.api.services import ApiServices
 from engine.api.verboice import calls, channels, contacts, projects, schedules, status
+from engine.api.verboice.remembering import Remembering
 
 
 def mount(services: ApiServices) -> APIRouter:
     """The endpoints; who is to be told of calls is asked from now on."""
     services.callbacks.announcements.add(status.Statuses())
+    services.switch.remember = Remembering(services.store)
     services.dialler.preparing.append(status.prepared)
     services.dialler.on_expired = status.expired
     services.dialler.after_expiry = services.callbacks.wake

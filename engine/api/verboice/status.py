@@ -106,20 +106,12 @@ async def _known(connection: AsyncConnection, calls: Mapping[str, CallRow]) -> d
             continue
         own = numbered.get(entry.id) if entry is not None else None
         if own is None:
-            if not await _matters(connection, mine.values()):
+            if not await book.matter(connection, mine.values()):
                 continue
             own = await calls_book.of_call(connection, call)
         if own.project_id in mine:
             found[call_id] = _Known(CallFacts(own, entry, call, live=False), mine[own.project_id])
     return found
-
-
-async def _matters(connection: AsyncConnection, projects: Iterable[Project]) -> bool:
-    """Whether any of an account's projects has something to do with a call that was not put into the queue by it."""
-    for project in projects:
-        if project.status_url or await book.variables(connection, project.id):
-            return True
-    return False
 
 
 async def _remember(connection: AsyncConnection, call: _Known, learned: Mapping[str, str]) -> None:
@@ -128,9 +120,7 @@ async def _remember(connection: AsyncConnection, call: _Known, learned: Mapping[
     values = {declared[name[len(OWN) :]]: value for name, value in learned.items() if name[len(OWN) :] in declared}
     if not values:
         return
-    numbered = call.facts.numbered
-    address = numbered.address or f"Anonymous{numbered.id}"
-    contact = await contacts_book.known_as(connection, call.project.id, address)
+    contact = await contacts_book.known_as(connection, call.project.id, call.facts.numbered.address_or_name)
     await contacts_book.set_values(connection, [contact.id], values)
 
 
