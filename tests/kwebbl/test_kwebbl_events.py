@@ -239,6 +239,16 @@ async def test_two_who_talk_and_one_who_is_replaced(office: Office, tmp_path: Pa
     assert "from" not in transferred
 
 
+async def test_a_cancelled_subscription_is_owed_nothing(office: Office, tmp_path: Path) -> None:
+    gone = await subscribed(office, callback_url=f"{CALLBACK}?gone")
+    await subscribed(office, callback_url=f"{CALLBACK}?stays")
+    assert len(await told(office, tmp_path / "one", from_outside())) == 2
+    token = await office.token("ada")
+    assert (await office.ask("DELETE", f"/subscriptions/{gone['id']}", token))[0] == 200
+    ended = records.CallFinished(1472565730.0, call=CALL, by="caller", reason="", sip_status=200)
+    assert [event["url"] for event in await told(office, tmp_path / "two", ended)] == [f"{CALLBACK}?stays"] * 2
+
+
 async def test_a_line_that_becomes_a_leg_is_nothing_new(office: Office, tmp_path: Path) -> None:
     await subscribed(office)
     started = records.CallStarted(1.0, call=CALL, caller="own-ada", callee="202", source="own-ada", account="own")

@@ -8,6 +8,8 @@ import pytest
 from kwebbl_kit import ALL, Office
 from sqlalchemy import select
 
+from engine.accounts import entities as e
+from engine.api.kwebbl.agents import make_agents
 from engine.api.kwebbl.events import BY_CLICK
 from engine.store import Store
 from engine.store.accounts import AuditEntry
@@ -333,3 +335,10 @@ async def test_another_company_is_not_there(office: Office) -> None:
         body = {"agents": [agent], "callback_url": CALLBACK}
         status, error = await office.ask("POST", "/subscriptions", stranger, body)
         assert (status, error["message"]) == (400, "agents[0].extension_id: there is no such extension")
+
+
+def test_an_extension_whose_user_is_just_going_is_left_out() -> None:
+    gone = e.Extension("1" * 32, "own", "api", 1.0, "201", "nobody", None, None)
+    number = e.Number("2" * 32, "own", "api", 1.0, "+31101", "no-flow", record=False, voice="")
+    agents = make_agents({}, {}, {}, [gone], [number])
+    assert (agents.extensions, agents.numbers, agents.by_number("201")) == ((), (), None)

@@ -85,8 +85,13 @@ def make_agents(
     extensions: Iterable[e.Extension],
     numbers: Iterable[e.Number],
 ) -> Agents:
-    """Put together; pure. What ``extensions`` and ``numbers`` lead to is in the other three, by id."""
-    exact = tuple(each for each in numbers if _digits(each.number).isdigit())
+    """Put together; pure. What ``extensions`` and ``numbers`` lead to is in the other three, by id; what leads nowhere,
+    as its target went while all this was read, is left out.
+    """
+    exact = tuple(each for each in numbers if _digits(each.number).isdigit() and each.flow_id in flows)
+    extensions = [
+        each for each in extensions if each.user_id in users or each.group_id in groups or each.flow_id in flows
+    ]
     outside: dict[str, str] = {}
     for number in exact:
         outside.setdefault(number.flow_id, _digits(number.number))

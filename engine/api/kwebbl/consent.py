@@ -41,10 +41,12 @@ def consent_routes(services: ApiServices) -> APIRouter:
     """The pages."""
     desk = _Desk(services)
     api = APIRouter()
-    responses = {
+    responses: dict[int | str, dict[str, Any]] = {
         303: {"description": "Back to the application, with `code` or `error`; or on to the next page."},
         400: {"description": "Client or redirect URI are wrong: a page, and no redirection."},
         429: {"description": "Too many failed logins."},
+        "4XX": {"description": "A form that was not taken."},
+        503: {"description": "The database is out of reach."},
     }
     add: dict[str, Any] = {"response_class": HTMLResponse, "tags": ["Kwebbl"], "responses": responses}
     api.add_api_route(

@@ -93,10 +93,11 @@ _MEANINGS = {
 
 def problems(*statuses: int) -> dict[int | str, Json]:
     """Errors, for the description of an endpoint. The database may be out of reach for each."""
-    found: dict[int | str, Json] = {}
-    for status in (*statuses, 503):
-        found[status] = {"description": _MEANINGS[status], "content": {"application/json": {"schema": PROBLEM}}}
-    return found
+    content = {"application/json": {"schema": PROBLEM}}
+    found: dict[int | str, Json] = {
+        status: {"description": _MEANINGS[status], "content": content} for status in (*statuses, 503)
+    }
+    return {**found, "4XX": {"description": "Any other error, in the same form.", "content": content}}
 
 
 def told(success: int, schema: Json | list[Json], *statuses: int) -> dict[int | str, Json]:

@@ -51,6 +51,8 @@ def token_routes(services: ApiServices) -> APIRouter:
             200: {"description": "A pair of tokens.", "content": {"application/json": {"example": _ANSWER}}},
             400: {"description": "`invalid_request`", "content": {"application/json": {"example": _ERROR}}},
             401: {"description": "`invalid_client`, `invalid_grant`, `unauthorized_client`"},
+            "4XX": {"description": "`invalid_request`: a body that cannot be read."},
+            503: {"description": "`server_error`: the database is out of reach."},
         },
         openapi_extra={
             "requestBody": {

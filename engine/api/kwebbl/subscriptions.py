@@ -20,15 +20,17 @@ from engine.accounts import repository
 from engine.api.kwebbl.agents import read_agents
 from engine.api.kwebbl.documents import SUBSCRIPTION, SUBSCRIPTION_WISH, told
 from engine.api.kwebbl.errors import Grant, RealtimeRoute, grant_of, invalid, not_there
+from engine.api.kwebbl.telling import delivered_as
 from engine.api.kwebbl.wishes import Draft, draft_of
 from engine.api.reading import as_json, octets
 from engine.api.services import ApiServices
+from engine.store.models import PENDING, Delivery
 from engine.store.realtime import EventSubscription
 
 MOST_SUBSCRIPTIONS = 100
 """Of one user and application."""
 
-_TABLE = cast("Table", EventSubscription.__table__)
+_TABLE, _DELIVERIES = cast("Table", EventSubscription.__table__), cast("Table", Delivery.__table__)
 _SCOPES = ("calls.events", "calls.events.personal", "calls.events.presence")
 
 
@@ -97,12 +99,14 @@ class _Desk:
         return JSONResponse(view(row))
 
     async def cancel(self, request: Request, subscription_id: str) -> Response:
-        """It gets nothing more, not even what is on its way."""
+        """It gets nothing more, not even what it is owed."""
         grant = await grant_of(request, self.services.store, *_SCOPES)
         async with self.services.store.writing() as connection:
             gone = await connection.execute(delete(_TABLE).where(*_own(grant), _TABLE.c.id == subscription_id))
             if gone.rowcount != 1:
                 raise not_there("the subscription")
+            theirs = (_DELIVERIES.c.subscription == delivered_as(subscription_id), _DELIVERIES.c.state == PENDING)
+            await connection.execute(delete(_DELIVERIES).where(*theirs))
         self.changed()
         return JSONResponse({"ok": True})
 

@@ -83,8 +83,13 @@ class Teller:
     def _row(self, event: Event, subscription: RowMapping) -> Row:
         body = json.dumps(event.body(subscription["mode"], hyphens=self.hyphens), ensure_ascii=False)
         url = subscription["callback_url"]
-        about = _PREFIX + subscription["id"]
+        about = delivered_as(subscription["id"])
         return owed(event.call, event.at, url, body, subscription=about, plan=PLAN, any_certificate=True)
+
+
+def delivered_as(subscription_id: str) -> str:
+    """What the outbox calls a subscription of ours."""
+    return f"{_PREFIX}{subscription_id}"
 
 
 async def _subscriptions(connection: AsyncConnection, account: str) -> Sequence[RowMapping]:
