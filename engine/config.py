@@ -390,6 +390,8 @@ class CallbackConfig(Section):
     """Seconds for one attempt, redirects included."""
     keep: Seconds = 86400.0
     """Seconds during which an undelivered callback is retried; then it is dead-lettered."""
+    keep_delivered: Seconds = 7 * 86400.0
+    """Seconds that a delivered callback stays in the database. Dead ones stay until somebody deletes them."""
 
 
 class RealtimeConfig(Section):

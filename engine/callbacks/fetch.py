@@ -7,6 +7,7 @@ is judged anew. Slow names, slow servers and large answers cost their own reques
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import ipaddress
 import socket
 import threading
@@ -133,6 +134,23 @@ class Fetcher:
                 auto_decompress=False,
             )
         return self._session
+
+
+def retry_after(answer: Answer, now: float) -> float:
+    """Seconds that a server which is asked too much (429) or cannot now (503) wants to be left alone; 0: says nothing.
+
+    RFC 9110 section 10.2.3: a number of seconds, or a date. ``now``: seconds since the epoch.
+    """
+    value = answer.headers.get("Retry-After", "").strip()
+    if answer.status not in (429, 503) or not value:
+        return 0.0
+    if value.isascii() and value.isdigit():
+        return float(value[:12])
+    try:
+        when = email.utils.parsedate_to_datetime(value).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+    return max(when - now, 0.0)
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:

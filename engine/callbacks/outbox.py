@@ -2,13 +2,15 @@
 
 What is owed stands in the table ``deliveries``; a restart goes on where it was. A lane (one call,
 one URL) has one request under way at a time, a host a few, so that a server that hangs delays
-nobody else's deliveries. A repeat is recognisable by the call's ``id`` and ``seq``.
+nobody else's deliveries; one that fails again and again is left alone (:mod:`engine.callbacks.breaker`).
+A repeat is recognisable by the call's ``id`` and ``seq``. What was delivered is deleted after a while.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -18,11 +20,12 @@ from typing import Any, Protocol, cast
 from urllib.parse import urlencode
 
 import msgspec
-from sqlalchemy import ColumnElement, RowMapping, Table, bindparam, exists, func, literal_column, select, update
+from sqlalchemy import ColumnElement, RowMapping, Table, bindparam, delete, exists, func, literal_column, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import aliased
 
-from engine.callbacks.fetch import Answer, Fetcher, FetchFailed
+from engine.callbacks.breaker import Breakers
+from engine.callbacks.fetch import Answer, Fetcher, FetchFailed, retry_after
 from engine.callbacks.signing import SIGNERS
 from engine.callbacks.urls import Refused, with_query
 from engine.log import get_logger, mask_text
@@ -40,6 +43,12 @@ PER_HOST = 16
 IN_ALL = 256
 PAUSE_AFTER_FAILURE = 1.0
 UPLOAD_TIMES = 60
+LONGEST_RETRY_AFTER = 3600.0
+"""Seconds; a server that wants to be left alone for longer is asked after these."""
+
+TIDY_EVERY, TIDY_AT_ONCE, TIDY_PAUSE = 3600.0, 1000, 1.0
+"""Seconds between looks for what is to be deleted, rows in one transaction, seconds between two of those."""
+
 _KINDS = {".wav": "audio/wav", ".mp3": "audio/mpeg"}
 LONGEST_WAIT = 60.0
 """The wall clock is looked at again after this many seconds, should it have been set."""
@@ -72,16 +81,27 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt went: an HTTP ``status``, or an ``error``; ``hopeless`` when no other attempt is worthwhile."""
+    """How an attempt went: an HTTP ``status``, or an ``error``; ``hopeless`` when no other attempt is worthwhile.
+
+    ``retry_after``: seconds that the server wants to be left alone.
+    """
 
     status: int | None = None
     error: str = ""
     hopeless: bool = False
+    retry_after: float = 0.0
 
     @property
     def delivered(self) -> bool:
         """Whether the server took it."""
         return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def server_is_down(self) -> bool:
+        """Whether it says something of the whole server: no answer, too much asked, an error of its own."""
+        if self.status is None:
+            return not self.hopeless
+        return self.status == 429 or self.status >= 500
 
 
 Sender = Callable[[Parcel], Awaitable[Outcome]]
@@ -144,7 +164,7 @@ def http_sender(fetcher: Fetcher, timeout: float) -> Sender:
         except FetchFailed as error:
             gone = parcel.file is not None and not await asyncio.to_thread(Path(parcel.file).exists)
             return Outcome(error=f"{parcel.file} is gone" if gone else str(error), hopeless=gone)
-        return Outcome(status=answer.status)
+        return Outcome(status=answer.status, retry_after=retry_after(answer, time.time()))
 
     return send
 
@@ -178,19 +198,33 @@ class OutboxCounters:
     failed_attempts: int = 0
     dead: int = 0
     database_failures: int = 0
+    pauses: int = 0
+    forgotten: int = 0
 
 
 class Outbox:
     """The one deliverer of a database. :meth:`run` is its task."""
 
-    def __init__(self, store: Store, send: Sender, *, keep: float, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        send: Sender,
+        *,
+        keep: float,
+        keep_delivered: float = 7 * 86400.0,
+        clock: Clock | None = None,
+    ) -> None:
+        """``keep``: seconds for which what fails is tried; ``keep_delivered``: for which what was taken stays."""
         self.counters = OutboxCounters()
         self.observers: list[Callable[[Parcel, Outcome], None]] = []
         """Told of every attempt and how it went, once that is in the database."""
         self._store = store
         self._send = send
         self._keep = keep
+        self._keep_delivered = keep_delivered
         self._clock = clock or WallClock()
+        self._breakers = Breakers()
+        self._tidy_at = self._clock.now()
         self._wake = asyncio.Event()
         self._under_way: dict[int, tuple[Parcel, asyncio.Task[Outcome]]] = {}  # until the outcome is in the database
         self._closing = False
@@ -205,6 +239,11 @@ class Outbox:
         """Attempts that wait for their answer."""
         return len(self._under_way)
 
+    @property
+    def hosts_down(self) -> int:
+        """Servers that are left alone, or asked with one request at a time."""
+        return sum(1 for _ in self._breakers.open())
+
     async def run(self) -> None:
         """Deliver until :meth:`close`, or until cancelled; what is broken off then is sent again by the next life."""
         try:
@@ -213,6 +252,8 @@ class Outbox:
                 try:
                     await self._settle()
                     due = await self._launch()
+                    if not self._closing:
+                        due = min(due, await self._tidy())
                 except (SQLAlchemyError, OSError) as error:
                     await self._failed(error)
                     continue
@@ -246,14 +287,16 @@ class Outbox:
 
     # --- out ----------------------------------------------------------------------------
 
-    async def _launch(self) -> float | None:
+    async def _launch(self) -> float:
         """Start what is due; say when the next will be."""
         now = self._clock.now()
         busy = Counter(parcel.host for parcel, _ in self._under_way.values())
+        paused = self._breakers.paused(now)
+        full = [host for host, count in busy.items() if count >= self._breakers.room(host, PER_HOST)]
         room = IN_ALL - len(self._under_way)
         if room > 0:
-            for parcel in await self._due(now, room, [host for host, count in busy.items() if count >= PER_HOST]):
-                if busy[parcel.host] < PER_HOST:
+            for parcel in await self._due(now, room, list({*full, *paused})):
+                if busy[parcel.host] < self._breakers.room(parcel.host, PER_HOST):
                     busy[parcel.host] += 1
                     task = asyncio.create_task(self._attempt(parcel), name=f"delivery {parcel.id}")
                     task.add_done_callback(lambda _: self._wake.set())
@@ -262,7 +305,19 @@ class Outbox:
             next_due: float | None = await connection.scalar(
                 select(func.min(Delivery.due_at)).where(_IS_PENDING, Delivery.due_at > now)
             )
-        return next_due
+        return min([*paused.values(), math.inf if next_due is None else next_due])
+
+    async def _tidy(self) -> float:
+        """Delete some of what was delivered long ago; say when to look again."""
+        now = self._clock.now()
+        if now >= self._tidy_at:
+            old = select(_TABLE.c.id).where(_IS_DELIVERED, _TABLE.c.settled_at < now - self._keep_delivered)
+            some = old.order_by(_TABLE.c.settled_at).limit(TIDY_AT_ONCE)
+            async with self._store.writing() as connection:
+                gone = (await connection.execute(delete(_TABLE).where(_TABLE.c.id.in_(some)))).rowcount
+            self.counters.forgotten += gone
+            self._tidy_at = now + (TIDY_PAUSE if gone >= TIDY_AT_ONCE else TIDY_EVERY)
+        return self._tidy_at
 
     async def _due(self, now: float, limit: int, busy: list[str]) -> list[Parcel]:
         """Heads of lanes whose time has come, hosts taken in turn, at most ``limit``."""
@@ -302,7 +357,7 @@ class Outbox:
         now = self._clock.now()
         updates, delays = [], []
         for parcel, outcome in settled:
-            again = None if outcome.delivered or outcome.hopeless else self._next_attempt(parcel, now)
+            again = None if outcome.delivered or outcome.hopeless else self._next_attempt(parcel, outcome, now)
             updates.append(_update(parcel, outcome, now, again))
             if again is not None:
                 delays.append({"of_lane": parcel.lane, "after": parcel.id, "until": again})
@@ -313,16 +368,36 @@ class Outbox:
         for (parcel, outcome), row in zip(settled, updates, strict=True):
             del self._under_way[parcel.id]
             self._count(parcel, outcome, row)
+            self._judge(parcel.host, outcome, now)
             for observer in self.observers:
                 observer(parcel, outcome)
 
-    def _next_attempt(self, parcel: Parcel, now: float) -> float | None:
-        """When to try again after a failure; ``None`` when its time is over."""
+    def _next_attempt(self, parcel: Parcel, outcome: Outcome, now: float) -> float | None:
+        """When to try again after a failure; ``None`` when its time is over.
+
+        A server that wants to be left alone for longer is, but not beyond the last attempt's time.
+        """
+        asked = now + min(outcome.retry_after, LONGEST_RETRY_AFTER)
         if parcel.plan in PLANS:
             plan = PLANS[parcel.plan]
-            return now + plan[parcel.attempts] if parcel.attempts < len(plan) else None
+            return max(now + plan[parcel.attempts], asked) if parcel.attempts < len(plan) else None
         again = now + (RETRIES[parcel.attempts] if parcel.attempts < len(RETRIES) else THEN_EVERY)
-        return again if again <= parcel.created_at + self._keep else None
+        last = parcel.created_at + self._keep
+        return max(again, min(asked, last)) if again <= last else None
+
+    def _judge(self, host: str, outcome: Outcome, now: float) -> None:
+        """Leave a server alone that fails again and again; see that it is back."""
+        if outcome.status is None and outcome.hopeless:  # it was not asked
+            return
+        if not outcome.server_is_down:
+            if self._breakers.answered(host):
+                log.info("callback host is back", host=host)
+            return
+        seconds = self._breakers.failed(host, now, min(outcome.retry_after, LONGEST_RETRY_AFTER))
+        if seconds is not None:
+            self.counters.pauses += 1
+            failures = self._breakers.failures(host)
+            log.warning("callback host is left alone", host=host, failures=failures, seconds=round(seconds, 1))
 
     def _count(self, parcel: Parcel, outcome: Outcome, row: dict[str, Any]) -> None:
         about = {
@@ -348,6 +423,7 @@ _PENDING_TEXT: ColumnElement[str] = literal_column(
     f"'{PENDING}'"
 )  # as text: a partial index is not used for a parameter
 _IS_PENDING = Delivery.state == _PENDING_TEXT
+_IS_DELIVERED = Delivery.state == literal_column(f"'{DELIVERED}'")
 
 _TABLE = cast("Table", Delivery.__table__)
 _SETTLE = (

@@ -37,7 +37,12 @@ class CallbackService:
             self._store = Store(store_url)
         except (SQLAlchemyError, OSError) as error:
             raise StoreError(f"store.url: {error}") from error
-        self._outbox = Outbox(self._store, http_sender(fetcher, config.timeout), keep=config.keep)
+        self._outbox = Outbox(
+            self._store,
+            http_sender(fetcher, config.timeout),
+            keep=config.keep,
+            keep_delivered=config.keep_delivered,
+        )
         self.announcements = Announcements()
         self._writer = Writer(journal, self._store, announcements=self.announcements, on_deliveries=self._outbox.wake)
         self._tasks: list[asyncio.Task[None]] = []
@@ -94,6 +99,7 @@ class CallbackService:
     def gauges(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
         """For ``/metrics``: what goes up and down."""
         yield "ivrea_callbacks_under_way", "Requests that wait for their answer.", {}, self._outbox.under_way
+        yield "ivrea_callback_hosts_down", "Web servers that are left alone.", {}, self._outbox.hosts_down
 
     def counts(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
         """For ``/metrics``: what only grows."""
@@ -101,6 +107,8 @@ class CallbackService:
         yield "ivrea_callbacks_delivered", "Callbacks that were taken.", {}, outbox.delivered
         yield "ivrea_callbacks_failed_attempts", "Attempts that failed.", {}, outbox.failed_attempts
         yield "ivrea_callbacks_dead", "Callbacks given up.", {}, outbox.dead
+        yield "ivrea_callback_pauses", "Times that a web server was left alone.", {}, outbox.pauses
+        yield "ivrea_callbacks_forgotten", "Delivered callbacks deleted after a while.", {}, outbox.forgotten
         yield "ivrea_store_records", "Journal records stored.", {}, writer.records
         yield "ivrea_store_refused", "Records that the database does not take, kept in a file.", {}, writer.refused
         yield "ivrea_store_torn", "Journal lines cut short by a kill.", {}, writer.torn

@@ -142,6 +142,12 @@ class Delivery(Base):
             sqlite_where=text("state = 'pending'"),
             postgresql_where=text("state = 'pending'"),
         ),
+        Index(
+            "ix_deliveries_settled_delivered",
+            "settled_at",
+            sqlite_where=text("state = 'delivered'"),
+            postgresql_where=text("state = 'delivered'"),
+        ),
         Index("ix_deliveries_call_id", "call_id", "id"),
         Index("ix_deliveries_subscription", "subscription", "id"),
     )

@@ -7,10 +7,12 @@ import heapq
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web as web_server
 from pki import Authority
 from sqlalchemy import event, insert, select
 
@@ -123,8 +125,10 @@ async def states(store: Store) -> list[tuple[str, int]]:
 
 
 @asynccontextmanager
-async def running(store: Store, send: outboxes.Sender, clock: Any, keep: float = 86400.0) -> AsyncIterator[Outbox]:
-    outbox = Outbox(store, send, keep=keep, clock=clock)
+async def running(
+    store: Store, send: outboxes.Sender, clock: Any, keep: float = 86400.0, **more: float
+) -> AsyncIterator[Outbox]:
+    outbox = Outbox(store, send, keep=keep, clock=clock, **more)
     task = asyncio.create_task(outbox.run())
     try:
         yield outbox
@@ -305,6 +309,101 @@ async def test_a_database_that_is_gone_is_waited_for(store: Store, clock: Virtua
     assert [time for time, _, _ in web.attempts] == [2]
 
 
+async def test_a_server_is_asked_again_when_it_said(store: Store, clock: VirtualClock, web: Web) -> None:
+    """No sooner than our own retries, no later than the bound, and not beyond the time for which it is tried."""
+    asked = {"http://soon/": 0.0, "http://later/": 20.0, "http://never/": 1e9}
+    web.answers = {url: Outcome(status=429, retry_after=seconds) for url, seconds in asked.items()}
+    await owe(store, *[(f"c{number}", url, 1) for number, url in enumerate(asked)])
+    await owe_bodies(store, owed("c", START, "http://hook/", "{}", plan="short"))
+    web.answers["http://hook/"] = Outcome(status=503, retry_after=40.0)
+    async with running(store, web.send, clock, keep=2 * outboxes.LONGEST_RETRY_AFTER + 100) as outbox:
+        await pass_time(outbox, clock, START + 4 * outboxes.LONGEST_RETRY_AFTER)
+        assert outbox.counters.dead == 4
+    times = {url: [time for time, there, _ in web.attempts if there == url] for url in (*asked, "http://hook/")}
+    assert times["http://soon/"][:5] == [0, 1, 6, 36, 156]
+    assert times["http://later/"][:5] == [0, 20, 40, 70, 190]
+    assert times["http://never/"] == [0, 3600, 7200, 7300]
+    assert times["http://hook/"] == [0, 40, 80, 120]
+
+
+async def test_what_waits_behind_it_waits_as_long(store: Store, clock: VirtualClock, web: Web) -> None:
+    web.answers["http://x/"] = Outcome(status=503, retry_after=50.0)
+    await owe(store, ("c", "http://x/", 1), ("c", "http://x/", 2))
+    async with running(store, web.send, clock) as outbox:
+        await let_it_work(outbox, clock)
+        web.answers.clear()
+        await pass_time(outbox, clock, START + 100)
+    assert [(time, seq) for time, _, seq in web.attempts] == [(0, 1), (50, 1), (50, 2)]
+
+
+async def test_a_server_that_is_down_is_left_alone_and_tried_with_one_request(
+    store: Store, clock: VirtualClock, web: Web, until: Until
+) -> None:
+    """All others go on; when it is back everything goes out in order."""
+    down = [f"http://down/{number}" for number in range(40)]
+    web.answers = dict.fromkeys(down, Outcome(error="connection refused"))
+    await owe(store, *[(f"c{number}", url, seq) for number, url in enumerate(down) for seq in (1, 2)])
+    async with running(store, web.send, clock) as outbox:
+        await let_it_work(outbox, clock)
+        first = len(web.attempts)
+        assert first == outboxes.PER_HOST, "those that were under way when it turned out"
+        assert (outbox.hosts_down, outbox.counters.pauses) == (1, 1)
+        await owe(store, *[(f"d{number}", f"http://up{number}/", 1) for number in range(5)], at=clock.time)
+        outbox.wake()
+        await let_it_work(outbox, clock)
+        assert outbox.counters.delivered == 5, "nobody else waits"
+        await pass_time(outbox, clock, START + 29)
+        assert len(web.attempts) == first + 5, "it is left alone"
+        await pass_time(outbox, clock, START + 100)
+        probes = [(time, url) for time, url, _ in web.attempts[first + 5 :]]
+        assert [time for time, _ in probes] == [30, 90], "one request each time"
+        assert len({url for _, url in probes}) == 2, "not always the same one"
+        web.answers.clear()
+        web.hanging = {url: asyncio.Event() for url in down}
+        clock.advance_to(START + 210)
+        await until(lambda: outbox.under_way == 1)
+        for _ in range(3):
+            outbox.wake()
+            await asyncio.sleep(0.01)
+        assert outbox.under_way == 1, "until one is answered"
+        for each in web.hanging.values():
+            each.set()
+        await until(lambda: outbox.hosts_down == 0)
+        await pass_time(outbox, clock, START + 2000)
+        assert outbox.counters.delivered == 5 + 80
+    seen: dict[str, list[int | None]] = {}
+    for _, url, seq in web.attempts:
+        seen.setdefault(url, []).append(seq)
+    assert all(seen[url] == sorted(seen[url], key=int) and seen[url][-1] == 2 for url in down)  # type: ignore[arg-type]
+
+
+async def test_a_server_that_answers_no_is_not_down(store: Store, clock: VirtualClock, web: Web) -> None:
+    web.answers = {"http://x/gone": Outcome(status=404), "http://x/private": Outcome(error="private", hopeless=True)}
+    await owe(store, *[(f"c{number}", url, 1) for number in range(30) for url in web.answers])
+    async with running(store, web.send, clock) as outbox:
+        await let_it_work(outbox, clock)
+        assert len(web.attempts) == 60
+        assert (outbox.hosts_down, outbox.counters.pauses) == (0, 0)
+
+
+async def test_what_was_delivered_goes_after_a_while_and_dead_letters_stay(
+    store: Store, clock: VirtualClock, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outboxes, "TIDY_AT_ONCE", 10)
+    web.answers = {
+        "http://dead/": Outcome(error="private", hopeless=True),
+        "http://late/": Outcome(error="no", retry_after=0),
+    }
+    await owe(store, *[(f"c{number}", f"http://h{number}/", 1) for number in range(25)])
+    await owe(store, ("d", "http://dead/", 1), ("l", "http://late/", 1))
+    async with running(store, web.send, clock, keep=40 * 86400.0, keep_delivered=10_000.0) as outbox:
+        await pass_time(outbox, clock, START + 9_999)
+        assert outbox.counters.forgotten == 0
+        await pass_time(outbox, clock, START + 10_000 + 2 * outboxes.TIDY_EVERY)
+        assert outbox.counters.forgotten == 25
+    assert [state for state, _ in await states(store)] == ["dead", "pending"]
+
+
 # --- against a real web server ----------------------------------------------------------
 
 
@@ -375,6 +474,39 @@ async def test_a_timeout_is_a_failure(store: Store, server: Any, fetcher: Fetche
     async with store.reading() as connection:
         row = (await connection.execute(select(Delivery.attempts, Delivery.status))).one()
     assert tuple(row) == (2, 200)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "waits"),
+    [
+        (429, "7", 7),
+        (503, "  12 ", 12),
+        (503, "Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        (503, "{in 60 s}", 60),
+        (429, "soon", 0),
+        (429, "-5", 0),
+        (429, "1e3", 0),
+        (429, "9" * 400, 1e11),
+        (429, "Mon, 99 Foo 99999999999 00:00:00", 0),
+        (500, "7", 0),
+    ],
+)
+async def test_retry_after(server: Any, fetcher: Fetcher, status: int, said: str, waits: float) -> None:
+    """RFC 9110 section 10.2.3: seconds or a date, of 429 and 503; whatever else it says is no wish."""
+    now = outboxes.WallClock().now()
+    said = said.replace("{in 60 s}", formatdate(now + 60, usegmt=True))
+
+    async def answer(_request: Any) -> web_server.Response:
+        return web_server.Response(status=status, headers={"Retry-After": said})
+
+    server.answer = answer
+    parcel = Parcel(1, "c", 1, "l", "h", "GET", f"{server.url}/", (), "query", None, now, 0)
+    outcome = await http_sender(fetcher, 5.0)(parcel)
+    assert outcome.status == status
+    if waits > 1e9:
+        assert outcome.retry_after > 1e9
+    else:
+        assert outcome.retry_after == pytest.approx(waits, abs=2.0)
 
 
 async def test_a_refused_destination_is_a_dead_letter_at_once(store: Store, server: Any, until: Until) -> None:
