@@ -35,6 +35,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from engine.accountkeys import AccountKeys
 from engine.addresses import (
     Address,
     by_dns,
@@ -455,6 +456,10 @@ class ApiConfig(Section):
     """Requests a second to ``call.cas``, ``list.cas`` and the like, for each account. 0: any number."""
 
 
+class AccountConfig(AccountKeys, Section):
+    """``[account]``: what the account ``default`` may do. What is not said here stays as the API has it."""
+
+
 class NumberConfig(CallflowKeys, Section):
     """``[[numbers]]``: what a dialled number does."""
 
@@ -694,6 +699,7 @@ class Config(BaseSettings):
     api: ApiConfig = ApiConfig()
     queue: QueueConfig = QueueConfig()
     realtime: RealtimeConfig = RealtimeConfig()
+    account: AccountConfig = AccountConfig()
     numbers: tuple[NumberConfig, ...] = ()
     trunks: tuple[TrunkConfig, ...] = ()
     devices: tuple[DeviceConfig, ...] = ()

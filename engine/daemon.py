@@ -9,13 +9,14 @@ import random
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from engine.accounts import tokens
+from engine.accounts import callbook, tokens
 from engine.accounts.importing import ImportConflict
 from engine.accounts.media import MediaShelf
 from engine.addresses import bracketed, is_wildcard, split_host
@@ -23,10 +24,12 @@ from engine.api.mounts import mount_all
 from engine.api.ops import make_app
 from engine.api.server import WebServer, WebServerError
 from engine.api.services import ApiServices
+from engine.callbacks import records
 from engine.callbacks.fetch import Fetcher
 from engine.callbacks.journal import Journal, JournalError
 from engine.callbacks.service import CallbackService, StoreError
 from engine.calls.admission import Source, TrunkAddress, TrunkBook
+from engine.calls.allowance import Allowance
 from engine.calls.conference import Conferences
 from engine.calls.conversation import Side
 from engine.calls.directory import AccountTrunk, Directory, load_directory, read_directory
@@ -41,6 +44,7 @@ from engine.calls.recogniser import RecogniserError, Recognisers
 from engine.calls.recovery import Recovery
 from engine.calls.routes import Routes
 from engine.calls.services import flow_fetcher
+from engine.calls.spending import DAY, Spending
 from engine.calls.supervisor import CallPlan, Limits, Supervisor
 from engine.calls.switch import Switch
 from engine.calls.trunking import OutboundTrunk
@@ -149,6 +153,9 @@ class Daemon:
         self.flows = FlowBook(maker.for_flow, store, shelf)
         self.directory = await load_directory(store, self.flows, config)
         self._srtp = self.directory.srtp(config.rtp)
+        self.spending = Spending()
+        async with store.reading() as connection:
+            self.spending.take_over(await callbook.spent_since(connection, time.time() // DAY * DAY))
         async with store.writing() as connection:
             self.first_token = await tokens.first(connection)
 
@@ -236,7 +243,7 @@ class Daemon:
                 config.calls.transfers_outside,
             ),
             limits_for=self._limits_for,
-            append=self.journal.append,
+            append=self._append,
             backlog=lambda: self.journal.backlog,
             pump=self.transport.pump,
             account_of=self._account_of,
@@ -471,7 +478,14 @@ class Daemon:
 
     def _routes(self, account: str) -> Routes:
         registrar = self.transport.endpoint.registrar
-        return self.directory.routes(account, registrar, self.transport.contact_host, self._outbound, self._srtp)
+        routes = self.directory.routes(account, registrar, self.transport.contact_host, self._outbound, self._srtp)
+        if (owner := self.directory.accounts.get(account)) is not None:
+            routes.allowance = Allowance(owner, lambda: self.spending.today(account))
+        return routes
+
+    def _append(self, record: records.Record) -> None:
+        self.journal.append(record)
+        self.spending.watch(record)
 
     def _outbound(self, trunk: AccountTrunk) -> OutboundTrunk:
         down = trunk.label in self.probes.down

@@ -201,6 +201,18 @@ async def kept_fetches(
     return [dict(row) for row in (await connection.execute(found)).mappings()]
 
 
+async def spent_since(connection: AsyncConnection, since: float) -> list[tuple[str, int, float]]:
+    """What calls of all accounts that left us since then came to: account, how many, and seconds that they talked."""
+    leaves = or_(_LEGS.c.trunk != "", _LEGS.c.callee.like("sip:%"), _LEGS.c.callee.like("sips:%"))
+    query = (
+        select(_CALLS.c.account_id, func.count(), func.sum(func.coalesce(_LEGS.c.duration, 0.0)))
+        .join(_LEGS, _LEGS.c.call_id == _CALLS.c.id)
+        .where(_LEGS.c.started_at >= since, leaves)
+        .group_by(_CALLS.c.account_id)
+    )
+    return [(account, calls, float(seconds or 0.0)) for account, calls, seconds in await connection.execute(query)]
+
+
 async def records_owed(connection: AsyncConnection, calls: Collection[str]) -> list[tuple[str, str]]:
     """Calls and URLs that their records are to be told to (:class:`flows.call.RecordOwed`); of whatever account."""
     query = select(_EVENTS.c.call_id, _EVENTS.c.detail).where(_EVENTS.c.call_id.in_(calls))

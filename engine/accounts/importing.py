@@ -41,6 +41,10 @@ async def import_file(connection: AsyncConnection, config: Config, documents: Do
         await repository.account(connection, DEFAULT_ACCOUNT)
     except Unknown:
         await repository.add_account(connection, DEFAULT_ACCOUNT, id=DEFAULT_ACCOUNT)
+    said = {name: value for name, value in config.account.values().items() if name in config.account.model_fields_set}
+    if said:
+        owner = await repository.account(connection, DEFAULT_ACCOUNT)
+        await repository.change_account(connection, DEFAULT_ACCOUNT, name=owner.name, **said)
     devices = {each.name: {"settings": _settings(each)} for each in config.devices}
     await _Section(connection, e.Device, "devices").take(devices)
     users = await _import_users(connection, config)

@@ -201,24 +201,22 @@ async def newest_versions(connection: AsyncConnection, flow_ids: Collection[str]
 # --- changing ---------------------------------------------------------------------------
 
 
-async def add_account(connection: AsyncConnection, name: str, *, max_calls: int = 0, id: str = "") -> e.Account:  # noqa: A002
-    """A new account. Raises :class:`Taken`."""
+async def add_account(connection: AsyncConnection, name: str, *, id: str = "", **values: Any) -> e.Account:  # noqa: A002
+    """A new account; ``values`` are its other columns. Raises :class:`Taken`."""
     await _refuse_taken(connection, e.Account, f"the account {name!r}", name=name)
-    made = e.Account(id or new_id(), name, max_calls, time.time())
-    await connection.execute(
-        insert(_TABLES[e.Account]),
-        {"id": made.id, "name": name, "max_calls": max_calls, "created_at": made.created_at},
-    )
-    return made
+    key = id or new_id()
+    row = {"id": key, "name": name, "created_at": time.time(), **values}
+    await connection.execute(insert(_TABLES[e.Account]), row)
+    return await account(connection, key)
 
 
-async def change_account(connection: AsyncConnection, account_id: str, *, name: str, max_calls: int) -> e.Account:
-    """Change an account. Raises :class:`Unknown`, and :class:`Taken` for a new name."""
+async def change_account(connection: AsyncConnection, account_id: str, *, name: str, **values: Any) -> e.Account:
+    """Change an account: its name and the columns ``values``. Raises :class:`Unknown`, and :class:`Taken` for a name."""
     before = await account(connection, account_id)
     if name != before.name:
         await _refuse_taken(connection, e.Account, f"the account {name!r}", name=name)
     table = _TABLES[e.Account]
-    await connection.execute(update(table).where(table.c.id == before.id).values(name=name, max_calls=max_calls))
+    await connection.execute(update(table).where(table.c.id == before.id).values(name=name, **values))
     return await account(connection, before.id)
 
 

@@ -22,6 +22,7 @@ from engine.api.guard import ApiError, GuardedRoute, body_of, caller_of
 from engine.api.parties import party, shown_number
 from engine.api.services import ApiServices
 from engine.calls.control import Control
+from engine.calls.allowance import NotAllowed
 from engine.calls.identity import Caller
 from engine.calls.media import MediaError
 from engine.calls.origination import Originator
@@ -93,6 +94,8 @@ class _Calls:
         detection = wanted.machine_detection
         try:
             call = self.originator.call(caller.account_id, wish, flow, detection, record=wanted.record)
+        except NotAllowed as error:
+            raise ApiError(error.status, error.code, f"to: {error}", field="to") from None
         except MediaError as error:
             refused = ApiError(503, "no_room", str(error))
             refused.headers["Retry-After"] = "5"

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from engine.calls.allowance import NotAllowed
 from engine.calls.conversation import Conversation, House, RingHouse
 from engine.calls.media import MediaError
-from engine.calls.peer import LOCAL_FAULT, NO_CHANNEL, Destination, NoChannel, Peer, PeerEnd
+from engine.calls.peer import LOCAL_FAULT, NO_CHANNEL, REJECTED, Destination, NoChannel, Peer, PeerEnd
 from engine.log import get_logger
 from engine.sip.redirect import Trail
 from flows.call import Unsupported
@@ -55,6 +56,21 @@ class Dialling:
         return dial_outcome(_named("NORMAL_CLEARING"), sip=200, duration=seconds, leg=found.id, story=story)
 
 
+def find_all(
+    house: RingHouse, targets: Iterable[Target], order: Dial
+) -> tuple[list[tuple[Target, list[Destination]]], PeerEnd | None]:
+    """Where all of ``targets`` are, and the end of those that the account may not call, if there are any."""
+    lines: list[tuple[Target, list[Destination]]] = []
+    end: PeerEnd | None = None
+    for target in targets:
+        try:
+            lines += ((target, found) for found in house.find(target, order))
+        except NotAllowed as refused:
+            log.warning("target_not_allowed", target=str(target.value), why=str(refused))
+            end = PeerEnd(603, str(refused), by="local", cause=REJECTED)
+    return lines, end
+
+
 @dataclass(slots=True)
 class Ringing:
     """The targets of an order ring, until one answers."""
@@ -87,7 +103,9 @@ class Ringing:
 
     async def _ring_batch(self, targets: Sequence[Target]) -> Peer | PeerEnd:
         """Ring all of ``targets`` together: who answers first, or how it ended."""
-        lines = [(target, found) for target in targets for found in self.house.find(target, self.order)]
+        lines, refused = find_all(self.house, targets, self.order)
+        if refused is not None and not lines:
+            return refused
         if self.order.strategy == "single" and len({line[0].device for _, line in lines if line}) == 1:
             return await self._in_turn(lines)
         return await self._race(lines, patience=self.order.timeout, alone=len(lines) == 1)

@@ -33,6 +33,10 @@ _CAUSES = {"unconditional": 302, "user-busy": 486, "no-answer": 408, "deflection
 """The same as the ``cause`` of a URI (RFC 4458 section 2, RFC 8119)."""
 
 
+CameFrom = Literal["", "trunk", "anyone"]
+"""One of our telephones or who asks by the API; a trunk; a stranger."""
+
+
 @dataclass(frozen=True, slots=True)
 class Diversion:
     """Who a call was for before it was forwarded, and why it was."""
@@ -46,13 +50,15 @@ class Diversion:
 class Caller:
     """Who calls, as peers are to see it; ``withheld``: only who is trusted may see the number.
 
-    ``diversions``: by whom the call was forwarded before it goes where it goes now, the last first.
+    ``diversions``: by whom the call was forwarded before it goes where it goes now, the last first. ``came_from``: who
+    brought the call to us.
     """
 
     number: str
     name: str = ""
     withheld: bool = False
     diversions: tuple[Diversion, ...] = ()
+    came_from: CameFrom = ""
 
     @property
     def seen(self) -> str:

@@ -100,9 +100,7 @@ class OutgoingCall(Supervisor):
     # --- ringing ------------------------------------------------------------------------
 
     async def _connect(self) -> None:
-        wish = self.wish
-        target = Target(kind="uri" if wish.to.lower().startswith(("sip:", "sips:")) else "number", value=wish.to)
-        order = Dial(targets=(target,), timeout=wish.timeout, trunk=wish.trunk, caller_id=wish.caller.number)
+        _, order = wanted(self.wish)
         ringing = asyncio.ensure_future(Ringing(order, self).ring())
         await self._over_or(ringing)
         if self.call.ending is not None:
@@ -206,6 +204,12 @@ class OutgoingCall(Supervisor):
         if self._failure:
             return self._failure
         return super()._cause(by) if self._answered or self._sip_status else "ORIGINATOR_CANCEL"
+
+
+def wanted(wish: Wish) -> tuple[Target, Dial]:
+    """Whom a wish has us dial, and how."""
+    target = Target(kind="uri" if wish.to.lower().startswith(("sip:", "sips:")) else "number", value=wish.to)
+    return target, Dial(targets=(target,), timeout=wish.timeout, trunk=wish.trunk, caller_id=wish.caller.number)
 
 
 def _facts(wish: Wish, account: str) -> dict[str, str]:

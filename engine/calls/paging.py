@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from engine.calls.conversation import House
-from engine.calls.dialling import NOBODY, Ringing, Trial, clearer, failed
+from engine.calls.dialling import NOBODY, Ringing, Trial, clearer, failed, find_all
 from engine.calls.peer import Peer, PeerEnd
 from engine.log import get_logger
 from flows.causes import cause_named, dial_outcome
@@ -55,10 +55,11 @@ class Paging:
         """Page until all have hung up or the time is up. Raises CallEnded when the caller hangs up."""
         order = replace(self.order, headers={**AUTO_ANSWER, **self.order.headers})
         ringing = Ringing(order, self.house)
+        lines, refused = find_all(self.house, order.targets, order)
+        if refused is not None:
+            self._end = refused
         trials: list[Trial] = [
-            asyncio.ensure_future(ringing.attempt(target, line, alone=False))
-            for target in order.targets
-            for line in self.house.find(target, order)
+            asyncio.ensure_future(ringing.attempt(target, line, alone=False)) for target, line in lines
         ]
         gathering = asyncio.ensure_future(self._gather(trials))
         began = self.house.now()

@@ -30,8 +30,8 @@ from engine.sip.session import Session
 from engine.sip.uri import Address, Uri
 from media import protocol
 
-LOCAL_FAULT, NO_CHANNEL = "NETWORK_OUT_OF_ORDER", "NORMAL_CIRCUIT_CONGESTION"
-"""Causes of ours: something here broke, and all channels of a trunk are in use."""
+LOCAL_FAULT, NO_CHANNEL, REJECTED = "NETWORK_OUT_OF_ORDER", "NORMAL_CIRCUIT_CONGESTION", "CALL_REJECTED"
+"""Causes of ours: something here broke, all channels of a trunk are in use, the account may not call there."""
 MOST_INFOS = 32
 """Keys that are kept for an owner."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine.addresses import bracketed, plain_number
+from engine.calls.allowance import Allowance, NotAllowed
 from engine.calls.identity import Caller, Diversion
 from engine.calls.peer import Destination, Redirects
 from engine.calls.trunking import NOBODY, HeaderLines, OutboundTrunk, OwnHost
@@ -43,11 +44,14 @@ class Routes:
     """Where a 3xx of a device may lead, by its name; nowhere if it is not there."""
     shown: Mapping[str, str] = field(default_factory=dict)
     """Numbers that users chose to show outside, by the names of their devices."""
+    allowance: Allowance | None = None
+    """What calls that leave us may do; ``None``: anything."""
 
     def find(self, target: Target, order: Dial, caller: Caller) -> list[list[Destination]]:
         """Where ``target`` rings: everything in the outer list at once, the inner lists one after the other on failure.
 
-        Empty when nobody is there: a device that is not registered, a number that no trunk takes.
+        Empty when nobody is there: a device that is not registered, a number that no trunk takes. Raises
+        :class:`~engine.calls.allowance.NotAllowed` when the call would leave us, and may not go there.
         """
         value = str(target.value).strip()
         shown = _shown(order, caller)
@@ -75,6 +79,13 @@ class Routes:
         A trunk leads to other numbers of its own, a device to numbers of its account at our address, either of them to
         anywhere only where that is allowed.
         """
+        try:
+            return self._follow(destination, uri, order, caller)
+        except NotAllowed as refused:
+            log.info("redirection_not_allowed", origin=destination.label, to=str(uri), why=str(refused))
+            return []
+
+    def _follow(self, destination: Destination, uri: Uri, order: Dial, caller: Caller) -> list[list[Destination]]:
         allowed = destination.redirects
         if allowed == "no" and destination.device and not order.ignore_forwards:
             allowed = "inside"
@@ -83,6 +94,8 @@ class Routes:
         if allowed == "no":
             return []
         if destination.trunk and same_host(uri.host, destination.uri.host):
+            if self.allowance is not None:
+                self.allowance.check_number(plain_number(uri.user or ""), caller.came_from)
             flow = destination.flow if destination.route else towards(uri, destination.flow)
             label = f"{uri.user or uri.host} via {destination.trunk}"
             return [[replace(destination, uri=uri, flow=flow, label=label, fallback=False)]]
@@ -156,6 +169,8 @@ class Routes:
                 continue
             way = trunk.destination(digits, shown, self.own_host, headers, chosen=chosen)
             found += self._secured(way, "trunk", trunk.label or trunk.name)
+        if found and self.allowance is not None:
+            self.allowance.check_number(plain_number(digits), shown.came_from)
         return found
 
     def _secured(self, destination: Destination, kind: str, name: str) -> list[Destination]:
@@ -182,6 +197,8 @@ class Routes:
         flow = Flow(transport, ("", 0), (uri.host.strip("[]"), uri.port or (0 if named else default_port(transport))))
         own = self._from(shown, flow)
         anyhow = uri.scheme == "sip" and not uri.transport
+        if self.allowance is not None:
+            self.allowance.check_uri(uri, shown.came_from)
         return Destination(text, uri, flow, own, Address(uri), headers=_private(shown, headers), any_transport=anyhow)
 
     def _from(self, shown: Caller, flow: Flow) -> Address:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from engine.callbacks import records
+from engine.calls.allowance import NotAllowed
 from engine.calls.dialling import Dialling
 from engine.calls.holding import hold_of
 from engine.calls.household import CallHouse, Outside
@@ -404,11 +405,24 @@ class Supervisor(CallLine):
             self.recordings.stop(recording)
 
     def refer(self, target: str) -> None:
+        if self.parties.outside and (refused := self._not_referred(target)):
+            self.call.transferred(TransferOutcome(accepted=False, status=603, reason=refused))
+            return
         if ":" not in target:
             target = f"sip:{target}@{self.parties.refer_host}"
         assert self.session is not None
         self.session.refer(target, self._loop.time())
         self.pump()
+
+    def _not_referred(self, target: str) -> str:
+        """Why who called from outside may not be sent there; empty if they may."""
+        allowance = self.outside.routes(self.plan.account).allowance
+        try:
+            if allowance is not None:
+                allowance.check_transfer(target)
+        except NotAllowed as error:
+            return str(error)
+        return ""
 
     def answered_wall(self) -> float | None:
         """When the call was answered, in seconds since the epoch; ``None`` when it was not."""

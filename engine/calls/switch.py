@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine.callbacks import records
 from engine.calls.admission import Source, TrunkBook, likeliest
@@ -19,7 +19,7 @@ from engine.calls.inbound import CallSupervisor, Remember
 from engine.calls.line import CallLine
 from engine.calls.media import MediaError, MediaOverload, MediaPool, Worker
 from engine.calls.numbers import Dialplan
-from engine.calls.outbound import OutgoingCall, Wish
+from engine.calls.outbound import OutgoingCall, Wish, wanted
 from engine.calls.peer import Peer
 from engine.calls.quality import QualityCounts
 from engine.calls.services import Fetch
@@ -316,6 +316,8 @@ class Switch:
         trunk = source.trunk
         rules = trunk.caller_rules if trunk is not None else ()
         caller = read_caller(session.request, trusted=trunk is not None and trunk.trusted, rules=rules)
+        if source.kind != "device":
+            caller = replace(caller, came_from=source.kind)
         parties = Parties(
             caller=caller.seen,
             callee=number,
@@ -364,7 +366,12 @@ class Switch:
     # --- calls that go out --------------------------------------------------------------
 
     def originate(self, wish: Wish, plan: CallPlan) -> OutgoingCall:
-        """Begin a call that goes out. Raises :class:`~engine.calls.media.MediaError` when there is no room for it."""
+        """Begin a call that goes out.
+
+        Raises :class:`~engine.calls.media.MediaError` when there is no room for it, and
+        :class:`~engine.calls.allowance.NotAllowed` when the account may not call there.
+        """
+        self._outside.routes(plan.account).find(*wanted(wish), wish.caller)
         if self.draining:
             raise MediaOverload("draining")
         if self._backlog():

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.calls.allowance import NotAllowed
 from engine.calls.identity import Caller
 from engine.calls.media import MediaError
 from engine.calls.origination import IfMachine, Originator
@@ -207,9 +208,9 @@ class Dialler:
         """Begin one claimed call; whatever is wrong, it does not stay claimed."""
         try:
             await self._begin(entry, call_id)
-        except FlowError as error:
+        except (FlowError, NotAllowed) as error:
             why = str(error)
-            log.warning("queued_call_without_flow", queued=entry.id, error=why)
+            log.warning("queued_call_refused", queued=entry.id, error=why)
             await self._undo(call_id, lambda connection: queue.refuse(connection, entry.id, call_id, why))
         except MediaError as error:
             log.warning("queued_call_without_room", queued=entry.id, error=str(error))

@@ -21,6 +21,7 @@ from engine.api.limits import RateLimit, retry_after
 from engine.api.parties import party
 from engine.api.reading import Unreadable, as_form, as_json, media_type, octets, query_of
 from engine.api.services import ApiServices
+from engine.calls.allowance import NotAllowed
 from engine.calls.control import Control, ControlRefused
 from engine.calls.media import MediaError
 from engine.calls.outbound import Wish
@@ -162,6 +163,8 @@ class _Brombler:
         wish = Wish(to=number, source=who.user, longest=seconds)
         try:
             call = self.services.originator.call(who.account_id, wish, flow)
+        except NotAllowed as error:
+            raise Refusal(error.status, f"who: {error}") from None
         except (MediaError, FlowError) as error:
             raise Refusal(503, str(error), {"Retry-After": "5"}) from None
         return fine(id=call.id)

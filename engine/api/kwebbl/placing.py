@@ -19,6 +19,7 @@ from engine.api.kwebbl.events import BY_CLICK
 from engine.api.kwebbl.wishes import Place, as_object, known_keys, place_in
 from engine.api.reading import as_json, octets
 from engine.api.services import ApiServices
+from engine.calls.allowance import NotAllowed
 from engine.calls.directory import EXTENSION_RINGS, ringing_graph
 from engine.calls.identity import Caller
 from engine.calls.media import MediaError
@@ -83,6 +84,8 @@ class _Desk:
         try:
             flow = await self._flow(grant, route, shown, agents)
             self.services.originator.call(grant.account, wish, flow)
+        except NotAllowed as error:
+            raise Problem(error.status, "access_denied", f"to: {error}") from None
         except FlowError as error:
             raise invalid(f"to: the dialplan cannot be used: {error}") from None
         except MediaError as error:

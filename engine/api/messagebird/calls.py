@@ -32,6 +32,7 @@ from engine.api.messagebird.flows import ready_flow
 from engine.api.messagebird.webhooks import url_in
 from engine.api.parties import party
 from engine.api.services import ApiServices
+from engine.calls.allowance import NotAllowed
 from engine.calls.flowbook import FlowError, Ready
 from engine.calls.identity import Caller as Shown
 from engine.calls.media import MediaError
@@ -72,6 +73,9 @@ class Calls:
         wish = Wish(to=destination, caller=Shown(source), source=caller.user, id=call_id)
         try:
             call = self.services.originator.call(caller.account_id, wish, flow)
+        except NotAllowed as error:
+            await self._listen_no_more(caller, call_id)
+            raise VoiceError(error.status, FORBIDDEN, f"The call is not allowed: {error}.") from None
         except (MediaError, FlowError) as error:
             await self._listen_no_more(caller, call_id)
             if isinstance(error, FlowError):  # the account went a moment ago

@@ -74,7 +74,7 @@ class _Accounts:
         caller = await self._operator(request)
         body = checked(AccountBody, await json_object(request))
         async with self.services.store.writing() as connection:
-            account = await refusing(repository.add_account(connection, body.name, max_calls=body.max_calls))
+            account = await refusing(repository.add_account(connection, body.name, **body.values()))
             owner = await tokens.owner_of(connection, account.id)
             token = await tokens.issue(connection, account.id, owner.id, name="first")
             await audit.note(connection, caller, "account made", account.id, {"name": body.name})
@@ -83,13 +83,14 @@ class _Accounts:
         return JSONResponse(told, status_code=201, headers={"Cache-Control": "no-store"})
 
     async def change(self, request: Request, wanted: str) -> dict[str, Any]:
-        """Change name or limit."""
+        """Change name or limits."""
         caller = await self._operator(request)
         given = await json_object(request)
         async with self.services.store.writing() as connection:
             before = await refusing(repository.account(connection, wanted))
-            body = checked(AccountBody, {"name": before.name, "max_calls": before.max_calls, **given})
-            changing = repository.change_account(connection, before.id, name=body.name, max_calls=body.max_calls)
+            known = {key: value for key, value in _told(before).items() if key in AccountBody.model_fields}
+            body = checked(AccountBody, {**known, **given})
+            changing = repository.change_account(connection, before.id, name=body.name, **body.values())
             account = await refusing(changing)
             await audit.note(connection, caller, "account changed", account.id, {"fields": sorted(given)})
         await self.services.changed()
@@ -115,5 +116,9 @@ def _told(account: Account) -> dict[str, Any]:
         "id": account.id,
         "name": account.name,
         "max_calls": account.max_calls,
+        "allowed": list(account.allowed),
+        "calls_per_day": account.calls_per_day,
+        "minutes_per_day": account.minutes_per_day,
+        "relay": account.relay,
         "created_at": account.created_at,
     }

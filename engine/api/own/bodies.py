@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from engine.accountkeys import AccountKeys
 from engine.accounts.entities import Role
 from engine.addresses import plain_number
 from engine.callflow import CallflowKeys
@@ -35,14 +36,10 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-MaxCalls = Annotated[int, Field(ge=0, le=1_000_000, description="Calls at a time; 0: no limit of its own.")]
-
-
-class AccountBody(Body):
+class AccountBody(AccountKeys, Body):
     """A customer."""
 
     name: Name
-    max_calls: MaxCalls = 0
 
 
 class UserBody(Body):

@@ -163,6 +163,7 @@ class Daemon:
             "store": {"url": "sqlite+aiosqlite:///ivrea.db", "recordings": "recordings/"},
             "callbacks": {"allow_private": True},
             "calls": {"max_lag_ms": UNLIMITED},
+            "account": {"relay": "any"},
         }
         for section, keys in (settings or {}).items():
             self._sections.setdefault(section, {}).update(keys)
