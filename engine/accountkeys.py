@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from engine.accounts.entities import Relay
 from engine.addresses import plain_number
@@ -30,6 +30,8 @@ Cap = Annotated[int, Field(ge=0, le=1_000_000)]
 
 class AccountKeys(BaseModel):
     """The keys; 0 and an empty list: no limit."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     max_calls: Cap = 0
     """Calls at a time; 0: no limit of its own."""

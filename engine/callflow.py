@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from flows.targets import url_problem
 
@@ -31,6 +31,8 @@ Url = Annotated[str, Field(max_length=2000), AfterValidator(_url)]
 
 class CallflowKeys(BaseModel):
     """The keys. Without a ``callflow_url`` the others mean nothing."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     callflow_url: Url = ""
     """Instead of a flow: the URL that is asked for the callflow of each call."""

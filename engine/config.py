@@ -25,6 +25,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import (
@@ -449,11 +450,30 @@ class QueueConfig(Section):
     """Calls of the queue at a time of an account. 0: no limit but that of all its calls."""
 
 
+def _host_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", text.lower()):
+        raise ValueError("must be a host name, without a port")
+    return text.lower()
+
+
+HostName = Annotated[str, AfterValidator(_host_name)]
+
+
 class ApiConfig(Section):
     """``[api]``: what the APIs allow."""
 
     brombler_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """Requests a second to ``call.cas``, ``list.cas`` and the like, for each account. 0: any number."""
+    login_failures: Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)] = 60.0
+    """Answers 401 a minute that an address may have, of all APIs together; then it gets 429. 0: any number."""
+    hosts: dict[Literal["ivrea", "brombler", "verboice", "kazoo", "kwebbl", "messagebird"], HostName] = {}
+    """Host names of APIs, by the API: under such a name there is that API alone, at the root too."""
+
+    @field_validator("hosts")
+    @classmethod
+    def _each_its_own(cls, hosts: dict[str, str]) -> dict[str, str]:
+        _refuse_repeats("hosts", hosts.values())
+        return hosts
 
 
 class AccountConfig(AccountKeys, Section):

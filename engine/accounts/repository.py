@@ -211,7 +211,7 @@ async def add_account(connection: AsyncConnection, name: str, *, id: str = "", *
 
 
 async def change_account(connection: AsyncConnection, account_id: str, *, name: str, **values: Any) -> e.Account:
-    """Change an account: its name and the columns ``values``. Raises :class:`Unknown`, and :class:`Taken` for a name."""
+    """Change an account: name and the columns ``values``. Raises :class:`Unknown`, and :class:`Taken` for a name."""
     before = await account(connection, account_id)
     if name != before.name:
         await _refuse_taken(connection, e.Account, f"the account {name!r}", name=name)

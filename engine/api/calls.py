@@ -21,8 +21,8 @@ from engine.api.call_control import FlowWish, InlineFlow, LiveCalls, Model, Tran
 from engine.api.guard import ApiError, GuardedRoute, body_of, caller_of
 from engine.api.parties import party, shown_number
 from engine.api.services import ApiServices
-from engine.calls.control import Control
 from engine.calls.allowance import NotAllowed
+from engine.calls.control import Control
 from engine.calls.identity import Caller
 from engine.calls.media import MediaError
 from engine.calls.origination import Originator

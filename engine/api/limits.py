@@ -33,6 +33,14 @@ class RateLimit:
             self._buckets.popitem(last=False)
         return 0.0 if allowed else (1.0 - level) / self.rate
 
+    def short_of(self, name: Hashable, now: float) -> float:
+        """As :meth:`wait`, but it does not count."""
+        if not self.rate or name not in self._buckets:
+            return 0.0
+        level, at = self._buckets[name]
+        level = min(self.burst, level + (now - at) * self.rate)
+        return 0.0 if level >= 1.0 else (1.0 - level) / self.rate
+
 
 def retry_after(seconds: float) -> str:
     """The header's value: whole seconds, at least one."""

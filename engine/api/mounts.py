@@ -6,9 +6,11 @@ from collections.abc import Callable
 from functools import partial
 
 from fastapi import APIRouter, FastAPI
+from starlette.routing import BaseRoute
 
 from engine.api import calls, messagebird
 from engine.api.brombler import mount as brombler
+from engine.api.doors import SYSTEMS, HostDoors, LoginGuard
 from engine.api.kazoo import mounting as kazoo
 from engine.api.kwebbl import mounting as kwebbl
 from engine.api.own import access, accounts, capturing, flows, kinds, ledger, queue, sounds, telling
@@ -38,7 +40,20 @@ MOUNTS: tuple[Callable[[ApiServices], APIRouter], ...] = (
 
 
 def mount_all(app: FastAPI, services: ApiServices) -> None:
-    """Give ``app`` all APIs."""
+    """Give ``app`` all APIs, and the doors before them."""
+    routes: dict[str, list[BaseRoute]] = {system: [] for system in SYSTEMS}
     for mount in MOUNTS:
+        before = len(app.router.routes)
         app.include_router(mount(services))
+        routes[_system_of(mount)] += app.router.routes[before:]
     add_reference(app)
+    config = services.config.api
+    hosts = {host: system for system, host in config.hosts.items()}
+    app.router.middleware_stack = HostDoors(app.router.middleware_stack, hosts, routes)
+    app.add_middleware(LoginGuard, per_minute=config.login_failures)
+
+
+def _system_of(mount: Callable[[ApiServices], APIRouter]) -> str:
+    """The API that a mount is of: the package that it is in, or our own."""
+    name = getattr(mount, "__module__", "").removeprefix("engine.api.").partition(".")[0]
+    return name if name in SYSTEMS else "ivrea"

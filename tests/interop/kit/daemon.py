@@ -164,6 +164,7 @@ class Daemon:
             "callbacks": {"allow_private": True},
             "calls": {"max_lag_ms": UNLIMITED},
             "account": {"relay": "any"},
+            "api": {"login_failures": 0},
         }
         for section, keys in (settings or {}).items():
             self._sections.setdefault(section, {}).update(keys)
