@@ -176,12 +176,16 @@ async def _happenings(connection: AsyncConnection, told: Sequence[records.Record
 
 
 def _is_news(record: records.Record, call: CallRow, leg: LegRow | None) -> bool:
-    """A call and a leg have one end, and are answered once: what is said again has been told."""
+    """A call and a leg have one end, and are answered once: what is said again has been told. A leg that nobody dialled
+    is no news: the transfer is.
+    """
     match record:
         case records.CallFinished():
             return call.finished_at == record.at
+        case records.LegStarted():
+            return not record.was
         case records.LegAnswered():
-            return leg is not None and leg.answered_at == record.at
+            return leg is not None and leg.answered_at == record.at and leg.answered_at != leg.started_at
         case records.LegFinished():
-            return leg is not None and leg.finished_at == record.at
+            return leg is not None and leg.finished_at == record.at and leg.answered_at != leg.started_at
     return True

@@ -162,12 +162,17 @@ class Traced(Record, frozen=True, kw_only=True):
 
 
 class LegStarted(Record, frozen=True, kw_only=True):
-    """A leg was dialled for a call; ``to`` says whom, ``trunk`` by which way if it is one."""
+    """A leg was dialled for a call; ``to`` says whom, ``trunk`` by which way if it is one.
+
+    ``was``: nobody was dialled; who is there was on the call's line before, or comes from another call. Such a leg is
+    answered (:class:`LegAnswered`) at the very time at which it starts.
+    """
 
     call: str
     leg: str
     to: str
     trunk: str = ""
+    was: bool = False
 
 
 class LegAnswered(Record, frozen=True, kw_only=True):

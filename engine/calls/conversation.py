@@ -382,7 +382,7 @@ class Conversation:
                 return "cancelled"
             if key == COMPLETE or leaver.state == "ended":
                 return "complete"
-            if rung.early is not None and not hears:
+            if rung.early is not None and not hears and rung.early.stream.worker is leaver.stream.worker:
                 hears = True
                 await house.disconnect()
                 house.music()

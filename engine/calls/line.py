@@ -97,8 +97,9 @@ class CallLine:
         if former is None:
             answered_at = self.call.answered_at or self._now()
             former = self.peers.of_line(self.line_name, session, leg, stream, answered_at, device=self.line_device)
-        self.peers.wire(former)
-        self.peers.changed(former)
+        else:
+            self.peers.wire(former)
+            self.peers.changed(former)
         self.adopt(session.id, former)
         self.take_line(peer)
         self.log.info("line_changed", line=self.line_name, leg=former.id)

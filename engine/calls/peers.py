@@ -112,7 +112,7 @@ class Peers:
         )
         peer = self._peer(destination, leg, stream, self._log.bind(peer=label))
         peer.session, peer.state, peer.answered_at = session, "answered", answered_at
-        self.append(records.LegStarted(time.time(), call=self.call, leg=peer.id, to=label))
+        self._put_down(peer)
         return peer
 
     def caller_leg(self, session: IncomingSession, host: str, security: MediaSecurity) -> CallerLeg:
@@ -132,10 +132,15 @@ class Peers:
         """A peer of another call, which has put down its end there, is one of this call from now on."""
         peer.id = self._name()
         peer.log = self._log.bind(peer=peer.destination.label)
-        label, trunk = peer.destination.label, peer.destination.trunk
-        self.append(records.LegStarted(time.time(), call=self.call, leg=peer.id, to=label, trunk=trunk))
         self.wire(peer)
-        self.changed(peer)
+        self._put_down(peer)
+
+    def _put_down(self, peer: Peer) -> None:
+        """A leg that nobody dialled, with its dialog."""
+        now = time.time()
+        label, trunk = peer.destination.label, peer.destination.trunk
+        self.append(records.LegStarted(now, call=self.call, leg=peer.id, to=label, trunk=trunk, was=True))
+        self.changed(peer, now)
 
     def wire(self, peer: Peer) -> None:
         """Have the peer told what happens to its leg and its stream."""
@@ -157,11 +162,11 @@ class Peers:
             self.append(records.Rang(time.time(), call=self.call, leg=peer.id))
         self._poke()
 
-    def changed(self, peer: Peer) -> None:
+    def changed(self, peer: Peer, at: float | None = None) -> None:
         """Its dialog has: in the journal before anything leaves, as a kill in between must not lose it."""
         assert peer.session is not None
         dialog = msgspec.to_builtins(peer.session.save())
-        self.append(records.LegAnswered(time.time(), call=self.call, leg=peer.id, dialog=dialog))
+        self.append(records.LegAnswered(at or time.time(), call=self.call, leg=peer.id, dialog=dialog))
 
     async def forget(self, peer: Peer) -> None:
         """It is over, or is ended now: close its stream and put down how it ended, once."""

@@ -536,7 +536,12 @@ class Supervisor(CallLine):
     def referred(self, peer: Peer | None, referral: IncomingReferral) -> None:
         """The telephone of ``peer``, or that on the line, wants us to call somebody (REFER)."""
         self.log.info("refer", target=str(referral.target), leg=peer.id if peer is not None else "")
-        follow_referral(self, peer, referral)
+        try:
+            follow_referral(self, peer, referral)
+        except Exception:
+            self.log.exception("refer_failed")
+            referral.notify(500, self._loop.time())
+            self.pump()
 
     def refer_progress(self, status: int, reason: str, *, final: bool) -> None:
         """A NOTIFY about the REFER, or its refusal."""

@@ -14,8 +14,9 @@ import pytest
 
 from engine.callbacks import records
 from engine.calls import recording as module
-from engine.calls.recording import DISK_PATIENCE, Recording, finished_by_file
+from engine.calls.recording import DISK_PATIENCE, WHOLE_CALL_ORDER, Recording, Recordings, finished_by_file
 from engine.log import get_logger
+from flows.call import RecordingOrder
 from media import protocol
 from media.mp3 import Mp3File
 from media.soundfile import open_regular
@@ -127,3 +128,23 @@ def test_a_recording_that_has_ended_is_not_ended_again_after_a_kill() -> None:
     ]
     (history,) = records.calls_of(journal)
     assert list(history.recordings) == ["/r/2.wav"]
+
+
+async def test_the_whole_call_is_recorded_on_when_somebody_else_is_on_its_line(tmp_path: Path) -> None:
+    """What was recorded of who leaves is complete; what a flow recorded of them has an end."""
+    journal: list[records.Record] = []
+    made = Recordings("c1", tmp_path, journal.append, get_logger("test"))
+
+    def writer(message: Any) -> None:
+        if isinstance(message, protocol.StopRecord):
+            made.done(protocol.Recorded(1, message.recording, f"{message.recording}.wav", 2.0, 0))
+
+    left, stays = (cast("Any", SimpleNamespace(number=number, send=writer)) for number in (1, 2))
+    made.whole_call(left)
+    flow = made.begin(left, RecordingOrder(sides="caller"))
+    wanted = made.begin(left, WHOLE_CALL_ORDER)
+    assert made.whole_running
+    assert await made.move(left, stays) == [("c1", "c1-3"), (wanted.id, "c1-4")]
+    assert not made.whole_running
+    assert [made.running(each) for each in ("c1", flow.id, wanted.id, "c1-3", "c1-4")] == [False] * 3 + [True] * 2
+    assert len(ends(journal)) == 3

@@ -29,7 +29,9 @@ class Phone(Peer):
         self.end: PeerEnd | None = None
         self.changed = asyncio.Event()
         self.on_change = house.poke
-        self.stream = cast("Any", SimpleNamespace(relay=lambda to: house.log.append(f"{name} heard early")))
+        self.stream = cast(
+            "Any", SimpleNamespace(worker=None, relay=lambda to: house.log.append(f"{name} is heard early"))
+        )
         self.keys = deque()
         self.channel = None
         self.listening = False
@@ -241,6 +243,19 @@ async def test_who_handed_on_hangs_up_before_the_answer(leaves: str, talk: set[s
         scene.carol.leaves()
     # Nobody is left to talk with: the flow of the caller goes on, but not on who was called.
     assert await scene.over() == ("call over" if answers or leaves == "line" else "flow goes on")
+
+
+@pytest.mark.parametrize(("attended", "heard"), [(False, "alice hears carol early"), (True, "carol is heard early")])
+async def test_early_media_is_heard_by_who_waits_for_it(attended: bool, heard: str) -> None:
+    scene = Scene()
+    await scene.begin("peer", attended=attended)
+    scene.ring.caller_hears(scene.carol)
+    await scene.settle()
+    assert scene.house.log == [heard]
+    assert scene.house.talks == frozenset()
+    await scene.answers(BUSY)
+    assert scene.house.talks == {"alice", "bob"}
+    scene.task.cancel()
 
 
 async def test_the_call_ends_while_the_target_rings() -> None:

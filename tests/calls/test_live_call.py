@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -18,6 +21,7 @@ from flows.call import (
     PromptEnded,
     RecordingEnded,
     RecordingOrder,
+    Replaced,
     Reply,
     Request,
     SpeechStarted,
@@ -447,3 +451,53 @@ async def test_presence_is_published_for_the_user_of_an_address(line: Line) -> N
     await call.perform(Presence(entity="sip:anna@example.org", state="ringing"))
     await call.perform(Presence(entity="anna"))
     assert signalling.log == ["anna ringing", "anna idle"]
+
+
+# --- another flow in place of the own ---------------------------------------------------------
+
+
+OTHER = cast("Any", SimpleNamespace(name="other"))
+
+
+@pytest.mark.parametrize("what", ["fetch", "keys", "prompt", "pause", "prepare", "transfer"])
+async def test_another_flow_stops_whatever_is_under_way_once(line: Line, web: Web, what: str):
+    call, _, _ = line
+    await call.answer()
+    web.release.clear()
+    works: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+        "fetch": lambda: call.fetch(Request("http://x")),
+        "keys": lambda: call.next(None),
+        "prompt": call.played,
+        "pause": lambda: call.pause(60.0),
+        "prepare": lambda: call.prepare([Prompt("new")]),
+        "transfer": lambda: call.transfer("sip:x@y"),
+    }
+    call.start([Prompt("a")])
+    work = asyncio.create_task(works[what]())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    call.replace(OTHER, {Prompt("new"): Path("/new.wav")})
+    with pytest.raises(Replaced) as raised:
+        await asyncio.wait_for(work, 1.0)
+    assert raised.value.graph is OTHER
+    await asyncio.sleep(0)
+    assert web.cancelled == (what in ("fetch", "prepare"))
+    assert await call.prepare([Prompt("new")]) == [Prompt("new")]  # its sounds are there, and it is not raised again
+
+
+async def test_keys_that_were_pressed_for_the_flow_before_are_gone(line: Line):
+    call, _, _ = line
+    await call.answer()
+    call.key("info", "7", 1.0)
+    call.replace(OTHER, {})
+    with pytest.raises(Replaced):
+        await call.next(None)
+    assert await call.next(call.now()) is None
+
+
+async def test_the_end_comes_before_another_flow(line: Line):
+    call, _, _ = line
+    call.replace(OTHER, {})
+    call.end("caller", "hung up")
+    with pytest.raises(CallEnded):
+        await call.next(None)

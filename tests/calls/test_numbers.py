@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.calls.numbers import NumberPlan
+from engine.calls.numbers import Dialplan, NumberPlan
 
 
 def test_exact_then_longest_prefix_then_star():
@@ -48,3 +48,10 @@ def test_separators_do_not_count_on_either_side():
 def test_twice_is_an_error():
     with pytest.raises(ValueError, match="twice"):
         NumberPlan([("10 00", 1), ("1000", 2)])
+
+
+def test_a_catch_all_makes_no_number_the_accounts_own() -> None:
+    plan = Dialplan(NumberPlan(), {"a": NumberPlan([("1000", "exact"), ("+391*", "prefix"), ("*", "any")])})
+    assert [plan.own(number, "a") for number in ("1000", "+39155", "+49", "")] == ["exact", "prefix", None, None]
+    assert plan.own("1000", "b") is None
+    assert plan.find("+49", "a") == "any"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from kit import sipp, sound
-from kit.daemon import Daemon
+from kit.daemon import Daemon, poll
 from kit.office import ALICE, BOB, CAROL, MUSIC, Office, office_daemon, staffed
 from kit.phone import Phone
 from kit.sip import new_branch, transact
@@ -225,6 +225,23 @@ def test_a_telephone_that_is_held_hears_music_and_talks_again(office: Office) ->
     desk.hangup()
     desk.close()
     office.api.wait(call["id"], "ended")
+
+
+@pytest.mark.peer("baresip")
+def test_a_kill_after_a_transfer_ends_those_who_talk(tmp_path: Path) -> None:
+    """Alice has left: the dialogs of Bob and Carol are in the journal, and both get their BYE after the restart."""
+    with office_daemon(tmp_path / "house") as house, staffed(house, tmp_path) as office:
+        call = office.talk("alice", "bob")
+        office.act(call, "transfer", {"to": "203", "leaves": "line"})
+        office.phones["carol"].wait_event("CALL_ESTABLISHED")
+        office.phones["alice"].wait_event("CALL_CLOSED")
+        poll(lambda: office.timeline(call, "Transferred") or None, 5, "no transfer was put down")
+        house.kill_everything()
+        house.start()
+        for name in ("bob", "carol"):
+            office.phones[name].wait_event("CALL_CLOSED")
+        ended = office.api.wait(call, "ended")
+        assert all(leg["ended_at"] for leg in ended["legs"])
 
 
 def notified(phone: Phone, status: str) -> bool:

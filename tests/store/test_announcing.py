@@ -50,6 +50,10 @@ async def test_each_event_is_owed_once_whatever_is_said_again(store: Store, tmp_
         records.LegAnswered(3.0, call="c1", leg="l1", dialog={"x": 1}),
         records.LegAnswered(4.0, call="c1", leg="l1", dialog={"x": 2}),
         records.CallAnswered(5.0, call="c1"),
+        records.Transferred(5.5, call="c1", kind="blind", before=("1", "2"), after=("3", "2")),
+        records.LegStarted(5.6, call="c1", leg="l2", to="1", was=True),  # the caller, who leaves the line
+        records.LegAnswered(5.6, call="c1", leg="l2", dialog={"x": 3}),
+        records.LegFinished(5.9, call="c1", leg="l2", by="local", reason=""),
         records.LegFinished(6.0, call="c1", leg="l1", by="remote", reason=""),
         records.CallFinished(7.0, call="c1", by="caller", reason="hung up"),
         records.CallFinished(8.0, call="c1", by="error", reason="said again"),
@@ -58,7 +62,7 @@ async def test_each_event_is_owed_once_whatever_is_said_again(store: Store, tmp_
         journal.append(record)
     while await writer._step():
         pass
-    told = ["CallStarted", "LegStarted", "LegAnswered", "CallAnswered", "LegFinished", "CallFinished"]
+    told = ["CallStarted", "LegStarted", "LegAnswered", "CallAnswered", "Transferred", "LegFinished", "CallFinished"]
     assert webhook.seen == told
     async with store.reading() as connection:
         rows = (await connection.execute(select(Delivery.__table__).order_by(Delivery.id))).mappings().all()

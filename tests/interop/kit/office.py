@@ -68,15 +68,15 @@ class Office:
         return list(sound.find_tone(samples, tone))
 
 
-def office_daemon(folder: Path, **settings: object) -> Daemon:
-    """The daemon; ``settings`` are keys of ``[calls]``. Who calls 7000 gets Bob; the telephones: :func:`staffed`."""
+def office_daemon(folder: Path) -> Daemon:
+    """The daemon, with two media workers. Who calls 7000 gets Bob; the telephones come with :func:`staffed`."""
     folder.mkdir(parents=True, exist_ok=True)
     sound.write_wav(folder / "music.wav", sound.tone(MUSIC, 3.0))
     return Daemon(
         folder,
         {"6000": trees.two_levels(), "7000": "<Response><Dial><Number>202</Number></Dial></Response>"},
         sounds=trees.SOUNDS,
-        settings={"calls": {"music": str(folder / "music.wav"), **settings}},
+        settings={"calls": {"music": str(folder / "music.wav")}, "rtp": {"workers": 2}},
         devices=[{"name": name, "password": "geheim"} for name in TONES],
         more={
             "users": [{"name": f"user-{name}", "devices": [name]} for name in TONES],
