@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -180,3 +181,17 @@ async def test_who_wants_it_is_told_and_contacts_remember(store: Store, tmp_path
         last = (await connection.execute(select(Delivery.__table__).order_by(Delivery.id.desc()))).mappings().first()
     assert last is not None
     assert (last["url"], dict(last["params"])["CallStatus"], last["signer"]) == ("http://o/", "expired", None)
+
+
+async def test_what_several_make_at_the_same_time_is_there_once(store: Store) -> None:
+    account = await account_in(store)
+
+    async def ask(number: int) -> tuple[int, int, int]:
+        async with store.writing() as connection:
+            project = await book.first_project(connection, account)
+            await asyncio.sleep(0)  # on PostgreSQL the others are at the same place now
+            contact = await contacts_book.known_as(connection, project.id, "+391")
+            numbers = await book.numbers_of(connection, account, "flow", ["f"])
+        return project.id, contact.id, numbers["f"]
+
+    assert len(set(await asyncio.gather(*map(ask, range(4))))) == 1

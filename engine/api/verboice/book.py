@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Table, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.accounts import repository
@@ -67,7 +68,13 @@ async def project(connection: AsyncConnection, account_id: str, project_id: int)
 async def first_project(connection: AsyncConnection, account_id: str) -> Project:
     """The oldest of the account, to which flows belong that belong to no other; made if there is none."""
     found = await projects(connection, account_id)
-    return found[0] if found else await add_project(connection, account_id, FIRST_PROJECT)
+    if not found:
+        try:
+            async with connection.begin_nested():
+                return await add_project(connection, account_id, FIRST_PROJECT)
+        except IntegrityError:  # somebody else made it at the same time
+            found = await projects(connection, account_id)
+    return found[0]
 
 
 async def add_project(connection: AsyncConnection, account_id: str, name: str, **values: str) -> Project:
@@ -204,8 +211,13 @@ async def numbers_of(
     for target in targets:
         if target not in found:
             row = {"account_id": account_id, "kind": kind, "target": target}
-            made = await connection.execute(insert(NUMBERED).returning(NUMBERED.c.number), row)
-            found[target] = made.scalar_one()
+            try:
+                async with connection.begin_nested():
+                    made = await connection.execute(insert(NUMBERED).returning(NUMBERED.c.number), row)
+                    found[target] = made.scalar_one()
+            except IntegrityError:  # it got one at the same time
+                mine = NUMBERED.c.kind == kind, NUMBERED.c.target == target
+                found[target] = (await connection.execute(select(NUMBERED.c.number).where(*mine))).scalar_one()
     return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Table, and_, delete, insert, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.api.verboice.book import VARIABLES
@@ -69,7 +70,15 @@ async def add(connection: AsyncConnection, project_id: int, addresses: Sequence[
 async def known_as(connection: AsyncConnection, project_id: int, address: str) -> Contact:
     """Whose address it is; a new contact if it is nobody's. One that is too long is cut."""
     address = address[:LONGEST_ADDRESS]
-    return await by_address(connection, project_id, address) or await add(connection, project_id, [address])
+    found = await by_address(connection, project_id, address)
+    if found is None:
+        try:
+            async with connection.begin_nested():
+                return await add(connection, project_id, [address])
+        except IntegrityError:  # another call made it at the same time
+            found = await by_address(connection, project_id, address)
+            assert found is not None
+    return found
 
 
 async def set_values(connection: AsyncConnection, contact_ids: Iterable[int], values: Mapping[int, str]) -> None:
