@@ -35,9 +35,11 @@ ASKS = {
     "workflow": [
         if_variable_is("calls", "7", next=2),
         {"id": 2, "type": "write_variable", "variable": "calls", "value": "8", "next": 3},
-        {"id": 3, "type": "hang_up"},
+        {"id": 3, "type": "capture", "timeout": 1, "number_of_attempts": 1, "next": 4},
+        {"id": 4, "type": "hang_up"},
     ]
 }
+"""Waits for keys before it hangs up: SIPp has no place for a BYE right behind its ACK."""
 LATER = "2037-01-02 10:11:12"
 
 
