@@ -137,6 +137,7 @@ def heard_without_a_hole(phone: Phone, since: float, until: float) -> None:
     assert max(levels) - min(levels) < 1.0
 
 
+@pytest.mark.alone
 def test_kill_of_one_worker_of_two(daemon_for: Callable[..., Daemon], own_hooks: HookServer) -> None:
     """Its calls end with their events, the other's do not notice; started again, it takes calls on the same ports."""
     low, high = free_range(8)  # two pairs for each worker

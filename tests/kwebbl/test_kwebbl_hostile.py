@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from kwebbl_kit import ALL, BACK, Office, Template, office_in
 
@@ -85,6 +85,7 @@ def hostile(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=PATHS, words=st.tuples(WORDS, WORDS), body=BODIES, agents=st.lists(AGENTS, max_size=3))
+@example(where=("PUT", "/extensions/{}/caller_id"), words=("/\n", ""), body={}, agents=[])
 def test_no_body_or_path_breaks_it(
     loop: asyncio.AbstractEventLoop, hostile: Any, where: Any, words: Any, body: Any, agents: Any
 ) -> None:

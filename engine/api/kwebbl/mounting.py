@@ -12,6 +12,7 @@ from engine.api.kwebbl.managing import managing_routes
 from engine.api.kwebbl.placing import placing_routes
 from engine.api.kwebbl.subscriptions import subscription_routes
 from engine.api.kwebbl.telling import Patience, Teller
+from engine.api.paths import ANYTHING
 from engine.api.services import ApiServices
 
 BASE = "/v100"
@@ -36,7 +37,7 @@ def mount(services: ApiServices) -> APIRouter:
     ):
         base.include_router(routes)
     every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-    base.add_api_route("/{rest:path}", _nothing, methods=every, include_in_schema=False)
+    base.add_api_route(f"/{{rest:{ANYTHING}}}", _nothing, methods=every, include_in_schema=False)
     api = APIRouter()
     for routes in (*oauth, base):
         api.include_router(routes)

@@ -313,7 +313,7 @@ class Daemon:
         """SIGKILL to every process of the daemon at once."""
         if self.process is None:
             return
-        everybody = [*self.children(), self.pid]
+        everybody = [self.pid, *self.children()]  # it first: it must not see the others go
         for pid in everybody:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
