@@ -51,12 +51,16 @@ async def add(
 
 async def get(connection: AsyncConnection, client_id: str) -> Client | None:
     """A client of whatever account, or ``None``."""
+    if "\0" in client_id:  # PostgreSQL would not look for it
+        return None
     row = (await connection.execute(select(*_COLUMNS).where(_CLIENTS.c.id == client_id))).mappings().first()
     return _client(row) if row is not None else None
 
 
 async def verify(connection: AsyncConnection, client_id: str, secret: str) -> Client | None:
     """The client if the secret is its own."""
+    if "\0" in client_id:
+        return None
     row = (await connection.execute(select(_CLIENTS).where(_CLIENTS.c.id == client_id))).mappings().first()
     right = hmac.compare_digest(tokens.hashed(secret), row["hash"] if row is not None else "")
     return _client(row) if row is not None and right else None

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from engine.accounts import repository
 from engine.accounts.entities import Media
-from engine.accounts.repository import Unknown
+from engine.accounts.repository import Taken, Unknown
 from engine.calls.services import PromptError, Renderer
 from engine.store import Store
 from flows.prompts import Prompt
@@ -34,17 +34,27 @@ class MediaShelf:
     async def add(self, account: str, name: str, data: bytes, *, content_type: str) -> Media:
         """Keep a sound. Raises :class:`~engine.accounts.repository.Taken`, OSError and SQLAlchemy's errors."""
         digest = hashlib.sha256(data).hexdigest()
-        async with self._changing, self._store.writing() as connection:
-            await asyncio.to_thread(_write, self.folder, digest, data)
-            return await repository.add_media(
-                connection, account, name, content_type=content_type, digest=digest, size=len(data)
-            )
+        async with self._changing:
+            await asyncio.to_thread(_write, self.folder, digest, data)  # before anything waits for our transaction
+            try:
+                async with self._store.writing() as connection:
+                    return await repository.add_media(
+                        connection, account, name, content_type=content_type, digest=digest, size=len(data)
+                    )
+            except Taken:
+                await self._clear(digest)
+                raise
 
     async def clear(self, digest: str) -> None:
         """Delete a file that nobody has any more."""
-        async with self._changing, self._store.reading() as connection:
-            if not await repository.has_media(connection, digest):
-                await asyncio.to_thread((self.folder / digest).unlink, missing_ok=True)
+        async with self._changing:
+            await self._clear(digest)
+
+    async def _clear(self, digest: str) -> None:
+        async with self._store.reading() as connection:
+            wanted = await repository.has_media(connection, digest)
+        if not wanted:
+            await asyncio.to_thread((self.folder / digest).unlink, missing_ok=True)
 
     def renderer(self, account: str, render: Callable[[Path | None], Renderer]) -> Renderer:
         """A renderer for flows of ``account`` that do not lie in a folder: URLs, and what the account has stored.

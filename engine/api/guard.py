@@ -13,10 +13,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from engine.accounts import tokens
 from engine.accounts.entities import Caller
+from engine.api.reading import Unreadable, check_json, nameable
 from engine.log import get_logger
 from engine.store import Store
 
@@ -46,6 +47,10 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             try:
+                if not nameable(request):
+                    raise ApiError(404, "not_found", "there is nothing of this name")
+                if b"%00" in request.scope.get("query_string", b""):
+                    raise ApiError(400, "bad_request", "the query has characters that are none")
                 return await handle(request)
             except ApiError as error:
                 return JSONResponse(error.body, status_code=error.status, headers=error.headers)
@@ -54,6 +59,9 @@ class GuardedRoute(APIRoute):
                 field = ".".join(str(part) for part in problem["loc"][1:])
                 body = {"error": {"code": "bad_request", "message": f"{field}: {problem['msg']}", "field": field}}
                 return JSONResponse(body, status_code=400)
+            except IntegrityError:
+                body = {"error": {"code": "conflict", "message": "somebody else is changing the same: try again"}}
+                return JSONResponse(body, status_code=409)
             except (SQLAlchemyError, OSError) as error:
                 log.error("api_without_database", path=request.url.path, error=f"{type(error).__name__}: {error}")
                 body = {"error": {"code": "unavailable", "message": "the database is out of reach"}}
@@ -86,7 +94,10 @@ async def body_of(request: Request, kind: type[_Body]) -> _Body:
         if len(data) > MAX_BODY:
             raise ApiError(413, "too_large", f"the body is larger than {MAX_BODY >> 20} MiB")
     try:
+        check_json(bytes(data))
         return kind.model_validate_json(bytes(data))
+    except Unreadable as error:
+        raise ApiError(error.status, "bad_request", str(error)) from None
     except ValidationError as error:
         raise problem_of(error) from None
 

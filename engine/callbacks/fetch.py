@@ -1,7 +1,8 @@
 """An HTTP client for addresses that customers choose.
 
 It resolves a name once, judges every address, and connects to what it has judged; each redirect
-is judged anew. Slow names, slow servers and large answers cost their own request and no other.
+is judged anew, and takes no password to another host. Slow names, slow servers and large answers
+cost their own request and no other.
 """
 
 from __future__ import annotations
@@ -92,8 +93,12 @@ class Fetcher:
     async def _follow(
         self, method: str, url: str, data: bytes | Path | None, headers: dict[str, str], wish: _Wish
     ) -> Answer:
+        before: Target | None = None
         for _ in range(MAX_REDIRECTS + 1):
             there = self._judge(url)
+            if before is not None and there.url.origin() != before.url.origin():
+                headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
+            before = there
             body_sent = await asyncio.to_thread(data.open, "rb") if isinstance(data, Path) else data
             async with self._open_session().request(
                 method,

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from engine.accounts import entities as e
 from engine.accounts import repository
 from engine.accounts.importing import flow_files, import_file
+from engine.addresses import plain_number
 from engine.calls.flowbook import Document, FlowBook, FlowError, Ready, read_flow_files
 from engine.calls.numbers import Dialplan, NumberPlan
 from engine.calls.routes import Routes
@@ -30,6 +31,9 @@ from flows.graph import Graph, Perform
 from flows.orders import Dial, Target
 
 log = get_logger(__name__)
+
+SHORTEST_PREFIX = 3
+"""Digits of a prefix by which an account other than the default one is called from trunks that all share."""
 
 EXTENSION_RINGS = 30.0
 """Seconds that a dialled extension rings."""
@@ -174,6 +178,7 @@ async def read_directory(store: Store, flows: FlowBook, before: Directory | None
     inside: dict[str, dict[str, CallPlan]] = {each.id: {} for each in accounts}
     for number, plan in public:
         inside[plan.account][number] = plan
+    public = [(number, plan) for number, plan in public if plan.account == DEFAULT_ACCOUNT or not _is_wide(number)]
     for extension in extensions:  # these come before a number that is written alike
         who = ringing.get(extension.user_id or extension.group_id or "")
         if (found := await made.of_extension(extension, who)) is not None:
@@ -194,6 +199,12 @@ async def read_directory(store: Store, flows: FlowBook, before: Directory | None
         Dialplan(NumberPlan(public), {each: NumberPlan(plans.items()) for each, plans in inside.items()}),
         {device: chosen[user.id] for user in users if user.id in chosen for device in user.devices},
     )
+
+
+def _is_wide(number: str) -> bool:
+    """Whether it stands for numbers of half the world: those that nobody has belong to who runs the switch."""
+    plain = plain_number(number)
+    return plain.endswith("*") and len(plain.strip("+*")) < SHORTEST_PREFIX
 
 
 def _policy(device: e.Device) -> Policy | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from engine.captures.ladder import ladder
 from engine.captures.pcap import pcap
@@ -17,9 +16,8 @@ MOST_SOUND = 256 * 1024 * 1024
 """Octets of recordings; those that come beyond are named in ``record.json`` only."""
 
 
-def archive(messages: Sequence[Seen], record: Mapping[str, Any], recordings: Sequence[Path]) -> bytes:
-    """The octets of the file. Recordings that are gone are left out. Reads files: not on the event loop."""
-    out = io.BytesIO()
+def archive(out: IO[bytes], messages: Sequence[Seen], record: Mapping[str, Any], recordings: Sequence[Path]) -> None:
+    """Write it. Recordings that are gone are left out. Reads and writes files: not on the event loop."""
     left = MOST_SOUND
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("ladder.txt", ladder(messages))
@@ -33,4 +31,3 @@ def archive(messages: Sequence[Seen], record: Mapping[str, Any], recordings: Seq
                     left -= size
             except OSError:
                 continue
-    return out.getvalue()

@@ -121,6 +121,18 @@ async def test_redirects_are_followed(server: Any, fetcher: Fetcher, method: str
     assert server.bodies[-1] == (b"x" if expected == b"POST" else b"")
 
 
+async def test_a_password_does_not_follow_a_redirect_to_another_host(server: Any, fetcher: Fetcher) -> None:
+    """What proves us to a web server is told to that one alone; what says what a body is goes on."""
+    secret = {"Authorization": "Basic c2VjcmV0", "Content-Type": "text/x-told"}
+    for to, kept in (("/end", True), (f"http://localhost:{server.port}/end", False)):
+        server.requests.clear()
+        server.answer = redirect(to, 307)
+        await fetcher.fetch("POST", f"{server.url}/", timeout=5, data=b"x", headers=secret)
+        first, last = server.requests
+        assert first.headers["Authorization"] == secret["Authorization"]
+        assert ("Authorization" in last.headers, last.headers["Content-Type"]) == (kept, "text/x-told")
+
+
 async def test_redirects_come_to_an_end(server: Any, fetcher: Fetcher) -> None:
     server.answer = redirect("/again")
     with pytest.raises(FetchFailed, match="more than 5 redirects"):

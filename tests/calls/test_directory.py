@@ -116,6 +116,23 @@ def where(routes: Routes, kind: Any, value: str) -> list[list[str]]:
     return [[destination.label for destination in line] for line in found]
 
 
+async def test_numbers_that_nobody_has_are_not_for_the_first_account_that_takes_them(house: House) -> None:
+    """A customer's ``+*`` catches what its own trunk brings, and not what comes to all by a trunk that they share."""
+    await house.load()
+    other = await house.second_account()
+    async with house.store.writing() as connection:
+        flow = await repository.get(connection, e.Flow, other, "inner")
+        for number in ("*", "+*", "+39*", "+3901*"):
+            await repository.add_number(connection, other, number, flow.id)
+    plans = (await house.load()).plans
+    assert [plans.find(number) for number in ("77", "+1555", "+39555", "0011")] == [None] * 4
+    for number in ("77", "+1555", "+39555", "+39011"):
+        assert plans.find(number, other) is not None
+    public = plans.find("+39011")
+    assert public is not None
+    assert public.account == other
+
+
 async def test_everybody_reaches_their_own_and_no_others(house: House) -> None:
     await house.load()
     other = await house.second_account()

@@ -124,7 +124,8 @@ def test_old_captures_go(tmp_path: Path) -> None:
 def test_all_in_one_file(tmp_path: Path) -> None:
     sound = tmp_path / "call.wav"
     sound.write_bytes(b"RIFF")
-    data = archive([Seen(1.0, "in", UDP, INVITE)], {"call": {"id": CALL}}, [sound, tmp_path / "gone.wav"])
-    with zipfile.ZipFile(BytesIO(data)) as file:
+    out = BytesIO()
+    archive(out, [Seen(1.0, "in", UDP, INVITE)], {"call": {"id": CALL}}, [sound, tmp_path / "gone.wav"])
+    with zipfile.ZipFile(out) as file:
         assert sorted(file.namelist()) == ["ladder.txt", "record.json", "recordings/call.wav", "sip.pcap"]
         assert "INVITE" in file.read("ladder.txt").decode()

@@ -105,10 +105,16 @@ class _Brombler:
         given = await parameters(request)
         lifetime = _whole(given, "exp", DEFAULT_LIFETIME, most=LONGEST_LIFETIME)
         kind = WEB_KIND if str(given.get("webrtc", "")) in ("1", "true") else KIND
+        name, secret = _text(given, "client_id"), _text(given, "client_secret")
+        async with self.services.store.reading() as connection:  # strangers never have the database write
+            client = await clients.verify(connection, name, secret)
+        if client is None:
+            raise _strange()
+        if client.user_id is None and client.redirect_uris:
+            raise Refusal(403, "this client gets tokens from users who consent, and has none of its own")
         async with self.services.store.writing() as connection:
-            client = await clients.verify(connection, _text(given, "client_id"), _text(given, "client_secret"))
-            if client is None:
-                raise Refusal(401, "client_id and client_secret do not belong together")
+            if await clients.verify(connection, name, secret) is None:  # not any more
+                raise _strange()
             user = client.user_id or (await tokens.owner_of(connection, client.account_id)).id
             token = await tokens.issue(
                 connection, client.account_id, user, name=client.name, lifetime=lifetime, kind=kind, client_id=client.id
@@ -199,6 +205,10 @@ class _Brombler:
         if call is None or call.plan.account != who.account_id:
             raise Refusal(404, f"who: there is no live call {call_id!r}")
         return call
+
+
+def _strange() -> Refusal:
+    return Refusal(401, "client_id and client_secret do not belong together")
 
 
 # --- parameters -------------------------------------------------------------------------

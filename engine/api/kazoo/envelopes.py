@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
 
-from engine.api.reading import Unreadable
+from engine.api.reading import Unreadable, nameable
 from engine.log import get_logger
 
 log = get_logger(__name__)
@@ -75,6 +75,8 @@ class KazooRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             try:
+                if not nameable(request):
+                    raise KazooError(404, "not_found")
                 return await handle(request)
             except KazooError as error:
                 return refusal(request, error)

@@ -143,7 +143,7 @@ class _Desk:
         proof = _proof(request.cookies.get(own, ""))
         if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none") or not (
             request.cookies.get(own)
-            and hmac.compare_digest(proof, form.get("csrf", "").encode("utf-8", "replace").decode())
+            and hmac.compare_digest(proof.encode(), form.get("csrf", "").encode("utf-8", "replace"))
         ):
             again = "This form is too old, or your browser keeps no cookies. Go back to the application and try again."
             return pages.problem("The form was not taken", again, status=403)

@@ -9,12 +9,12 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from engine.accounts import tokens
 from engine.accounts.entities import Caller
 from engine.api.kwebbl.scopes import any_of, grantable, is_admin
-from engine.api.reading import Unreadable
+from engine.api.reading import Unreadable, nameable
 from engine.log import get_logger
 from engine.store import Store
 
@@ -56,6 +56,8 @@ class RealtimeRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             try:
+                if not nameable(request):
+                    raise not_there("this")
                 return await handle(request)
             except Problem as problem:
                 return answer_of(problem.status, problem.code, str(problem), problem.headers)
@@ -65,6 +67,8 @@ class RealtimeRoute(APIRoute):
             except RequestValidationError as error:
                 first = error.errors()[0]
                 return answer_of(400, "validation", f"{first['loc'][-1]}: {first['msg']}")
+            except IntegrityError:
+                return answer_of(409, "conflict", "somebody else is changing the same: try again")
             except (SQLAlchemyError, OSError) as error:
                 log.error("api_without_database", path=request.url.path, error=f"{type(error).__name__}: {error}")
                 return answer_of(503, "unavailable", "the database is out of reach", {"Retry-After": "5"})

@@ -125,14 +125,15 @@ class _Desk:
             narrowed = read_scopes(values["scope"]) if values.get("scope") else None
         except ValueError as error:
             raise _Refused("invalid_request", str(error)) from None
-        async with self.services.store.writing() as connection:
+        async with self.services.store.reading() as connection:  # strangers never have the database write
             client = await clients.verify(connection, credentials.id, credentials.secret)
-            if client is None:
-                found: Issued | Denied = Denied("invalid_client", "client authentication failed")
-            elif not client.redirect_uris:
-                found = Denied("unauthorized_client", "the client may not use this authorization method")
-            elif kind == "authorization_code":
-                found = await grants.exchange(
+        if client is None:
+            raise _Refused("invalid_client", "client authentication failed")
+        if not client.redirect_uris:
+            raise _Refused("unauthorized_client", "the client may not use this authorization method")
+        async with self.services.store.writing() as connection:
+            if kind == "authorization_code":
+                found: Issued | Denied = await grants.exchange(
                     connection,
                     client,
                     values["code"],

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from starlette.routing import Match
 from starlette.types import Scope
 
@@ -18,6 +18,7 @@ from engine.api import reading
 from engine.api.messagebird.answers import (
     BAD_VERSION,
     FORBIDDEN,
+    IMPOSSIBLE,
     INTERNAL,
     NO_AUTH,
     UNPARSABLE,
@@ -37,6 +38,10 @@ VERSION = "20170314"
 TOKEN_KIND = "access_key"  # noqa: S105 - the kind, not a token
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
+LONGEST_QUERY = 2048
+"""Octets at the end of a query in which ``_method`` is looked for."""
+
+_METHOD = re.compile(rb"(?:^|&)_method=([A-Za-z]{1,10})(?:&|$)")
 
 
 class VoiceRoute(APIRoute):
@@ -60,6 +65,8 @@ class VoiceRoute(APIRoute):
                 return error.response()
             except reading.Unreadable as error:
                 return VoiceError(error.status, UNPARSABLE, _sentence(error)).response()
+            except IntegrityError:
+                return VoiceError(409, IMPOSSIBLE, "Somebody else is changing the same: try again.").response()
             except (SQLAlchemyError, OSError) as error:
                 log.error("api_without_database", path=request.url.path, error=f"{type(error).__name__}: {error}")
                 return VoiceError(503, INTERNAL, "The database is out of reach.", Retry_After="5").response()
@@ -68,11 +75,17 @@ class VoiceRoute(APIRoute):
 
 
 def _overridden(scope: Scope) -> str:
-    """The method that the query of a POST names in its place; empty when it names none."""
-    if scope["type"] != "http" or scope["method"] != "POST" or b"_method" not in scope.get("query_string", b""):
+    """The method that the query of a POST names in its place; empty when it names none.
+
+    Every route is asked for every request, whoever sends it: nothing here may take long.
+    """
+    if scope["type"] != "http" or scope["method"] != "POST":
         return ""
-    query = dict(parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=None))
-    method = query.get("_method", "").upper()
+    query: bytes = scope.get("query_string", b"")
+    if b"_method=" not in query:
+        return ""
+    found = _METHOD.search(query[-LONGEST_QUERY:])
+    method = found[1].decode().upper() if found is not None else ""
     return method if method in METHODS else ""
 
 

@@ -13,6 +13,9 @@ from engine.callflow import CallflowKeys
 
 _NAME = r"^[^\s/?#%\x00-\x1f\x7f][^/?#%\x00-\x1f\x7f]{0,63}$"
 
+LONGEST_PASSWORD = 256
+"""Characters."""
+
 Name = Annotated[str, Field(pattern=_NAME)]
 """What stands in a path without being written otherwise."""
 
@@ -52,7 +55,7 @@ class UserBody(Body):
     """Their telephones, by name, in order."""
     email: Annotated[str, Field(max_length=254), AfterValidator(_address)] = ""
     """By which they log in."""
-    password: Annotated[str, Field(max_length=256)] = ""
+    password: Annotated[str, Field(max_length=LONGEST_PASSWORD)] = ""
     """Empty: they do not log in."""
 
 

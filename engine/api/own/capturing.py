@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
 
 from engine.accounts import callbook
 from engine.api.guard import ApiError, GuardedRoute, caller_of
@@ -14,6 +19,11 @@ from engine.api.own.telling import record_of
 from engine.api.services import ApiServices
 from engine.captures.archive import archive
 from engine.transport.tap import Seen
+
+AT_ONCE = 2
+"""Archives that are made at a time: each takes a core, and the space of all recordings of a call."""
+
+_PIECE = 256 * 1024
 
 
 def mount(services: ApiServices) -> APIRouter:
@@ -33,6 +43,7 @@ def mount(services: ApiServices) -> APIRouter:
 @dataclass(frozen=True, slots=True)
 class _Captures:
     services: ApiServices
+    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     async def want(self, request: Request, call_id: str) -> dict[str, str]:
         """Keep what is said over SIP on a live call, from its begin; for a week."""
@@ -55,9 +66,12 @@ class _Captures:
             raise ApiError(404, "not_captured", "nothing of the call was kept: ask for its capture while it lives")
         async with self.services.store.reading() as connection:
             recordings = [Path(row.path) for row in await callbook.recordings(connection, account, call_id)]
-        data = await asyncio.to_thread(archive, messages, record, recordings)
-        headers = {"Content-Disposition": f'attachment; filename="{call_id}.zip"'}
-        return Response(data, media_type="application/zip", headers=headers)
+        file = tempfile.TemporaryFile(dir=self.services.config.store.state)  # noqa: SIM115 - closed when it is sent
+        async with self.room:
+            await asyncio.to_thread(archive, file, messages, record, recordings)
+        size = file.seek(0, os.SEEK_END)
+        headers = {"Content-Disposition": f'attachment; filename="{call_id}.zip"', "Content-Length": str(size)}
+        return StreamingResponse(_pieces(file), media_type="application/zip", headers=headers)
 
     async def _messages(self, call_id: str) -> list[Seen]:
         kept = await self.services.captures.messages(call_id)
@@ -65,3 +79,13 @@ class _Captures:
         if call is not None and call.session is not None:
             kept += self.services.tap.seen(call.session.call_id)
         return kept
+
+
+async def _pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
+    """All of a file, which is closed (and gone) at the end, or when nobody wants more."""
+    try:
+        file.seek(0)
+        while piece := await asyncio.to_thread(file.read, _PIECE):
+            yield piece
+    finally:
+        file.close()

@@ -12,10 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.accounts import entities as e
 from engine.accounts import repository, secrets
 from engine.api.guard import ApiError
-from engine.api.own.bodies import ExtensionBody, GroupBody, NumberBody, UserBody
+from engine.api.own.bodies import LONGEST_PASSWORD, ExtensionBody, GroupBody, NumberBody, UserBody
 from engine.api.own.resources import KEPT, Names, Resource
 from engine.callflow import PREFIX
 from engine.config import DeviceConfig, TrunkConfig
+from engine.store.accounts import DEFAULT_ACCOUNT
 
 _Row = TypeVar("_Row")
 # --- users ------------------------------------------------------------------------------
@@ -45,15 +46,23 @@ async def _edit_user(
 
 
 async def _login(connection: AsyncConnection, row: e.User, body: UserBody, given: frozenset[str]) -> e.User:
-    kept = row.password
-    if "password" in given:
-        kept = await asyncio.to_thread(secrets.hashed, body.password) if body.password else None
+    kept = (body.password or None) if "password" in given else row.password
     await repository.set_login(connection, row.account_id, row.id, email=body.email, password=kept)
     users = await repository.users(connection, row.account_id)
     return next(user for user in users if user.id == row.id)
 
 
-USERS = Resource("users", "user", e.User, UserBody, _user, _add_user, _edit_user, repository.users)
+async def _stretched(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The password as it is kept."""
+    password = given.get("password")
+    if not isinstance(password, str) or not 0 < len(password) <= LONGEST_PASSWORD:
+        return {}
+    return {"password": await asyncio.to_thread(secrets.hashed, password)}
+
+
+USERS = Resource(
+    "users", "user", e.User, UserBody, _user, _add_user, _edit_user, repository.users, stretched=_stretched
+)
 
 
 # --- devices, trunks --------------------------------------------------------------------
@@ -92,13 +101,27 @@ def _trunk(row: e.Trunk, _: Names) -> dict[str, Any]:
     return {"name": row.name, "shared": row.shared, **_without_secrets(row.settings)}
 
 
+_OF_OPERATORS = ("shared", "tls_ca", "tls_cert", "tls_key")
+"""Keys of trunks by which calls of others come and go, or files of this machine are read."""
+
+
+def _refuse_customers(account: str, body: TrunkConfig) -> None:
+    """Raises :class:`ApiError` (403) for what only those who run the switch may have a trunk do."""
+    for name in _OF_OPERATORS:
+        if getattr(body, name) and account != DEFAULT_ACCOUNT:
+            raise ApiError(403, "forbidden", f"{name}: only owners of the account default may set it", field=name)
+
+
 async def _add_trunk(connection: AsyncConnection, account: str, body: TrunkConfig) -> e.Trunk:
+    _refuse_customers(account, body)
     return await repository.add_trunk(connection, account, body.name, settings_of(body), shared=body.shared)
 
 
 async def _edit_trunk(
-    connection: AsyncConnection, account: str, row: e.Trunk, body: TrunkConfig, _: frozenset[str]
+    connection: AsyncConnection, account: str, row: e.Trunk, body: TrunkConfig, given: frozenset[str]
 ) -> e.Trunk:
+    if given & set(_OF_OPERATORS):
+        _refuse_customers(account, body)
     values = {"name": body.name, "shared": body.shared, "settings": settings_of(body, row.settings)}
     return await repository.change(connection, e.Trunk, account, row.id, **values)
 

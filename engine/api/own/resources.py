@@ -49,6 +49,8 @@ class Resource(Generic[_Row, _Body]):
     refers_to: tuple[type[Any], ...] = ()
     routed: bool = True
     """Calls are routed by it: they see a change at once."""
+    stretched: Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]] | None = None
+    """Makes of the fields that are given what takes its time; it takes their place before anything is stored."""
     read, write = "account.read", "account.write"
 
 
@@ -99,6 +101,7 @@ class _Rows:
         caller = await caller_of(request, self.services.store, self.resource.write)
         given = await json_object(request)
         body = checked(self.resource.body, given)
+        body = body.model_copy(update=await self._stretched(given))
         async with self.services.store.writing() as connection:
             row = await refusing(self.resource.add(connection, caller.account_id, body))
             told = self._told(row, await self._names(connection, caller.account_id))
@@ -110,12 +113,14 @@ class _Rows:
         """Change what the body names."""
         caller = await caller_of(request, self.services.store, self.resource.write)
         given = await json_object(request)
+        stretched = await self._stretched(given)
         async with self.services.store.writing() as connection:
             row = await refusing(repository.changeable(connection, self.resource.kind, caller.account_id, wanted))
             row = await self._find(connection, caller.account_id, row.id)
             names = await self._names(connection, caller.account_id)
             before = {k: v for k, v in self.resource.told(row, names).items() if k in _fields_of(self.resource.body)}
             body = checked(self.resource.body, {**before, **given}, hidden=_hidden(self.resource.body, given))
+            body = body.model_copy(update=stretched)
             edited = self.resource.edit(connection, caller.account_id, row, body, frozenset(given))
             row = await refusing(edited)
             told = self._told(row, await self._names(connection, caller.account_id))
@@ -132,6 +137,10 @@ class _Rows:
             await self._note(connection, caller, "deleted", row)
         await self._seen()
         return Response(status_code=204)
+
+    async def _stretched(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Not within a transaction: all others that write would wait."""
+        return await self.resource.stretched(given) if self.resource.stretched is not None else {}
 
     async def _find(self, connection: AsyncConnection, account: str, wanted: str) -> Any:
         found: Any = await repository.get(connection, self.resource.kind, account, wanted)

@@ -222,6 +222,10 @@ async def numbers_of(
 
 
 async def target_of(connection: AsyncConnection, account_id: str, kind: str, number: int) -> str:
-    """The id of the account's row that goes by ``number``; empty for none."""
-    mine = NUMBERED.c.account_id == account_id, NUMBERED.c.kind == kind, NUMBERED.c.number == number
+    """The id of the row that goes by ``number``; empty for none. Of flows it is one of the account's own; a trunk may
+    be one that all use, and has its number from whoever asked first: the caller knows which they may.
+    """
+    mine = [NUMBERED.c.kind == kind, NUMBERED.c.number == number]
+    if kind != "trunk":
+        mine.append(NUMBERED.c.account_id == account_id)
     return await connection.scalar(select(NUMBERED.c.target).where(*mine)) or ""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Table, and_, delete, insert, select
+from sqlalchemy import ColumnElement, Table, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,6 +18,8 @@ _CONTACTS, _ADDRESSES = cast("Table", t.Contact.__table__), cast("Table", t.Cont
 _VALUES = cast("Table", t.ContactVariable.__table__)
 
 LONGEST_ADDRESS = 255
+AT_A_TIME = 500
+"""Contacts whose values are changed by one statement: others wait until all have been."""
 
 
 @dataclass(slots=True)
@@ -83,15 +85,16 @@ async def known_as(connection: AsyncConnection, project_id: int, address: str) -
 
 async def set_values(connection: AsyncConnection, contact_ids: Iterable[int], values: Mapping[int, str]) -> None:
     """Give contacts these values, by the ids of variables."""
-    rows = [
-        {"contact_id": contact, "variable_id": variable, "value": value}
-        for contact in contact_ids
-        for variable, value in values.items()
-    ]
-    for row in rows:
-        same = and_(_VALUES.c.contact_id == row["contact_id"], _VALUES.c.variable_id == row["variable_id"])
-        await connection.execute(delete(_VALUES).where(same))
-    if rows:
+    contacts = list(contact_ids)
+    for start in range(0, len(contacts) if values else 0, AT_A_TIME):
+        some = contacts[start : start + AT_A_TIME]
+        same = _VALUES.c.contact_id.in_(some), _VALUES.c.variable_id.in_(list(values))
+        await connection.execute(delete(_VALUES).where(*same))
+        rows = [
+            {"contact_id": contact, "variable_id": variable, "value": value}
+            for contact in some
+            for variable, value in values.items()
+        ]
         await connection.execute(insert(_VALUES), rows)
 
 

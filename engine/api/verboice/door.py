@@ -10,17 +10,16 @@ import base64
 import binascii
 from collections.abc import Awaitable, Callable
 from enum import Enum
-from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.routing import APIRoute
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from engine.accounts import repository
 from engine.accounts.entities import Caller
-from engine.api.reading import Unreadable
+from engine.api.reading import Unreadable, nameable, storable
 from engine.api.services import ApiServices
 from engine.log import get_logger
 
@@ -62,7 +61,7 @@ class VerboiceRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             try:
-                if not storable(request.url.path):
+                if not nameable(request):
                     raise not_found()
                 return await handle(request)
             except Refused as error:
@@ -73,6 +72,8 @@ class VerboiceRoute(APIRoute):
                 problem = error.errors()[0]
                 field = ".".join(str(part) for part in problem["loc"][1:])
                 return JSONResponse({"error": f"{field}: {problem['msg']}"}, status_code=400)
+            except IntegrityError:
+                return JSONResponse({"error": "somebody else is changing the same: try again"}, status_code=409)
             except (SQLAlchemyError, OSError) as error:
                 log.error("api_without_database", path=request.url.path, error=f"{type(error).__name__}: {error}")
                 return JSONResponse(
@@ -85,10 +86,10 @@ class VerboiceRoute(APIRoute):
 async def login(request: Request, services: ApiServices, needs: str) -> Caller:
     """Who asks. Raises :class:`Refused`: 401, or 429 after too many wrong passwords."""
     name, password = _credentials(request)
-    user = None
-    if name:
-        async with services.store.reading() as connection:
-            user = await repository.user_by_email(connection, name)
+    if not name or not password:  # as clients come first that wait to be asked: no guess, and nothing to be counted
+        raise _unauthorised("Invalid email or password.")
+    async with services.store.reading() as connection:
+        user = await repository.user_by_email(connection, name)
     right = await services.passwords.check(name.casefold(), password, (user.password if user else "") or "")
     if right is None:
         answer = JSONResponse({"error": "Too many wrong passwords"}, status_code=429, headers={"Retry-After": "900"})
@@ -115,23 +116,3 @@ def _credentials(request: Request) -> tuple[str, str]:
     except (binascii.Error, ValueError):
         return "", ""
     return (name.strip(), password) if colon and storable(name) else ("", "")
-
-
-def storable(text: str) -> bool:
-    """Whether a database takes ``text``: no NUL in it, and no half of a character."""
-    try:
-        return b"\0" not in text.encode()
-    except UnicodeEncodeError:
-        return False
-
-
-def all_storable(value: Any) -> bool:
-    """The same for all texts in a JSON value."""
-    match value:
-        case str():
-            return storable(value)
-        case dict():
-            return all(storable(str(key)) and all_storable(each) for key, each in value.items())
-        case list():
-            return all(map(all_storable, value))
-    return True

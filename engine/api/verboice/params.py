@@ -10,8 +10,8 @@ from typing import Any
 
 from fastapi import Request
 
-from engine.api.reading import Unreadable, as_form, as_json, media_type, octets, query_of
-from engine.api.verboice.door import Refused, all_storable
+from engine.api.reading import Unreadable, all_storable, as_form, as_json, media_type, octets, query_of
+from engine.api.verboice.door import Refused
 
 _TABLE = re.compile(r"([A-Za-z_]\w{0,63})\[([^\]\[]{0,256})\]", re.ASCII)
 _ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
