@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -48,7 +48,7 @@ def make_app(daemon: Observed) -> FastAPI:
         health = daemon.health()
         return JSONResponse(health, status_code=200 if health["status"] == "ok" else 503)
 
-    @app.get("/metrics", tags=["Operation"], summary="Figures for Prometheus")
+    @app.get("/metrics", tags=["Operation"], summary="Figures for Prometheus", response_class=PlainTextResponse)
     async def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
