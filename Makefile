@@ -18,7 +18,7 @@ SOAK_MINUTES ?= 60
 SOAK_RATE    ?= 5
 PYTEST_ARGS  ?=
 # Tests wait for real calls most of the time: more of them at a time than there are processors.
-TEST_JOBS    ?= 4
+TEST_JOBS    ?= 3
 # Programs that we did not write, to test against; none of them is needed to run the daemon.
 PEERS := sip-tester baresip-core chromium kamailio kamailio-tls-modules iproute2 nftables procps postgresql redis-server
 BENCH_ARGS   ?=

@@ -28,6 +28,7 @@ def test_percentiles_of_the_last_minute():
     assert lags.last_second() == 2.0
 
 
+@pytest.mark.alone
 @pytest.mark.both_loops
 async def test_a_loop_that_stands_still_is_seen_and_every_look_missed_counts():
     """Half a second in a callback: five looks are late, by 400, 300, … ms, whichever loop it is."""

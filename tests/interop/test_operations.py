@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from kit import trees
 from kit.daemon import ROOT, Daemon, poll
 from kit.phone import Phone
@@ -165,6 +166,7 @@ def test_check_simulate_and_help(tmp_path: Path) -> None:
         assert ivrea(command, "--help").returncode == 0
 
 
+@pytest.mark.alone
 def test_dial_reports_what_it_heard_and_sent(house: Daemon) -> None:
     done = ivrea("dial", house.uri("2012"), "--script", "wait 1; press! 1; wait 1; press! 2", "--json")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -160,7 +160,12 @@ class Daemon:
         address = f"[{host}]:{self.sip_port}" if ":" in host else f"{host}:{self.sip_port}"
         self._sections: dict[str, dict[str, object]] = {
             "sip": {"listen": [f"udp:{address}", f"tcp:{address}"], "open": True},
-            "rtp": {"ports": f"{self.rtp_ports[0]}-{self.rtp_ports[1]}", "workers": 1, "max_late_ms": UNLIMITED},
+            "rtp": {
+                "ports": f"{self.rtp_ports[0]}-{self.rtp_ports[1]}",
+                "workers": 1,
+                "max_late_ms": UNLIMITED,
+                "max_busy": 1.0,
+            },
             "http": {"listen": f"127.0.0.1:{self.http_port}"},
             "store": {"url": "sqlite+aiosqlite:///ivrea.db", "recordings": "recordings/"},
             "callbacks": {"allow_private": True},

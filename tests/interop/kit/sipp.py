@@ -23,6 +23,9 @@ SCENARIOS = Path(__file__).parents[1] / "scenarios"
 _PART = re.compile(r"<\?(?!xml)(\w+)\s*(.*?)\?>", re.DOTALL)
 _WORD = re.compile(r"%(\d)(\+?)%")
 
+MOST_TOGETHER = 200
+"""Calls at a time that there are ports for, unless it is said how many there may be."""
+
 
 @dataclass(slots=True)
 class Sipp:
@@ -107,7 +110,7 @@ def start(
     if "caller.ul" in text:
         (folder / "caller.ul").write_bytes(sound.to_ulaw(audio if audio is not None else sound.silence(60.0)))
     port = port or free_port(host=host)
-    low, high = free_range(2 * calls + 10)
+    low, high = free_range(2 * min(calls, together or MOST_TOGETHER) + 10)
     while low <= port <= high:  # it would take its own port for sound
         low, high = free_range(2 * calls + 10)
     command = ["sipp", "-sf", "scenario.xml", "-i", host, "-p", str(port), "-m", str(calls), "-t", transport]
