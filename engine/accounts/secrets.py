@@ -24,6 +24,7 @@ MOST_WRONG = 10
 """Wrong ones for one name within :data:`WINDOW` seconds, from wherever, after which none is looked at."""
 WINDOW = 900.0
 
+MOST_NAMES = 10_000
 REMEMBERED, REMEMBER_SECONDS = 1024, 300.0
 
 
@@ -54,28 +55,33 @@ def _digest(secret: str, salt: bytes) -> bytes:
 
 @dataclass(slots=True)
 class Guesses:
-    """Wrong secrets of late, by name. Times in seconds on any monotonic clock."""
+    """Wrong secrets of late, by name. Times in seconds on any monotonic clock.
 
-    _wrong: dict[Hashable, list[float]] = field(default_factory=dict)
+    Of more than :data:`MOST_NAMES` names, the one that was tried longest ago is forgotten.
+    """
+
+    _wrong: OrderedDict[Hashable, list[float]] = field(default_factory=OrderedDict)
 
     def may_try(self, name: Hashable, now: float) -> bool:
         """Whether another secret for ``name`` is looked at."""
-        self._forget(now)
-        return len(self._wrong.get(name, ())) < MOST_WRONG
+        return len(self._of_late(name, now)) < MOST_WRONG
 
     def wrong(self, name: Hashable, now: float) -> None:
         """A secret for ``name`` was wrong."""
-        self._wrong.setdefault(name, []).append(now)
+        self._wrong[name] = [*self._of_late(name, now), now]
+        self._wrong.move_to_end(name)
+        while len(self._wrong) > MOST_NAMES:
+            self._wrong.popitem(last=False)
 
     def right(self, name: Hashable) -> None:
         """Its owner was here."""
         self._wrong.pop(name, None)
 
-    def _forget(self, now: float) -> None:
-        for name, times in list(self._wrong.items()):
-            times[:] = [at for at in times if now - at < WINDOW]
-            if not times:
-                del self._wrong[name]
+    def _of_late(self, name: Hashable, now: float) -> list[float]:
+        times = [at for at in self._wrong.get(name, ()) if now - at < WINDOW]
+        if not times:
+            self._wrong.pop(name, None)
+        return times
 
 
 class PasswordDesk:

@@ -7,7 +7,7 @@ import pytest
 from engine.accounts import clients, repository, tokens
 from engine.accounts.entities import User
 from engine.accounts.repository import Taken, Unknown
-from engine.accounts.secrets import MOST_WRONG, PasswordDesk, hashed, matches
+from engine.accounts.secrets import MOST_WRONG, WINDOW, Guesses, PasswordDesk, hashed, matches
 from engine.store import Store
 
 
@@ -29,6 +29,19 @@ def test_a_password_is_kept_so_that_it_cannot_be_read() -> None:
     assert not any(matches(wrong, kept) for wrong in ("", "Geheim", "geheim ", "x" * 5000))
     assert not matches("", "")
     assert not matches("geheim", "scrypt$zz$00")
+
+
+def test_wrong_guesses_are_counted_by_name_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.accounts.secrets.MOST_NAMES", 3)
+    guesses = Guesses()
+    for second in range(MOST_WRONG):
+        guesses.wrong("ann", float(second))
+    assert not guesses.may_try("ann", 20.0)
+    assert guesses.may_try("bob", 20.0)
+    assert guesses.may_try("ann", WINDOW + 20.0), "they are of long ago"
+    for name in "abcd":
+        guesses.wrong(name, 30.0)
+    assert len(guesses._wrong) == 3
 
 
 async def test_the_desk_remembers_who_was_right_and_stops_looking_after_many_guesses() -> None:

@@ -17,6 +17,7 @@ from engine.accounts import callbook, tokens
 from engine.accounts.entities import Caller
 from engine.api.kazoo.cdrs import GREGORIAN, CallRecords
 from engine.api.kazoo.envelopes import KazooError, KazooRoute, bad, fine
+from engine.api.paths import ANYTHING
 from engine.api.reading import query_of
 from engine.api.services import ApiServices
 
@@ -104,7 +105,7 @@ def mount(services: ApiServices) -> APIRouter:
         responses=_responses(401, 403, 404), response_class=Response,
     )  # fmt: skip
     every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-    api.add_api_route("/{rest:path}", _nothing, methods=every, include_in_schema=False)
+    api.add_api_route(f"/{{rest:{ANYTHING}}}", _nothing, methods=every, include_in_schema=False)
     return api
 
 

@@ -26,6 +26,7 @@ from engine.api.messagebird.legs import Legs
 from engine.api.messagebird.recordings import Recordings
 from engine.api.messagebird.signing import SIGNER, sign
 from engine.api.messagebird.webhooks import Webhooks
+from engine.api.paths import ANYTHING
 from engine.api.services import ApiServices
 from engine.callbacks.signing import SIGNERS
 from engine.transcription import Transcriber
@@ -148,7 +149,7 @@ def _router(routes: list[_Route]) -> APIRouter:
         for spelling in (path, f"{path}/"):
             api.add_api_route(spelling, _not_allowed(methods), methods=others, include_in_schema=False)
     for root in _ROOTS:
-        api.add_api_route(f"/{root}/{{rest:path}}", _nowhere, methods=list(_ALL_METHODS), include_in_schema=False)
+        api.add_api_route(f"/{root}/{{rest:{ANYTHING}}}", _nowhere, methods=list(_ALL_METHODS), include_in_schema=False)
     return api
 
 
