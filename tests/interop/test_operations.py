@@ -133,7 +133,7 @@ def test_the_start_says_what_was_chosen(house: Daemon) -> None:
     assert set(chosen) == {"loop", "speech", "words", "media worker 0", "limits"}
     assert chosen["loop"].startswith(("uvloop ", "asyncio's own"))
     assert re.search(r"(I/O|io_uring).*, \d+ streams at most, (niceness|SCHED_FIFO)", chosen["media worker 0"])
-    assert re.fullmatch(r"\d+ calls; each media worker 85% of a core and .* ms late", chosen["limits"])
+    assert re.fullmatch(r"\d+ calls; each media worker 100% of a core and .* ms late", chosen["limits"])
 
 
 def test_configuration_errors_name_the_field(tmp_path: Path) -> None:
