@@ -1,4 +1,4 @@
-"""TwiML verbs one by one. Each test, or its id, quotes the line of CONTRACTS.md that it holds."""
+"""TwiML verbs one by one. Each test, or its id, quotes the line of docs/dialects/lines.md that it holds."""
 
 import pytest
 from twiml_kit import BASE, FLAVOURS, compiled, findings, graph, of, only, order, params, way

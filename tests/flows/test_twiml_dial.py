@@ -1,4 +1,4 @@
-"""``<Dial>`` and its nouns. Each test, or its id, quotes the line of CONTRACTS.md that it holds."""
+"""``<Dial>`` and its nouns. Each test, or its id, quotes the line of docs/dialects/lines.md that it holds."""
 
 import pytest
 from twiml_kit import BASE, FLAVOURS, compiled, findings, graph, of, only, order, params, way
