@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
@@ -11,6 +10,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from engine.api.documents import Dialect, text_of
 from engine.api.guard import ApiError, body_of, caller_of
 from engine.api.parties import party
 from engine.calls.control import Control, ControlRefused
@@ -18,13 +18,6 @@ from engine.calls.services import Ready
 from engine.calls.supervisor import Supervisor
 from engine.calls.switch import Switch
 from engine.store import Store
-from flows.dialects import DIALECTS
-
-
-def _dialect(text: str) -> str:
-    if text and text not in DIALECTS:
-        raise ValueError(f"must be one of {', '.join(DIALECTS)}")
-    return text
 
 
 class Model(BaseModel):
@@ -35,13 +28,11 @@ class InlineFlow(Model):
     """A flow in the request itself: ``document`` is text (XML, JSON) or a JSON value."""
 
     document: Any
-    dialect: Annotated[str, AfterValidator(_dialect)] = ""
+    dialect: Dialect = ""
 
     def text(self) -> str:
         """The document as text."""
-        if isinstance(self.document, str):
-            return self.document
-        return json.dumps(self.document, ensure_ascii=False)
+        return text_of(self.document)
 
 
 Side = Literal["", "line", "peer"]

@@ -7,7 +7,6 @@ in between, also the end of a call that a kill interrupted, and none is owed for
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.accounts import callbook
 from engine.accounts.callbook import CallRow, LegRow
 from engine.callbacks import records
-from engine.callbacks.rows import Row, clean, host_of
-from engine.store.models import PENDING, Delivery
+from engine.callbacks.rows import Row, clean, pending_row
+from engine.store.models import Delivery
 
 _INSERT = insert(Delivery)
 
@@ -61,9 +60,24 @@ def owed(
 
     The other arguments are as in :class:`engine.store.models.Delivery`.
     """
-    row = _row(call_id, at, url, subscription or url, signer=signer, secret=secret, plan=plan)
-    more: Row = clean({"body": body, "content_type": content_type or None, "subscription": subscription})
-    return {**row, **more, "method": method, "encoding": "body", "any_certificate": any_certificate}
+    row: Row = clean(
+        pending_row(
+            call_id,
+            at,
+            url,
+            lane=subscription or url,
+            method=method,
+            encoding="body",
+            body=body,
+            content_type=content_type or None,
+            subscription=subscription,
+            signer=signer,
+            secret=secret,
+            plan=plan,
+            any_certificate=any_certificate,
+        )
+    )
+    return row
 
 
 def owed_by_query(
@@ -77,35 +91,8 @@ def owed_by_query(
     plan: str = "",
 ) -> Row:
     """A GET of ``url`` with ``params`` behind its own query. In order with the others of the same call and URL."""
-    row = _row(call_id, at, url, url, signer=signer, secret=secret, plan=plan)
-    return {**row, "params": clean([[name, value] for name, value in params.items()])}
-
-
-def _row(call_id: str, at: float, url: str, lane: str, *, signer: str | None, secret: str | None, plan: str) -> Row:
-    row: Row = clean(
-        {
-            "call_id": call_id,
-            "seq": None,
-            "lane": hashlib.blake2b(f"{call_id}\0{lane}".encode("utf-8", "replace"), digest_size=16).hexdigest(),
-            "host": host_of(url),
-            "method": "GET",
-            "url": url,
-            "params": [],
-            "encoding": "query",
-            "file": None,
-            "body": None,
-            "content_type": None,
-            "signer": signer,
-            "secret": secret,
-            "subscription": None,
-            "plan": plan,
-            "any_certificate": False,
-            "created_at": at,
-            "due_at": at,
-            "state": PENDING,
-            "attempts": 0,
-        }
-    )
+    pairs = [[name, value] for name, value in params.items()]
+    row: Row = clean(pending_row(call_id, at, url, params=pairs, signer=signer, secret=secret, plan=plan))
     return row
 
 

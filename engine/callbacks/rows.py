@@ -269,42 +269,50 @@ def _delivery_row(record: Noted) -> Row:
     body, content_type = None, None
     if encoding == "body":
         body, content_type = params.pop("body", ""), params.pop("content_type", "") or None
-    return {
-        "call_id": record.call,
-        "seq": int(seq) if seq.isascii() and seq.isdigit() and len(seq) < 10 else None,
-        "lane": _lane(record.call, url),
-        "host": host_of(url),
-        "method": str(note.get("method", "GET")),
-        "url": url,
-        "params": [[key, value] for key, value in params.items()],
-        "encoding": encoding,
-        "file": None,
-        "body": body,
-        "content_type": content_type,
-        "created_at": record.at,
-        "due_at": record.at,
-        "state": PENDING,
-        "attempts": 0,
-    }
+    return pending_row(
+        record.call,
+        record.at,
+        url,
+        seq=int(seq) if seq.isascii() and seq.isdigit() and len(seq) < 10 else None,
+        method=str(note.get("method", "GET")),
+        params=[[key, value] for key, value in params.items()],
+        encoding=encoding,
+        body=body,
+        content_type=content_type,
+    )
 
 
 def _upload_row(record: UploadOwed) -> Row:
+    return pending_row(record.call, record.at, record.url, method=record.method, encoding="file", file=record.path)
+
+
+def pending_row(call: str, at: float, url: str, *, lane: str = "", **more: Any) -> Row:
+    """A delivery that is owed since ``at``: a GET, unless ``more`` (columns of its table) says otherwise.
+
+    It goes out in order with the others of its call and ``lane``, else its URL. All have the same columns.
+    """
     return {
-        "call_id": record.call,
+        "call_id": call,
         "seq": None,
-        "lane": _lane(record.call, record.url),
-        "host": host_of(record.url),
-        "method": record.method,
-        "url": record.url,
+        "lane": hashlib.blake2b(f"{call}\0{lane or url}".encode("utf-8", "replace"), digest_size=16).hexdigest(),
+        "host": host_of(url),
+        "method": "GET",
+        "url": url,
         "params": [],
-        "encoding": "file",
-        "file": record.path,
+        "encoding": "query",
+        "file": None,
         "body": None,
         "content_type": None,
-        "created_at": record.at,
-        "due_at": record.at,
+        "signer": None,
+        "secret": None,
+        "subscription": None,
+        "plan": "",
+        "any_certificate": False,
+        "created_at": at,
+        "due_at": at,
         "state": PENDING,
         "attempts": 0,
+        **more,
     }
 
 
@@ -333,10 +341,6 @@ def _message_row(record: MessageLeft) -> Row:
         "state": mailboxes.NEW,
         "text": None,
     }
-
-
-def _lane(call: str, url: str) -> str:
-    return hashlib.blake2b(f"{call}\0{url}".encode(), digest_size=16).hexdigest()
 
 
 def host_of(url: str) -> str:

@@ -127,14 +127,9 @@ def _value(schema: dict[str, Any], text: str) -> Any:
 def _rows(one: str, path: str, model: type[BaseModel]) -> typer.Typer:
     """The commands of a kind of rows."""
     app = typer.Typer(no_args_is_help=True)
+    _add_list(app, one, path, f"List {path}.")
     key = "number" if "number" in model.model_fields else "name"
     keys = ", ".join(name for name in model.model_json_schema(by_alias=True)["properties"] if name != key)
-
-    def list_rows(
-        config: ConfigFile = None, account: AccountName = "default", token: Token = "", as_json: AsJson = False
-    ) -> None:
-        with _api(config, token, account, one) as api:
-            _show(api.ask("GET", f"/{path}"), path, as_json=as_json)
 
     def show(
         name: Wanted,
@@ -169,21 +164,34 @@ def _rows(one: str, path: str, model: type[BaseModel]) -> typer.Typer:
         with _api(config, token, account, one) as api:
             _show(api.ask("PATCH", f"/{path}/{of_path(name)}", _body(model, settings or [])), as_json=as_json)
 
+    commands: tuple[tuple[str, Callable[..., None], str], ...] = (
+        ("show", show, f"Show one {one}."),
+        ("add", add, f"Make a {one}. Keys: {keys}."),
+        ("set", change, f"Change fields of a {one}. Keys: {keys}."),
+    )
+    for name, command, about in commands:
+        app.command(name, help=about)(command)
+    _add_remove(app, one, path, f"Delete a {one}.")
+    return app
+
+
+def _add_list(app: typer.Typer, one: str, path: str, about: str) -> None:
+    def list_rows(
+        config: ConfigFile = None, account: AccountName = "default", token: Token = "", as_json: AsJson = False
+    ) -> None:
+        with _api(config, token, account, one) as api:
+            _show(api.ask("GET", f"/{path}"), path, as_json=as_json)
+
+    app.command("list", help=about)(list_rows)
+
+
+def _add_remove(app: typer.Typer, one: str, path: str, about: str) -> None:
     def remove(name: Wanted, config: ConfigFile = None, account: AccountName = "default", token: Token = "") -> None:
         with _api(config, token, account, one) as api:
             api.ask("DELETE", f"/{path}/{of_path(name)}")
             out.print(f"{one} {escape(name)} is deleted")
 
-    commands: tuple[tuple[str, Callable[..., None], str], ...] = (
-        ("list", list_rows, f"List {path}."),
-        ("show", show, f"Show one {one}."),
-        ("add", add, f"Make a {one}. Keys: {keys}."),
-        ("set", change, f"Change fields of a {one}. Keys: {keys}."),
-        ("remove", remove, f"Delete a {one}."),
-    )
-    for name, command, about in commands:
-        app.command(name, help=about)(command)
-    return app
+    app.command("remove", help=about)(remove)
 
 
 # --- flows, media, clients, outbox ------------------------------------------------------
@@ -201,16 +209,7 @@ def _read(path: Path) -> bytes:
         fail(f"{path}: {error.strerror or error}")
 
 
-@flow_app.command("list")
-def list_flows(
-    config: ConfigFile = None,
-    account: AccountName = "default",
-    token: Token = "",
-    as_json: AsJson = False,
-) -> None:
-    """List flows."""
-    with _api(config, token, account, "flow") as api:
-        _show(api.ask("GET", "/flows"), "flows", as_json=as_json)
+_add_list(flow_app, "flow", "flows", "List flows.")
 
 
 @flow_app.command("show")
@@ -245,24 +244,10 @@ def add_flow(
     _show(found, as_json=as_json)
 
 
-@flow_app.command("remove")
-def remove_flow(name: Wanted, config: ConfigFile = None, account: AccountName = "default", token: Token = "") -> None:
-    """Delete a flow with its versions, and the numbers that lead to it."""
-    with _api(config, token, account, "flow") as api:
-        api.ask("DELETE", f"/flows/{of_path(name)}")
-        out.print(f"flow {escape(name)} is deleted")
+_add_remove(flow_app, "flow", "flows", "Delete a flow with its versions, and the numbers that lead to it.")
 
 
-@media_app.command("list")
-def list_media(
-    config: ConfigFile = None,
-    account: AccountName = "default",
-    token: Token = "",
-    as_json: AsJson = False,
-) -> None:
-    """List stored sounds."""
-    with _api(config, token, account, "media") as api:
-        _show(api.ask("GET", "/media"), "media", as_json=as_json)
+_add_list(media_app, "media", "media", "List stored sounds.")
 
 
 @media_app.command("add")
@@ -282,24 +267,10 @@ def add_media(
     _show(found, as_json=as_json)
 
 
-@media_app.command("remove")
-def remove_media(name: Wanted, config: ConfigFile = None, account: AccountName = "default", token: Token = "") -> None:
-    """Delete a sound."""
-    with _api(config, token, account, "media") as api:
-        api.ask("DELETE", f"/media/{of_path(name)}")
-        out.print(f"media {escape(name)} is deleted")
+_add_remove(media_app, "media", "media", "Delete a sound.")
 
 
-@client_app.command("list")
-def list_clients(
-    config: ConfigFile = None,
-    account: AccountName = "default",
-    token: Token = "",
-    as_json: AsJson = False,
-) -> None:
-    """List clients."""
-    with _api(config, token, account, "client") as api:
-        _show(api.ask("GET", "/clients"), "clients", as_json=as_json)
+_add_list(client_app, "client", "clients", "List clients.")
 
 
 @client_app.command("add")
@@ -329,14 +300,7 @@ def new_secret(
         _show(api.ask("POST", f"/clients/{of_path(client_id)}/secret"), as_json=as_json)
 
 
-@client_app.command("remove")
-def remove_client(
-    client_id: Wanted, config: ConfigFile = None, account: AccountName = "default", token: Token = ""
-) -> None:
-    """Delete a client and its tokens."""
-    with _api(config, token, account, "client") as api:
-        api.ask("DELETE", f"/clients/{of_path(client_id)}")
-        out.print(f"client {escape(client_id)} is deleted")
+_add_remove(client_app, "client", "clients", "Delete a client and its tokens.")
 
 
 def fetch_capture(

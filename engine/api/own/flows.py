@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from engine.accounts import audit, repository
 from engine.accounts.entities import Flow, FlowVersion
+from engine.api.documents import Dialect, text_of
 from engine.api.guard import ApiError, GuardedRoute, caller_of
 from engine.api.own.bodies import Name
 from engine.api.own.resources import checked, json_object, refusing
 from engine.api.services import ApiServices
 from engine.calls.flowbook import Document, FlowError
-from flows.dialects import DIALECTS
-
-
-def _dialect(text: str) -> str:
-    if text and text not in DIALECTS:
-        raise ValueError(f"must be one of {', '.join(DIALECTS)}")
-    return text
 
 
 class FlowBody(BaseModel):
@@ -33,13 +26,11 @@ class FlowBody(BaseModel):
 
     name: Name
     document: Any
-    dialect: Annotated[str, AfterValidator(_dialect), Field(description="Empty: found out from the document.")] = ""
+    dialect: Annotated[Dialect, Field(description="Empty: found out from the document.")] = ""
 
     def text(self) -> str:
         """The document as text."""
-        if isinstance(self.document, str):
-            return self.document
-        return json.dumps(self.document, ensure_ascii=False)
+        return text_of(self.document)
 
 
 def mount(services: ApiServices) -> APIRouter:
