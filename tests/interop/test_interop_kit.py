@@ -12,6 +12,7 @@ from kit import sipp, sound
 from kit.baresip import Baresip
 from kit.hooks import HookServer
 from kit.phone import Phone
+from kit.ports import free_port, free_range
 from kit.rtp import Pattern
 
 
@@ -104,3 +105,10 @@ def test_baresip_calls_and_hangs_up(tmp_path: Path) -> None:
         softphone.hangup()
         softphone.wait_event("CALL_CLOSED")
     uas.finish(10)
+
+
+def test_ports_are_not_given_twice_in_a_while() -> None:
+    low, high = free_range(40)
+    given = [port for first in (free_port(following=1) for _ in range(200)) for port in (first, first + 1)]
+    assert len(set(given)) == len(given)
+    assert not set(given) & set(range(low, high + 1))

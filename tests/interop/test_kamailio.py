@@ -10,8 +10,9 @@ import pytest
 from kit import checks, sipp, sound, trees
 from kit.api import Api
 from kit.baresip import Baresip
-from kit.daemon import Daemon, free_port
+from kit.daemon import Daemon
 from kit.kamailio import Kamailio, lacks_tls
+from kit.ports import free_port
 from pki import Authority
 from test_bridges import tone_in, transfer_to
 from test_outgoing import registered

@@ -12,9 +12,10 @@ from contextlib import ExitStack, closing
 import numpy as np
 import pytest
 from kit import sound, trees
-from kit.daemon import Daemon, alive, command_line, free_range, poll
+from kit.daemon import Daemon, alive, command_line, poll
 from kit.hooks import HookServer
 from kit.phone import Phone
+from kit.ports import free_range
 from kit.trees import CALLER_HZ, ROOT_HZ
 
 CALLS = 3

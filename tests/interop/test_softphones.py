@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from kit import checks, sound
 from kit.baresip import Baresip
-from kit.daemon import Daemon, free_port
+from kit.daemon import Daemon
 from kit.hooks import HookServer
+from kit.ports import free_port
 from kit.trees import CALLER_HZ, ONE_HZ, ROOT_HZ, path
 
 DOWN_TWO = path("key:1", "key:2")

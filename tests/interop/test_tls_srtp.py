@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from kit import sipp, sound, trees
 from kit.baresip import Baresip
-from kit.daemon import Daemon, free_port, poll
+from kit.daemon import Daemon, poll
+from kit.ports import free_port
 from kit.tunnel import Tunnel
 from pki import Authority, Pair
 from test_bridges import menu_after, tone_in, transfer_to

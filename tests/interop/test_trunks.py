@@ -16,7 +16,8 @@ import pytest
 from kit import sipp, sound
 from kit.api import Api
 from kit.baresip import Baresip
-from kit.daemon import Daemon, free_port
+from kit.daemon import Daemon
+from kit.ports import free_port
 from test_bridges import menu_after, transfer_to
 from test_outgoing import PAUSE, registered
 

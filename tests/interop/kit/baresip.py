@@ -13,8 +13,9 @@ from typing import Any, Self
 
 import numpy as np
 from kit import sound
-from kit.daemon import free_port, free_range, poll
+from kit.daemon import poll
 from kit.network import Namespace
+from kit.ports import free_port, free_range
 from kit.sound import Samples
 
 MODULE_FOLDERS = (
@@ -67,7 +68,7 @@ class Baresip:
         folder.mkdir(parents=True, exist_ok=True)
         self.user = user
         self.control_port = free_port(socket.SOCK_STREAM)
-        self.sip_port = port or free_port()
+        self.sip_port = port or free_port(following=1)  # TLS is on the next one
         self._low, self._high = free_range(20)
         self.events: list[dict[str, Any]] = []
         self._buffer = b""

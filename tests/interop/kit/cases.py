@@ -16,7 +16,8 @@ from typing import Any
 
 from kit import sipp
 from kit.api import Api
-from kit.daemon import Daemon, free_port
+from kit.daemon import Daemon
+from kit.ports import free_port
 from kit.relays import Relay, Splitter
 
 TOGETHER = 12

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import signal
 import socket
 import sqlite3
@@ -20,24 +19,13 @@ from typing import Any, Self, TypeVar
 
 from kit import sound
 from kit.network import Namespace
+from kit.ports import free_port, free_range
 from kit.sound import Samples
 
 ROOT = Path(__file__).parents[3]
 T = TypeVar("T")
 UNLIMITED = 1e6
 """Milliseconds: what else runs on the machine is no reason to refuse a test its call."""
-_dice = random.Random(os.getpid())
-
-
-def _share(low: int, high: int) -> tuple[int, int]:
-    """The part of a range of ports that is this process's, of those that test side by side (pytest-xdist)."""
-    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    size = (high - low) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    return low + number * size, low + (number + 1) * size
-
-
-PORTS = _share(16_384, 30_000)
-"""Those that tests choose from: below those of the media tests (30,000 and up) and those that the kernel gives."""
 
 
 def poll(what: Callable[[], T | None], patience: float, complaint: str, *, every: float = 0.02) -> T:
@@ -48,36 +36,6 @@ def poll(what: Callable[[], T | None], patience: float, complaint: str, *, every
             raise AssertionError(f"{complaint} within {patience} s")
         time.sleep(every)
     return result
-
-
-def free_port(*kinds: socket.SocketKind, host: str = "127.0.0.1") -> int:
-    """A port of :data:`PORTS` that is free for all of ``kinds`` now."""
-    for _ in range(1000):
-        port = _dice.randrange(*PORTS)
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for kind in kinds or (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-                family = socket.AF_INET6 if ":" in host else socket.AF_INET
-                stack.enter_context(socket.socket(family, kind)).bind((host, port))
-            return port
-    raise AssertionError("no free port")
-
-
-def free_range(size: int) -> tuple[int, int]:
-    """First and last of ``size`` free UDP ports, the first even."""
-    for _ in range(200):
-        first = _dice.randrange(PORTS[0], PORTS[1] - size) & ~1
-        if all(_bindable(port) for port in range(first, first + size)):
-            return first, first + size - 1
-    raise AssertionError("no free range of ports")
-
-
-def _bindable(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def processes_below(pid: int) -> list[int]:

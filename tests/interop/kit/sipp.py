@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit import sound
-from kit.daemon import free_port, free_range, poll
+from kit.daemon import poll
+from kit.ports import free_port, free_range
 from kit.sound import Samples
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
