@@ -1,21 +1,25 @@
-"""Calls at a steady rate for a long time, and a look at everything that could grow.
+"""Calls at a steady rate for a long time with packets lost, and a look at everything that could grow.
 
-``make soak``, or ``python benchmarks/soak.py --minutes 60 --rate 5``. SIPp makes the calls: half of them walk two
-levels by in-band keys, recorded, with callbacks; others hang up in the middle, are bridged to a telephone and leave at
-any time with one SIP message in a hundred lost, or are sent to another number. Exit status 1 when a call failed, a
-process grew, a descriptor or port stayed open, a call or leg has no end, or a call's end or callback is missing.
+``make soak``, or ``python -m benchmarks.soak --minutes 120 --rate 15 --report benchmarks/SOAK.md``. SIPp makes the
+calls: half of them walk two levels by in-band keys, recorded, with callbacks; others hang up in the middle, are bridged
+to a telephone and leave at any time, or are sent to another number. As root with nftables all this happens in a network
+of its own that loses one UDP packet in a hundred, of SIP and of sound; elsewhere SIPp loses one SIP message in a
+hundred of the bridged calls. Exit status 1 when a call failed, a process, a figure of ``/metrics`` or the number of
+descriptors grew, a call or leg has no end, a recording does not open, or a call's end or callback is missing.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import csv
 import os
 import platform
-import sqlite3
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,32 +27,67 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "interop"))
 
 import numpy as np
 from kit import sipp, sound, trees
-from kit.daemon import Daemon, alive, command_line
-from kit.hooks import HookServer
+from kit.daemon import Daemon, alive, poll
+from kit.ports import free_range
 
-WARM_UP = 60.0
-"""Seconds after which memory has to have stopped growing."""
+from benchmarks.soak_watch import Watch, at_rest, family, left_open, not_as_before, table, tallying
 
-GROWTH_ALLOWED = 1.05
-SLACK_KIB = 4096
+TOGETHER = 500
+STRAYED = 0.02
+"""Share of callers whose path may be another when packets of sound, with keys in them, are lost."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """One process at one time."""
+class Kind:
+    """One kind of calls: its share of all, what the callers do, and where they call."""
 
-    at: float
-    rss_kib: int
-    descriptors: int
+    name: str
+    share: float
+    scenario: str
+    number: str
+    fill: dict[str, str]
+    lossy: bool = False
+    """One SIP message in a hundred is lost by SIPp, each way, where the network does not do it."""
+
+    given_up: float = 0.002
+    """Share that SIPp may count as failed when packets are lost: it does not know every order of messages that a loss
+    makes, such as a REFER that comes again behind its NOTIFY, or a BYE before the lost answer to the last NOTIFY. What
+    is asked of the daemon is asked of all calls.
+    """
+
+    @property
+    def hook(self) -> str:
+        return "/" + self.name.replace(" ", "-")
 
 
-def look(pid: int) -> Look | None:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-        rss = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-        return Look(time.monotonic(), rss, len(list(Path(f"/proc/{pid}/fd").iterdir())))
-    except (OSError, StopIteration):
-        return None
+KINDS = (
+    Kind("whole", 0.5, "uac_audio", "1000", {}),
+    Kind("cut", 0.1, "uac_hangup", "1001", {"TALK_MS": "900"}),
+    Kind("bridged", 0.25, "uac_leaves", "1002", {}, lossy=True),
+    Kind("sent on", 0.15, "uac_refer", "1003", {"TARGET": "390222", "OUTCOME": "200 OK"}, given_up=0.05),
+)
+"""Two levels of a tree by keys; a caller who leaves in the middle; a bridge to a telephone that is left at any time; a
+caller who is sent to another number."""
+
+LOSS = ("-lost", "1")
+_NETWORK = "--in-lossy-network"
+_RULES = """table inet loss {
+  chain incoming {
+    type filter hook input priority 0; policy accept;
+    meta l4proto udp numgen random mod 100 0 counter drop
+  }
+}
+"""
+
+
+def enter_lossy_network() -> None:
+    """Start this program again in a network of its own. Does not return."""
+    os.execvp("unshare", ["unshare", "--net", sys.executable, "-m", "benchmarks.soak", *sys.argv[1:], _NETWORK])
+
+
+def lose_packets() -> None:
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    subprocess.run(["nft", "-f", "-"], input=_RULES, text=True, check=True)
 
 
 def caller() -> sound.Samples:
@@ -63,151 +102,179 @@ def caller() -> sound.Samples:
     )
 
 
-def watch(daemon: Daemon, callers: list[sipp.Sipp], looks: dict[int, list[Look]]) -> None:
-    """Look at every process every five seconds until the callers are done."""
-    while any(each.process.poll() is None for each in callers):
-        for pid in (daemon.pid, *daemon.children()):
-            seen = look(pid)
-            if seen is not None:
-                looks.setdefault(pid, []).append(seen)
-        time.sleep(5)
-
-
-def growth(name: str, looks: list[Look], until: float) -> str:
-    """What is wrong with the memory of a process; empty when nothing is."""
-    steady = [each for each in looks if each.at - looks[0].at >= WARM_UP and each.at <= until]
-    if len(steady) < 8:
-        return ""
-    quarter = len(steady) // 4
-    early = float(np.median([each.rss_kib for each in steady[:quarter]]))
-    late = float(np.median([each.rss_kib for each in steady[-quarter:]]))
-    print(f"  {name:<44} {early / 1024:8.1f} → {late / 1024:8.1f} MiB, {steady[-1].descriptors} descriptors")
-    if late > early * GROWTH_ALLOWED + SLACK_KIB:
-        return f"{name} grew from {early / 1024:.1f} to {late / 1024:.1f} MiB"
-    return ""
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of calls: its share of all, what the callers do, and where they call."""
-
-    name: str
-    share: float
-    scenario: str
-    number: str
-    fill: dict[str, str]
-    lossy: bool = False
-    """One SIP message in a hundred is lost, each way."""
-
-
-KINDS = (
-    Kind("whole", 0.5, "uac_audio", "1000", {}),
-    Kind("cut", 0.1, "uac_hangup", "1001", {"TALK_MS": "900"}),
-    Kind("bridged", 0.25, "uac_leaves", "1002", {}, lossy=True),
-    Kind("sent on", 0.15, "uac_refer", "1003", {"TARGET": "390222", "OUTCOME": "200 OK"}),
-)
-"""Two levels of a tree by keys; a caller who leaves in the middle; a bridge to a telephone that is left at any time; a
-caller who is sent to another number."""
-
-LOSS = ("-lost", "1")
-
-
-def flows(hooks: HookServer, echo: int) -> dict[str, object]:
+def flows(url: str, echo: int) -> dict[str, object]:
     bridge = {"id": "b", "action": "transfer", "options": {"destination": f"sip:echo@127.0.0.1:{echo}"}}
     return {
-        "1000": trees.two_levels(hooks.url("/whole")),
-        "1001": trees.two_levels(hooks.url("/cut")),
+        "1000": trees.two_levels(url + "/whole"),
+        "1001": trees.two_levels(url + "/cut"),
         "1002": {"title": "bridged", "steps": [bridge]},
-        "1003": trees.straight_transfer("+390222", hooks.url("/sent-on")),
+        "1003": trees.straight_transfer("+390222", url + "/sent-on"),
     }
 
 
-def soak(folder: Path, minutes: float, rate: float) -> list[str]:
-    hooks = HookServer().start()
-    counts = {kind.name: max(1, round(minutes * 60 * rate * kind.share)) for kind in KINDS}
-    patience = ["-timeout", f"{round(minutes * 60 + 120)}"]
-    echo = sipp.start("uas_echo", folder / "echo", calls=counts["bridged"], arguments=[*patience, *LOSS])
-    daemon = Daemon(
-        folder / "daemon",
-        flows(hooks, echo.port),
-        settings={"rtp": {"ports": "16384-20383"}},
-        record=["1000"],
-        sounds=trees.SOUNDS,
-    ).start()
-    at_rest = {pid: seen.descriptors for pid in (daemon.pid, *daemon.children()) if (seen := look(pid))}
-    names = {pid: command_line(pid).partition(" -m ")[2][:44] or "control process" for pid in at_rest}
-    callers = [
-        sipp.start(
-            kind.scenario,
-            folder / kind.name.replace(" ", "-"),
-            server=daemon.address,
-            audio=caller(),
-            number=kind.number,
-            calls=counts[kind.name],
-            rate=rate * kind.share,
-            together=500,
-            fill=kind.fill,
-            arguments=[*patience, *(LOSS if kind.lossy else ())],
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What SIPp counted."""
+
+    good: int
+    failed: int
+    sent_again: int
+
+
+def outcome(running: sipp.Sipp) -> Outcome:
+    with (running.folder / "stats.csv").open() as file:
+        last = list(csv.DictReader(file, delimiter=";"))[-1]
+    return Outcome(*(int(last[f"{name}(C)"]) for name in ("SuccessfulCall", "FailedCall", "Retransmissions")))
+
+
+class Soak:
+    """One soak; ``lossy``: the network loses packets."""
+
+    def __init__(self, folder: Path, minutes: float, rate: float, *, lossy: bool) -> None:
+        self.folder, self.minutes, self.rate, self.lossy = folder, minutes, rate, lossy
+        self.counts = {kind.name: max(1, round(minutes * 60 * rate * kind.share)) for kind in KINDS}
+        self.problems: list[str] = []
+        self.lines: list[str] = []
+
+    def run(self) -> None:
+        patience = ["-timeout", f"{round(self.minutes * 60 + 180)}", "-trace_stat", "-stf", "stats.csv", "-fd", "30"]
+        hooks, tally = tallying()
+        hooks.start()
+        echo = sipp.start(
+            "uas_echo",
+            self.folder / "echo",
+            calls=self.counts["bridged"],
+            together=TOGETHER,
+            traced=False,
+            arguments=[*patience, *self._loss(lossy=True)],
         )
-        for kind in KINDS
-    ]
-    looks: dict[int, list[Look]] = {}
-    watch(daemon, callers, looks)
-    until = time.monotonic()
+        low, high = free_range(3000)
+        daemon = Daemon(
+            self.folder / "daemon",
+            flows(hooks.url(""), echo.port),
+            settings={"rtp": {"ports": f"{low}-{high}"}},
+            record=["1000"],
+            sounds=trees.SOUNDS,
+        ).start()
+        before = at_rest(daemon)
+        callers = {
+            kind.name: sipp.start(
+                kind.scenario,
+                self.folder / kind.hook[1:],
+                server=daemon.address,
+                audio=caller(),
+                number=kind.number,
+                calls=self.counts[kind.name],
+                rate=self.rate * kind.share,
+                together=TOGETHER,
+                fill=kind.fill,
+                traced=False,
+                arguments=[*patience, *self._loss(lossy=kind.lossy)],
+            )
+            for kind in KINDS
+        }
+        watch = Watch(daemon)
+        began = time.monotonic()
+        watch.until(lambda: all(each.process.poll() is not None for each in callers.values()))
+        seconds = time.monotonic() - began
+        figures = [[name, *(f"{value:g}" for value in values)] for name, *values, _ in watch.rows()]
+        grown = [problem for *_, problem in watch.rows() if problem]
+        echo.stop()
 
-    problems = [f"SIPp: {each.story()[-800:]}" for each in callers if each.process.returncode]
-    echo.stop()
-    try:
-        daemon.wait_ended(sum(counts.values()), 60)
-        for name in ("whole", "cut", "sent on"):
-            hooks.wait_for("close", f"/{name.replace(' ', '-')}", 60, count=counts[name])
-    except AssertionError as error:
-        problems.append(str(error))
-    walked = sum(row["path"] == trees.path("key:1", "key:2") for row in daemon.ended())
-    print(f"  {counts}: {len(daemon.ended())} calls ended, {walked} took the whole path, {len(hooks.hits)} callbacks")
-    if walked < counts["whole"]:
-        problems.append(f"{counts['whole'] - walked} calls did not take their path")
-    problems += left_open(daemon)
-    time.sleep(20)  # closed ports rest for a while, and so do connections to web servers
-    for pid, before in at_rest.items():
-        after = look(pid)
-        if after is None:
-            problems.append(f"{names[pid]} is gone")
-            continue
-        problems += [problem] if (problem := growth(names[pid], looks.get(pid, []), until)) else []
-        if after.descriptors > before + 16:  # the database and the web server keep a few
-            problems.append(f"{names[pid]}: {before} descriptors before, {after.descriptors} after")
-    family = [daemon.pid, *daemon.children()]
-    if daemon.stop() != 0 or any(map(alive, family)):
-        problems.append("the daemon did not stop cleanly")
-    hooks.stop()
-    return problems
+        total = sum(self.counts.values())
+        self._expect(lambda: daemon.log().count('"event": "call ended"') >= total, f"{total} calls have ended")
+        for kind in KINDS:
+            if kind.name != "bridged":
+                wanted = self.counts[kind.name]
+                self._expect(
+                    lambda kind=kind, n=wanted: tally.events[kind.hook, "close"] == n,
+                    f"{kind.name}: {wanted} ends told",
+                )
+        self._callers(callers, daemon)
+        unfinished, rows = left_open(daemon.folder / "ivrea.db")
+        self.problems += unfinished
+        watch.take_recordings(0.0)
+        if watch.recordings != self.counts["whole"]:
+            self.problems.append(f"{watch.recordings} recordings of {self.counts['whole']} calls")
+        self.problems += [*grown, *watch.broken[:20]]
+        time.sleep(40)  # closed ports rest for a while, and so do connections to web servers and transactions
+        self.problems += not_as_before(before, at_rest(daemon))
+        pids = [pid for _, pid in family(daemon)]
+        if daemon.stop() != 0 or any(map(alive, pids)):
+            self.problems.append("the daemon did not stop cleanly")
+        hooks.stop()
 
+        self.lines += [
+            f"{total:,} calls in {seconds / 60:.0f} minutes ({total / seconds:.1f} a second).",
+            f"{watch.recordings:,} recordings of {watch.seconds / 3600:.1f} hours were opened.",
+            f"{sum(tally.events.values()):,} callbacks, {tally.repeats:,} of them more than once.",
+            "",
+            table(["figure", "first quarter, median", "last quarter, median", "greatest"], figures),
+            "",
+            "Rows at the end: " + ", ".join(f"{name} {count:,}" for name, count in rows.items()) + ".",
+        ]
 
-def left_open(daemon: Daemon) -> list[str]:
-    """Rows of calls and legs that have no end, by the database."""
-    found = []
-    with contextlib.closing(sqlite3.connect(daemon.folder / "ivrea.db", timeout=5)) as database:
-        for table in ("calls", "legs"):
-            (count,) = database.execute(f"SELECT count(*) FROM {table} WHERE finished_at IS NULL").fetchone()
-            if count:
-                found.append(f"{count} {table} have no end")
-    return found
+    def _loss(self, *, lossy: bool) -> tuple[str, ...]:
+        return LOSS if lossy and not self.lossy else ()
+
+    def _expect(self, what: Callable[[], bool], sentence: str) -> None:
+        try:
+            poll(lambda: what() or None, 90, sentence, every=1.0)
+        except AssertionError as error:
+            self.problems.append(f"not so: {error}")
+
+    def _callers(self, callers: dict[str, sipp.Sipp], daemon: Daemon) -> None:
+        rows = []
+        for kind in KINDS:
+            running = callers[kind.name]
+            counted = outcome(running)
+            rows.append([kind.name, f"{counted.good:,}", f"{counted.failed:,}", f"{counted.sent_again:,}"])
+            allowed = kind.given_up * self.counts[kind.name] if self.lossy or kind.lossy else 0
+            if counted.failed > allowed or counted.good + counted.failed != self.counts[kind.name]:
+                self.problems.append(f"{kind.name}: {counted}; SIPp: {running.story()[-600:]}")
+        walked = daemon.log().count(f'"path": "{trees.path("key:1", "key:2")}"')
+        strayed = self.counts["whole"] - walked
+        if strayed > (STRAYED * self.counts["whole"] if self.lossy else 0):
+            self.problems.append(f"{strayed} calls did not take their path")
+        self.lines += [
+            table(["calls", "good for SIPp", "failed for SIPp", "messages sent again by SIPp"], rows),
+            "",
+            f"{walked:,} of {self.counts['whole']:,} callers got to the end of the tree by keys in their sound.",
+        ]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--rate", type=float, default=5.0, help="calls a second")
+    parser.add_argument("--report", type=Path, help="write what was seen to this file, too")
+    parser.add_argument(_NETWORK, action="store_true", help=argparse.SUPPRESS, dest="lossy")
     options = parser.parse_args()
-    print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} CPUs")
-    print(f"{options.rate:g} calls/s for {options.minutes:g} minutes")
+    if not options.lossy and os.geteuid() == 0 and all(map(shutil.which, ("unshare", "nft", "ip"))):
+        enter_lossy_network()
+    if options.lossy:
+        lose_packets()
     with tempfile.TemporaryDirectory(prefix="ivrea-soak-") as folder:
-        problems = soak(Path(folder), options.minutes, options.rate)
-    for problem in problems:
-        print(f"PROBLEM: {problem}")
-    print("fine" if not problems else f"{len(problems)} problems")
-    return 1 if problems else 0
+        soak = Soak(Path(folder), options.minutes, options.rate, lossy=options.lossy)
+        soak.run()
+    lost = "one UDP packet in a hundred" if options.lossy else "one SIP message in a hundred of bridges"
+    machine = f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} processors"
+    lines = [
+        "# Soak",
+        "",
+        f"{options.rate:g} calls a second for {options.minutes:g} minutes (`make soak`) on {machine}; {lost} lost.",
+        "",
+        *soak.lines,
+        "",
+        "## Problems",
+        "",
+        *(f"- {problem}" for problem in soak.problems or ["none"]),
+    ]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if options.report:
+        options.report.write_text(text)
+    return 1 if soak.problems else 0
 
 
 if __name__ == "__main__":

@@ -594,6 +594,9 @@ class Daemon:
     def gauges(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
         """For ``/metrics``: what goes up and down."""
         yield "ivrea_calls", "Calls on this process now.", {}, len(self.switch.calls)
+        yield "ivrea_tasks", "Tasks on the control process's loop now.", {}, len(asyncio.all_tasks())
+        for what, number in self.transport.endpoint.held().items():
+            yield "ivrea_sip_held", "What the SIP core remembers now.", {"what": what}, number
         yield "ivrea_journal_backlog", "Records that the disk has not taken.", {}, self.journal.backlog
         for quantile, value in _quantiles(*self.lags.percentiles()):
             yield (

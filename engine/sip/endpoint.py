@@ -145,6 +145,17 @@ class Endpoint:
         core = self._core
         return not (core.dialogs or core.clients or core.servers or len(core.queue) or len(core.links))
 
+    def held(self) -> dict[str, int]:
+        """How much of everything is remembered now: what must not grow while as many calls end as begin."""
+        core = self._core
+        return {
+            "sessions": len(core.sessions),
+            "dialogs": len(core.dialogs),
+            "client_transactions": len(core.clients),
+            "server_transactions": len(core.servers),
+            "timers": len(core.queue),
+        }
+
     def needs(self, flow: Flow) -> bool:
         """Whether a transaction, a dialog or a device's registration would miss the connection of ``flow``."""
         return flow in self._core.links or self.registrar.bound_source(flow) is not None

@@ -96,12 +96,14 @@ def start(
     host: str = "127.0.0.1",
     port: int = 0,
     patience: int = 120,
+    traced: bool = True,
     arguments: Sequence[str] = (),
 ) -> Sipp:
     """Start ``scenario``: towards ``server`` as a caller, or listening when there is none.
 
     ``audio`` becomes ``caller.ul`` in the folder, which is what the scenarios play. ``host``: its own address, at which
     it also wants its sound; ``port`` 0: any. After ``patience`` seconds it gives up.
+    Not ``traced``: no copy of each message is kept, for runs of many calls.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = with_parts((SCENARIOS / f"{scenario}.xml").read_text())
@@ -116,7 +118,9 @@ def start(
         low, high = free_range(2 * calls + 10)
     command = ["sipp", "-sf", "scenario.xml", "-i", host, "-p", str(port), "-m", str(calls), "-t", transport]
     command += ["-nostdin", "-timeout", str(patience), "-timeout_error", "-bind_local", "-mi", host, "-mp", str(low)]
-    command += ["-trace_msg", "-message_file", "sipp_messages", "-trace_err", "-error_file", "sipp_errors"]
+    if traced:
+        command += ["-trace_msg", "-message_file", "sipp_messages"]
+    command += ["-trace_err", "-error_file", "sipp_errors"]
     command += ["-trace_logs", "-log_file", "sipp_logs", "-skip_rlimit", *arguments]
     if server is not None:
         command += ["-s", number, "-r", str(rate), "-l", str(together or calls), f"{server[0]}:{server[1]}"]
