@@ -152,6 +152,8 @@ class Conversation:
         self._line = 0
         """Which of both is on the line."""
         self._change: Change | None = None
+        self._exchanged = False
+        """Whether the one who leaves for the change that is asked for is no longer on the line."""
         self._giving: tuple[Side, asyncio.Future[Peer]] | None = None
         self._given = False
         self._final = False
@@ -183,12 +185,20 @@ class Conversation:
         return wanted
 
     def line_left(self, end: PeerEnd) -> bool:
-        """Who is on the line has hung up; whether the call goes on, with somebody else on its line."""
-        if not self._consulting or self.peer.state == "ended":
+        """Who is on the line has hung up; whether the call goes on, with somebody else on its line.
+
+        It does if that one was about to leave, and the other one to be given somebody else or to be given away.
+        """
+        if self.peer.state == "ended":
+            return False
+        if self._giving is not None and self._giving[0] == "peer":
+            return True
+        leaves = self._change is not None and self._change.leaves == "line" and not self._exchanged
+        if not (leaves or self._consulting):
             return False
         self._exchange()
         self.peer.finish(end)
-        self._line_gone = True
+        self._exchanged, self._line_gone = leaves, not leaves
         self._house.poke()
         return True
 
@@ -203,7 +213,7 @@ class Conversation:
         try:
             await house.connect(self.peer)
             house.conversing(self)
-            while self.peer.state != "ended" and not self._given:
+            while not self._given and (self.peer.state != "ended" or self._owed):
                 if self._giving is not None:
                     await self._give(*self._giving)
                 elif self._change is not None:
@@ -218,6 +228,8 @@ class Conversation:
             house.conversing(None)
             if self._giving is not None and not self._giving[1].done():
                 self._giving[1].cancel()
+            if self._change is not None:
+                self._change.tell(487, "the call is over")
             await house.disconnect()
             if not self._given:
                 await house.forget(self.peer)
@@ -225,6 +237,13 @@ class Conversation:
             await house.hang_up("transferred" if self._given else "the transferred call is over")
         seconds = house.now() - began
         return seconds, f"talked with {label} for {seconds:.1f} s"
+
+    @property
+    def _owed(self) -> bool:
+        """Whether the one who leaves has hung up before that was carried out which they wanted."""
+        if self._giving is not None:
+            return self._giving[0] == "line"
+        return self._change is not None and (self._exchanged or self._change.leaves == "peer")
 
     async def _give(self, side: Side, wanted: asyncio.Future[Peer]) -> None:
         self._giving = None
@@ -239,8 +258,9 @@ class Conversation:
 
     async def _carry_out(self, change: Change) -> None:
         swapped = change.leaves == "line"
-        if swapped:
+        if swapped and not self._exchanged:
             self._exchange()
+        self._exchanged = swapped
         if change.flow is not None:
             await self._leave_to(change, change.flow)
             return
@@ -256,7 +276,7 @@ class Conversation:
             raise
         finally:
             self._change = None
-            self._consulting = self.peer.listening = False
+            self._exchanged = self._consulting = self.peer.listening = False
 
     async def _leave_to(self, change: Change, aim: Aim) -> None:
         """A flow takes the place of who leaves. Raises Replaced."""
@@ -266,6 +286,7 @@ class Conversation:
         self._names[1 - self._line] = aim.name
         self._house.off_hold()
         change.tell(200, "OK")
+        self._change = None
         await self._house.moved(leaver)
         self._house.go_on(aim, before, (self._names[0], self._names[1]))
         await self._house.wait(None)

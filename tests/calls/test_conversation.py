@@ -161,6 +161,10 @@ class Scene:
 
     async def begin(self, leaves: Any, *, attended: bool = False) -> None:
         await self.settle()
+        self.ask(leaves, attended=attended)
+        await self.settle()
+
+    def ask(self, leaves: Any, *, attended: bool = False) -> None:
 
         async def ring(house: Any) -> Any:
             self.ring = house
@@ -172,7 +176,6 @@ class Scene:
 
         tell: Callable[[int, str], None] = lambda status, _reason: self.told.append(status)  # noqa: E731
         self.conversation.ask(Change(leaves, ring, attended=attended, tell=tell))
-        await self.settle()
 
     async def settle(self) -> None:
         for _ in range(20):
@@ -227,6 +230,56 @@ async def test_a_blind_transfer_that_fails(leaves: str, talk: set[str], gone: st
     assert scene.house.transfers == []
     scene.bob.leaves()
     assert await scene.over() == "flow goes on"
+
+
+@pytest.mark.parametrize(("leaves", "talk", "gone"), SIDES)
+@pytest.mark.parametrize("attended", [True, False])
+async def test_who_hands_on_hangs_up_at_the_same_moment(leaves: str, talk: set[str], gone: str, attended: bool) -> None:
+    """The BYE is read together with what asked for the transfer: the one who stays gets somebody all the same."""
+    scene = Scene()
+    await scene.settle()
+    scene.ask(leaves, attended=attended)
+    if leaves == "line":
+        scene.house.line_hangs_up()
+    else:
+        scene.bob.leaves()
+    await scene.settle()
+    assert not scene.house.talks
+    await scene.answers()
+    assert scene.house.talks == talk
+    assert scene.house.gone == [gone]
+    assert scene.told[-1] == 200
+    scene.carol.leaves()
+    assert await scene.over() == "call over"
+
+
+@pytest.mark.parametrize("leaves", ["peer", "line"])
+async def test_who_stays_hangs_up_at_the_same_moment(leaves: str) -> None:
+    """Nobody is rung for nobody, and who asked is told."""
+    scene = Scene()
+    await scene.settle()
+    scene.ask(leaves)
+    if leaves == "peer":
+        scene.house.line_hangs_up()
+    else:
+        scene.bob.leaves()
+    await scene.over()
+    assert scene.told == [487]
+    assert scene.ring is None
+
+
+@pytest.mark.parametrize("side", ["peer", "line"])
+async def test_one_is_given_away_though_the_other_has_just_hung_up(side: Any) -> None:
+    scene = Scene()
+    await scene.settle()
+    wanted = scene.conversation.give(side)
+    if side == "peer":
+        scene.house.line_hangs_up()
+    else:
+        scene.bob.leaves()
+    assert await scene.over() == "call over"
+    given = cast("Any", wanted.result())
+    assert (given.name, given.state) == ("bob" if side == "peer" else "alice", "answered")
 
 
 @pytest.mark.parametrize(("leaves", "talk", "gone"), SIDES)

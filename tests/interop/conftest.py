@@ -64,6 +64,12 @@ def daemon_for(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
         daemon.stop()
 
 
+def rings(uri: str) -> dict[str, object]:
+    """A flow that rings ``uri``."""
+    ring = {"id": "ring", "action": "transfer", "options": {"destination": uri, "timeout": 60}}
+    return {"title": "rings", "steps": [ring]}
+
+
 @pytest.fixture(scope="module")
 def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """The cases of SIPp in this module that were asked for, all on their way, to an open house and to one that wants
@@ -75,17 +81,18 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with contextlib.ExitStack() as stack:
         bell = sipp.start("uas_rings_on", tmp_path_factory.mktemp("bell"), calls=1000)
         stack.callback(bell.stop)
-        ringing = {
-            "id": "ring",
-            "action": "transfer",
-            "options": {"destination": f"sip:bell@127.0.0.1:{bell.port}", "timeout": 60},
-        }
+        talks = sipp.start("uas_talks", tmp_path_factory.mktemp("talks"), calls=1000)
+        stack.callback(talks.stop)
+        busy = sipp.start("uas_refuse", tmp_path_factory.mktemp("busy"), calls=1000, fill={"STATUS": "486 Busy Here"})
+        stack.callback(busy.stop)
+        fleet.others = {"BOB": f"sip:bob@127.0.0.1:{talks.port}", "BUSY": f"sip:busy@127.0.0.1:{busy.port}"}
         flows = {
             "keys": {"_": "long.wav", "key:7": "brief.wav"},
             "every": trees.every_key(),
             "brief": {"_": "brief.wav"},
             "early": {"module": "response", "data": {"code": 486, "media": "root.wav"}, "children": {}},
-            "rings": {"title": "rings", "steps": [ringing]},
+            "rings": rings(f"sip:bell@127.0.0.1:{bell.port}"),
+            "bob": rings(fleet.others["BOB"]),
             "stays": {"title": "stays", "steps": [{"id": "stay", "action": "pause", "options": {"length": 300}}]},
         }
         for name in {case.house for case in fleet.cases}:

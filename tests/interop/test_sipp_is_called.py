@@ -11,6 +11,7 @@ from kit.cases import Case, Fleet, check
 from kit.daemon import ROOT
 from kit.trees import path
 from test_sipp_calls_us import CASES as CALLERS
+from test_sipp_transfers import CASES as TRANSFERS
 
 DONE = {"result": "completed", "end.by": "caller", "end.sip": 200}
 """SIPp hung up."""
@@ -97,8 +98,8 @@ def test_sipp_is_called(fleet: Fleet, case: Case) -> None:
 
 
 def test_every_scenario_has_a_case_and_says_its_rule() -> None:
-    cases = [each if isinstance(each, Case) else each.values[0] for each in (*CASES, *CALLERS)]
-    files = [file for kind in ("caller", "callee") for file in (sipp.SCENARIOS / kind).glob("*.xml")]
+    cases = [each if isinstance(each, Case) else each.values[0] for each in (*CASES, *CALLERS, *TRANSFERS)]
+    files = [file for kind in ("caller", "callee", "transfer") for file in (sipp.SCENARIOS / kind).glob("*.xml")]
     assert {case.scenario for case in cases if isinstance(case, Case)} == {f"{f.parent.name}/{f.stem}" for f in files}
     assert [file.name for file in files if "<!-- RFC " not in file.read_text()] == []
     page = (ROOT / "docs" / "sip.md").read_text()

@@ -66,6 +66,10 @@ class Case:
     """Seconds that who is called may ring."""
     pause: float = 1
     """Seconds that the flow lasts if nobody hangs up."""
+    hung_up: bool = False
+    """The API ends the call once SIPp is done: others still talk."""
+    legs: int = -1
+    """How many legs the API must know beside the call's own, all of them over; -1: nobody looks."""
 
     @property
     def called(self) -> bool:
@@ -105,6 +109,8 @@ class Fleet:
         self._runs: dict[str, Future[Run]] = {}
         self.cases = sorted(cases, key=lambda case: -case.patience)
         self.houses: dict[str, Daemon] = {}
+        self.others: dict[str, str] = {}
+        """URIs of others who may be called, by the word that stands for them in scenarios."""
 
     def devices(self) -> list[dict[str, object]]:
         return [{"name": case.name, "password": "secret"} for case in self.cases if case.devices]
@@ -140,7 +146,7 @@ class Fleet:
             folder,
             server=server,
             number=case.number,
-            fill={"DEVICE": case.name, "HEADER": "Subject: none", **case.fill},
+            fill={"HEADER": "Subject: none", **case.fill, "DEVICE": case.name, **self.others},
             transport=case.transport,
             host=self._hosts[case.name],
             port=self._ports.get(case.name, 0),
@@ -162,7 +168,14 @@ class Fleet:
         if case.end == NO_CALL:
             begun = [row for row in house.events() if row.get("sip_call_id") == call_id]
             return Run(running.messages(), {"call": begun[0] if begun else None})
-        return Run(running.messages(), house.closing(call_id, patience=60 if case.patience > 12 else 10))
+        if case.hung_up:
+            status, answer = Api(house).ask("DELETE", f"/calls/{house.call_id(call_id)}")
+            assert status == 202, answer
+        end = house.closing(call_id, patience=60 if case.patience > 12 else 10)
+        if case.legs >= 0:
+            legs = Api(house).wait(end["call_id"], "ended")["legs"]
+            assert [bool(leg["ended_at"]) for leg in legs] == [True] * case.legs, legs
+        return Run(running.messages(), end)
 
     def _call_it(self, case: Case, house: Daemon) -> Run:
         running = self._start(case, self._folder / case.name, None)
