@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated, Any
 
@@ -25,6 +26,20 @@ def _allowed(text: str) -> str:
     return number
 
 
+def _assigned_number(text: str) -> str:
+    number = plain_number(text)
+    if not re.fullmatch(r"\+?[0-9A-Za-z_.#]{0,63}\*?", number) or number in ("", "+"):
+        raise ValueError("must be a number, or the beginning of numbers with a * behind it")
+    return number
+
+
+def _assigned_address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text.strip(), strict=False))
+    except ValueError:
+        raise ValueError("must be an IP address, or a network as in 192.0.2.0/24") from None
+
+
 Cap = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
@@ -46,4 +61,16 @@ class AccountKeys(BaseModel):
 
     def values(self) -> dict[str, Any]:
         """The columns."""
-        return {name: getattr(self, name) for name in AccountKeys.model_fields}
+        return {name: getattr(self, name) for name in ACCOUNT_COLUMNS if name in type(self).model_fields}
+
+
+class AssignedKeys(AccountKeys):
+    """And what is assigned to an account other than ``default``, which needs no assignment."""
+
+    assigned_numbers: Annotated[list[Annotated[str, AfterValidator(_assigned_number)]], Field(max_length=10_000)] = []
+    """Numbers that it may take, and beginnings of numbers with a ``*``; of several accounts the longest counts."""
+    assigned_addresses: Annotated[list[Annotated[str, AfterValidator(_assigned_address)]], Field(max_length=1000)] = []
+    """IP addresses and networks that its trunks may be known by, when they neither register nor prove themselves."""
+
+
+ACCOUNT_COLUMNS = tuple(AssignedKeys.model_fields)

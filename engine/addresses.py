@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _BEGINNING = re.compile(r"\+?[0-9A-Za-z*#]*", re.ASCII)
@@ -22,6 +24,15 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.transport}:{bracketed(self.host)}:{self.port}"
+
+
+def within(host: str, networks: Iterable[Network]) -> bool:
+    """Whether an address is in one of the ``networks``; a name is in none."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)
 
 
 def split_host(text: str, default_port: int | None) -> tuple[str, int]:

@@ -17,7 +17,6 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from engine.accounts import callbook, tokens
-from engine.accounts.importing import ImportConflict
 from engine.accounts.media import MediaShelf
 from engine.addresses import bracketed, is_wildcard, split_host
 from engine.api.mounts import mount_all
@@ -66,6 +65,7 @@ from engine.sip.endpoint import Endpoint
 from engine.sip.flow import Flow
 from engine.sip.replaces import Replaces
 from engine.sip.session import Session
+from engine.store.accounts import DEFAULT_ACCOUNT
 from engine.transport import SipTransport, TransportError
 from engine.transport.certificates import CertificateError
 from engine.trunks import Probes, Registrations, inbound_trunk, outbound_trunk
@@ -114,7 +114,6 @@ class Daemon:
         except (
             CertificateError,
             FlowError,
-            ImportConflict,
             JournalError,
             MediaError,
             RecogniserError,
@@ -290,7 +289,7 @@ class Daemon:
         await self.transport.listen(config.sip.listen)
         await self.recovery.begin(self.journal.unfinished_calls())
         labelled = self.directory.labelled()
-        self.registrations.replace(labelled)
+        self.registrations.replace(labelled, self.directory.lines())
         self.probes.replace(labelled)
         self._background(self.dialler.run())
         settle_garbage()
@@ -387,10 +386,11 @@ class Daemon:
         try:
             config = self._reload_config() if self._reload_config is not None else self.config
             async with self._reading_accounts:
-                directory = await load_directory(self.callbacks.store, self.flows, config, self.directory)
+                free = self.config.accounts
+                directory = await load_directory(self.callbacks.store, self.flows, config, self.directory, free)
             certificates = await asyncio.to_thread(read_certificates, config, directory.labelled())
             await self._take_over_mailboxes(config)
-        except (CertificateError, ConfigError, FlowError, ImportConflict, StoreError) as error:
+        except (CertificateError, ConfigError, FlowError, StoreError) as error:
             log.error("reload_failed", error=str(error))
             return
         except Exception:
@@ -406,7 +406,8 @@ class Daemon:
         Raises SQLAlchemy's errors; everything stays as it was then.
         """
         async with self._reading_accounts:
-            directory = await read_directory(self.callbacks.store, self.flows, self.directory)
+            free = self.config.accounts
+            directory = await read_directory(self.callbacks.store, self.flows, self.directory, free)
             try:
                 self.transport.streams.certificates = await asyncio.to_thread(
                     read_certificates, self.config, directory.labelled()
@@ -420,7 +421,7 @@ class Daemon:
         self._srtp = directory.srtp(self.config.rtp)
         self.switch.plan = directory.plans
         self.switch.trunks.replace(self._inbound())
-        self.registrations.replace(directory.labelled())
+        self.registrations.replace(directory.labelled(), directory.lines())
         self.probes.replace(directory.labelled())
         self.transport.endpoint.registrar.replace_devices(directory.passwords(), asyncio.get_running_loop().time())
         self.transport.pump()
@@ -492,7 +493,9 @@ class Daemon:
         return outbound_trunk(trunk, self.registrations.service_route(trunk.label), down=down)
 
     def _inbound(self) -> Iterator[TrunkAddress]:
-        return (inbound_trunk(each) for each in self.directory.trunks if each.config.inbound != "none")
+        """Those of the operator first: of trunks of which nothing tells them apart they have the call."""
+        found = [each for each in self.directory.trunks if each.config.inbound != "none"]
+        return (inbound_trunk(each) for each in sorted(found, key=lambda each: each.account != DEFAULT_ACCOUNT))
 
     def _publish(self, account: str, entity: str, state: str) -> None:
         """A state that a flow of the account sets for those of its devices who watch ``entity`` (RFC 4235)."""
@@ -588,6 +591,7 @@ class Daemon:
             "loop_lag_ms": {"p50": round(p50, 2), "p99": round(p99, 2), "max": round(worst, 2)},
             "workers": workers,
             "journal_backlog": self.journal.backlog,
+            "import_conflicts": len(self.directory.conflicts),
             **self.callbacks.health(),
         }
 
@@ -597,6 +601,8 @@ class Daemon:
         yield "ivrea_tasks", "Tasks on the control process's loop now.", {}, len(asyncio.all_tasks())
         for what, number in self.transport.endpoint.held().items():
             yield "ivrea_sip_held", "What the SIP core remembers now.", {"what": what}, number
+        conflicts = len(self.directory.conflicts)
+        yield "ivrea_import_conflicts", "Rows of the configuration file that are not served.", {}, conflicts
         yield "ivrea_journal_backlog", "Records that the disk has not taken.", {}, self.journal.backlog
         for quantile, value in _quantiles(*self.lags.percentiles()):
             yield (

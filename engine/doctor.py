@@ -21,14 +21,18 @@ from typing import Literal
 
 import numpy as np
 from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
 
+from engine.accounts.importing import conflicts_of, flow_files
 from engine.addresses import is_wildcard
 from engine.caller import CallerError, KeyMethod, TestCaller
+from engine.calls.flowbook import FlowError, read_flow_files
 from engine.config import Address, Config
 from engine.daemon import Daemon, StartError
 from engine.flowcheck import knowledge
 from engine.net import address_towards
 from engine.security import read_certificates
+from engine.store import Store
 from engine.transport.certificates import CertificateError
 from flows.check import check_document
 from flows.findings import has_errors
@@ -64,6 +68,7 @@ class Doctor:
         self._check_addresses()
         self._check_flows()
         self._check_folders()
+        await self._check_import()
         with tempfile.TemporaryDirectory(prefix="ivrea-doctor-") as folder:
             async with self._callback_server() as url:
                 daemon = Daemon(self._own_config(Path(folder), url))
@@ -124,6 +129,26 @@ class Doctor:
                 self._say(what, "ok", folder)
             else:
                 self._say(what, "failed", f"{there} cannot be written to")
+
+    async def _check_import(self) -> None:
+        """What of the file the database of the daemon has no room for; nothing is changed there."""
+        store = Store(self._config.store.url)
+        try:
+            if not _is_there(store):
+                return  # it is made at the first start
+            texts = await read_flow_files(path for path, _ in flow_files(self._config))
+            conflicts = await conflicts_of(store, self._config, texts)
+        except FlowError:
+            return  # the check of flows has said so
+        except (SQLAlchemyError, OSError) as error:
+            self._say("database", "warning", f"cannot be looked at: {type(error).__name__}: {error}".splitlines()[0])
+        else:
+            for conflict in conflicts:
+                self._say("import", "failed", f"{conflict}; it is not served, the rest is")
+            if not conflicts:
+                self._say("import", "ok", "all rows of the file are served")
+        finally:
+            await store.close()
 
     # --- the call to itself -------------------------------------------------------------
 
@@ -261,6 +286,11 @@ def _write_tone(path: Path) -> Path:
         file.setparams((1, 2, 8000, 0, "NONE", ""))
         file.writeframes((3000 * np.sin(2 * np.pi * 440 * time)).astype("<i2").tobytes())
     return path
+
+
+def _is_there(store: Store) -> bool:
+    """Whether there is a database to be looked at: that a file is missing is no fault of a server."""
+    return not store.is_sqlite or Path(store.url.database or "").is_file()
 
 
 def _cannot_bind(address: Address) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from engine.addresses import bracketed, parse_rewrite, plain_number
 from engine.calls.admission import TrunkAddress
@@ -36,12 +37,13 @@ class Registrations:
         """What waits until the registration of the same name is taken back."""
         self._removed = asyncio.Event()
 
-    def replace(self, trunks: Mapping[str, TrunkConfig]) -> None:
+    def replace(self, trunks: Mapping[str, TrunkConfig], lines: Mapping[str, str] = MappingProxyType({})) -> None:
         """Register with those of ``trunks`` that are new or have changed, and take back what is not wanted any more.
 
-        What comes of it is told to :meth:`changed`.
+        ``lines``: what registrations are told apart by, by label. What comes of it is told to :meth:`changed`.
         """
-        wanted = {label: _configuration(label, trunk) for label, trunk in trunks.items() if trunk.registers}
+        registering = ((label, trunk) for label, trunk in trunks.items() if trunk.registers)
+        wanted = {label: _configuration(label, trunk, lines.get(label, "")) for label, trunk in registering}
         for label, registration in list(self._running.items()):
             if wanted.get(label) == registration.config:
                 del wanted[label]
@@ -216,6 +218,8 @@ def inbound_trunk(each: AccountTrunk) -> TrunkAddress:
         proxies=_proxies(trunk),
         user=trunk.username,
         registers=trunk.registers,
+        line=each.line,
+        believed=each.believed,
         password=trunk.password.get_secret_value(),
         by_digest=trunk.inbound == "digest",
         channels=trunk.channels,
@@ -254,7 +258,7 @@ def _place(trunk: TrunkConfig) -> Uri:
     return Uri("sip", host=bracketed(peer.host), port=port, params=params)
 
 
-def _configuration(label: str, trunk: TrunkConfig) -> RegistrationConfig:
+def _configuration(label: str, trunk: TrunkConfig, line: str) -> RegistrationConfig:
     place = _place(trunk)
     return RegistrationConfig(
         name=label,
@@ -263,5 +267,6 @@ def _configuration(label: str, trunk: TrunkConfig) -> RegistrationConfig:
         flow=_flow(trunk),
         credentials=Credentials(trunk.username, trunk.password.get_secret_value()),
         contact_user=trunk.username,
+        line=line,
         route=_routes(trunk),
     )

@@ -27,7 +27,8 @@ class Account:
 
     ``allowed``: beginnings of the numbers that it may call by trunks, and ``sip:HOST`` for SIP addresses; empty: all.
     ``calls_per_day`` and ``minutes_per_day`` are of calls that leave us, 0 for no limit. ``relay``: whose calls, of
-    those that come from outside, may go outside again.
+    those that come from outside, may go outside again. ``assigned_numbers``, ``assigned_addresses``: what it may take
+    and be called from (:mod:`engine.accounts.rights`).
     """
 
     id: str
@@ -38,6 +39,8 @@ class Account:
     calls_per_day: int = 0
     minutes_per_day: int = 0
     relay: Relay = "trunks"
+    assigned_numbers: tuple[str, ...] = ()
+    assigned_addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

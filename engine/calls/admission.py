@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from engine.addresses import bracketed, plain_number, rewritten
+from engine.addresses import Network, bracketed, plain_number, rewritten, within
 from engine.log import get_logger
 from engine.sip.message import Request
 
@@ -86,6 +87,10 @@ class TrunkAddress:
     user: str = ""
     """Our name with it: the user part of the Contact that we register there, the name that it proves itself by."""
     registers: bool = False
+    line: str = ""
+    """The parameter of that Contact; empty: it has none."""
+    believed: tuple[Network, ...] | None = None
+    """Networks from which calls are believed to be its own because it says that it is there; ``None``: all."""
     password: str = field(default="", repr=False)
     by_digest: bool = False
     """Its calls are known by ``user`` and ``password``, wherever they come from, and not by their address."""
@@ -97,6 +102,17 @@ class TrunkAddress:
     caller_rules: tuple[tuple[str, str], ...] = ()
     """How its numbers become ours (:func:`engine.addresses.rewritten`)."""
 
+    def may_bring(self, request: Request, address: str, user: str) -> bool:
+        """Whether ``request``, which comes from an ``address`` of the trunk, may be its own: elsewhere than in
+        :attr:`believed` only if it comes back by the Contact that we registered, or with credentials of its ``user``.
+        """
+        if self.believed is None or within(address, self.believed):
+            return True
+        if self.by_digest:
+            return user == self.user
+        told = request.ruri.param("line") or ""
+        return bool(self.line) and hmac.compare_digest(told.encode("utf-8", "replace"), self.line.encode())
+
     def source(self) -> Source:
         """The trunk as the source of calls."""
         host = bracketed(self.host)
@@ -106,14 +122,17 @@ class TrunkAddress:
 
 
 def likeliest(
-    sources: Sequence[Source], request: Request, port: int, user: str, known: Callable[[str, str], bool]
+    sources: Sequence[Source], request: Request, port: int, user: str, known: Callable[[str, str], int]
 ) -> Source:
     """The trunk of several at one address that ``request`` came by.
 
-    What counts, in this order: the ``user`` of its credentials, where a trunk is known by digest; that the Request-URI
-    is the Contact that we registered with a trunk; that the number is listed for a trunk; that the number is ``known``
-    where the trunk's calls may go (number, account); the ``port`` it came from; the trunk's name as the host in From or
-    To. Of equals, the first.
+    What counts, in this order: the ``user`` of its credentials, where a trunk is known by digest; the line of a trunk;
+    that the number belongs where the trunk's calls may go; that the Request-URI is the Contact that we registered with
+    a trunk; that the number is listed for a trunk; that it leads somewhere where the trunk's calls may go; the ``port``
+    it came from; the trunk's name as the host in From or To. Of equals, the first.
+
+    ``known``, of number and account: 2 when calls to the number are for the account, 1 when only the account itself has
+    something for it, or 0.
     """
     hosts = {request.from_.uri.host.lower(), request.to.uri.host.lower()}
 
@@ -121,15 +140,19 @@ def likeliest(
         trunk = source.trunk
         assert trunk is not None
         number = source.dialled(request)
+        delivers = source.delivers(number)
+        leads = known(number, source.account) if delivers else 0
         proves = 1
         if trunk.by_digest:
             proves = 2 if trunk.user in (user, request.from_.uri.user) else 0
         return (
             proves,
+            bool(trunk.line) and request.ruri.param("line") == trunk.line,
+            leads == 2,
             trunk.registers and request.ruri.user == trunk.user,
-            bool(source.numbers) and source.delivers(number),
-            source.delivers(number),
-            source.delivers(number) and known(number, source.account),
+            bool(source.numbers) and delivers,
+            delivers,
+            leads > 0,
             port in source.ports,
             trunk.host.lower() in hosts,
         )
@@ -163,6 +186,12 @@ class TrunkBook:
     def at(self, host: str) -> tuple[Source, ...]:
         """The trunks that the address ``host`` belongs to, in their order."""
         return self._sources.get(plain_address(host), ())
+
+    def bringing(self, request: Request, host: str, user: str) -> tuple[Source, ...]:
+        """Those of them that ``request``, with credentials of ``user``, may have come by."""
+        address = plain_address(host)
+        found = self._sources.get(address, ())
+        return tuple(each for each in found if each.trunk is None or each.trunk.may_bring(request, address, user))
 
     def by_user(self, user: str) -> Source | None:
         """The trunk that proves itself as ``user``."""

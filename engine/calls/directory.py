@@ -6,8 +6,9 @@ that was there when it came.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 from pydantic import ValidationError
@@ -15,13 +16,14 @@ from pydantic import ValidationError
 from engine.accounts import entities as e
 from engine.accounts import repository
 from engine.accounts.importing import flow_files, import_file
-from engine.addresses import plain_number
+from engine.accounts.rights import networks
+from engine.addresses import Network, plain_number
 from engine.calls.flowbook import Document, FlowBook, FlowError, Ready, read_flow_files
 from engine.calls.numbers import Dialplan, NumberPlan
 from engine.calls.routes import Routes
 from engine.calls.supervisor import CallPlan
 from engine.calls.trunking import OutboundTrunk, OwnHost
-from engine.config import DEVICE_REDIRECTS, Config, RtpConfig, TrunkConfig
+from engine.config import DEVICE_REDIRECTS, AccountsConfig, Config, RtpConfig, TrunkConfig
 from engine.log import get_logger
 from engine.security import NO_SRTP, Policy, SrtpPolicies
 from engine.sip.registrar import Registrar
@@ -48,11 +50,23 @@ class AccountTrunk:
     account: str
     config: TrunkConfig
     shared: bool
+    believed: tuple[Network, ...] | None = None
+    """Networks from which calls are believed to be its own; ``None``: from any where it is."""
 
     @property
     def label(self) -> str:
         """The trunk's name, after its account's unless that is the default one."""
         return self.config.name if self.account == DEFAULT_ACCOUNT else f"{self.account}/{self.config.name}"
+
+    @property
+    def line(self) -> str:
+        """What a registration of a customer's trunk is told from all others by: known to its registrar alone, and the
+        same after a restart. Empty for those who run the switch.
+        """
+        if self.account == DEFAULT_ACCOUNT or not self.config.registers:
+            return ""
+        secret = self.config.password.get_secret_value().encode()
+        return hmac.digest(secret, f"line of {self.label}".encode(), "sha256").hex()[:24]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +85,16 @@ class Directory:
     plans: Dialplan[CallPlan] = field(default_factory=lambda: Dialplan(NumberPlan()))
     shown: Mapping[str, str] = field(default_factory=dict)
     """By device: the number that its user chose to show outside."""
+    conflicts: tuple[str, ...] = ()
+    """What of the configuration file could not be imported the last time, and why: a line each."""
 
     def labelled(self) -> dict[str, TrunkConfig]:
         """The trunks of all accounts by their labels."""
         return {each.label: each.config for each in self.trunks}
+
+    def lines(self) -> dict[str, str]:
+        """By label, what registrations of customers are told apart by."""
+        return {each.label: line for each in self.trunks if (line := each.line)}
 
     def passwords(self) -> dict[str, str]:
         """For the registrar: password by device."""
@@ -128,18 +148,28 @@ class Directory:
         )
 
 
-async def load_directory(store: Store, flows: FlowBook, config: Config, before: Directory | None = None) -> Directory:
-    """Import ``config`` and read everything. All or nothing.
+async def load_directory(
+    store: Store,
+    flows: FlowBook,
+    config: Config,
+    before: Directory | None = None,
+    free: AccountsConfig | None = None,
+) -> Directory:
+    """Import ``config`` and read everything. What cannot be imported is told by :attr:`Directory.conflicts`.
 
-    Raises :class:`FlowError` for every flow of the file that is not good, ImportConflict, and SQLAlchemy's errors. A
-    flow that was made otherwise and is not good keeps the plans of ``before`` or has none: it is logged.
+    ``free``: what accounts may take, if not as ``config`` has it. Raises :class:`FlowError` for every flow of the file
+    that is not good, and SQLAlchemy's errors; nothing is changed then. A flow that was made otherwise and is not good
+    keeps the plans of ``before`` or has none: it is logged.
     """
     flows.configure(config)
     texts = await read_flow_files(path for path, _ in flow_files(config))
     await _try_flows(flows, config, texts)
     async with store.writing() as connection:
-        await import_file(connection, config, texts)
-    return await read_directory(store, flows, before)
+        conflicts = await import_file(connection, config, texts)
+    for conflict in conflicts:
+        log.error("not_imported", what=conflict)
+    found = await read_directory(store, flows, before, free or config.accounts)
+    return replace(found, conflicts=conflicts)
 
 
 async def _try_flows(flows: FlowBook, config: Config, texts: Mapping[str, str]) -> None:
@@ -156,8 +186,10 @@ async def _try_flows(flows: FlowBook, config: Config, texts: Mapping[str, str]) 
         raise FlowError("\n".join(dict.fromkeys(problems)))
 
 
-async def read_directory(store: Store, flows: FlowBook, before: Directory | None = None) -> Directory:
-    """The picture of what the database has now. Raises SQLAlchemy's errors."""
+async def read_directory(
+    store: Store, flows: FlowBook, before: Directory | None = None, free: AccountsConfig | None = None
+) -> Directory:
+    """The picture of what the database has now; ``free``: what accounts may take. Raises SQLAlchemy's errors."""
     async with store.reading() as connection:
         accounts = await repository.accounts(connection)
         devices = await repository.all_of(connection, e.Device, None)
@@ -189,15 +221,21 @@ async def read_directory(store: Store, flows: FlowBook, before: Directory | None
             if flow.account_id == DEFAULT_ACCOUNT and all(number != "*" for number, _ in public):
                 public.append(("*", other))  # who runs the switch answers what nobody has
     members = {each.id: {group.name: group.members for group in _of(groups, each.id)} for each in accounts}
+    by_id = {each.id: each for each in accounts}
+
+    def trunk(row: e.Trunk) -> AccountTrunk | None:
+        return _trunk(row, networks(by_id.get(row.account_id), free or AccountsConfig()))
+
     return Directory(
-        {each.id: each for each in accounts},
+        by_id,
         {each.name: each for each in devices},
         owned,
         members,
         {each.id: _rung(_of(extensions, each.id), ringing, owned[each.id]) for each in accounts},
-        tuple(sorted(filter(None, map(_trunk, trunks)), key=lambda each: (each.config.order, each.label))),
+        tuple(sorted(filter(None, map(trunk, trunks)), key=lambda each: (each.config.order, each.label))),
         Dialplan(NumberPlan(public), {each: NumberPlan(plans.items()) for each, plans in inside.items()}),
         {device: chosen[user.id] for user in users if user.id in chosen for device in user.devices},
+        before.conflicts if before is not None else (),
     )
 
 
@@ -230,13 +268,13 @@ def _rung(
     return found
 
 
-def _trunk(row: e.Trunk) -> AccountTrunk | None:
+def _trunk(row: e.Trunk, believed: tuple[Network, ...] | None) -> AccountTrunk | None:
     try:
         config = TrunkConfig.model_validate({**row.settings, "name": row.name, "shared": row.shared})
     except ValidationError as error:
         log.error("trunk_not_usable", trunk=row.name, account=row.account_id, error=str(error))
         return None
-    return AccountTrunk(row.account_id, config, row.shared)
+    return AccountTrunk(row.account_id, config, row.shared, believed)
 
 
 class _Plans:

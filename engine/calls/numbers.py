@@ -51,6 +51,11 @@ class Dialplan(Generic[Entry]):
         found = plan.find(number) if plan is not None else None
         return None if plan is None or found is plan.prefixes.get("") else found
 
+    def held(self, number: str) -> Entry | None:
+        """What ``number`` leads to for anyone, but for what catches all: who has it."""
+        found = self.public.find(number)
+        return None if found is self.public.prefixes.get("") else found
+
     def find(self, number: str, account: str = "") -> Entry | None:
         """What ``number`` leads to for a caller of ``account``, who reaches nobody else's; empty: for anyone."""
         plan = self.inside.get(account) if account else self.public

@@ -242,18 +242,28 @@ class Switch:
         users = (self._devices.challenger.claimed(request), request.from_.uri.user or "")
         if self._is_open and not any(self.trunks.by_user(user) for user in users):
             return Source("anyone", "anyone")
-        return self._authenticated(session, expected=trunk is not None)
+        proving = any(each.trunk is not None and each.trunk.by_digest for each in self._at(session))
+        return self._authenticated(session, expected=proving)
+
+    def _at(self, session: IncomingSession) -> tuple[Source, ...]:
+        """The trunks that say that they are where the caller is."""
+        return self.trunks.at(session.flow.remote[0])
 
     def _trunk(self, session: IncomingSession) -> Source | None:
-        """The trunk that is at the caller's address, of several the likeliest."""
-        found = self.trunks.at(session.flow.remote[0])
+        """The trunk at the caller's address by which the call came, of several the likeliest."""
+        if not self._at(session):
+            return None
+        claimed = self._devices.challenger.claimed(session.request)
+        found = self.trunks.bringing(session.request, session.flow.remote[0], claimed)
         if len(found) < 2:
             return found[0] if found else None
 
-        def known(number: str, account: str) -> bool:
-            return self.plan.find(number, account) is not None
+        def known(number: str, account: str) -> int:
+            held = self.plan.held(number)
+            if held is not None and account in ("", held.account):
+                return 2
+            return int(self.plan.find(number, account) is not None)
 
-        claimed = self._devices.challenger.claimed(session.request)
         return likeliest(found, session.request, session.flow.remote[1], claimed, known)
 
     def _device(self, session: IncomingSession) -> str | None:

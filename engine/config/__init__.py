@@ -4,6 +4,7 @@ from engine.addresses import Address, parse_address, plain_number, split_host
 from engine.config.loading import Config, load
 from engine.config.rows import DeviceConfig, MailboxConfig, NumberConfig, TrunkConfig
 from engine.config.sections import (
+    AccountsConfig,
     CallbackConfig,
     CallConfig,
     HttpConfig,
@@ -18,6 +19,7 @@ from engine.config.values import DEVICE_REDIRECTS, ConfigError
 
 __all__ = [
     "DEVICE_REDIRECTS",
+    "AccountsConfig",
     "Address",
     "CallConfig",
     "CallbackConfig",

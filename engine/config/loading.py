@@ -31,6 +31,7 @@ from engine.config.rows import (
     UserConfig,
 )
 from engine.config.sections import (
+    AccountsConfig,
     ApiConfig,
     CallbackConfig,
     CallConfig,
@@ -67,6 +68,7 @@ class Config(BaseSettings):
     queue: QueueConfig = QueueConfig()
     realtime: RealtimeConfig = RealtimeConfig()
     account: AccountConfig = AccountConfig()
+    accounts: AccountsConfig = AccountsConfig()
     numbers: tuple[NumberConfig, ...] = ()
     trunks: tuple[TrunkConfig, ...] = ()
     devices: tuple[DeviceConfig, ...] = ()

@@ -241,6 +241,15 @@ class QueueConfig(Section):
     """Calls of the queue at a time of an account. 0: no limit but that of all its calls."""
 
 
+class AccountsConfig(Section):
+    """``[accounts]``: what accounts other than ``default`` may take that is not assigned to them."""
+
+    free_numbers: bool = False
+    """Any number that nobody has and that is assigned to nobody."""
+    free_addresses: bool = False
+    """Trunks may be known by whatever address they name, also without registering or proving themselves."""
+
+
 def _host_name(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", text.lower()):
         raise ValueError("must be a host name, without a port")

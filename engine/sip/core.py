@@ -135,12 +135,16 @@ class Core:
         host, port = self._contact_host(flow)
         return (f"[{host}]" if ":" in host and not host.startswith("[") else host), port or None
 
-    def contact(self, flow: Flow, user: str | None = None, *, secure: bool = False) -> str:
-        """Our Contact value towards ``flow``; ``secure``: a ``sips`` URI, as a dialog made by one needs."""
+    def contact(self, flow: Flow, user: str | None = None, *, secure: bool = False, line: str = "") -> str:
+        """Our Contact value towards ``flow``; ``secure``: a ``sips`` URI, as a dialog made by one needs; ``line``: a
+        parameter of this name, which comes back in the Request-URI.
+        """
         host, port = self.host_port(flow)
         if secure and flow.transport == "tls":
             return f"<{Uri('sips', user or None, None, host, port)}>"
         params = () if flow.transport == "udp" else (("transport", flow.transport),)
+        if line:
+            params = (*params, ("line", line))
         return f"<{Uri('sip', user or None, None, host, port, params)}>"
 
     def response(

@@ -38,6 +38,10 @@ class RegistrationConfig:
     flow: Flow
     credentials: Credentials | None = None
     contact_user: str = ""
+    line: str = ""
+    """A parameter of the Contact by which calls that are for it are told from all others, as it comes back in their
+    Request-URI (RFC 3261 16.6 step 6).
+    """
     route: tuple[Address, ...] = ()
     """Through which proxies; ``flow`` leads to the first."""
     expires: int = 3600
@@ -135,7 +139,8 @@ class Registration:
         )
 
     def _contact(self) -> str:
-        return self._core.contact(self.config.flow, self.config.contact_user or self.config.aor.uri.user)
+        user = self.config.contact_user or self.config.aor.uri.user
+        return self._core.contact(self.config.flow, user, line=self.config.line)
 
     def _answered(self, status: int, response: Response | None, now: float) -> None:
         wanted_removal = self._exchange is not None and self._exchange.request.expires == 0

@@ -44,6 +44,8 @@ class Account(Base):
     calls_per_day: Mapped[int] = mapped_column(server_default="0")
     minutes_per_day: Mapped[int] = mapped_column(server_default="0")
     relay: Mapped[str] = mapped_column(String(8), server_default="trunks")
+    assigned_numbers: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
+    assigned_addresses: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
 
 
 class User(Base):

@@ -6,10 +6,12 @@ import asyncio
 import dataclasses
 import socket
 from collections.abc import Sequence
+from ipaddress import ip_network
 
 import pytest
 
 from engine.calls.admission import TrunkAddress, TrunkBook, likeliest, plain_address
+from engine.calls.numbers import Dialplan, NumberPlan
 from engine.sip.headers import Headers
 from engine.sip.message import Request
 
@@ -122,6 +124,67 @@ def test_trunks_at_one_address_are_told_apart(
 
     sources = [trunk.source() for trunk in trunks]
     assert likeliest(sources, request_, port, user, known).name == expected
+
+
+CARRIER = "127.0.0.1"
+"""Where everybody's provider is."""
+
+
+@pytest.mark.parametrize(
+    ("trunk", "ruri", "user", "brings"),
+    [
+        (TrunkAddress("x", CARRIER), "sip:+39011@here", "", True),
+        (TrunkAddress("x", CARRIER, believed=()), "sip:+39011@here", "", False),
+        (TrunkAddress("x", CARRIER, believed=(ip_network("127.0.0.0/30"),)), "sip:+39011@here", "", True),
+        (TrunkAddress("x", CARRIER, believed=(ip_network("192.0.2.0/24"),)), "sip:+39011@here", "", False),
+        (TrunkAddress("x", CARRIER, user="+39011", registers=True, believed=()), "sip:+39011@here", "", False),
+        (TrunkAddress("x", CARRIER, line="abc", registers=True, believed=()), "sip:+39011@here;line=abc", "", True),
+        (TrunkAddress("x", CARRIER, line="abc", registers=True, believed=()), "sip:+39011@here;line=%C3%A9", "", False),
+        (TrunkAddress("x", CARRIER, registers=True, believed=()), "sip:+39011@here;line", "", False),
+        (TrunkAddress("x", CARRIER, by_digest=True, user="me", password="x", believed=()), "sip:1@here", "me", True),
+        (TrunkAddress("x", CARRIER, by_digest=True, user="1", password="x", believed=()), "sip:1@here", "", False),
+    ],
+)
+async def test_what_tells_that_a_call_is_a_customers(trunk: TrunkAddress, ruri: str, user: str, brings: bool) -> None:
+    book = TrunkBook([trunk])
+    await book.resolve()
+    request = Request("INVITE", ruri, Headers([("From", "<sip:1@there>;tag=1"), ("To", "<sip:+39011@here>")]))
+    assert bool(book.bringing(request, "::ffff:127.0.0.1", user)) == brings
+    assert book.bringing(request, "127.0.0.2", user) == ()
+
+
+@pytest.mark.parametrize(
+    "thief",
+    [
+        TrunkAddress("thief", CARRIER, account="thief", numbers=("+39011",)),
+        TrunkAddress("thief", CARRIER, account="thief", user="+39011", registers=True),
+        TrunkAddress("thief", CARRIER, account="thief", numbers=("+39011",), user="+39011", registers=True),
+    ],
+)
+@pytest.mark.parametrize(
+    "rightful", [TrunkAddress("rightful", CARRIER, account="owner"), TrunkAddress("rightful", CARRIER)]
+)
+def test_a_call_is_for_who_has_the_number_and_not_for_who_names_it(thief: TrunkAddress, rightful: TrunkAddress) -> None:
+    """Also where both accounts may have calls from that address, and the other one answers all numbers."""
+    plan = Dialplan(
+        NumberPlan([("+39011", "owner")]),
+        {"owner": NumberPlan([("+39011", "owner")]), "thief": NumberPlan([("*", "thief")])},
+    )
+
+    def known(number: str, account: str) -> int:
+        if plan.held(number) is not None and account in ("", plan.held(number)):
+            return 2
+        return int(plan.find(number, account) is not None)
+
+    sources = [thief.source(), rightful.source()]
+    assert likeliest(sources, invite(), 5060, "", known).name == "rightful"
+
+
+def test_a_line_says_more_than_all_else() -> None:
+    request_ = Request("INVITE", "sip:77@192.0.2.1;line=abc", invite().headers)
+    lined = TrunkAddress("lined", CARRIER, account="one", line="abc", registers=True, user="x")
+    sources = [TrunkAddress("any", CARRIER, numbers=("77",)).source(), lined.source()]
+    assert likeliest(sources, request_, 5060, "", lambda _number, account: 2 if not account else 0).name == "lined"
 
 
 def test_addresses_have_one_spelling():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,8 @@ import pytest
 
 from engine.accounts import entities as e
 from engine.accounts import repository
-from engine.accounts.importing import ImportConflict
 from engine.accounts.media import MediaShelf
-from engine.calls.directory import Directory, load_directory
+from engine.calls.directory import Directory, load_directory, read_directory
 from engine.calls.flowbook import FlowBook, FlowError
 from engine.calls.identity import Caller
 from engine.calls.origination import with_detection
@@ -23,7 +23,7 @@ from engine.config import Config
 from engine.sip.flow import Flow
 from engine.store import Store
 from engine.store.accounts import DEFAULT_ACCOUNT
-from engine.trunks import outbound_trunk
+from engine.trunks import inbound_trunk, outbound_trunk
 from flows.graph import Perform, Say
 from flows.orders import DetectMachine, Dial, Target
 from flows.prompts import Prompt
@@ -166,6 +166,32 @@ async def test_everybody_reaches_their_own_and_no_others(house: House) -> None:
     assert {trunk.label for trunk in directory.trunks} == {"shared", "private", f"{other}/own"}
 
 
+async def test_where_calls_of_customers_trunks_are_believed_to_come_from(house: House) -> None:
+    """And by what line their registrations are told apart, the same after a restart."""
+    await house.load()
+    other = await house.second_account()
+    me = {"username": "acme", "password": "x"}
+    async with house.store.writing() as connection:
+        await repository.add_trunk(connection, other, "line", {"host": "192.0.2.3", "register": True, **me})
+    label = f"{other}/own"
+
+    async def believed(**changed: Any) -> dict[str, Any]:
+        return {each.label: each.believed for each in (await house.load(**changed)).trunks}
+
+    assert await believed() == {"shared": None, "private": None, label: (), f"{other}/line": ()}
+    assert (await believed(accounts={"free_addresses": True}))[label] is None
+    async with house.store.writing() as connection:
+        await repository.change_account(connection, other, name="other", assigned_addresses=["192.0.2.0/24"])
+    assert (await believed())[label] == (ip_network("192.0.2.0/24"),)
+    lines = (await house.load()).lines()
+    assert list(lines) == [f"{other}/line"]
+    assert len(lines[f"{other}/line"]) == 24
+    assert (await house.load()).lines() == lines
+    inbound = {each.label: inbound_trunk(each) for each in (await house.load()).trunks}
+    assert inbound[f"{other}/line"].line == lines[f"{other}/line"]
+    assert (inbound[label].line, inbound[label].believed) == ("", (ip_network("192.0.2.0/24"),))
+
+
 async def test_users_show_the_numbers_that_they_chose(house: House) -> None:
     await house.load()
     async with house.store.writing() as connection:
@@ -217,8 +243,14 @@ async def test_a_bad_flow_of_the_file_changes_nothing_and_one_made_otherwise_kee
     with caplog.at_level(logging.ERROR):
         after = await house.load(before)
     assert after.plans.find("2000") is before.plans.find("2000")
-    with pytest.raises(ImportConflict, match="2000"):
-        await house.load(before, numbers=[{"number": "2000", "flow": str(house.folder / "hello.json")}])
+    clashing = [{"number": number, "flow": str(house.folder / "hello.json")} for number in ("2000", "3000")]
+    after = await house.load(before, numbers=clashing)
+    (conflict,) = after.conflicts
+    assert conflict.startswith("numbers: '2000': is there already")
+    assert (await read_directory(house.store, house.flows, after)).conflicts == (conflict,)
+    taken, free = after.plans.find("2000"), after.plans.find("3000")
+    assert taken is before.plans.find("2000"), "who has it keeps it"
+    assert free is not None, "the rest of the file is served"
 
 
 async def test_stored_media_is_heard_by_its_account_alone(house: House) -> None:

@@ -65,7 +65,8 @@ def keys_of(house: Daemon, name: str) -> Keys:
         try:
             async with store.writing() as connection:
                 new = name != "default"
-                account = (await repository.add_account(connection, name, allowed=["+999"])).id if new else name
+                rights = {"allowed": ["+999"], "assigned_numbers": ["+39011*"]}
+                account = (await repository.add_account(connection, name, **rights)).id if new else name
                 owner = await tokens.owner_of(connection, account)
                 mail = f"{name}@example.com"
                 hashed = secrets.hashed(PASSWORD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
@@ -9,14 +10,19 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from kit import trees
+from kit.api import Api
 from kit.daemon import ROOT, Daemon, poll
 from kit.phone import Phone
 from kit.trees import ONE_HZ, ROOT_HZ, TWO_HZ
+
+from engine.config import load
+from engine.doctor import Check, Doctor
 
 
 def ivrea(*arguments: str, folder: Path = ROOT, patience: float = 60) -> subprocess.CompletedProcess[str]:
@@ -84,6 +90,31 @@ def test_sighup_changes_flows_for_new_calls_only(daemon_for: Callable[..., Daemo
         assert after.call("1000").status == 200
         after.rtp.wait_for_sound(TWO_HZ, 3)
         after.wait_for_end()
+
+
+def test_a_number_that_somebody_else_has_keeps_nothing_from_being_served(daemon_for: Callable[..., Daemon]) -> None:
+    """A customer took it while it was not in the file: the daemon starts, says so, and serves the rest."""
+    daemon = daemon_for({"1000": trees.two_levels()})
+    _, other = Api(daemon).ask("POST", "/accounts", {"name": "other", "assigned_numbers": ["2000"]})
+    customer = Api(daemon, other["token"])
+    assert customer.ask("POST", "/flows", {"name": "f", "document": {"_": "Hello"}})[0] == 201
+    assert customer.ask("POST", "/numbers", {"number": "2000", "flow": "f"})[0] == 201
+    assert daemon.stop() == 0
+    daemon.write_flow("2000", trees.two_levels())
+    daemon.start()
+    daemon.wait_log("not_imported")
+    with urllib.request.urlopen(f"http://127.0.0.1:{daemon.http_port}/healthz", timeout=5) as answer:
+        assert json.loads(answer.read())["import_conflicts"] == 1
+    with urllib.request.urlopen(f"http://127.0.0.1:{daemon.http_port}/metrics", timeout=5) as answer:
+        assert "ivrea_import_conflicts 1.0" in answer.read().decode()
+    with Phone(daemon.address) as phone:
+        assert phone.call("1000").status == 200
+    assert [each["number"] for each in customer.ask("GET", "/numbers")[1]["numbers"]] == ["2000"]
+    checks: list[Check] = []
+    doctor = Doctor(load(daemon.folder / "ivrea.toml"), checks.append)
+    asyncio.run(doctor._check_import())
+    (check,) = checks
+    assert (check.state, "'2000'" in check.detail) == ("failed", True)
 
 
 def test_health_and_metrics(house: Daemon) -> None:

@@ -25,6 +25,21 @@ def registration(alice: Phone, peer: Peer) -> Registration:
     return alice.do(lambda now: alice.endpoint.register(config, now))
 
 
+def test_a_line_stands_in_the_contact(network: Network, alice: Phone, peer: Peer) -> None:
+    """And our own binding is found among those that the registrar lists."""
+    trunk = Uri.parse("sip:trunk.example.com")
+    aor = Address.parse("<sip:ivrea@trunk.example.com>")
+    config = RegistrationConfig("trunk", trunk, aor, alice.flow(BOB), contact_user="line1", line="abc123")
+    registration = alice.do(lambda now: alice.endpoint.register(config, now))
+    request = latest(network, peer)
+    (contact,) = request.contacts
+    assert (contact.uri.user, contact.uri.param("line")) == ("line1", "abc123")
+    accept(peer, request, expires=1800)
+    assert registration.registered
+    assert registration.expires_at is not None
+    assert registration.expires_at - network.now > 1700
+
+
 def latest(network: Network, peer: Peer) -> Request:
     network.run(0.1)
     return peer.requests("REGISTER")[-1]

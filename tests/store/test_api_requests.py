@@ -218,7 +218,7 @@ async def test_a_program_that_asks_users_for_consent_has_no_tokens_without_it(ho
 
 async def test_only_who_runs_the_switch_lets_others_use_a_trunk_or_names_files(house: House) -> None:
     owner = house.bearer("other")
-    trunk = {"name": "out", "host": "192.0.2.1"}
+    trunk = {"name": "out", "host": "192.0.2.1", "inbound": "none"}
     for more in ({"shared": True}, {"tls_ca": "/etc/ssl/x.pem"}, {"tls_cert": "/etc/c.pem", "tls_key": "/etc/k.pem"}):
         status, text = await house.ask("POST", "/api/v1/trunks", owner, json={**trunk, **more})
         assert (status, json.loads(text)["error"]["code"]) == (403, "forbidden")

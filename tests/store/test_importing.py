@@ -8,7 +8,7 @@ import pytest
 
 from engine.accounts import entities as e
 from engine.accounts import repository
-from engine.accounts.importing import ImportConflict, import_file
+from engine.accounts.importing import conflicts_of, import_file
 from engine.config import Config
 from engine.store import Store
 from engine.store.accounts import DEFAULT_ACCOUNT
@@ -25,9 +25,9 @@ TEXTS = {"/f/a.json": "one", "/g/a.json": "two", "/h.json": "three"}
 KINDS: list[type[e.Owned]] = [e.User, e.Device, e.Group, e.Flow, e.Number, e.Extension, e.Trunk]
 
 
-async def take(store: Store, texts: dict[str, str] = TEXTS, **changed: Any) -> None:
+async def take(store: Store, texts: dict[str, str] = TEXTS, **changed: Any) -> tuple[str, ...]:
     async with store.writing() as connection:
-        await import_file(connection, Config.given({**HOUSE, **changed}), texts)
+        return await import_file(connection, Config.given({**HOUSE, **changed}), texts)
 
 
 async def everything(store: Store) -> dict[str, list[Any]]:
@@ -95,16 +95,18 @@ async def test_what_was_made_otherwise_stays(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "complaint"),
+    ("section", "row", "complaint"),
     [
-        ({"numbers": [{"number": "3000", "flow": "/h.json"}]}, "numbers: '3000' is there already"),
-        ({"devices": [{"name": "fax", "password": "x"}]}, "devices: 'fax' is there already"),
-        ({"users": [{"name": "bert", "devices": ["nothing"]}]}, "users: 'bert': there is no device 'nothing'"),
-        ({"groups": [{"name": "some", "members": ["nobody"]}]}, "groups: 'some': there is no user or device 'nobody'"),
-        ({"extensions": [{"number": "203", "user": "nobody"}]}, "extensions: '203': there is no user 'nobody'"),
+        ("numbers", {"number": "3000", "flow": "/h.json"}, "numbers: '3000': is there already"),
+        ("devices", {"name": "fax", "password": "x"}, "devices: 'fax': is there already"),
+        ("users", {"name": "bert", "devices": ["nothing"]}, "users: 'bert': there is no device 'nothing'"),
+        ("groups", {"name": "some", "members": ["nobody"]}, "groups: 'some': there is no user or device 'nobody'"),
+        ("extensions", {"number": "203", "user": "nobody"}, "extensions: '203': there is no user 'nobody'"),
     ],
 )
-async def test_what_cannot_be_imported(store: Store, changed: dict[str, Any], complaint: str) -> None:
+async def test_what_cannot_be_imported_is_told_and_the_rest_is(
+    store: Store, section: str, row: dict[str, Any], complaint: str
+) -> None:
     await store.migrate()
     await take(store)
     async with store.writing() as connection:
@@ -113,6 +115,16 @@ async def test_what_cannot_be_imported(store: Store, changed: dict[str, Any], co
         flow = (await repository.save_flow(connection, other.id, "f", "x")).flow
         await repository.add_number(connection, other.id, "3000", flow.id)
     before = await everything(store)
-    with pytest.raises(ImportConflict, match=complaint):
-        await take(store, **changed)
-    assert await everything(store) == before
+    extension = {"number": "299", "user": "anna"}
+    changed: dict[str, Any] = {section: [*HOUSE[section], row]}
+    changed["extensions"] = [*changed.get("extensions", HOUSE["extensions"]), extension]
+    told = await conflicts_of(store, Config.given({**HOUSE, **changed}), TEXTS)
+    assert await everything(store) == before, "nothing was changed by looking"
+    assert await take(store, **changed) == told
+    (conflict,) = told
+    assert conflict.startswith(complaint)
+    after = await everything(store)
+    assert {each.number for each in after["Extension"]} == {"201", "202", "299"}
+    for kind in ("Number", "Device", "Trunk"):
+        assert after[kind] == before[kind]
+    assert await take(store) == (), "it is one no more when the file does not say it"

@@ -18,9 +18,10 @@ from fastapi import Request, Response
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.accounts import audit, repository
+from engine.accounts import audit, repository, rights
 from engine.accounts.entities import Caller, Flow, FlowVersion, Number
 from engine.accounts.repository import Taken, Unknown
+from engine.accounts.rights import NotAssigned
 from engine.addresses import plain_number
 from engine.api.messagebird import views
 from engine.api.messagebird.answers import (
@@ -39,6 +40,7 @@ from engine.api.messagebird.answers import (
 from engine.api.messagebird.door import caller_of, object_of, query_of, text_in
 from engine.api.services import ApiServices
 from engine.calls.flowbook import Document, FlowError, Ready
+from engine.config import AccountsConfig
 from engine.store.accounts import API
 from flows.dialects.messagebird import errors
 from flows.uuids import dashed, digits_of
@@ -173,7 +175,8 @@ class CallFlows:
             mine = await repository.all_of(connection, Number, caller.account_id)
             by_number = {views.plain(each.number): each for each in mine}
             for place, number in enumerate(wanted):
-                await _point(connection, caller, flow, by_number.get(views.plain(number)), number, place)
+                known = by_number.get(views.plain(number))
+                await _point(connection, caller, flow, known, number, place, self.services.config.accounts)
             if only:
                 kept = {views.plain(number) for number in wanted}
                 for each in await _numbers_of(connection, flow):
@@ -294,15 +297,22 @@ def _numbers_in(body: Mapping[str, Any]) -> list[str]:
 
 
 async def _point(
-    connection: AsyncConnection, caller: Caller, flow: Flow, known: Number | None, number: str, place: int
+    connection: AsyncConnection,
+    caller: Caller,
+    flow: Flow,
+    known: Number | None,
+    number: str,
+    place: int,
+    free: AccountsConfig,
 ) -> None:
     """Have the flow answer a number: one of the account, or a new one."""
     if known is None:
         _refuse_role(caller)
         try:
+            await rights.refuse_number(connection, caller.account_id, number, free)
             made = await repository.add_number(connection, caller.account_id, number, flow.id)
             await audit.note(connection, caller, "number added", made.id, {"number": number, "flow": flow.name})
-        except Taken:
+        except (Taken, NotAssigned):
             raise bad_value(f"numbers[{place}]", f"is {number}, which cannot be had") from None
     elif known.flow_id != flow.id:
         _refuse_file(known, f"The number {known.number}")

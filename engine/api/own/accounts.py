@@ -120,5 +120,7 @@ def _told(account: Account) -> dict[str, Any]:
         "calls_per_day": account.calls_per_day,
         "minutes_per_day": account.minutes_per_day,
         "relay": account.relay,
+        "assigned_numbers": list(account.assigned_numbers),
+        "assigned_addresses": list(account.assigned_addresses),
         "created_at": account.created_at,
     }

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from engine.accountkeys import AccountKeys
+from engine.accountkeys import AssignedKeys
 from engine.accounts.entities import Role
 from engine.addresses import plain_number
 from engine.callflow import CallflowKeys
@@ -39,7 +39,7 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class AccountBody(AccountKeys, Body):
+class AccountBody(AssignedKeys, Body):
     """A customer."""
 
     name: Name

@@ -10,12 +10,12 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.accounts import entities as e
-from engine.accounts import repository, secrets
+from engine.accounts import repository, rights, secrets
 from engine.api.guard import ApiError
 from engine.api.own.bodies import LONGEST_PASSWORD, ExtensionBody, GroupBody, NumberBody, UserBody
 from engine.api.own.resources import KEPT, Names, Resource
 from engine.callflow import PREFIX
-from engine.config import DeviceConfig, TrunkConfig
+from engine.config import AccountsConfig, DeviceConfig, TrunkConfig
 from engine.store.accounts import DEFAULT_ACCOUNT
 
 _Row = TypeVar("_Row")
@@ -126,6 +126,34 @@ async def _edit_trunk(
     return await repository.change(connection, e.Trunk, account, row.id, **values)
 
 
+_OF_ORIGIN = frozenset({"host", "outbound_proxy", "inbound", "register", "username", "numbers"})
+"""Keys of trunks that say whose calls they bring."""
+
+
+async def _judge_trunk(
+    connection: AsyncConnection,
+    account: str,
+    body: TrunkConfig,
+    free: AccountsConfig,
+    row: e.Trunk | None,
+    given: frozenset[str],
+) -> None:
+    if row is None or given & _OF_ORIGIN:
+        await rights.refuse_trunk(connection, account, body, free, trunk_id=row.id if row is not None else "")
+
+
+async def _judge_device(
+    connection: AsyncConnection,
+    _a: str,
+    body: DeviceConfig,
+    _f: AccountsConfig,
+    row: e.Device | None,
+    _g: frozenset[str],
+) -> None:
+    if row is None or row.name != body.name:
+        await rights.refuse_device(connection, body.name)
+
+
 def _all_of(kind: type[_Row]) -> Any:
     async def all_of(connection: AsyncConnection, account: str) -> list[_Row]:
         return await repository.all_of(connection, kind, account)
@@ -133,8 +161,20 @@ def _all_of(kind: type[_Row]) -> Any:
     return all_of
 
 
-DEVICES = Resource("devices", "device", e.Device, DeviceConfig, _device, _add_device, _edit_device, _all_of(e.Device))
-TRUNKS = Resource("trunks", "trunk", e.Trunk, TrunkConfig, _trunk, _add_trunk, _edit_trunk, _all_of(e.Trunk))
+DEVICES = Resource(
+    "devices",
+    "device",
+    e.Device,
+    DeviceConfig,
+    _device,
+    _add_device,
+    _edit_device,
+    _all_of(e.Device),
+    judge=_judge_device,
+)
+TRUNKS = Resource(
+    "trunks", "trunk", e.Trunk, TrunkConfig, _trunk, _add_trunk, _edit_trunk, _all_of(e.Trunk), judge=_judge_trunk
+)
 
 
 # --- groups, extensions, numbers --------------------------------------------------------
@@ -194,8 +234,29 @@ async def _edit_number(
     return changed
 
 
+async def _judge_number(
+    connection: AsyncConnection,
+    account: str,
+    body: NumberBody,
+    free: AccountsConfig,
+    row: e.Number | None,
+    _: frozenset[str],
+) -> None:
+    if row is None or row.number != body.number:
+        await rights.refuse_number(connection, account, body.number, free)
+
+
 NUMBERS = Resource(
-    "numbers", "number", e.Number, NumberBody, _number_told, _add_number, _edit_number, _all_of(e.Number), (e.Flow,)
+    "numbers",
+    "number",
+    e.Number,
+    NumberBody,
+    _number_told,
+    _add_number,
+    _edit_number,
+    _all_of(e.Number),
+    (e.Flow,),
+    judge=_judge_number,
 )
 
 

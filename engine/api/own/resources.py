@@ -19,15 +19,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.accounts import audit, repository
 from engine.accounts.entities import Caller
 from engine.accounts.repository import FromFile, Taken, Unknown
+from engine.accounts.rights import NotAssigned
 from engine.api.guard import ApiError, GuardedRoute, caller_of, problem_of
 from engine.api.reading import Unreadable, as_json, octets
 from engine.api.services import ApiServices
+from engine.config import AccountsConfig
 
 _Row = TypeVar("_Row")
 _Body = TypeVar("_Body", bound=BaseModel)
 
 Names = Mapping[str, str]
 """Names of the rows that others refer to, by id."""
+
+
+_Judge = Callable[[AsyncConnection, str, _Body, AccountsConfig, _Row | None, frozenset[str]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class Resource(Generic[_Row, _Body]):
     """Calls are routed by it: they see a change at once."""
     stretched: Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]] | None = None
     """Makes of the fields that are given what takes its time; it takes their place before anything is stored."""
+    judge: _Judge[_Body, _Row] | None = None
+    """Raises for what the account may not have. It gets the row that is changed, if one is, and the fields given."""
     read, write = "account.read", "account.write"
 
 
@@ -103,6 +110,7 @@ class _Rows:
         body = checked(self.resource.body, given)
         body = body.model_copy(update=await self._stretched(given))
         async with self.services.store.writing() as connection:
+            await self._judge(connection, caller, body, None, frozenset(given))
             row = await refusing(self.resource.add(connection, caller.account_id, body))
             told = self._told(row, await self._names(connection, caller.account_id))
             await self._note(connection, caller, "made", row)
@@ -121,6 +129,7 @@ class _Rows:
             before = {k: v for k, v in self.resource.told(row, names).items() if k in _fields_of(self.resource.body)}
             body = checked(self.resource.body, {**before, **given}, hidden=_hidden(self.resource.body, given))
             body = body.model_copy(update=stretched)
+            await self._judge(connection, caller, body, row, frozenset(given))
             edited = self.resource.edit(connection, caller.account_id, row, body, frozenset(given))
             row = await refusing(edited)
             told = self._told(row, await self._names(connection, caller.account_id))
@@ -141,6 +150,13 @@ class _Rows:
     async def _stretched(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """Not within a transaction: all others that write would wait."""
         return await self.resource.stretched(given) if self.resource.stretched is not None else {}
+
+    async def _judge(
+        self, connection: AsyncConnection, caller: Caller, body: Any, row: Any, given: frozenset[str]
+    ) -> None:
+        if self.resource.judge is not None:
+            free = self.services.config.accounts
+            await refusing(self.resource.judge(connection, caller.account_id, body, free, row, given))
 
     async def _find(self, connection: AsyncConnection, account: str, wanted: str) -> Any:
         found: Any = await repository.get(connection, self.resource.kind, account, wanted)
@@ -169,7 +185,7 @@ class _Rows:
 
 
 async def refusing(work: Awaitable[_Row]) -> _Row:
-    """The outcome of ``work`` on the repository. Raises :class:`ApiError`: 404, 409."""
+    """The outcome of ``work`` on the repository. Raises :class:`ApiError`: 403, 404, 409."""
     try:
         return await work
     except Unknown as error:
@@ -178,6 +194,8 @@ async def refusing(work: Awaitable[_Row]) -> _Row:
         raise ApiError(409, "taken", str(error)) from None
     except FromFile as error:
         raise ApiError(409, "from_file", str(error)) from None
+    except NotAssigned as error:
+        raise ApiError(403, "not_assigned", str(error), field=error.field) from None
 
 
 async def json_object(request: Request) -> dict[str, Any]:

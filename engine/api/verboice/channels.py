@@ -11,9 +11,10 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.accounts import audit, repository
+from engine.accounts import audit, repository, rights
 from engine.accounts.entities import Caller, Flow, Trunk
 from engine.accounts.repository import FromFile, Taken, Unknown
+from engine.accounts.rights import NotAssigned
 from engine.api.own.kinds import settings_of
 from engine.api.services import ApiServices
 from engine.api.verboice import book, channels_book
@@ -85,6 +86,7 @@ class _Channels:
         config = _trunk(name, given, {}, "creating")
         async with self.services.store.writing() as connection:
             flow_id = await self._flow(connection, caller, given, "creating", None)
+            await self._judge(connection, caller, config, "creating")
             try:
                 trunk = await repository.add_trunk(connection, caller.account_id, name, settings_of(config))
             except Taken:
@@ -106,6 +108,8 @@ class _Channels:
             flow_id = await self._flow(connection, caller, given, "updating", before)
             if not before.from_file:
                 config = _trunk(named, given, before.settings, "updating")
+                if any(config.model_dump(by_alias=True).get(key) != before.settings.get(key) for key in _OF_ORIGIN):
+                    await self._judge(connection, caller, config, "updating", before.trunk_id)
                 values = {"name": named, "settings": settings_of(config)}
                 try:
                     await repository.change(connection, Trunk, caller.account_id, before.trunk_id, **values)
@@ -200,6 +204,19 @@ class _Channels:
         except Unknown:
             raise problems(action, "Channel", ("call_flow", "is not there")) from None
 
+    async def _judge(
+        self, connection: AsyncConnection, caller: Caller, trunk: TrunkConfig, action: str, trunk_id: str = ""
+    ) -> None:
+        """Raises :class:`Refused` for a trunk that would bring calls of others."""
+        free = self.services.config.accounts
+        try:
+            await rights.refuse_trunk(connection, caller.account_id, trunk, free, trunk_id=trunk_id)
+        except Taken as error:
+            raise problems(action, "Channel", ("username", str(error).partition(": ")[2])) from None
+        except NotAssigned as error:
+            field = {"host": "domain", "inbound": "direction"}.get(error.field, error.field)
+            raise problems(action, "Channel", (field, error.message)) from None
+
     async def _told(self, connection: AsyncConnection, caller: Caller, channel: ChannelRow) -> dict[str, Any]:
         numbers = await book.numbers_of(connection, caller.account_id, "trunk", [channel.trunk_id])
         settings = channel.settings
@@ -218,12 +235,30 @@ class _Channels:
                 "username": settings.get("username", ""),
                 "number": settings.get("caller_id", ""),
                 "register": bool(settings.get("register", False)),
-                "direction": "both" if settings.get("outbound", True) else "inbound",
+                "direction": _direction(settings),
                 "limit": settings.get("queue_calls") or None,
             }
             if channel.own
             else {},
         }
+
+
+_OF_ORIGIN = ("host", "outbound_proxy", "inbound", "register", "username", "numbers")
+
+
+def _direction(settings: Mapping[str, Any]) -> str:
+    if settings.get("inbound") == "none":
+        return "outbound"
+    return "both" if settings.get("outbound", True) else "inbound"
+
+
+def _ways(direction: str, before: Mapping[str, Any], action: str) -> dict[str, Any]:
+    """Whether calls go out by a trunk and come in, as settings. Raises :class:`Refused`."""
+    if direction not in DIRECTIONS:
+        raise problems(action, "Channel", ("direction", f"is none of {', '.join(DIRECTIONS)}"))
+    known_by = before.get("inbound", "address")
+    comes = "none" if direction == "outbound" else "address" if known_by == "none" else known_by
+    return {"outbound": direction != "inbound", "inbound": comes}
 
 
 def _trunk(name: str, given: Mapping[str, Any], before: Mapping[str, Any], action: str) -> TrunkConfig:
@@ -239,10 +274,7 @@ def _trunk(name: str, given: Mapping[str, Any], before: Mapping[str, Any], actio
     if "register" in config:
         settings["register"] = scalar(config["register"]).lower() in ("true", "1")
     if "direction" in config:
-        direction = scalar(config["direction"])
-        if direction not in DIRECTIONS:
-            raise problems(action, "Channel", ("direction", f"is none of {', '.join(DIRECTIONS)}"))
-        settings["outbound"] = direction != "inbound"
+        settings |= _ways(scalar(config["direction"]), settings, action)
     if "limit" in config:
         limit = scalar(config["limit"]).strip() if config["limit"] is not None else ""
         if limit and (not as_id(limit) or as_id(limit) > 1_000_000):
