@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -108,69 +109,74 @@ class Batch:
         self.transcriptions: list[Row] = []
         self.records: list[Record] = []
         """All that were added."""
+        self._clean: Callable[[Any], Any] = clean
 
     def __bool__(self) -> bool:
         """Whether there is anything to store."""
         return any(rows for _, rows in self._statements())
 
-    def add(self, record: Record) -> None:
-        """Take in ``record``; those that only the journal needs leave no row."""
+    def add(self, record: Record, *, may_have_nul: bool = True) -> None:
+        """Take in ``record``; those that only the journal needs leave no row.
+
+        ``may_have_nul``: whether there may be a NUL in one of its texts.
+        """
+        self._clean = clean if may_have_nul else _as_is
         self.records.append(record)
         match record:
             case CallStarted():
-                self.started.append(clean(_started_row(record)))
+                self.started.append(self._clean(_started_row(record)))
             case CallAnswered():
                 self.answered.append({"call": record.call, "at": record.at})
             case Noted():
                 self._add_note(record)
             case RecordingStarted():
                 row = {"call_id": record.call, "path": record.path, "started_at": record.at}
-                self.recordings.append(clean({**row, "seconds": None, "lost": None, "reason": None}))
+                self.recordings.append(self._clean({**row, "seconds": None, "lost": None, "reason": None}))
             case RecordingFinished():
                 row = {"call": record.call, "file": record.path, "length": record.seconds, "missing": record.lost}
-                self.recorded.append(clean({**row, "why": record.reason or None}))
+                self.recorded.append(self._clean({**row, "why": record.reason or None}))
                 if record.transcribe:
-                    self.transcriptions.append(clean(_transcription_row(record)))
+                    self.transcriptions.append(self._clean(_transcription_row(record)))
             case UploadOwed():
-                self.deliveries.append(clean(_upload_row(record)))
+                self.deliveries.append(self._clean(_upload_row(record)))
             case LegStarted() | LegAnswered() | LegFinished():
                 self._add_leg(record)
             case MessageLeft() | MessageMarked() | MailboxChanged():
                 self._add_voicemail(record)
             case Traced() | Held() | Resumed() | Bridged() | Transferred() | FlowReplaced():
-                self.events.append(clean(_event_row(record)))
+                self.events.append(self._clean(_event_row(record)))
             case CallFinished():
-                self.finished.append(clean(_finished_row(record)))
+                self.finished.append(self._clean(_finished_row(record)))
 
     def _add_leg(self, record: LegStarted | LegAnswered | LegFinished) -> None:
         match record:
             case LegStarted():
-                self.legs.append(clean(_leg_row(record)))
+                self.legs.append(self._clean(_leg_row(record)))
             case LegAnswered():
                 self.legs_answered.append({"leg": record.leg, "at": record.at})
             case LegFinished():
-                self.legs_finished.append(clean(_leg_finished_row(record)))
+                self.legs_finished.append(self._clean(_leg_finished_row(record)))
 
     def _add_voicemail(self, record: MessageLeft | MessageMarked | MailboxChanged) -> None:
         box = {"of_account": record.account, "of_box": record.box}
         match record:
             case MessageLeft():
-                self.messages.append(clean(_message_row(record)))
+                self.messages.append(self._clean(_message_row(record)))
             case MessageMarked():
-                self.marks.append(clean({**box, "message": record.message, "mark": record.state}))
+                self.marks.append(self._clean({**box, "message": record.message, "mark": record.state}))
             case MailboxChanged():
                 if record.pin is not None:
-                    self.pins.append(clean({**box, "hashed": record.pin}))
+                    self.pins.append(self._clean({**box, "hashed": record.pin}))
                 if record.greeting is not None:
-                    self.greetings.append(clean({**box, "file": record.greeting}))
+                    self.greetings.append(self._clean({**box, "file": record.greeting}))
 
     def _add_note(self, record: Noted) -> None:
         if record.note.get("is") == "Callback":
-            self.deliveries.append(clean(_delivery_row(record)))
+            self.deliveries.append(self._clean(_delivery_row(record)))
             return
         detail = {key: value for key, value in record.note.items() if key != "is"}
         row = {"call_id": record.call, "at": record.at, "kind": str(record.note.get("is", ""))[:32], "detail": detail}
-        self.events.append(clean(row))
+        self.events.append(self._clean(row))
 
     async def store(self, connection: AsyncConnection) -> None:
         """Insert and update everything. Raises SQLAlchemy's errors."""
@@ -349,6 +355,10 @@ def host_of(url: str) -> str:
         return urlsplit(url.strip()).netloc.rpartition("@")[2].lower()
     except ValueError:
         return ""
+
+
+def _as_is(value: Any) -> Any:
+    return value
 
 
 def clean(value: Any) -> Any:

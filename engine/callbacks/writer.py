@@ -195,7 +195,7 @@ class Writer:
         try:
             for entry in entries:
                 if entry.record is not None:
-                    batch.add(entry.record)
+                    batch.add(entry.record, may_have_nul=b"\\u0000" in entry.raw)
             if not batch:
                 return
             async with asyncio.timeout(BATCH_TIMEOUT), self._store.writing() as connection:

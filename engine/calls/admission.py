@@ -13,6 +13,7 @@ import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from engine.addresses import Network, bracketed, plain_number, rewritten, within
@@ -244,6 +245,7 @@ class TrunkBook:
             pause = RESOLVE_EVERY if await self.resolve() else RETRY_EVERY
 
 
+@lru_cache(maxsize=4096)
 def plain_address(host: str) -> str:
     """One spelling for an address: IPv4 out of mapped IPv6, no brackets, no zone."""
     try:

@@ -433,7 +433,7 @@ class Supervisor(CallLine):
         self.append(records.Noted(time.time(), call=self.id, note=records.note_to_data(note)))
         if isinstance(note, Trouble):
             self.log.warning("flow_trouble", step=note.step, what=note.what)
-        if self.log.isEnabledFor(logging.DEBUG):
+        if self.log.is_enabled_for(logging.DEBUG):
             self.log.debug("note", **{type(note).__name__.lower(): dataclasses.asdict(note)})
 
     # --- media --------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -59,6 +59,8 @@ _LONG_NAMES = (
     "Unsupported", "User-Agent", "Via", "Warning", "WWW-Authenticate",
 )
 # fmt: on
+USUAL = frozenset(_LONG_NAMES)
+"""Names in their usual spelling."""
 _KNOWN = {name.lower(): name for name in _LONG_NAMES} | COMPACT
 _KNOWN |= {name: name for name in _LONG_NAMES}  # as they are mostly spelled: one lookup
 
@@ -66,6 +68,12 @@ _KNOWN |= {name: name for name in _LONG_NAMES}  # as they are mostly spelled: on
 def long_name(name: str) -> str:
     """``name`` as it is usually written: compact forms unfolded, known names in their spelling."""
     return _KNOWN.get(name) or _KNOWN.get(name.lower()) or name
+
+
+def header_item(name: str, value: str) -> tuple[str, str, str]:
+    """A line of which nothing has to be checked, for :meth:`Headers.received`."""
+    usual = _KNOWN.get(name) or _KNOWN.get(name.lower())
+    return (usual, usual, value) if usual is not None else (name.lower(), name, value)
 
 
 def _key(name: str) -> str:
@@ -182,16 +190,25 @@ class Headers:
             made = self._views[name] = read([item[2] for item in self._items if item[0] == name])
             return made
 
+    def prime(self, name: str, made: Any) -> None:
+        """Say what :meth:`view` would make of ``name``, where it is known: it is read no more."""
+        self._views[name] = made
+
     @classmethod
-    def received(cls, pairs: Iterable[tuple[str, str]]) -> Headers:
-        """For the parser, which has checked names and values: no further checks."""
-        headers = cls()
-        known = _KNOWN
-        items = headers._items
-        for name, value in pairs:
-            usual = known.get(name) or known.get(name.lower())
-            items.append((usual, usual, value) if usual is not None else (name.lower(), name, value))
+    def received(cls, items: list[tuple[str, str, str]]) -> Headers:
+        """For the parser, which has checked names and values: (key, name, value) of each line, kept as they are."""
+        headers = cls.__new__(cls)
+        headers._items = items
+        headers._views = {}
         return headers
+
+    def only(self, names: Collection[str]) -> Headers:
+        """Those of ``names`` (long spelling), in their order."""
+        return Headers.received([item for item in self._items if item[0] in names])
+
+    def lines(self) -> list[str]:
+        """All lines as they are sent, but for Content-Length."""
+        return [f"{name}: {value}" for key, name, value in self._items if key != "Content-Length"]
 
     def counts(self) -> dict[str, int]:
         """How many lines there are of each name (long spelling; lower case for unknown ones)."""
@@ -289,12 +306,14 @@ class Via:
 
     def with_source(self, host: str, port: int) -> Via:
         """Marked with where it came from, as sections 18.2.1 and RFC 3581 section 4 say."""
-        via = self
-        asked = find_param(self.params, "rport") is not None
+        params = self.params
+        asked = find_param(params, "rport") is not None
         # "different from the sent-by host, or the sent-by is a name": received; with rport: always.
         if asked or self.host.strip("[]").lower() != host.lower():
-            via = via.with_param("received", host)
-        return via.with_param("rport", str(port)) if asked else via
+            params = set_param(params, "received", host)
+        if asked:
+            params = set_param(params, "rport", str(port))
+        return self if params is self.params else Via(self.transport, self.host, self.port, params, self.version)
 
     def response_address(self) -> tuple[str, int]:
         """Where a response over an unreliable transport goes (section 18.2.2, RFC 3581 section 4)."""
@@ -339,4 +358,4 @@ def read_seconds(text: str | None) -> int | None:
     return seconds if seconds < 1 << 32 else None
 
 
-__all__ = ["COMPACT", "CSeq", "Headers", "Via", "long_name", "read_seconds"]
+__all__ = ["COMPACT", "USUAL", "CSeq", "Headers", "Via", "header_item", "long_name", "read_seconds"]

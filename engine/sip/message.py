@@ -97,6 +97,9 @@ METHODS = frozenset(
 """The methods of the IANA registry."""
 
 _DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER", "NOTIFY"})
+_COPIED = frozenset({"Via", "From", "To", "Call-ID", "CSeq"})
+_COPIED_BY_100 = _COPIED | {"Timestamp"}
+_COPIED_BY_A_DIALOG = _COPIED | {"Record-Route"}
 _LINE_BREAK = re.compile(r"[\r\n]")
 
 
@@ -227,12 +230,16 @@ class Message:
         Leaves a Via that cannot be read as it is.
         """
         try:
-            marked = self.via.with_source(host, port)
-            first = Via.parse_many(self.headers.all("Via")[0])
+            vias = self.vias
+            marked = vias[0].with_source(host, port)
+            if marked is vias[0]:
+                return
+            lines = self.headers.all("Via")
+            first = vias if len(lines) == 1 else Via.parse_many(lines[0])
         except ValueError:
             return
-        if marked != first[0]:
-            self.headers.replace_first("Via", [str(marked), *(str(via) for via in first[1:])])
+        self.headers.replace_first("Via", [str(marked), *(str(via) for via in first[1:])])
+        self.headers.prime("Via", (marked, *vias[1:]))
 
     def _start_line(self) -> str:
         raise NotImplementedError
@@ -242,9 +249,7 @@ class Message:
         start = self._start_line()
         if _LINE_BREAK.search(start):
             raise ValueError("line break in the start line")
-        lines = [start]
-        lines += [f"{name}: {value}" for name, value in self.headers if name != "Content-Length"]
-        lines.append(f"Content-Length: {len(self.body)}\r\n\r\n")
+        lines = [start, *self.headers.lines(), f"Content-Length: {len(self.body)}\r\n\r\n"]
         return "\r\n".join(lines).encode("utf-8", "replace") + self.body
 
 
@@ -274,16 +279,12 @@ class Request(Message):
         ``to_tag`` is added to a To without a tag, except in a 100. Record-Route is copied where a
         dialog may be formed (section 12.1.1), Timestamp into a 100 (section 8.2.6.1).
         """
-        copied = Headers()
         forms_dialog = 100 < status < 300 and self.method in _DIALOG_FORMING
-        for name, value in self.headers:
-            if name in ("Via", "From", "Call-ID", "CSeq"):
-                copied.add(name, value)
-            elif name == "To":
-                tagless = to_tag is not None and status != 100 and not self.to.tag
-                copied.add(name, f"{value};tag={to_tag}" if tagless else value)
-            elif (name == "Record-Route" and forms_dialog) or (name == "Timestamp" and status == 100):
-                copied.add(name, value)
+        copied = self.headers.only(
+            _COPIED_BY_A_DIALOG if forms_dialog else _COPIED_BY_100 if status == 100 else _COPIED
+        )
+        if to_tag is not None and status != 100 and not self.to.tag:
+            copied.set("To", f"{self.headers.get('To')};tag={to_tag}")
         return Response(status, REASONS.get(status, "Unknown") if reason is None else reason, copied)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from engine.sip import sdes
 from engine.sip.sdes import SECURE_PROFILES, Crypto, SrtpKeys
@@ -25,6 +26,8 @@ _EVENTS = RtpMap("telephone-event", 8000)
 _PROTOCOLS = frozenset({"RTP/AVP", "RTP/AVPF"}) | SECURE_PROFILES
 """Early feedback (RFC 4585) may be sent; we have none to send."""
 
+_ip = lru_cache(maxsize=4096)(ipaddress.ip_address)
+_BROADCAST = ipaddress.ip_address("255.255.255.255")
 _SENDS = frozenset({"sendrecv", "sendonly"})
 _RECEIVES = frozenset({"sendrecv", "recvonly"})
 
@@ -298,10 +301,10 @@ def _check_address(connection: Connection, local_host: str) -> bool:
     if connection.address.lower().endswith(".invalid"):  # RFC 6157 section 5.2
         return False
     try:
-        address = ipaddress.ip_address(connection.address)
+        address = _ip(connection.address)
     except ValueError:
         raise NotAcceptable("media address is no IP address") from None
-    if connection.is_multicast or address.is_multicast or address == ipaddress.ip_address("255.255.255.255"):
+    if connection.is_multicast or address.is_multicast or address == _BROADCAST:
         raise NotAcceptable("media address is no unicast address")
     if address.version != (6 if ":" in local_host else 4):
         raise NotAcceptable(f"media over IPv{address.version}")

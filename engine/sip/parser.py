@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from engine.sip.grammar import TOKEN
-from engine.sip.headers import Headers
+from engine.sip.headers import USUAL, Headers, header_item
 from engine.sip.message import METHODS, REASONS, Malformed, Message, Request, Response
 from engine.sip.uri import Uri
 
@@ -108,8 +108,8 @@ def _read_head(head: bytes, *, ended: bool = True) -> Request | Response:
     if stray:  # a lone CR or LF ends a line for some and not for others: refused, and never repeated
         text = _STRAY_BREAK.sub(" ", text)
     start, _, lines = text.partition("\r\n")
-    pairs, fault = _split_headers(lines)
-    headers = Headers.received(pairs)
+    items, fault = _split_headers(lines)
+    headers = Headers.received(items)
     message = _read_start_line(start, headers)
     if stray:
         fault = "stray CR or LF"
@@ -121,23 +121,27 @@ def _read_head(head: bytes, *, ended: bool = True) -> Request | Response:
     return message
 
 
-def _split_headers(text: str) -> tuple[list[tuple[str, str]], str]:
-    """Header lines unfolded (section 7.3.1), and what was wrong with one of them, if anything."""
+def _split_headers(text: str) -> tuple[list[tuple[str, str, str]], str]:
+    """Header lines unfolded (section 7.3.1): key, name, value; and what was wrong with one of them, if anything."""
     if "\r\n " in text or "\r\n\t" in text:
         text = _FOLD.sub(" ", text)
-    pairs: list[tuple[str, str]] = []
+    items: list[tuple[str, str, str]] = []
     fault = ""
     for line in text.split("\r\n"):
+        name, _, value = line.partition(":")
+        if name in USUAL:  # as most are spelled
+            items.append((name, name, value.strip(" \t")))
+            continue
         match = _HEADER.fullmatch(line)
         if match is not None:
-            pairs.append((match[1], match[2].rstrip(" \t")))
+            items.append(header_item(match[1], match[2].rstrip(" \t")))
         elif line:
             fault = "a header line without a name"
-    if len(pairs) > MAX_HEADERS:
-        return pairs[:MAX_HEADERS], "too many headers"
+    if len(items) > MAX_HEADERS:
+        return items[:MAX_HEADERS], "too many headers"
     if _CONTROL.search(text):
         fault = "control character in a header"
-    return pairs, fault
+    return items, fault
 
 
 def _read_start_line(line: str, headers: Headers) -> Request | Response:

@@ -6,6 +6,7 @@ Host names stay names; the transport resolves them.
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 from engine.sip.flow import Flow
 from engine.sip.headers import Via
@@ -16,6 +17,7 @@ TRANSPORTS = frozenset({"udp", "tcp", "tls"})
 DEFAULT_PORTS = {"tls": 5061, "wss": 443, "ws": 80}
 
 
+@lru_cache(maxsize=4096)
 def address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """``host`` as an IP address, ``None`` for a name. IPv6 with or without brackets."""
     try:

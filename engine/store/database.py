@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import alembic.command
 import alembic.config
+import msgspec
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -32,13 +34,14 @@ class Store:
             return create_async_engine(
                 self.url,
                 hide_parameters=True,  # errors go to the log, numbers and digits do not
+                json_serializer=_as_json,
                 pool_pre_ping=True,
                 pool_timeout=10,
                 connect_args={"timeout": 10, "command_timeout": 30},
             )
         if self.url.database and self.url.database != ":memory:":
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_async_engine(self.url, hide_parameters=True, pool_timeout=10)
+        engine = create_async_engine(self.url, hide_parameters=True, pool_timeout=10, json_serializer=_as_json)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
@@ -66,6 +69,14 @@ class Store:
     async def close(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
+
+
+def _as_json(value: Any) -> str:
+    """``value`` for a JSON column: of what happens in calls there is a lot, and msgspec is ten times as fast."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except (TypeError, ValueError):  # half a surrogate pair, which JSON can say and UTF-8 cannot
+        return json.dumps(value)
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: Any) -> None:

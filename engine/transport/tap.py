@@ -49,7 +49,8 @@ class Watch:
     left_out: int = 0
 
     def add(self, seen: Seen) -> None:
-        seen = seen._replace(data=without_keys(seen.data))
+        if b"inline:" in seen.data.lower():
+            seen = seen._replace(data=without_keys(seen.data))
         if len(self.messages) < MOST_MESSAGES and self.octets + len(seen.data) <= MOST_OCTETS:
             self.messages.append(seen)
             self.octets += len(seen.data)
@@ -97,12 +98,15 @@ class Tap:
 
 def without_keys(data: bytes) -> bytes:
     """``data`` with an asterisk for every octet of a key (RFC 4568): what is kept must not open what was recorded."""
-    return _KEY.sub(lambda key: b"*" * len(key[0]), data) if b"inline:" in data.lower() else data
+    return _KEY.sub(lambda key: b"*" * len(key[0]), data)
 
 
 def _call_id(message: bytes | Request | Response) -> bytes:
     if not isinstance(message, bytes):
         return message.call_id.encode()
+    place = message.find(b"\r\nCall-ID: ")  # as it is mostly written: no search by pattern
+    if 0 <= place < message.find(b"\r\n\r\n"):
+        return message[place + 11 : message.index(b"\r\n", place + 11)].strip()
     found = _CALL_ID.search(message)
     return found.group(1).strip() if found else b""
 

@@ -103,3 +103,21 @@ def test_secrets_and_digits_are_masked(key: str, value: object, hidden: str) -> 
 def test_what_is_no_secret_stays() -> None:
     text = "https://example.net/a?session=d00de&x=1 and a = b"
     assert logs.mask_text(text) == text
+
+
+class Broken(io.StringIO):
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_stream_that_is_gone_breaks_nothing() -> None:
+    logs.setup(stream=Broken())
+    logs.get_logger("x").info("nobody reads this")
+
+
+def test_what_json_cannot_say_is_said_in_words_and_arguments_are_filled_in() -> None:
+    stream = io.StringIO()
+    logs.setup(stream=stream)
+    logs.get_logger("x").bind(call_id="c").info("%s of %d", "one", 2, where={3}, half="è")
+    (line,) = lines(stream)
+    assert (line["event"], line["where"], line["call_id"], line["half"]) == ("one of 2", "{3}", "c", "è")
