@@ -190,12 +190,13 @@ class IncomingSession(Session):
             self.negotiated = True
         if answers:
             self.remote_sdp = sdp or self.remote_sdp
-        if sdp is not None and not answers:
-            self.core.emit(ProgressAcknowledged(self, None))
-            self._reoffers.receive(request, transaction, now)
-        else:
+        offers = sdp is not None and not answers
+        if not offers:
             self.respond(transaction, request, 200, now)
-            self.core.emit(ProgressAcknowledged(self, sdp))
+        if not self._ended:  # Ended is the last event of a session
+            self.core.emit(ProgressAcknowledged(self, None if offers else sdp))
+        if offers:
+            self._reoffers.receive(request, transaction, now)
         if not self._open:
             return
         reliable.proceed(now)

@@ -11,6 +11,7 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from schedules import deed
 from sip_network import ALICE, ANSWER, BOB, OFFER, Network, Packet, Phone
 
 from engine.sip.events import Ended, Event, Invited, Reoffered
@@ -164,29 +165,3 @@ def answer_offers(phone: Phone) -> Callable[[Event], None]:
             event.session.answer_reoffer(ANSWER, phone.now)
 
     return react
-
-
-def deed(session: Session, what: str) -> Callable[[float], object]:
-    answered = session.state in {"answered", "confirmed"}
-    if what == "reinvite" and answered:
-        return lambda now: session.reinvite(OFFER, now)
-    if what == "update" and session.can_update:
-        return lambda now: session.update(OFFER, now)
-    if what == "offerless" and answered:
-        return lambda now: session.reinvite(None, now)
-    if what == "info" and session.has_dialog:
-        return lambda now: session.info("application/dtmf", b"1", now)
-    if what == "refer" and answered and not session.transferring:
-        return lambda now: session.refer("sip:carol@192.0.2.3", now)
-    if what in {"bye", "terminate"}:
-        return getattr(session, what)  # type: ignore[no-any-return]
-    if session.role == "uas" and what in {"accept", "reject", "ring", "progress"}:
-        return {
-            "accept": lambda now: session.accept(ANSWER, now),
-            "reject": lambda now: session.reject(486, now),
-            "ring": session.ringing,
-            "progress": lambda now: session.progress(now, ANSWER),
-        }[what]
-    if session.role == "uac" and what == "accept":
-        return lambda now: session.answer_progress(ANSWER, now) or session.acknowledge(ANSWER, now)
-    return lambda now: None

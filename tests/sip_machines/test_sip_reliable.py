@@ -341,6 +341,19 @@ def test_answer_overtakes_a_ringing_without_prack(network: Network, alice: Phone
     assert alice.endpoint.idle
 
 
+def test_prack_after_the_end_is_no_news(network: Network, alice: Phone, caller: Caller) -> None:
+    """We have answered and hung up, the BYE waits for the ACK: a late PRACK gets its 200, and nothing is told."""
+    session = caller.invite(REQUIRED)
+    alice.do(session.ringing)
+    network.run(0.1)
+    alice.do(lambda now: session.accept(ANSWER, now))
+    alice.do(session.bye)
+    assert isinstance(alice.seen[-1], Ended)
+    assert caller.prack(f"{caller.rseqs()[0]} 1 INVITE") == 200
+    assert isinstance(alice.seen[-1], Ended)
+    settled(network, alice)
+
+
 def test_caller_gives_up_while_the_answer_waits(network: Network, alice: Phone, caller: Caller) -> None:
     session = caller.invite(SUPPORTED)
     alice.do(lambda now: session.progress(now, ANSWER))
