@@ -7,7 +7,8 @@ import multiprocessing
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks import plots, processes, whole_daemon
@@ -15,17 +16,18 @@ from benchmarks.bench import Bench, CaseError, Section, Table
 from benchmarks.figures import number, percentiles
 from benchmarks.media_processes import scratch
 from benchmarks.responder import respond
+from benchmarks.sip_alone import answer_all
 from benchmarks.sip_callers import Outcome, SipGenerator
 
 SCENARIO = Path(__file__).parents[1] / "scenarios" / "hung_up.xml"
 
 
 @contextlib.contextmanager
-def bare_responder() -> Iterator[tuple[int, int]]:
-    """(port, process id) of :func:`benchmarks.responder.respond`."""
+def answering(how: Callable[[Connection], None]) -> Iterator[tuple[int, int]]:
+    """(port, process id) of a process that does nothing but answer calls."""
     context = multiprocessing.get_context("spawn")
     pipe, far_end = context.Pipe()
-    process = context.Process(target=respond, args=(far_end,), daemon=True)
+    process = context.Process(target=how, args=(far_end,), daemon=True)
     process.start()
     try:
         assert process.pid is not None
@@ -52,23 +54,38 @@ class SetUp:
     title = "Call set-up"
 
     def steps(self, bench: Bench) -> int:
-        return 5
+        return 7
 
     def run(self, bench: Bench) -> Section:
         from kit import sound
 
         section = Section(self.title)
         calls, rate, high = bench.size(1500, 40), bench.size(100, 20), bench.size(250, 40)
+        top = bench.size(500, 40)
+        minute = bench.size(60 * top, 40)
         rows: list[list[str]] = []
         bare: dict[str, float] = {}
-        with bare_responder() as (port, pid):
+        times: dict[str, list[float]] = {}
+        with answering(respond) as (port, pid):
             bench.advance(f"{self.name}: bare responder")
             for who, run in self._callers(port, calls, rate, section):
-                before = processes.cpu(pid)
                 with self._reported(section):
-                    outcome = run()
-                    bare[who] = 1000 * (processes.cpu(pid) - before) / calls
+                    bare[who], outcome = self._spent_by(pid, calls, run)
                     rows.append(self._row("bare responder", who, rate, calls, Counter(responder=bare[who]), outcome))
+        with answering(answer_all) as (port, pid):
+            bench.advance(f"{self.name}: SIP and SDP alone")
+            many, fast = bench.size(20_000, 40), bench.size(1000, 40)
+            alone = 0.0
+            for who, run, number_of, pace in self._paces(port, (calls, rate), (many, fast), section):
+                with self._reported(section):
+                    alone, outcome = self._spent_by(pid, number_of, run)
+                    rows.append(self._row("SIP and SDP alone", who, pace, number_of, Counter(SIP=alone), outcome))
+                    section.failures += self._faults(outcome, pace)
+            section.text.append(
+                f"SIP and SDP alone (our transport, endpoint and offer/answer, no flow, media, journal or log) cost "
+                f"{number(alone)} ms a call at {fast:g} calls a second. What is alike in all calls is then at hand in "
+                "the processor's caches; at low rates every call pays for fetching it."
+            )
         tick = {"tick.wav": sound.tone(440.0, 0.02)}
         with whole_daemon.daemon_with({"_": "tick.wav"}, tick) as daemon:
             bench.advance(f"{self.name}: warming up")
@@ -81,15 +98,19 @@ class SetUp:
                     spent, outcome = self._spent(daemon, calls, run)
                     rows.append(self._row("Ivrea", who, rate, calls, spent, outcome))
                     section.text.append(self._interpret(who, rate, spent, bare.get(who)))
-                    if outcome is not None and outcome.faults:
-                        section.failures.append(f"{rate:g} calls a second: {dict(outcome.faults)}")
-            bench.advance(f"{self.name}: {high:g} calls a second")
-            with self._reported(section), SipGenerator(daemon.address, calls=calls, rate=high) as generator:
-                spent, outcome = self._spent(daemon, calls, generator.call)
-                rows.append(self._row("Ivrea", "own generator", high, calls, spent, outcome))
-                if outcome is not None:
-                    self._report(bench, section, outcome, high)
+                    section.failures += self._faults(outcome, rate)
+            for several, pace in ((calls, high), (minute, top)):
+                bench.advance(f"{self.name}: {pace:g} calls a second")
+                with self._reported(section), SipGenerator(daemon.address, calls=several, rate=pace) as generator:
+                    spent, outcome = self._spent(daemon, several, generator.call)
+                    rows.append(self._row("Ivrea", "own generator", pace, several, spent, outcome))
+                    if outcome is not None:
+                        times[f"{pace:g} calls a second"] = outcome.answer_ms
+                        section.text.append(self._tell(outcome, pace))
+                        section.failures += self._faults(outcome, pace)
             bench.advance(f"{self.name}: report")
+        plots.distribution(bench.plots / "setup.png", "INVITE to 200", "ms", times)
+        section.plots.append(("setup.png", "time from INVITE to 200"))
         head = ["answering", "calling", "calls", "calls a second", "CPU of all processes, ms a call", "of which"]
         head += ["INVITE to 200, ms: median, p90, greatest", "sent again", "faults"]
         section.tables.append(Table(head, rows))
@@ -119,6 +140,26 @@ class SetUp:
             section.left_out.append("SIPp is not installed")
         with SipGenerator(("127.0.0.1", port), calls=calls, rate=rate) as generator:
             yield "own generator", generator.call
+
+    def _paces(
+        self, port: int, usual: tuple[int, float], fast: tuple[int, float], section: Section
+    ) -> Iterator[tuple[str, Callable[[], Outcome | None], int, float]]:
+        """Who calls, what makes the calls, how many, and how many a second; at the ``fast`` pace our generator."""
+        for who, run in self._callers(port, *usual, section):
+            yield who, run, *usual
+        with SipGenerator(("127.0.0.1", port), calls=fast[0], rate=fast[1]) as generator:
+            yield "own generator", generator.call, *fast
+
+    @staticmethod
+    def _spent_by(pid: int, calls: int, run: Callable[[], Outcome | None]) -> tuple[float, Outcome | None]:
+        """ms of CPU per call of one process while ``run`` makes the calls."""
+        before = processes.cpu(pid)
+        outcome = run()
+        return 1000 * (processes.cpu(pid) - before) / calls, outcome
+
+    @staticmethod
+    def _faults(outcome: Outcome | None, rate: float) -> list[str]:
+        return [f"{rate:g} calls a second: {dict(outcome.faults)}"] if outcome is not None and outcome.faults else []
 
     @staticmethod
     def _spent(daemon, calls, run) -> tuple[Counter[str], Outcome | None]:
@@ -153,13 +194,10 @@ class SetUp:
         )
 
     @staticmethod
-    def _report(bench: Bench, section: Section, outcome: Outcome, rate: float) -> None:
-        good = outcome.ended and not outcome.faults
-        section.text.append(
-            f"At {rate:g} calls a second {outcome.ended:,} calls were answered and ended"
-            f"{', none failed' if good else ', ' + str(sum(outcome.faults.values())) + ' faults'}."
+    def _tell(outcome: Outcome, rate: float) -> str:
+        faults = f"{outcome.faults.total()} faults" if outcome.faults else "none failed"
+        again = f"{outcome.retransmitted} INVITEs and {outcome.repeated} answers were sent again"
+        return (
+            f"At {rate:g} calls a second for {outcome.seconds:.0f} s {outcome.ended:,} calls were answered and ended, "
+            f"{faults}; {again}."
         )
-        if outcome.answer_ms:
-            series = {f"{rate:g} calls a second": outcome.answer_ms}
-            plots.distribution(bench.plots / "setup.png", "INVITE to 200", "ms", series)
-            section.plots.append(("setup.png", "time from INVITE to 200"))
