@@ -35,6 +35,18 @@ def within(host: str, networks: Iterable[Network]) -> bool:
     return any(address in network for network in networks)
 
 
+def network_name(host: str) -> str:
+    """Whom an address stands for: the address itself, of IPv6 its network of 64 bits; a name as it is."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped or ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
+
+
 def split_host(text: str, default_port: int | None) -> tuple[str, int]:
     """Take ``host``, ``host:port``, ``[v6]`` or ``[v6]:port`` apart.
 

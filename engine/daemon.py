@@ -611,6 +611,7 @@ class Daemon:
                 {"quantile": quantile},
                 value,
             )
+        yield "ivrea_http_connections", "Connections to the web server now.", {}, self.web.connections
         used, down = self.switch.channels.used, self.probes.down
         for each in self.directory.trunks:
             yield "ivrea_trunk_channels", "Calls on the trunk now.", {"trunk": each.label}, used.get(each.label, 0)
@@ -639,6 +640,9 @@ class Daemon:
         yield "ivrea_calls_offered", "INVITEs that reached the switch.", {}, counters.offered
         for why, number in counters.refused.items():
             yield "ivrea_calls_refused", "Calls refused, by reason.", {"reason": why}, number
+        for why, number in self.web.refused.items():
+            about = "Connections that the web server did not take or had no more patience with, by reason."
+            yield "ivrea_http_refused", about, {"reason": why}, number
         for by, number in counters.ended.items():
             yield "ivrea_calls_ended", "Calls ended, by whom.", {"by": by}, number
         for name, number in self.transport.counts():

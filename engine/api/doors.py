@@ -5,14 +5,13 @@ host name stands for.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Mapping, Sequence
 
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Match, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from engine.addresses import bracketed
+from engine.addresses import bracketed, network_name
 from engine.api.limits import RateLimit, retry_after
 
 PREFIXES: Mapping[str, tuple[str, ...]] = {
@@ -60,15 +59,7 @@ class LoginGuard:
 
 def network_of(scope: Scope) -> str:
     """The client's address, or the network that an IPv6 one is in."""
-    host = (scope.get("client") or ("",))[0]
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return str(host)
-    if isinstance(address, ipaddress.IPv6Address):
-        mapped = address.ipv4_mapped
-        return str(mapped or ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
+    return network_name(str((scope.get("client") or ("",))[0]))
 
 
 class HostDoors:

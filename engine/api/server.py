@@ -1,16 +1,21 @@
-"""The web server, in the daemon's own loop."""
+"""The web server, in the daemon's own loop: uvicorn, behind an entrance of our own (:mod:`engine.api.connections`)."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine.addresses import bracketed
+from engine.api.connections import Connection, Entrance, Patience
 from engine.config import HttpConfig
 
 
@@ -19,11 +24,30 @@ class WebServerError(Exception):
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the daemon has its own."""
+    """uvicorn without its signal handlers and without its listeners: the daemon has its own."""
+
+    def __init__(self, config: uvicorn.Config, enter: Callable[[uvicorn.Server, socket.socket], Entrance]) -> None:
+        super().__init__(config)
+        self._enter = enter
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.lifespan.startup()
+        self.servers = [self._enter(self, each) for each in sockets or ()]  # type: ignore[misc]  # it closes them
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _without_clients_that_left(app: ASGIApp) -> ASGIApp:
+    """A client that goes away in the middle of its request is no error of ours, and nothing for the log."""
+
+    async def quiet(scope: Scope, receive: Receive, send: Send) -> None:
+        with contextlib.suppress(ClientDisconnect):
+            await app(scope, receive, send)
+
+    return quiet
 
 
 class WebServer:
@@ -31,9 +55,14 @@ class WebServer:
 
     def __init__(self, app: FastAPI, config: HttpConfig) -> None:
         self._config = config
+        self._entrance: Entrance | None = None
+        self.refused: Counter[str] = Counter()
+        """Connections that were not taken, and clients that were too slow, by what."""
         self._server = _Server(
             uvicorn.Config(
-                app,
+                _without_clients_that_left(app),
+                http=Connection,
+                ws="none",
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -41,10 +70,38 @@ class WebServer:
                 ssl_keyfile=config.tls_key or None,
                 forwarded_allow_ips=list(config.trusted_proxies),
                 timeout_graceful_shutdown=3,
-            )
+            ),
+            self._enter,
         )
         self._task: asyncio.Task[None] | None = None
         self.url = ""
+
+    @property
+    def connections(self) -> int:
+        """How many there are now."""
+        return self._entrance.open if self._entrance is not None else 0
+
+    def _enter(self, server: uvicorn.Server, listener: socket.socket) -> Entrance:
+        config = self._config
+        patience = Patience(config.head_timeout, config.body_timeout, config.send_timeout)
+
+        def slow(what: str) -> None:
+            self.refused[f"slow_{what}"] += 1
+
+        def make(left: Callable[[], None]) -> Connection:
+            return Connection(
+                config=server.config,
+                server_state=server.server_state,
+                app_state=server.lifespan.state,
+                patience=patience,
+                slow=slow,
+                left=left,
+            )
+
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = min(config.connections, max(files // 4, 1))
+        self._entrance = Entrance(listener, make, config, most, server.config.ssl, self.refused)
+        return self._entrance
 
     async def start(self) -> None:
         """Bind and serve. Raises :class:`WebServerError`."""
@@ -54,6 +111,7 @@ class WebServer:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
+            listener.setblocking(False)
             listener.listen(2048)  # who asks before the server runs waits; nobody is refused
         except OSError as error:
             listener.close()

@@ -138,6 +138,16 @@ class HttpConfig(Section):
     """PEM file with the private key of :attr:`tls_cert`."""
     trusted_proxies: Networks = []
     """Addresses or networks whose ``X-Forwarded-*`` headers are believed."""
+    connections: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    """Connections at a time; one more gets 503. Never more than a quarter of the files that the process may open."""
+    connections_per_address: Annotated[int, Field(ge=0, le=1_000_000)] = 200
+    """Connections at a time of one address (IPv6: network of 64 bits) that is no trusted proxy. 0: no limit."""
+    head_timeout: Seconds = 10.0
+    """Seconds in which the head of a request has to come, and a TLS handshake to be done. 0: no limit."""
+    body_timeout: Seconds = 20.0
+    """Seconds in each of which stretch 500 octets a second of a request's body have to come. 0: no limit."""
+    send_timeout: Seconds = 60.0
+    """Seconds in which a client has to take some of an answer that waits for it. 0: no limit."""
 
     @model_validator(mode="after")
     def _both_tls_files(self) -> HttpConfig:
