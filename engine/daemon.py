@@ -66,6 +66,7 @@ from engine.sip.flow import Flow
 from engine.sip.replaces import Replaces
 from engine.sip.session import Session
 from engine.store.accounts import DEFAULT_ACCOUNT
+from engine.store.retention import Retention
 from engine.transport import SipTransport, TransportError
 from engine.transport.certificates import CertificateError
 from engine.trunks import Probes, Registrations, inbound_trunk, outbound_trunk
@@ -248,6 +249,14 @@ class Daemon:
             account_of=self._account_of,
         )
         self._background(trunks.keep_resolving())
+        self._background(
+            Retention(
+                store,
+                Path(config.store.recordings),
+                calls=config.store.keep_calls_days * DAY,
+                recordings=config.store.keep_recordings_days * DAY,
+            ).run()
+        )
         self._background(self._heartbeat())
 
         self.recovery = Recovery(self.journal.append, self._say_bye)

@@ -169,6 +169,10 @@ class StoreConfig(Section):
     """Folder for recordings, in it ``YYYY/MM/DD/<call id>.wav`` (UTC)."""
     state: Name = "state/"
     """Folder for the journal and the rendered prompts. One daemon at a time."""
+    keep_calls_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    """Days after which a call is deleted with all that was written of it, recordings included; 0: never."""
+    keep_recordings_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    """Days after which the recordings of a call are deleted; 0: with the call."""
 
 
 class SpeechConfig(Section):
