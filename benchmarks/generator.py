@@ -75,6 +75,7 @@ class Heard:
     kernel_drops: int
     late_ms_p99: float
     """How late its own packets left."""
+    late_ms_max: float
     strangers: int
     unlogged: int
 
@@ -286,6 +287,7 @@ class _FarEnds:
             keys=self._keys,
             kernel_drops=self._drops() - self._drops_before,
             late_ms_p99=1000 * float(np.percentile(self._late, 99)) if self._late else 0.0,
+            late_ms_max=1000 * max(self._late, default=0.0),
             strangers=int((~known).sum()),
             unlogged=self._unlogged,
         )

@@ -15,11 +15,14 @@ GIVE_UP = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Tick ``number`` (its phase is ``number % PHASES``) begins ``late`` seconds late, after ``skipped`` frames."""
+    """Tick ``number`` (its phase is ``number % PHASES``) begins ``late`` seconds late, after ``skipped`` frames; it is
+    ``behind`` by so many whole frames even so.
+    """
 
     number: int
     late: float
     skipped: int
+    behind: int
 
 
 class Cadence:
@@ -45,4 +48,4 @@ class Cadence:
         self._number += 1
         self._deadline += PHASE_SECONDS
         self.due = max(self._deadline, now + CATCH_UP)
-        return Tick(self._number, late, skipped)
+        return Tick(self._number, late, skipped, int(late / FRAME_SECONDS) - skipped)

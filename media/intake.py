@@ -28,7 +28,7 @@ from media.srtp import Shields
 from media.stream import Stream
 
 ROUNDS = 8
-"""Packets taken from one socket in a tick, at most: a flood on one port costs its own stream alone."""
+"""Packets taken from one socket at a time, at most: a flood on one port costs its own stream alone."""
 
 _NO_LAW = np.uint8(255)
 _LINEAR_ROW = rtp.HEADER_SIZE + L16.octets
@@ -118,12 +118,15 @@ class Intake:
         else:
             self._kind[slot] = _NONE
 
-    def drain(self, due: Slots, early: Slots, now: float) -> None:
+    def drain(self, due: Slots, early: Slots, now: float, rounds: int = ROUNDS, *, all_of_it: bool = False) -> None:
         """Take what lies in the sockets, at least of the streams that are ``due`` to play what they received, and of
-        those that are not, but are looked into ``early``.
+        those that are not, but are looked into ``early``; ``all_of_it`` if that is not more than ``rounds`` packets of
+        each, else as much as may be expected to lie there.
         """
         sockets = self._sockets
-        for number in range(ROUNDS):
+        if all_of_it:
+            sockets.suspect(due)
+        for number in range(rounds):
             count = sockets.receive(due, early, anew=number == 0)
             for slot, data, source in sockets.control:
                 opened = self._shields.opened_control(slot, data)
@@ -131,7 +134,7 @@ class Intake:
                     self._take_control(slot, opened, source, now)
             if count:
                 self._take(now)
-            due, early = sockets.again(due), NO_SLOTS
+            due, early = sockets.again(due, all_of_it=all_of_it), NO_SLOTS
             if not due.size:
                 return
 

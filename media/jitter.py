@@ -41,6 +41,10 @@ _UNUSED = np.iinfo(np.int64).min
 class JitterBuffers:
     """The rings of all streams of a worker. By slot: ``late`` counts packets whose turn had passed, ``early`` those too
     far ahead of it for the ring, ``concealed`` frames that were made up, ``moved`` changes of the delay.
+
+    ``behind`` is by how many frames the clocks are late now, ``behind_since`` by how many they were at least since
+    packets were taken last; whoever has them tick sets both. What waits longer because nobody played says nothing of
+    the network, and the delay is the one that is right when the clocks are in time.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -49,6 +53,8 @@ class JitterBuffers:
         self.early: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.concealed: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.moved: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self.behind = 0
+        self.behind_since = 0
         self._delays = Delays(capacity)
         self._ring: Samples = np.zeros((capacity * DEPTH, FRAME), np.int16)
         self._whole = self._ring.view(f"V{2 * FRAME}")[:, 0]  # a frame per element: copied twice as fast
@@ -135,15 +141,16 @@ class JitterBuffers:
 
     def _put(self, slots: Slots, clock: NDArray[np.int64], lead: NDArray[np.int32], sounds: Samples) -> None:
         """Frames that lie on the grid, ``lead`` frames before their turn."""
-        self._delays.note(slots, lead)
+        if not self.behind:
+            self._delays.note(slots, lead)
         place = clock + lead
         rows = slots * DEPTH + place % DEPTH
         self._whole[rows] = np.ascontiguousarray(sounds).view(self._whole.dtype)[:, 0]
         self._tag[rows] = place
 
     def _begin(self, slot: int, timestamp: int) -> None:
-        """The sound at ``timestamp`` is due FIRST_DELAY frames from now."""
-        due = int(self.clock[slot]) + FIRST_DELAY
+        """The sound at ``timestamp`` is due FIRST_DELAY frames from now, if the clocks are in time."""
+        due = int(self.clock[slot]) + FIRST_DELAY + self.behind_since
         self._origin[slot] = (timestamp - due * FRAME) & 0xFFFFFFFF
         self._anchored[slot] = self._settled[slot] = True
         self._delays.begin(slot)
@@ -161,12 +168,14 @@ class JitterBuffers:
             self.early[slot] += is_early
             self.reset(slot)
             self._begin(slot, timestamp)
-            lead, offset = FIRST_DELAY, FIRST_DELAY * FRAME
+            lead = FIRST_DELAY + self.behind_since
+            offset = lead * FRAME
         elif lead < 0:
             self.late[slot] += 1
             self._move(slot, self._delays.too_late(slot, -lead))
             return
-        self._delays.note(np.array([slot]), np.array([lead], np.int32))
+        if not self.behind:
+            self._delays.note(np.array([slot]), np.array([lead], np.int32))
         self._write(slot, offset, sound)
 
     def _write(self, slot: int, offset: int, sound: Samples) -> None:

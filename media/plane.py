@@ -20,9 +20,9 @@ from media.arena import Arena
 from media.bridging import Bridging
 from media.codecs import PCMU, codec_of
 from media.dtmf import ToneReceiver
-from media.frames import NO_SLOTS, Floats, Powers, Samples, Slots, added, powers
+from media.frames import NO_SLOTS, NO_SOUND, Floats, Powers, Samples, Slots, added, powers
 from media.g711 import Law
-from media.intake import Intake
+from media.intake import ROUNDS, Intake
 from media.jitter import JitterBuffers
 from media.listening import Listening
 from media.player import Player
@@ -46,6 +46,12 @@ FRAMES_PER_LOOK = 200
 
 FRAMES_PER_LOOK_AT_TIMES = 2
 """Frames from one look for reports that are due and streams that fell silent to the next: 40 ms."""
+
+MOST_MADE_UP_FOR = 50
+"""Frames that were missed and are still heard: of a longer stop the last second."""
+
+MOST_IN_SOCKETS = 300
+"""Frames of a stop after which the kernel has no room for more packets."""
 
 _NEVER = np.inf
 
@@ -152,10 +158,14 @@ class Plane:
 
     # --- ticks --------------------------------------------------------------------------
 
-    def tick(self, now: float, number: int, skipped: int = 0) -> None:
-        """Tick ``number``, after ``skipped`` frames in which the process did not run."""
+    def tick(self, now: float, number: int, skipped: int = 0, behind: int = 0) -> None:
+        """Tick ``number``, after ``skipped`` frames in which the process did not run; it is ``behind`` its time by so
+        many frames even so.
+        """
+        jitter = self._jitter
         if skipped:
-            self._skip(skipped)
+            self._skip(skipped, behind, now)
+        jitter.behind, jitter.behind_since = behind, min(jitter.behind, behind)
         phase = number % PHASES
         members = self._members[phase]
         early = self._bridging.early(self._members[(number + PHASES // 2) % PHASES])
@@ -177,12 +187,38 @@ class Plane:
             self._recorder.done.clear()
         self._listening.poll(now)
 
-    def _skip(self, frames: int) -> None:
+    def _skip(self, frames: int, behind: int, now: float) -> None:
+        """Frames whose time to be sent has passed. What came in meanwhile waits in the sockets, and is heard and
+        recorded as it would have been, a few frames at a time, as not all fit into the jitter buffers.
+        """
+        everyone = np.concatenate(self._members)
+        self._sender.pause(everyone, frames)
+        left = min(frames, MOST_IN_SOCKETS)
+        if left < frames:
+            self._pass_over(everyone, frames - left)
+        while left:
+            count = min(left, ROUNDS)
+            self._jitter.behind = left + behind
+            self._intake.drain(everyone, NO_SLOTS, now, count, all_of_it=True)
+            if left > MOST_MADE_UP_FOR:
+                self._pass_over(everyone, count)
+            else:
+                for _ in range(count):
+                    self._make_up_for(now)
+            left -= count
+        self._sockets.suspect(everyone)
+
+    def _pass_over(self, slots: Slots, frames: int) -> None:
+        self._jitter.pause(slots, frames)
+        self._recorder.skip(slots, frames)
+
+    def _make_up_for(self, now: float) -> None:
+        """A frame of all streams that was missed."""
         for members in self._members:
-            self._sockets.suspect(members)
-            self._sender.pause(members, frames)
-            self._jitter.pause(members, frames)
-            self._recorder.skip(members, frames)
+            if members.size:
+                received = self._jitter.play(members)
+                self._look_at_sound(members, received, powers(received), NO_SLOTS, NO_SOUND, now, in_time=False)
+        self._recorder.poll(now)
 
     def _send(self, members: Slots, sending: Slots, now: float, number: int) -> tuple[Slots, Samples]:
         """A frame for each stream of the phase; returns what of it is not silence."""
@@ -204,7 +240,15 @@ class Plane:
         return sounding, frames
 
     def _look_at_sound(
-        self, members: Slots, received: Samples, levels: Powers, sounding: Slots, frames: Samples, now: float
+        self,
+        members: Slots,
+        received: Samples,
+        levels: Powers,
+        sounding: Slots,
+        frames: Samples,
+        now: float,
+        *,
+        in_time: bool = True,
     ) -> None:
         for slot, digit in self._tones.feed(members, received, levels):
             stream = self._by_slot[slot]
@@ -219,7 +263,7 @@ class Plane:
             sent[np.searchsorted(members, sounding)] = frames
         self._bridging.fill_in(members, sent, self._jitter)
         if active.any():
-            self._recorder.feed(members[active], received[active], sent[active])
+            self._recorder.feed(members[active], received[active], sent[active], in_time=in_time)
         if armed.any():
             self._listening.feed(members[armed], received[armed], levels[armed], sent[armed], now)
 

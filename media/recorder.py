@@ -169,8 +169,10 @@ class Recorder:
 
     # --- sound --------------------------------------------------------------------------
 
-    def feed(self, slots: Slots, received: Samples, sent: Samples) -> None:
-        """One frame of both sides for each of ``slots``, all of them active."""
+    def feed(self, slots: Slots, received: Samples, sent: Samples, *, in_time: bool = True) -> None:
+        """One frame of both sides for each of ``slots``, all of them active. Not ``in_time``: its time passed without
+        anything being sent, and beeps that recordings wait for are still to come.
+        """
         for layer, crowd in enumerate(self._crowd):
             if not crowd:
                 continue
@@ -183,11 +185,11 @@ class Recorder:
         heard = self._heard[slots]
         if heard.any():
             self._listen(slots[heard], received[heard])
-        if self._waiting:
+        if self._waiting and in_time:
             self._count_down(slots)
 
     def skip(self, slots: Slots, frames: int) -> None:
-        """Time passed in which the process did not run: silence in the files, though the caller may have talked."""
+        """Time passed of which nothing is known: silence in the files, though the caller may have talked."""
         for layer in range(AT_ONCE):
             rows = slots + layer * self._capacity
             rows = rows[self._on[rows]]

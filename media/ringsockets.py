@@ -168,8 +168,8 @@ class RingSockets(Sockets):
     def suspect(self, slots: Slots) -> None:
         self._suspected[slots] = True
 
-    def again(self, due: Slots) -> Slots:
-        """Streams whose sockets may hold more, and those that the last round left out."""
+    def again(self, due: Slots, *, all_of_it: bool = False) -> Slots:
+        """Streams whose sockets may hold more, and those that the last round left out. Suspected ones are emptied."""
         got = self.slots[self._latched[self.slots]]
         if not self._first:
             self._suspected[got] = True

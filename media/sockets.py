@@ -228,9 +228,9 @@ class Sockets:
     def suspect(self, slots: Slots) -> None:
         """The packet of each of ``slots`` was not the one that it should have been: more may lie behind it."""
 
-    def again(self, due: Slots) -> Slots:
-        """Of which streams sockets may hold more than the last round brought."""
-        return self.slots if self.slots.size > BACKLOG * (due.size + 1) else NO_SLOTS
+    def again(self, due: Slots, *, all_of_it: bool = False) -> Slots:
+        """Of which streams sockets may hold more than the last round brought; ``all_of_it``: until nothing is there."""
+        return self.slots if all_of_it or self.slots.size > BACKLOG * (due.size + 1) else NO_SLOTS
 
     def transmit(self, slots: Slots) -> list[int]:
         """Send their rows; returns the slots whose packet the kernel refused: a full buffer, or an ICMP error that an

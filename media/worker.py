@@ -63,7 +63,7 @@ class Worker:
             if now >= self._cadence.due:
                 tick = self._cadence.begin(now)
                 self._late.append(tick.late)
-                self._plane.tick(now, tick.number, tick.skipped)
+                self._plane.tick(now, tick.number, tick.skipped, tick.behind)
             self._report(now)
 
     def _wait(self) -> None:

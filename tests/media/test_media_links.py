@@ -37,7 +37,7 @@ class SlowPlane:
         self.obeyed: list[protocol.Command] = []
         self.obeyed_at_tick: list[int] = []
 
-    def tick(self, now: float, number: int, skipped: int) -> None:
+    def tick(self, now: float, number: int, skipped: int, behind: int) -> None:
         self.obeyed_at_tick.append(len(self.obeyed))
         time.sleep(0.0056)
 
