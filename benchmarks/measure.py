@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import wave
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +23,9 @@ from media.rates import FRAME
 
 COMPARED = 8
 """Streams whose sound is compared."""
+
+LATE_MS = 20.0
+"""A packet that the generator sends later than this may miss its turn in the jitter buffer, and is made up then."""
 
 
 class Work(Protocol):
@@ -129,8 +132,10 @@ async def _measure(bench: Bench, work: Work, folder: Path, calls: int, io: str, 
             memory = (worker.memory() - idle) / calls  # now that a look disturbs nobody any more
             stats = await worker.drop_all()
         problems = heard.reception.problems(heard.kernel_drops) + worker.not_recorded[:1]
-        if not heard.reception.skipped:
-            problems += check_recordings(folder, bank, schedule, prompt)
+        wrong = check_recordings(folder, bank, schedule, None if heard.reception.skipped else prompt)
+        if wrong and heard.late_ms_max > LATE_MS:
+            wrong[0] += f" (the generator itself sent up to {heard.late_ms_max:.0f} ms late)"
+        problems += wrong
     return Sample(
         calls=calls,
         about=worker.about,
@@ -147,8 +152,10 @@ async def _measure(bench: Bench, work: Work, folder: Path, calls: int, io: str, 
     )
 
 
-def check_recordings(folder: Path, bank: Bank, schedule: Schedule, prompt: Sound) -> list[str]:
-    """Some recordings, ``N.wav``: the caller on the left, the prompt on the right."""
+def check_recordings(folder: Path, bank: Bank, schedule: Schedule, prompt: Sound | None) -> list[str]:
+    """Some recordings, ``N.wav``: the caller on the left, the prompt on the right (``None``: frames of it were not sent,
+    and are silence there too).
+    """
     paths = sorted(folder.glob("[0-9]*.wav"), key=lambda path: int(path.stem))
     wrong = 0
     chosen = spread_out(len(paths), 4) if paths else []
@@ -156,11 +163,12 @@ def check_recordings(folder: Path, bank: Bank, schedule: Schedule, prompt: Sound
         with wave.open(str(paths[stream])) as file:
             frames = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
         frames = frames[50 * FRAME : _last_packet(frames[:, 0])]
-        sides: Sequence[tuple[int, Sound]] = ((0, bank.sound(schedule[stream])), (1, prompt))
-        verdicts = [
-            checks.compare(stream, np.ascontiguousarray(frames[:, side]), [source], 0.9) for side, source in sides
-        ]
-        wrong += verdicts[0].right < verdicts[0].loud or verdicts[1].wrong
+        caller, engine = np.ascontiguousarray(frames.T)
+        verdict = checks.compare(stream, caller, [bank.sound(schedule[stream])], 0.9)
+        is_wrong = verdict.right < verdict.loud
+        if prompt is not None:
+            is_wrong |= checks.compare(stream, engine, [prompt], 0.9).wrong
+        wrong += is_wrong
     return [f"{wrong} of {len(chosen)} compared recordings are not what was said"] if wrong else []
 
 

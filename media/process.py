@@ -12,7 +12,8 @@ REALTIME_PRIORITY = 10
 """Of 1 to 99: before everything ordinary, behind what the kernel and sound systems run with."""
 
 NICENESS = -10
-AUTOGROUP = Path("/proc/self/autogroup")
+WRITER_NICENESS = -5
+"""Of who writes recordings: ticks come first, but not all that is ordinary. A second without the processor costs sound."""
 
 
 def raise_file_limit() -> int:
@@ -38,9 +39,14 @@ def raise_priority(*, realtime: bool = False) -> str:
             refused = f" (SCHED_FIFO: {error.strerror})"
         else:
             return f"SCHED_FIFO priority {REALTIME_PRIORITY}"
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-    with contextlib.suppress(OSError):
-        # Where the scheduler makes a group of every session, as we are one, niceness counts within the group alone.
-        AUTOGROUP.write_text(str(NICENESS))
+    set_niceness(os.getpid(), NICENESS)
     return f"niceness {os.getpriority(os.PRIO_PROCESS, 0)}{refused}"
+
+
+def set_niceness(pid: int, niceness: int) -> None:
+    """Of the process ``pid``, which has a session of its own; where it is not allowed it stays what it is."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, niceness)
+    with contextlib.suppress(OSError):
+        # Where the scheduler makes a group of every session, niceness counts within the group alone.
+        Path(f"/proc/{pid}/autogroup").write_text(str(niceness))

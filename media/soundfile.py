@@ -12,9 +12,13 @@ from media.frames import Samples
 
 def open_regular(path: Path) -> int:
     """A descriptor of the regular file ``path``, made if need be with its folder. Raises :class:`OSError`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     # O_NONBLOCK: nobody waits for the reader of a pipe that lies there.
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
+    how = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        fd = os.open(path, how, 0o640)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, how, 0o640)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError(f"{path} is not a regular file")

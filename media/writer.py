@@ -110,6 +110,7 @@ class Writer:
         self.finished: list[Finished] = []
         self._ring = ring
         self._tracks: dict[int, _Track] = {}
+        self._in_use: set[tuple[int, int]] = set()  # identities of the files of tracks
         self._stated = 0.0
 
     def handle(self, message: ToWriter) -> None:
@@ -163,7 +164,8 @@ class Writer:
 
     def _begin(self, message: Begin) -> None:
         try:
-            self._tracks[message.recording] = self._open(message)
+            self._tracks[message.recording] = track = self._open(message)
+            self._in_use.add(track.identity)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is about this path
             self._break(message.recording, error)
 
@@ -179,7 +181,7 @@ class Writer:
         try:
             about = os.fstat(fd)
             identity = (about.st_dev, about.st_ino)
-            if any(track.identity == identity for track in self._tracks.values()):
+            if identity in self._in_use:
                 raise OSError(f"{message.path} is being recorded into already")
             if not message.resume:
                 os.ftruncate(fd, 0)
@@ -225,8 +227,15 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - the others' go on
             self._break(recording, error)
 
-    def _finish(self, recording: int, frames: int | None) -> None:
+    def _release(self, recording: int) -> _Track | None:
+        """The track of ``recording``, which is one no longer."""
         track = self._tracks.pop(recording, None)
+        if track is not None:
+            self._in_use.discard(track.identity)
+        return track
+
+    def _finish(self, recording: int, frames: int | None) -> None:
+        track = self._release(recording)
         if track is None:
             return
         reason = ""
@@ -238,7 +247,7 @@ class Writer:
 
     def _break(self, recording: int, error: Exception) -> None:
         """The disk refuses, or the encoder fails: this recording alone ends, with what the file has."""
-        track = self._tracks.pop(recording, None)
+        track = self._release(recording)
         frames = 0
         if track is not None:
             with contextlib.suppress(Exception):
@@ -259,8 +268,6 @@ def main() -> None:
     arguments = parser.parse_args()
     ipc.detach_from_terminal()
     raise_file_limit()
-    if os.getpriority(os.PRIO_PROCESS, 0) < 0:  # inherited from the worker, whose ticks come first
-        os.setpriority(os.PRIO_PROCESS, 0, 0)
     link: ipc.Link[ToWriter] = ipc.Link.from_fd(arguments.fd, ToWriter)
     writer = Writer(Ring(arguments.ring))
     poll = select.poll()  # select() refuses descriptors from 1024 on, and a busy worker has no lower ones to give

@@ -43,7 +43,7 @@ def test_niceness_is_the_fallback(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(process.os, "getpriority", lambda *_arguments: -10)
     assert process.raise_priority(realtime=True) == "niceness -10 (SCHED_FIFO: Operation not permitted)"
     assert process.raise_priority() == "niceness -10"
-    assert asked == [(os.PRIO_PROCESS, 0, process.NICENESS)] * 2
+    assert asked == [(os.PRIO_PROCESS, os.getpid(), process.NICENESS)] * 2
     monkeypatch.setattr(process.os, "setpriority", refuse)
     monkeypatch.setattr(process.os, "getpriority", lambda *_arguments: 0)
     assert process.raise_priority() == "niceness 0"

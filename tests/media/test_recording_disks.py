@@ -17,6 +17,7 @@ import pytest
 from media_studio import InlineWriter, Phone, Studio, Tone, read_sound, read_wav, rms, sine, tone_power
 
 from media import protocol, writer
+from media.process import WRITER_NICENESS
 from media.rates import FRAME, RATE
 from media.recorder import Recorder
 from media.ring import Ring, create
@@ -365,12 +366,19 @@ def test_a_writer_that_comes_late_begins_with_an_empty_file(tmp_path: Path) -> N
     assert (recorded.why, recorded.seconds) == ("stopped", pytest.approx(1.0))
 
 
-def test_a_writer_has_a_session_of_its_own() -> None:
-    """So that it does not share the raised niceness of the worker's scheduling group."""
+def test_a_writer_comes_after_its_worker_and_before_other_work() -> None:
+    """In a session of its own, so that it does not share the raised niceness of the worker's scheduling group."""
     recorder = Recorder(1)
     process = recorder._scribe._process
     assert process is not None
     assert os.getsid(process.pid) == process.pid
+    niceness = os.getpriority(os.PRIO_PROCESS, process.pid)
+    try:
+        os.setpriority(os.PRIO_PROCESS, process.pid, WRITER_NICENESS)
+    except PermissionError:
+        assert niceness == os.getpriority(os.PRIO_PROCESS, 0)
+    else:
+        assert niceness == WRITER_NICENESS
     recorder.close()
 
 
