@@ -153,9 +153,7 @@ async def _measure(bench: Bench, work: Work, folder: Path, calls: int, io: str, 
 
 
 def check_recordings(folder: Path, bank: Bank, schedule: Schedule, prompt: Sound | None) -> list[str]:
-    """Some recordings, ``N.wav``: the caller on the left, the prompt on the right (``None``: frames of it were not sent,
-    and are silence there too).
-    """
+    """Some recordings, ``N.wav``: the caller on the left, the prompt on the right, if it was sent without gaps."""
     paths = sorted(folder.glob("[0-9]*.wav"), key=lambda path: int(path.stem))
     wrong = 0
     chosen = spread_out(len(paths), 4) if paths else []

@@ -13,7 +13,7 @@ REALTIME_PRIORITY = 10
 
 NICENESS = -10
 WRITER_NICENESS = -5
-"""Of who writes recordings: ticks come first, but not all that is ordinary. A second without the processor costs sound."""
+"""Of who writes recordings: ticks come first, but not all ordinary work, as its wait for the processor costs sound."""
 
 
 def raise_file_limit() -> int:

@@ -24,8 +24,8 @@ from media.vad import SpeechDetector
 AT_ONCE = 4
 """Recordings of one stream at a time."""
 
-RING_CELLS = 65536
-"""42 MB: 1.3 s of a thousand recordings."""
+RING_CELLS = 262144
+"""5.2 s of a thousand recordings: 170 MB when it is full, which it is only if nobody writes for so long."""
 
 FADE = 5 * RATE // 1000
 """Samples in which sound dies away before a pause and comes back after it."""
@@ -218,7 +218,7 @@ class Recorder:
         if self._fading:
             received, sent = self._faded(rows, received, sent)
         ring = self._ring
-        room = ring.cells - (self._head - ring.tail)
+        room = ring.room
         if rows.size > room:
             for row in rows[room:].tolist():
                 self._by_row[row].lost += FRAME

@@ -2,11 +2,13 @@
 
 One process produces, one consumes. A *cell* is one frame of one recording: the recording's number, the frame's
 index in it, and 160 samples of either side. Positions count cells since the beginning and never wrap. The memory
-outlives either process as long as the other one has it mapped.
+outlives either process as long as the other one has it mapped. Sound takes memory from when it comes until it is
+consumed, so that a ring may be large for the sake of what seldom happens.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 from collections.abc import Iterator
@@ -18,9 +20,12 @@ from media.frames import Samples
 from media.rates import FRAME
 
 PREAMBLE = 64
-"""Octets before the first cell: 64-bit counters, head (written by the producer), tail and beats (by the consumer)."""
+"""Octets before the first cell: 64-bit counters, head (written by the producer), tail, beats and freed (by the
+consumer).
+"""
 
-CELL_OCTETS = 4 + 4 + 2 * 2 * FRAME
+_SOUND_OCTETS = 2 * 2 * FRAME
+CELL_OCTETS = 4 + 4 + _SOUND_OCTETS
 
 TAKEN = 0
 """The number in a cell that the consumer has taken out of turn; recordings count from 1."""
@@ -47,7 +52,9 @@ class Ring:
         self.indexes: NDArray[np.uint32] = np.frombuffer(memory, np.uint32, self.cells, PREAMBLE + 4 * self.cells)
         sound = np.frombuffer(memory, np.int16, self.cells * 2 * FRAME, PREAMBLE + 8 * self.cells)
         self.sound: Samples = sound.reshape(self.cells, 2, FRAME)
-        self._counters = memoryview(memory)[:24].cast("Q")
+        self._counters = memoryview(memory)[:32].cast("Q")
+        self._memory = memory
+        self._sound_at = PREAMBLE + 8 * self.cells
 
     def spans(self, start: int, stop: int, at_most: int | None = None) -> Iterator[slice]:
         """Where the cells from position ``start`` to ``stop`` lie: one slice, or two around the end of the ring; more
@@ -70,12 +77,29 @@ class Ring:
 
     @property
     def tail(self) -> int:
-        """Cells ever consumed."""
+        """Cells ever consumed: where another consumer goes on."""
         return self._counters[1]
 
     @tail.setter
     def tail(self, position: int) -> None:
         self._counters[1] = position
+
+    @property
+    def room(self) -> int:
+        """Cells that may be produced now."""
+        return self.cells - (self._counters[0] - self._counters[3])
+
+    def free(self) -> None:
+        """Give the memory of all that was consumed back, and make room for as many cells."""
+        for span in self.spans(self._counters[3], self.tail):
+            begin = self._sound_at + span.start * _SOUND_OCTETS
+            begin += -begin % mmap.PAGESIZE
+            size = self._sound_at + span.stop * _SOUND_OCTETS - begin
+            size -= size % mmap.PAGESIZE
+            if size > 0:
+                with contextlib.suppress(OSError):
+                    self._memory.madvise(mmap.MADV_REMOVE, begin, size)
+        self._counters[3] = self.tail
 
     @property
     def beats(self) -> int:

@@ -17,7 +17,9 @@ TELL_EVERY = 1.0
 """Seconds of sound that a kill of everything may cost. The fewer writes, the less a recording costs."""
 
 TELL_AT = 1 / 4
-"""Of the ring: so much is told at once, so that there is room for what comes while it is written."""
+"""Of the ring, or as much as the writer takes at a time: so much is told at once, so that there is room for what comes
+while it is written.
+"""
 
 RESTART_AFTER = 1.0
 STUCK_AFTER = 10.0
@@ -59,6 +61,7 @@ class Scribe:
         self._ring_fd = ring_fd
         self._connect = connect
         self._told = 0
+        self._tell_at = min(writer.SPAN, TELL_AT * ring.cells)
         self._told_at = 0.0
         self._beats = 0
         self._alive_at = math.inf
@@ -83,7 +86,7 @@ class Scribe:
             self._restart(now)
             return []
         try:
-            if busy and (now - self._told_at >= TELL_EVERY or head - self._told >= TELL_AT * self._ring.cells):
+            if busy and (now - self._told_at >= TELL_EVERY or head - self._told >= self._tell_at):
                 self._told, self._told_at = head, now
                 self._link.send(writer.Written(head))
             self._link.flush()

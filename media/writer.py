@@ -141,6 +141,7 @@ class Writer:
                     self._write(recording, track, order[begin:end])
                     ring.beat()  # after each file, as a slow disk may take long over a span
             ring.tail += order.size
+            ring.free()
 
     def state(self, now: float) -> None:
         """Let the files say how much they hold, and find those that are gone."""

@@ -1,5 +1,6 @@
 """Recordings: aligned, complete, and readable whatever happens."""
 
+import mmap
 import os
 import signal
 import time
@@ -16,7 +17,9 @@ from media_studio import InlineWriter, Phone, Studio, Tone, read_wav, rms, sine,
 from media import protocol, wav
 from media.rates import FRAME, RATE
 from media.recorder import Recorder
+from media.ring import Ring, create
 from media.scribe import RESTART_AFTER
+from media.writer import Begin, Finish, Writer, Written
 
 
 def loud(side: np.ndarray, threshold: float = 500) -> np.ndarray:
@@ -148,6 +151,49 @@ def test_a_full_ring_loses_sound_but_not_time(tmp_path: Path) -> None:
     assert (recorded.stream, recorded.seconds, recorded.lost) == (7, 18 * 0.02, 5 * FRAME)
     values = [n if n <= 10 or n > 15 else 0 for n in range(1, 19)]
     assert numbered(tmp_path / "a.wav") == [(v, -v) for v in values]
+
+
+def test_sound_takes_memory_only_until_it_is_written(tmp_path: Path) -> None:
+    pump = InlineWriter()
+    recorder = Recorder(4, pump.connect, cells=4096)
+    recorder.start(2, protocol.Record(7, 1, str(tmp_path / "a.wav")))
+    held = []
+    for n in range(10_000):
+        recorder.feed(np.array([2]), frame(n), frame(-n))
+        if n % 1000 == 999:
+            held.append(os.fstat(pump.ring_fd).st_blocks * 512)
+            recorder.poll(n / 50)
+            pump.pump(n / 50)
+            held.append(os.fstat(pump.ring_fd).st_blocks * 512)
+    recorder.stop(2, 1)
+    recorder.poll(300.0)
+    pump.pump(300.0)
+    assert max(held[0::2]) >= 1000 * 640
+    assert max(held[1::2]) <= 4096 * 8 + 20 * mmap.PAGESIZE
+    assert numbered(tmp_path / "a.wav") == [(n, -n) for n in range(10_000)]
+
+
+def test_what_was_written_is_not_given_up_to_new_sound_before_its_memory_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer may be killed between the two; the next one goes on after what is written."""
+    ring = Ring(create(100))
+    first = Writer(ring)
+    with monkeypatch.context() as patched:
+        patched.setattr(Ring, "free", lambda self: None)
+        first.handle(Begin(1, str(tmp_path / "a.wav")))
+        ring.numbers[:60], ring.indexes[:60], ring.head = 1, np.arange(60), 60
+        ring.sound[:60] = 5
+        first.handle(Written(60))
+    assert (ring.tail, ring.room) == (60, 40)
+    second = Writer(ring)
+    second.handle(Begin(1, str(tmp_path / "a.wav"), resume=True))
+    ring.numbers[60:70], ring.indexes[60:70], ring.head = 1, np.arange(60, 70), 70
+    ring.sound[60:70] = 5
+    second.handle(Written(70))
+    assert ring.room == 100
+    second.handle(Finish(1, 70, 70))
+    assert numbered(tmp_path / "a.wav") == [(5, 5)] * 70
 
 
 class Course:
