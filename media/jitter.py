@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media import conceal
-from media.delay import AHEAD, FIRST_DELAY, MAX_DELAY, SHORT_WINDOW, Delays
+from media.delay import AHEAD, FIRST_DELAY, MAX_DELAY, MUCH, SHORT_WINDOW, Delays
 from media.frames import Flags, Samples, Slots, power, powers
 from media.rates import FRAME
 
@@ -70,7 +70,8 @@ class JitterBuffers:
         self._change: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self._change_by: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self._quiet: NDArray[np.float32] = np.zeros(capacity, np.float32)
-        self._settled: Flags = np.zeros(capacity, np.bool_)  # anchored, and nothing is to change
+        self._begun: Flags = np.zeros(capacity, np.bool_)  # anchored by a packet of which none has followed yet
+        self._settled: Flags = np.zeros(capacity, np.bool_)  # anchored, confirmed, and nothing is to change
 
     def open(self, slot: int) -> None:
         """Forget what an earlier stream left in ``slot``."""
@@ -152,7 +153,8 @@ class JitterBuffers:
         """The sound at ``timestamp`` is due FIRST_DELAY frames from now, if the clocks are in time."""
         due = int(self.clock[slot]) + FIRST_DELAY + self.behind_since
         self._origin[slot] = (timestamp - due * FRAME) & 0xFFFFFFFF
-        self._anchored[slot] = self._settled[slot] = True
+        self._anchored[slot] = self._begun[slot] = True
+        self._settled[slot] = False
         self._delays.begin(slot)
 
     def _insert_odd(self, slot: int, offset: int, timestamp: int, sound: Samples) -> None:
@@ -230,6 +232,9 @@ class JitterBuffers:
             return
         clock, change = int(self.clock[slot]), int(self._change[slot])
         now = ((timestamp - int(self._origin[slot]) - clock * FRAME + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+        if self._begun[slot]:
+            self._confirm(slot, now // FRAME)
+            return
         in_time = clock < self._change_by[slot]
         if change > 0:
             if not in_time or self._gap[slot] >= conceal.LONGEST or self._is_quiet(slot, sound):
@@ -254,6 +259,17 @@ class JitterBuffers:
             splices.append((row, dropped[:_SPLICE].copy()))
         tags = self._tag[slot * DEPTH : (slot + 1) * DEPTH]
         tags[tags > place] = _UNUSED  # of what was there, nothing comes after what comes now
+
+    def _confirm(self, slot: int, lead: int) -> None:
+        """The second packet: where those between it and the first were thrown away, the first had waited for long when
+        it was taken, which those that follow need not.
+        """
+        tags = self._tag[slot * DEPTH : (slot + 1) * DEPTH]
+        needed = max(FIRST_DELAY + self.behind_since, int(tags.max()) + 1 - int(self.clock[slot]))
+        if needed + MUCH <= lead < AHEAD:  # what is less may be packets that overtook others
+            self._shift(slot, (needed - lead) * FRAME)
+        self._begun[slot] = False
+        self._settled[slot] = True
 
     def _drop_change(self, slot: int) -> None:
         """Leave the delay as it is, and judge it anew."""

@@ -277,6 +277,18 @@ def test_other_packet_times(length: float) -> None:
     assert begun <= FIRST_DELAY + length
 
 
+def test_a_first_packet_that_waited_long_delays_nothing_after_it() -> None:
+    """Those between it and the second were thrown away, as they came before the kernel filtered the port."""
+    line = Line()
+    line.put(0)
+    out = line.play()
+    for n in range(8, 40):
+        line.put(n)
+        out += line.play()
+    assert out == [-100] * FIRST_DELAY + [0, *range(8, 40)][: len(out) - FIRST_DELAY]
+    assert line.buffers.moved[1] == line.buffers.concealed[1] == 0
+
+
 def test_an_early_jump_of_the_timestamp_begins_anew() -> None:
     line = Line()
     for n in range(3):
