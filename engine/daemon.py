@@ -241,6 +241,7 @@ class Daemon:
                 self._publish,
                 self._dialog,
                 config.calls.transfers_outside,
+                lamp=self._lamp,
             ),
             limits_for=self._limits_for,
             append=self._append,
@@ -511,6 +512,31 @@ class Daemon:
         states: dict[str, DialogState] = {"idle": "terminated", "ringing": "early", "busy": "confirmed"}
         now = asyncio.get_running_loop().time()
         self.transport.endpoint.notifier.publish(entity, states[state], now, group=account, dialog="manual")
+        self.transport.pump()
+
+    def _lamp(self, peer: Peer, state: DialogState) -> None:
+        """A telephone that was called rings, talks or is free again: told to those of its account who watch its user,
+        an extension of that user, or the telephone itself, with the dialog as the telephone has it.
+        """
+        device, session = peer.destination.device, peer.session
+        if not device or session is None or state == (peer.lamp or "terminated"):
+            return
+        peer.lamp = state
+        ids = {"call_id": session.call_id, "remote_tag": session.local_tag}
+        if session.has_dialog:
+            ids["local_tag"] = session.dialog.remote_tag
+        now = asyncio.get_running_loop().time()
+        for entity in (device, *self.directory.names.get(device, ())):
+            self.transport.endpoint.notifier.publish(
+                entity,
+                state,
+                now,
+                group=self._account_of(device),
+                dialog=session.call_id,
+                direction="recipient" if session.role == "uac" else "initiator",
+                remote=str(peer.destination.caller.uri) if session.role == "uac" else "",
+                **ids,
+            )
         self.transport.pump()
 
     def _invite(self, destination: Destination, body: bytes, peer: Peer) -> OutgoingSession:

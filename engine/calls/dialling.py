@@ -30,6 +30,9 @@ TRY_NEXT = frozenset({408, 500, 502, 503, 504})
 MEDIA_REFUSED = frozenset({415, 488, 606})
 """Statuses that a wish for encrypted sound may bring: the same is tried without, where that is allowed."""
 
+ELSEWHERE = "Call completed elsewhere"
+"""For the telephone that rang in vain, so that it does not tell of a missed call (RFC 3326)."""
+
 NOBODY = PeerEnd(404, "nobody is there")
 
 Trial = asyncio.Future[Peer | PeerEnd]
@@ -215,8 +218,20 @@ class Ringing:
             return PeerEnd(503, str(full), by="local", cause=NO_CHANNEL)
         answered = False
         try:
-            answered = await self._call(peer, alone=alone)
+            while not answered:
+                answered = await self._call(peer, alone=alone)
+                if peer.claim is None:
+                    break
+                claim, peer.claim = peer.claim, None
+                if answered or peer.state == "ended":
+                    claim.refuse(486 if answered else 481, "it does not ring any more")
+                    break
+                if isinstance(taker := await claim.take(), Peer):
+                    peer.hang_up(ELSEWHERE)
+                    return taker
         finally:
+            if peer.claim is not None:
+                peer.claim.refuse(481, "it does not ring any more")
             if not answered:
                 await self.house.forget(peer)
         if answered:
@@ -243,13 +258,14 @@ class Ringing:
         return end
 
     async def _call(self, peer: Peer, *, alone: bool) -> bool:
-        """Call a peer; whether it answered."""
-        self.house.call_peer(peer)
+        """Call a peer, if that is not done; whether it answered. It may still ring if somebody else claims the call."""
+        if peer.state == "new":
+            self.house.call_peer(peer)
         heard = rung = False
         while True:
             await peer.changed.wait()
             peer.changed.clear()
-            if peer.state in ("answered", "ended"):
+            if peer.claim is not None or peer.state in ("answered", "ended"):
                 return peer.state == "answered"
             if peer.state == "early" and alone and not self.order.ignore_early_media and not heard:
                 heard = True

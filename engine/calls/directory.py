@@ -87,6 +87,8 @@ class Directory:
     """By device: the number that its user chose to show outside."""
     conflicts: tuple[str, ...] = ()
     """What of the configuration file could not be imported the last time, and why: a line each."""
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By device: the user that it is of, and the extensions of that user."""
 
     def labelled(self) -> dict[str, TrunkConfig]:
         """The trunks of all accounts by their labels."""
@@ -236,6 +238,7 @@ async def read_directory(
         Dialplan(NumberPlan(public), {each: NumberPlan(plans.items()) for each, plans in inside.items()}),
         {device: chosen[user.id] for user in users if user.id in chosen for device in user.devices},
         before.conflicts if before is not None else (),
+        names=_names(extensions, users, ringing),
     )
 
 
@@ -252,6 +255,18 @@ def _policy(device: e.Device) -> Policy | None:
 
 def _of(rows: Iterable[_Owned], account: str) -> list[_Owned]:
     return [row for row in rows if row.account_id == account]
+
+
+def _names(
+    extensions: Iterable[e.Extension], users: Iterable[e.User], who: Mapping[str, e.User | e.Group]
+) -> dict[str, tuple[str, ...]]:
+    """By device: its user, and the extensions of that user."""
+    found: dict[str, list[str]] = {device: [user.name] for user in users for device in user.devices}
+    for extension in extensions:
+        user = who.get(extension.user_id or "")
+        for device in user.devices if isinstance(user, e.User) else ():
+            found[device].append(extension.number)
+    return {device: tuple(names) for device, names in found.items()}
 
 
 def _rung(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from engine.calls.conversation import Change, RingHouse, Side, UnderWay
 from engine.calls.dialling import Ringing
 from engine.calls.leg import CallerGone, CallerLeg, NoCommonMedia
-from engine.calls.media import MediaError, Stream
-from engine.calls.peer import Peer, PeerEnd
+from engine.calls.media import MediaError, Stream, Worker
+from engine.calls.peer import Claim, Peer, PeerEnd
 from engine.calls.targets import Aim
 from engine.security import MediaSecurity
 from engine.sip.server import IncomingSession
@@ -86,23 +86,60 @@ def let_in(
 
     async def answer(house: RingHouse) -> Peer | PeerEnd:
         assert call.call.stream is not None
-        bind, told = call.outside.media_hosts(session.flow)
-        try:
-            stream = await call.call.stream.worker.open(bind, lambda report: None, lambda reason: None)
-        except MediaError as error:
-            session.reject(503, now())
-            return PeerEnd(503, str(error), by="local")
-        leg = call.peers.caller_leg(session, told, security)
-        found = await _accepted(call.peers, session, leg, stream, name, device, now)
-        call.pump()
-        return found
+        return await _enter(call, call.call.stream.worker, session, name, device, security, now)
+
+    _ask(call, Change(leaves, answer, joined=True, tell=_refusal(call, session, now)), name)
+
+
+def pick_up(
+    call: CallLine,
+    rings: Peer,
+    session: IncomingSession,
+    name: str,
+    device: str,
+    security: MediaSecurity,
+    *,
+    now: Callable[[], float],
+) -> bool:
+    """Have who calls with ``session`` take the call that rings at ``rings`` (RFC 3891); whether that can be."""
+
+    async def take() -> Peer | PeerEnd:
+        return await _enter(call, rings.stream.worker, session, name, device, security, now)
+
+    return rings.claimed(Claim(take, _refusal(call, session, now)))
+
+
+def _refusal(call: CallLine, session: IncomingSession, now: Callable[[], float]) -> Tell:
+    """Tells who wanted to come in that they may not, as long as they were not answered."""
 
     def tell(status: int, reason: str) -> None:
         if status >= 300 and not session.ended and session.state in ("inviting", "early"):
             session.reject(status if status < 700 else 500, now())
             call.pump()
 
-    _ask(call, Change(leaves, answer, joined=True, tell=tell), name)
+    return tell
+
+
+async def _enter(
+    call: CallLine,
+    worker: Worker,
+    session: IncomingSession,
+    name: str,
+    device: str,
+    security: MediaSecurity,
+    now: Callable[[], float],
+) -> Peer | PeerEnd:
+    """Answer who calls with ``session``, on a stream of ``worker``, as a leg of ``call``."""
+    bind, told = call.outside.media_hosts(session.flow)
+    try:
+        stream = await worker.open(bind, lambda report: None, lambda reason: None)
+    except MediaError as error:
+        session.reject(503, now())
+        return PeerEnd(503, str(error), by="local")
+    leg = call.peers.caller_leg(session, told, security)
+    found = await _accepted(call.peers, session, leg, stream, name, device, now)
+    call.pump()
+    return found
 
 
 async def _accepted(

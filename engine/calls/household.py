@@ -27,6 +27,7 @@ from engine.calls.routes import Routes
 from engine.calls.targets import Aim
 from engine.calls.voicemail.service import VoicemailService
 from engine.sip.client import OutgoingSession
+from engine.sip.dialog_info import DialogState
 from engine.sip.flow import Flow
 from engine.sip.replaces import Replaces
 from engine.sip.uri import Uri
@@ -74,6 +75,8 @@ class Outside:
     transfers_outside: Literal["nobody", "telephones", "anybody"] = "telephones"
     """Who on the telephone may hand calls on to numbers by trunks, and to SIP URIs elsewhere."""
     channels: Channels = field(default_factory=Channels)
+    lamp: Callable[[Peer, DialogState], None] = lambda _peer, _state: None
+    """Tells those who watch the telephone of a peer what it does in this call."""
 
     def channel(self, destination: Destination) -> Channel | None:
         """A channel of the trunk by which ``destination`` is called. Raises :class:`NoChannel`."""

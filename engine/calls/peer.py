@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -94,6 +94,14 @@ class PeerEnd:
     """The cause (a name of :mod:`flows.causes`) when it was not the other side: no SIP status says it then."""
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Somebody calls to take a call that rings elsewhere (RFC 3891 section 3): ``take`` answers whoever that is."""
+
+    take: Callable[[], Awaitable[Peer | PeerEnd]]
+    refuse: Callable[[int, str], None]
+
+
 @dataclass(slots=True)
 class Peer:
     """One leg of a call."""
@@ -118,6 +126,10 @@ class Peer:
     keys: deque[str] = field(default_factory=deque)
     """Pressed on this telephone while somebody wants to know (:attr:`listening`)."""
     listening: bool = False
+    claim: Claim | None = None
+    """Who wants to take the call while it rings here."""
+    lamp: str = ""
+    """What was told last to those who watch it (RFC 4235)."""
     rang: bool = False
     """Whether it was put down that it rings."""
     closed: bool = False
@@ -221,6 +233,14 @@ class Peer:
         """Give the channel back, if that is not done."""
         if self.channel is not None:
             self.channel.release()
+
+    def claimed(self, claim: Claim) -> bool:
+        """Somebody else wants to take the call that rings here; whether that can be."""
+        if self.claim is not None or self.state not in ("calling", "ringing", "early"):
+            return False
+        self.claim = claim
+        self._tell()
+        return True
 
     async def hold(self, music: Path) -> bool:
         """Put the phone on hold, with music; whether it is (:meth:`Leg.hold`)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,9 +14,10 @@ from engine.callbacks import records
 from engine.calls.holding import hold_of
 from engine.calls.leg import CallerLeg, Leg, PeerLeg
 from engine.calls.media import Stream, StreamReport, Worker
-from engine.calls.peer import Destination, Peer, PeerEnd
+from engine.calls.peer import Destination, Peer, PeerEnd, State
 from engine.log import Logger
 from engine.security import MediaSecurity
+from engine.sip.dialog_info import DialogState
 from engine.sip.offer_answer import Agreed
 from engine.sip.referred import IncomingReferral
 from engine.sip.server import IncomingSession
@@ -28,6 +29,10 @@ from media.protocol import StreamStats
 
 if TYPE_CHECKING:
     from engine.calls.household import Outside
+
+
+_LAMPS: Mapping[State, DialogState] = {"ringing": "early", "early": "early", "answered": "confirmed"}
+"""What those hear who watch a telephone (RFC 4235)."""
 
 
 class Peers:
@@ -61,7 +66,13 @@ class Peers:
         self._recorded = recorded
         self._referred = referred
         self._numbers = itertools.count(1)
+        self._rung: dict[str, Peer] = {}
+        """Those whom we have called, until they are closed."""
         self._loop = asyncio.get_running_loop()
+
+    def rung_by(self, session: Session) -> Peer | None:
+        """Who was called with ``session``."""
+        return next((peer for peer in self._rung.values() if peer.session is session), None)
 
     async def make(self, destination: Destination, worker: Worker) -> Peer:
         """A peer with an open stream of ``worker``, and a channel of its trunk.
@@ -96,6 +107,7 @@ class Peers:
         self.append(records.LegStarted(time.time(), call=self.call, leg=peer.id, to=to, trunk=trunk))
         peer.log.info("leg dialled", leg=peer.id, uri=str(peer.destination.uri))
         peer.invite(self.outside.invite, prefer)
+        self._rung[peer.id] = peer
 
     def of_line(
         self, label: str, session: Session, leg: Leg, stream: Stream, answered_at: float, *, device: str = ""
@@ -134,6 +146,7 @@ class Peers:
         peer.log = self._log.bind(peer=peer.destination.label)
         self.wire(peer)
         self._put_down(peer)
+        self.outside.lamp(peer, _LAMPS.get(peer.state, "terminated"))
 
     def _put_down(self, peer: Peer) -> None:
         """A leg that nobody dialled, with its dialog."""
@@ -160,6 +173,7 @@ class Peers:
         if peer.state in ("ringing", "early") and not peer.rang:
             peer.rang = True
             self.append(records.Rang(time.time(), call=self.call, leg=peer.id))
+        self.outside.lamp(peer, _LAMPS.get(peer.state, "terminated"))
         self._poke()
 
     def changed(self, peer: Peer, at: float | None = None) -> None:
@@ -183,6 +197,8 @@ class Peers:
 
     def put_down_end(self, peer: Peer, end: PeerEnd, stats: StreamStats) -> None:
         """What became of a leg, and what was said over SIP, once its stream is closed."""
+        self._rung.pop(peer.id, None)
+        self.outside.lamp(peer, "terminated")
         if peer.session is not None:
             self.append(traced(self.outside.tap, peer.session.call_id, self.call, peer.id))
         duration = max(0.0, peer.now() - peer.answered_at) if peer.answered_at is not None else 0.0

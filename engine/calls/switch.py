@@ -12,7 +12,7 @@ from engine.calls.admission import Source, TrunkBook, likeliest
 from engine.calls.capacity import Overload, Strain
 from engine.calls.channels import Channel, Channels
 from engine.calls.conversation import Side, UnderWay
-from engine.calls.handing_on import let_in
+from engine.calls.handing_on import let_in, pick_up
 from engine.calls.household import Outside
 from engine.calls.identity import read_caller
 from engine.calls.inbound import CallSupervisor, Remember
@@ -185,18 +185,25 @@ class Switch:
                 channel.release()
 
     def _replace(self, session: IncomingSession, replaced: Session, source: Source) -> None:
-        """Who calls takes somebody's place in a call that is up (RFC 3891): a telephone, in a call of its account."""
-        found = self.owner_of(replaced, source.account) if source.kind == "device" else None
-        if found is None:
-            self._refuse(session, 403, "replaces")
-            return
-        call, side = found
-        session.trying(self._loop.time())
+        """Who calls takes somebody's place in a call that is up, or takes a call that rings at another telephone (RFC
+        3891): a telephone, in a call of its account.
+        """
+        name, now = source.name, self._loop.time
         security = self._limits_for(session, source).security
-        try:
-            let_in(call, side, session, source.name, source.name, security, now=self._loop.time)
-        except UnderWay:
-            self._refuse(session, 486, "replaces")
+        if source.kind == "device":
+            if (found := self.owner_of(replaced, source.account)) is not None:
+                session.trying(now())
+                try:
+                    let_in(found[0], found[1], session, name, name, security, now=now)
+                except UnderWay:
+                    self._refuse(session, 486, "replaces")
+                return
+            if (ringing := self._ringing(replaced, source.account)) is not None:
+                session.trying(now())
+                if not pick_up(*ringing, session, name, name, security, now=now):
+                    self._refuse(session, 486, "replaces")
+                return
+        self._refuse(session, 403, "replaces")
 
     def owner_of(self, session: Session, account: str) -> tuple[Supervisor, Side] | None:
         """The call of ``account`` in which somebody talks by ``session``, and whether that one is on its line."""
@@ -205,6 +212,14 @@ class Switch:
                 return call, "line"
             if call.conversation is not None and call.conversation.peer.session is session:
                 return call, "peer"
+        return None
+
+    def _ringing(self, session: Session, account: str) -> tuple[Supervisor, Peer] | None:
+        """The call of ``account`` for which a telephone was called by ``session``, and that telephone."""
+        for call in self.calls_of(account):
+            peer = call.peers.rung_by(session)
+            if peer is not None and peer.destination.device:
+                return call, peer
         return None
 
     def _admit(self, plan: CallPlan) -> Worker:

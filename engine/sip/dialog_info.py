@@ -20,12 +20,18 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 @dataclass(frozen=True, slots=True)
 class DialogInfo:
-    """One call of whom is watched. ``id`` tells it from the others, ``remote`` is the URI of the other end, if told."""
+    """One call of whom is watched. ``id`` tells it from the others, ``remote`` is the URI of the other end, if told.
+
+    ``call_id`` and the tags, as who is watched has them, are what a telephone needs to pick the call up (RFC 3891).
+    """
 
     id: str
     state: DialogState
     direction: Literal["initiator", "recipient"] = "recipient"
     remote: str = ""
+    call_id: str = ""
+    local_tag: str = ""
+    remote_tag: str = ""
 
 
 def write_dialog_info(entity: str, version: int, dialogs: Iterable[DialogInfo]) -> bytes:
@@ -35,7 +41,9 @@ def write_dialog_info(entity: str, version: int, dialogs: Iterable[DialogInfo]) 
         f'<dialog-info xmlns="{NAMESPACE}" version="{version}" state="full" entity={quoteattr(_clean(entity))}>',
     ]
     for dialog in dialogs:
-        lines.append(f'<dialog id={quoteattr(_clean(dialog.id))} direction="{dialog.direction}">')
+        named = (("call-id", dialog.call_id), ("local-tag", dialog.local_tag), ("remote-tag", dialog.remote_tag))
+        names = "".join(f" {name}={quoteattr(_clean(value))}" for name, value in named if value)
+        lines.append(f'<dialog id={quoteattr(_clean(dialog.id))}{names} direction="{dialog.direction}">')
         lines.append(f"<state>{dialog.state}</state>")
         if dialog.remote:
             uri = _clean(dialog.remote)

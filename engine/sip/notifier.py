@@ -78,9 +78,15 @@ class Notifier:
         dialog: str = "1",
         direction: Literal["initiator", "recipient"] = "recipient",
         remote: str = "",
+        call_id: str = "",
+        local_tag: str = "",
+        remote_tag: str = "",
     ) -> None:
-        """A call of ``entity`` is in ``state`` now; ``terminated`` is the last of each. ``dialog`` tells them apart."""
-        info = DialogInfo(dialog, state, direction, remote)
+        """A call of ``entity`` is in ``state`` now; ``terminated`` is the last of each. ``dialog`` tells them apart.
+
+        The rest is as in :class:`~engine.sip.dialog_info.DialogInfo`.
+        """
+        info = DialogInfo(dialog, state, direction, remote, call_id, local_tag, remote_tag)
         key = (group, entity)
         known = self._dialogs.pop(key, {})
         before = known.pop(dialog, None)

@@ -11,7 +11,7 @@ import pytest
 
 from engine.calls.dialling import Dialling
 from engine.calls.media import MediaError
-from engine.calls.peer import LOCAL_FAULT, NoChannel, Peer, PeerEnd
+from engine.calls.peer import LOCAL_FAULT, Claim, NoChannel, Peer, PeerEnd
 from engine.sip.redirect import Trail
 from engine.sip.uri import Address, Uri
 from flows.call import CallEnded
@@ -40,9 +40,14 @@ class Phone(Peer):
         self.trail = place.trail or Trail(Uri.parse(f"sip:{place.name}@here"))
         self.session = cast("Any", SimpleNamespace(trail=self.trail))
         self.state = "new"
+        self.claim = None
         self.end: PeerEnd | None = None
         self.changed = asyncio.Event()
         self._answers = answers
+
+    def hang_up(self, reason: str = "", *, cause: str = "") -> None:
+        self.said = reason
+        self.state = "ended"
 
     def ring(self) -> None:
         self.state = "answered" if self._answers is None else "ended"
@@ -61,6 +66,7 @@ class House:
         self.ends = ends
         self.forgotten: list[str] = []
         self.called: list[str] = []
+        self.phones: dict[str, Phone] = {}
         self.closing = asyncio.Event()
         self.closing.set()
         self.over = asyncio.Event()
@@ -90,8 +96,12 @@ class House:
         self.called.append(peer.id)
         if isinstance(self.ends[peer.id], list):
             peer.trail.redirected(Address(Uri.parse(f"sip:{name}@here")) for name in self.ends[peer.id])
+        self.phones[peer.id] = peer
+        peer.on_change = lambda: None
         if self.ends[peer.id] is not ...:
             peer.ring()
+        else:
+            peer.state = "ringing"
 
     async def forget(self, peer: Any) -> None:
         await self.closing.wait()
@@ -287,3 +297,69 @@ async def test_places_of_one_device_ring_in_turn_where_the_flow_wants_that() -> 
     house = House({"desk/1": BUSY, "desk/2": None, "desk/3": None})
     outcome = await run(dial("desk/1|desk/2|desk/3", strategy="single"), house)
     assert (outcome.facts["status"], house.called) == ("completed", ["desk/1", "desk/2"])
+
+
+def claimed(house: House, name: str, end: PeerEnd | None, refused: list[int]) -> bool:
+    """Somebody called "taker" wants the call that rings at ``name``, and is answered or not."""
+
+    async def take() -> Any:
+        taker = Phone(Place("taker"), None)
+        taker.state = "answered"
+        return taker if end is None else end
+
+    return house.phones[name].claimed(Claim(take, lambda status, _reason: refused.append(status)))
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_call_that_rings_is_picked_up_elsewhere() -> None:
+    house, refused = House({"a": ..., "b": ...}), list[int]()
+    dialling = asyncio.ensure_future(run(dial("a", "b"), house))
+    await settle()
+    assert claimed(house, "a", None, refused)
+    assert not claimed(house, "a", None, refused)  # one is enough
+    outcome = await dialling
+    assert (outcome.facts["status"], house.connected, refused) == ("completed", ["taker"], [])
+    assert house.phones["a"].said == "Call completed elsewhere"
+    assert sorted(house.forgotten) == ["a", "b", "taker"]
+
+
+async def test_who_cannot_pick_up_leaves_it_ringing() -> None:
+    house, refused = House({"a": ...}), list[int]()
+    dialling = asyncio.ensure_future(run(dial("a"), house))
+    await settle()
+    assert claimed(house, "a", PeerEnd(488, "no common media"), refused)
+    await settle()
+    assert house.phones["a"].state == "ringing"
+    house.phones["a"].ring()
+    assert (await dialling).facts["status"] == "completed"
+    assert house.connected == ["a"]
+    assert not claimed(house, "a", None, refused)
+
+
+@pytest.mark.parametrize(("ends", "status"), [(None, 486), (BUSY, 481)])
+async def test_what_ends_at_the_same_moment_is_not_picked_up(ends: PeerEnd | None, status: int) -> None:
+    house, refused = House({"a": ...}), list[int]()
+    dialling = asyncio.ensure_future(run(dial("a"), house))
+    await settle()
+    assert claimed(house, "a", None, refused)
+    house.phones["a"]._answers = ends
+    house.phones["a"].ring()
+    await dialling
+    assert refused == [status]
+    assert "taker" not in house.connected
+
+
+async def test_the_caller_hangs_up_while_somebody_picks_up() -> None:
+    house, refused = House({"a": ...}), list[int]()
+    dialling = asyncio.ensure_future(run(dial("a"), house))
+    await settle()
+    assert claimed(house, "a", None, refused)
+    house.over.set()
+    with pytest.raises(CallEnded):
+        await dialling
+    assert (house.connected, refused) == ([], [])
+    assert house.forgotten == ["a", "taker"]  # who was answered already is let go

@@ -127,7 +127,7 @@ class Phones:
         self.called.append(destination.label)
         changed = asyncio.Event()
         changed.set()
-        return SimpleNamespace(state="ended", end=PeerEnd(self.statuses.pop(0), "no"), changed=changed)
+        return SimpleNamespace(state="ended", claim=None, end=PeerEnd(self.statuses.pop(0), "no"), changed=changed)
 
     async def located(self, destination: Destination) -> list[Destination]:
         return [destination]

@@ -12,7 +12,7 @@ from kit import sipp, sound
 from kit.daemon import Daemon, poll
 from kit.office import ALICE, BOB, CAROL, MUSIC, Office, office_daemon, staffed
 from kit.phone import Phone
-from kit.sip import new_branch, transact
+from kit.sip import digest, new_branch, transact
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +206,67 @@ def test_two_calls_of_a_telephone_become_one_and_somebody_else_takes_a_place(off
     for phone in (desk, second, third):
         phone.rtp.close()
     desk.sip.close()
+
+
+def watch(phone: Phone, entity: str) -> None:
+    """Have the lamp of ``entity`` on this telephone."""
+    phone.number = entity
+    extra = ["Event: dialog", "Expires: 600"]
+    text = phone.request("SUBSCRIBE", uri=phone.uri, extra=extra)
+    answer = transact(phone.sip, text, phone._final("SUBSCRIBE"), others=phone._serve)
+    if answer.status == 401:
+        proof = digest(answer.get("www-authenticate"), "SUBSCRIBE", phone.uri, phone.user, phone.password)
+        text = phone.request("SUBSCRIBE", uri=phone.uri, extra=[*extra, f"Authorization: {proof}"])
+        answer = transact(phone.sip, text, phone._final("SUBSCRIBE"), others=phone._serve)
+    assert answer.status == 200
+
+
+def blinking(phone: Phone) -> dict[str, str]:
+    """The dialog that rings, as the last NOTIFY tells it."""
+
+    def found() -> dict[str, str] | None:
+        phone.serve(0.1)
+        for notify in reversed([each for each in phone.requests if each.method == "NOTIFY"]):
+            if "<state>early</state>" in notify.body:
+                return dict(re.findall(r'([a-z-]+)="([^"]*)"', notify.body.partition("<dialog ")[2].partition(">")[0]))
+        return None
+
+    return poll(found, 10, "no lamp blinks")
+
+
+@pytest.mark.peer("baresip")
+def test_a_telephone_picks_up_what_rings_at_another(office: Office) -> None:
+    """Carol calls Alice, whose telephone rings; Bob's lamp blinks, and he takes the call: Alice's rings no more."""
+    watcher = Phone(office.house.address, user="bob", password="geheim")
+    assert watcher.register().status == 200
+    watch(watcher, "201")
+    office.phones["carol"].dial(office.house.uri("201"))
+    dialog = blinking(watcher)
+    assert dialog["direction"] == "recipient"
+    desk = Phone(office.house.address, user="bob", password="geheim")
+    desk.sip.close()
+    desk.sip = watcher.sip
+    desk.number = "201"
+    desk._invite_branch = new_branch()
+    replaces = f"{dialog['call-id']};to-tag={dialog['remote-tag']};from-tag={dialog['local-tag']};early-only"
+    text = desk.request("INVITE", branch=desk._invite_branch, body=desk.offer(), extra=[f"Replaces: {replaces}"])
+    answer = transact(desk.sip, text, desk._final("INVITE"), others=desk._serve)
+    desk.acknowledge(answer)
+    assert answer.status == 200
+    desk.established(answer)
+    office.phones["alice"].wait_event("CALL_CLOSED")
+    assert "Call completed elsewhere" in office.phones["alice"].log()
+    desk.rtp.wait_for_sound(CAROL)
+    (call,) = office.live()
+    desk.hangup()
+    office.phones["carol"].wait_event("CALL_CLOSED")
+    ended = office.api.wait(call["id"], "ended")
+    assert [(leg["to"], leg["answered_at"] is None) for leg in ended["legs"]] == [("alice", True), ("bob", False)]
+    assert all(leg["ended_at"] for leg in ended["legs"])
+    documents = [each.body for each in desk.requests if each.method == "NOTIFY"]
+    assert "<state>terminated</state>" in documents[-1]  # the lamp is off
+    watcher.rtp.close()
+    desk.close()
 
 
 @pytest.mark.peer("baresip")
