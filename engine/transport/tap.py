@@ -20,10 +20,18 @@ _CSEQ = re.compile(rb"\r?\nCSeq[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 
 
 _KEY = re.compile(rb"(?i)(?<=inline:)[A-Za-z0-9+/=]++")
+_CREDENTIALS = re.compile(
+    rb"(?im)^(?P<name>(?:Proxy-)?(?:Authorization|Authentication-Info)[ \t]*+:)(?P<value>(?:[^\r\n]|\r?\n[ \t])*+)"
+)
+"""Headers with credentials, also over several lines."""
+_PROOF = re.compile(rb"""(?i)(\b(?:response|rspauth)[ \t]*+=[ \t]*+"?)([^\s,"]++)""")
+_DIGEST = re.compile(rb"(?i)\s*+Digest\s")
 
 
 class Seen(NamedTuple):
-    """One message: ``at`` in seconds since the epoch, ``data`` as it was on the wire, but for the keys of SRTP."""
+    """One message: ``at`` in seconds since the epoch, ``data`` as it was on the wire, but for the keys of SRTP and what
+    proves that somebody knows a password.
+    """
 
     at: float
     direction: Literal["in", "out"]
@@ -49,8 +57,7 @@ class Watch:
     left_out: int = 0
 
     def add(self, seen: Seen) -> None:
-        if b"inline:" in seen.data.lower():
-            seen = seen._replace(data=without_keys(seen.data))
+        seen = seen._replace(data=without_secrets(seen.data))
         if len(self.messages) < MOST_MESSAGES and self.octets + len(seen.data) <= MOST_OCTETS:
             self.messages.append(seen)
             self.octets += len(seen.data)
@@ -94,6 +101,31 @@ class Tap:
         """The messages of a Call-ID that is watched, so far."""
         watch = self._watches.get(call_id.encode())
         return list(watch.messages) if watch is not None else []
+
+
+def without_secrets(data: bytes) -> bytes:
+    """``data`` as it may be shown to who asks for a call: without keys, and without responses to challenges, by which a
+    password could be guessed at leisure (RFC 7616 section 5.8). Lengths stay.
+    """
+    plain = data.lower()
+    if b"inline:" in plain:
+        data = without_keys(data)
+    return without_credentials(data) if b"auth" in plain else data
+
+
+def without_credentials(data: bytes) -> bytes:
+    """An asterisk for every octet of ``response`` and ``rspauth``; of schemes that are no Digest all is left out."""
+    head, blank, body = data.partition(b"\r\n\r\n")
+    return _CREDENTIALS.sub(_without_proof, head) + blank + body
+
+
+def _without_proof(header: re.Match[bytes]) -> bytes:
+    name, value = header["name"], header["value"]
+    if b"info" in name.lower() or _DIGEST.match(value):
+        return name + _PROOF.sub(lambda found: found[1] + b"*" * len(found[2]), value)
+    scheme = re.match(rb"\s*+[^\s]*+\s*+", value)
+    known = scheme[0] if scheme is not None else b""
+    return name + known + re.sub(rb"[^\s]", b"*", value[len(known) :])
 
 
 def without_keys(data: bytes) -> bytes:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from engine.accounts.redirects import redirect_problem
 from engine.api.kwebbl.scopes import read_scopes
 
 MOST_STATE = 2048
@@ -20,9 +21,6 @@ MOST_STATE = 2048
 
 _VSCHAR = re.compile(r"[\x20-\x7e]*")  # RFC 6749 appendix A
 _CHALLENGE = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # RFC 7636 section 4.2
-_URI = re.compile(r"[a-z][a-z0-9+.-]*:[\x21\x23-\x7e]+")
-_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-_NEVER = frozenset({"javascript", "data", "vbscript", "file", "blob", "about"})
 _VERIFIER = _CHALLENGE  # section 4.1: the same characters and lengths
 
 
@@ -83,8 +81,8 @@ def read_wish(values: Mapping[str, str], twice: Collection[str], registered: Col
     redirect_uri = values["redirect_uri"]
     if redirect_uri not in registered:
         raise BadRequest("The address to return to (redirect_uri) is none of those that the application registered.")
-    if not is_usable(redirect_uri):
-        raise BadRequest("The address to return to (redirect_uri) is none that a browser can be sent to.")
+    if problem := redirect_problem(redirect_uri):  # it was registered before that was looked at
+        raise BadRequest(f"The address to return to (redirect_uri) {problem}.")
     state = values.get("state")
     sendable = state if state is not None and len(state) <= MOST_STATE and _VSCHAR.fullmatch(state) else None
 
@@ -139,17 +137,6 @@ def with_answer(redirect_uri: str, answer: Mapping[str, str]) -> str:
     parts = urlsplit(redirect_uri)
     query = "&".join(filter(None, (parts.query, urlencode(answer))))
     return urlunsplit(parts._replace(query=query))
-
-
-def is_usable(redirect_uri: str) -> bool:
-    """Whether a browser can be sent there: absolute, without a fragment (RFC 6749 section 3.1.2), nothing that runs."""
-    try:
-        parts = urlsplit(redirect_uri)
-    except ValueError:
-        return False
-    if not _URI.fullmatch(redirect_uri) or parts.fragment or parts.scheme in _NEVER:
-        return False
-    return bool(_AUTHORITY.fullmatch(parts.netloc)) if parts.scheme in ("http", "https") else True
 
 
 def origin_of(redirect_uri: str) -> str:

@@ -7,12 +7,11 @@ the cookie of the same browser, and never from another site.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -21,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from engine.accounts import audit, clients, repository, tokens
 from engine.accounts.entities import Caller, Client
-from engine.accounts.secrets import Guesses
+from engine.api.doors import network_of
 from engine.api.kwebbl import grants, pages
 from engine.api.kwebbl.authorizing import BadRequest, Refusal, Wish, origin_of, read_client, read_wish
 from engine.api.kwebbl.errors import LOGIN
@@ -76,8 +75,6 @@ class _Visit:
 @dataclass(frozen=True, slots=True)
 class _Desk:
     services: ApiServices
-    guesses: Guesses = field(default_factory=Guesses)
-    """Failed logins by address; those by name are the password desk's."""
 
     async def show(self, request: Request) -> Response:
         """The login, or for who has logged in the consent."""
@@ -163,27 +160,22 @@ class _Desk:
     async def _log_in(self, visit: _Visit, email: str, password: str) -> Response:
         if not email or not password:
             return self._login(visit, email=email, problem="E-mail address and password are both needed.")
-        where = visit.request.client.host if visit.request.client is not None else ""
-        now = asyncio.get_running_loop().time()
+        where = network_of(visit.request.scope)
         async with self.services.store.reading() as connection:
             user = await repository.user_by_email(connection, email)
         if user is not None and user.account_id != visit.client.account_id:
             user = None  # a stranger to this application
-        right = None
-        if self.guesses.may_try(where, now):
-            kept = user.password if user is not None else None
-            right = await self.services.passwords.check(email.casefold(), password, kept or "")
+        kept = user.password if user is not None else None
+        right = await self.services.passwords.check(email.casefold(), password, kept or "", where)
         if right is None:
             log.warning("login_refused_for_now", address=where)
             text = "There were too many wrong passwords. Please wait a quarter of an hour."
             return pages.problem("Please wait", text, status=429, retry_after=900)
         if not right or user is None:
-            self.guesses.wrong(where, now)
             log.info("login_failed", address=where, client=visit.client.id)
             raise Refusal(
                 visit.wish.redirect_uri, visit.wish.state, "invalid_grant", "the user's credentials are invalid"
             )
-        self.guesses.right(where)
         async with self.services.store.writing() as connection:
             token = await tokens.issue(
                 connection, user.account_id, user.id, name="login", lifetime=LOGIN_SECONDS, kind=LOGIN

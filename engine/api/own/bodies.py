@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from engine.accountkeys import AssignedKeys
 from engine.accounts.entities import Role
+from engine.accounts.redirects import redirect_problem
 from engine.addresses import plain_number
 from engine.callflow import CallflowKeys
 
@@ -102,10 +103,20 @@ class TokenBody(Body):
     """Seconds; null: until it is deleted."""
 
 
+def _redirect_uri(text: str) -> str:
+    if problem := redirect_problem(text):
+        raise ValueError(problem)
+    return text
+
+
+RedirectUri = Annotated[str, Field(max_length=2000), AfterValidator(_redirect_uri)]
+
+
 class ClientBody(Body):
     """A program that asks for tokens with an id and a secret (``auth.cas``, OAuth 2)."""
 
     name: Name
     user: str | None = None
     """In whose name it may have tokens without asking anybody."""
-    redirect_uris: Annotated[list[Annotated[str, Field(max_length=2000)]], Field(max_length=20)] = []
+    redirect_uris: Annotated[list[RedirectUri], Field(max_length=20)] = []
+    """Where browsers may be sent back to: ``https://…``, ``http://127.0.0.1…``, or the scheme of an app."""

@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from engine.accounts import repository
 from engine.accounts.entities import Caller
+from engine.api.doors import network_of
 from engine.api.reading import Unreadable, nameable, storable
 from engine.api.services import ApiServices
 from engine.log import get_logger
@@ -90,7 +91,8 @@ async def login(request: Request, services: ApiServices, needs: str) -> Caller:
         raise _unauthorised("Invalid email or password.")
     async with services.store.reading() as connection:
         user = await repository.user_by_email(connection, name)
-    right = await services.passwords.check(name.casefold(), password, (user.password if user else "") or "")
+    kept = (user.password if user else "") or ""
+    right = await services.passwords.check(name.casefold(), password, kept, network_of(request.scope))
     if right is None:
         answer = JSONResponse({"error": "Too many wrong passwords"}, status_code=429, headers={"Retry-After": "900"})
         raise Refused(429, response=answer)
