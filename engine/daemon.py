@@ -72,6 +72,7 @@ from engine.transport.certificates import CertificateError
 from engine.trunks import Probes, Registrations, inbound_trunk, outbound_trunk
 from media import files
 from media.files import MediaImporter
+from media.process import SERVING_NICENESS, set_niceness
 from media.protocol import MAX_STREAMS
 from media.tones import Tones, write_tones
 from media.tts.store import PromptStore
@@ -303,6 +304,7 @@ class Daemon:
         self.probes.replace(labelled)
         self._background(self.dialler.run())
         settle_garbage()
+        set_niceness(os.getpid(), SERVING_NICENESS)
         monitor = LagMonitor(self.lags, self._each_second)
         self._stack.callback(monitor.close)
         for what, choice in self.choices():
@@ -601,7 +603,7 @@ class Daemon:
     def choices(self) -> Iterator[tuple[str, str]]:
         """What was chosen at the start, and what the choice is: a line each."""
         rtp = self.config.rtp
-        yield "loop", about_loop()
+        yield "loop", f"{about_loop()}, niceness {os.getpriority(os.PRIO_PROCESS, 0)}"
         yield "speech", self.synth.unavailable_reason or self.synth.about
         yield "words", self.recognisers.about
         for worker in self.pool.workers:

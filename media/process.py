@@ -12,8 +12,10 @@ REALTIME_PRIORITY = 10
 """Of 1 to 99: before everything ordinary, behind what the kernel and sound systems run with."""
 
 NICENESS = -10
-WRITER_NICENESS = -5
-"""Of who writes recordings: ticks come first, but not all ordinary work, as its wait for the processor costs sound."""
+SERVING_NICENESS = -5
+"""Of the control process and of who writes recordings: ticks come first, but not all ordinary work. They need little of
+the processor, and what they wait for it is heard: keys act late, recordings lose sound.
+"""
 
 
 def raise_file_limit() -> int:
@@ -44,9 +46,17 @@ def raise_priority(*, realtime: bool = False) -> str:
 
 
 def set_niceness(pid: int, niceness: int) -> None:
-    """Of the process ``pid``, which has a session of its own; where it is not allowed it stays what it is."""
+    """Of the process ``pid``; where it is not allowed it stays what it is."""
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, pid, niceness)
     with contextlib.suppress(OSError):
-        # Where the scheduler makes a group of every session, niceness counts within the group alone.
-        Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
+        # Where the scheduler makes a group of every session, niceness counts within the group alone. A session that
+        # somebody else leads, as from a shell, is not ours to raise.
+        if os.getsid(pid) == pid:
+            Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
+
+
+def lower_priority() -> None:
+    """What a child does that has inherited more than ordinary priority, and no need of it."""
+    if os.getpriority(os.PRIO_PROCESS, 0) < 0:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)

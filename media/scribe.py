@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 
 from media import ipc, writer
-from media.process import WRITER_NICENESS, set_niceness
+from media.process import SERVING_NICENESS, set_niceness
 from media.ring import Ring
 
 TELL_EVERY = 1.0
@@ -43,7 +43,7 @@ def spawn(ring_fd: int) -> tuple[socket.socket, subprocess.Popen[bytes]]:
             start_new_session=True,
             env={**os.environ, **ipc.ONE_THREAD},
         )
-    set_niceness(process.pid, WRITER_NICENESS)  # now, as all it has yet to load takes long beside other work
+    set_niceness(process.pid, SERVING_NICENESS)  # now, as all it has yet to load takes long beside other work
     return ours, process
 
 

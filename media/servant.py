@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from media.ipc import Link, LinkClosed, detach_from_terminal
+from media.process import lower_priority
 
 Request = TypeVar("Request")
 
@@ -26,6 +27,7 @@ class Servant(Generic[Request]):
     def __init__(self, fd: int, request_type: Any) -> None:
         """Take over the socket ``fd``; standard output is silenced, as foreign libraries print."""
         detach_from_terminal()
+        lower_priority()
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.close(nowhere)

@@ -25,6 +25,7 @@ import msgspec
 
 from media import protocol
 from media.ipc import Link, LinkClosed, detach_from_terminal
+from media.process import lower_priority
 from media.speech.engine import BatchRecogniser, Key, OneByOne
 from media.speech.model import ModelError
 
@@ -306,6 +307,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--max-listening", type=int, default=100, help="utterances at a time")
     options = parser.parse_args(arguments)
     detach_from_terminal()
+    lower_priority()
     control: Link[protocol.Message] = Link.from_fd(options.fd, protocol.Report)
     try:
         recogniser = make_recogniser(options.vosk_model)

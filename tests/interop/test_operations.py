@@ -162,7 +162,7 @@ def test_how_a_call_sounded(daemon_for: Callable[..., Daemon]) -> None:
 def test_the_start_says_what_was_chosen(house: Daemon) -> None:
     chosen = {row["what"]: row["choice"] for row in house.events() if row.get("event") == "chosen"}
     assert set(chosen) == {"loop", "speech", "words", "media worker 0", "limits"}
-    assert chosen["loop"].startswith(("uvloop ", "asyncio's own"))
+    assert re.fullmatch(r"(uvloop |asyncio's own).*, niceness -?\d+", chosen["loop"])
     assert re.search(r"(I/O|io_uring).*, \d+ streams at most, (niceness|SCHED_FIFO)", chosen["media worker 0"])
     assert re.fullmatch(r"\d+ calls; each media worker 100% of a core and .* ms late", chosen["limits"])
 

@@ -47,3 +47,28 @@ def test_niceness_is_the_fallback(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(process.os, "setpriority", refuse)
     monkeypatch.setattr(process.os, "getpriority", lambda *_arguments: 0)
     assert process.raise_priority() == "niceness 0"
+
+
+GROUP = """
+import os, sys
+from pathlib import Path
+from media.process import lower_priority, set_niceness
+group = Path("/proc/self/autogroup")
+before = group.read_text() if group.exists() else ""
+set_niceness(os.getpid(), -5)
+print(os.getpriority(os.PRIO_PROCESS, 0), before == (group.read_text() if group.exists() else ""), bool(before))
+lower_priority()
+print(os.getpriority(os.PRIO_PROCESS, 0))
+"""
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_a_session_of_somebody_else_is_not_raised_and_children_go_back(leads: bool):
+    ask = [sys.executable, "-c", GROUP]
+    raised, lowered = subprocess.check_output(ask, text=True, start_new_session=leads).splitlines()
+    niceness, group_is_the_same, has_group = raised.split()
+    if niceness == "-5":
+        assert group_is_the_same == str(not leads or has_group == "False")
+    else:
+        assert (niceness, group_is_the_same) == (str(os.getpriority(os.PRIO_PROCESS, 0)), "True")
+    assert int(lowered) == max(0, os.getpriority(os.PRIO_PROCESS, 0))

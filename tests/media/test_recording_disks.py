@@ -17,7 +17,7 @@ import pytest
 from media_studio import InlineWriter, Phone, Studio, Tone, read_sound, read_wav, rms, sine, tone_power
 
 from media import protocol, writer
-from media.process import WRITER_NICENESS
+from media.process import SERVING_NICENESS
 from media.rates import FRAME, RATE
 from media.recorder import Recorder
 from media.ring import Ring, create
@@ -374,11 +374,11 @@ def test_a_writer_comes_after_its_worker_and_before_other_work() -> None:
     assert os.getsid(process.pid) == process.pid
     niceness = os.getpriority(os.PRIO_PROCESS, process.pid)
     try:
-        os.setpriority(os.PRIO_PROCESS, process.pid, WRITER_NICENESS)
+        os.setpriority(os.PRIO_PROCESS, process.pid, SERVING_NICENESS)
     except PermissionError:
         assert niceness == os.getpriority(os.PRIO_PROCESS, 0)
     else:
-        assert niceness == WRITER_NICENESS
+        assert niceness == SERVING_NICENESS
     recorder.close()
 
 
