@@ -5,14 +5,14 @@ host name stands for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Match, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine.addresses import bracketed, network_name
-from engine.api.limits import RateLimit, retry_after
+from engine.api.limits import RateLimit
 
 PREFIXES: Mapping[str, tuple[str, ...]] = {
     "ivrea": ("/api/v1",),
@@ -33,8 +33,10 @@ class LoginGuard:
     Who that is tells the client's address, of IPv6 its network of 64 bits; behind a trusted proxy the one it forwards.
     """
 
-    def __init__(self, app: ASGIApp, per_minute: float) -> None:
+    def __init__(self, app: ASGIApp, per_minute: float, refuse: Callable[[Scope, float], ASGIApp]) -> None:
+        """``refuse`` makes the answer to a request that may come again after so many seconds."""
         self._app = app
+        self._refuse = refuse
         self._failures = RateLimit(per_minute / 60, burst=max(1.0, per_minute))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,9 +46,7 @@ class LoginGuard:
         name = network_of(scope)
         loop = asyncio.get_running_loop()
         if wait := self._failures.short_of(name, loop.time()):
-            message = "too many failed logins from this address"
-            body = {"error": {"code": "too_many_failures", "message": message}}
-            await JSONResponse(body, 429, {"Retry-After": retry_after(wait)})(scope, receive, send)
+            await self._refuse(scope, wait)(scope, receive, send)
             return
 
         async def watch(message: Message) -> None:

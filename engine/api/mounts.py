@@ -16,6 +16,7 @@ from engine.api.kwebbl import mounting as kwebbl
 from engine.api.own import access, accounts, capturing, flows, kinds, ledger, queue, sounds, telling
 from engine.api.own.resources import routes_of
 from engine.api.reference import add_reference
+from engine.api.refusals import TooManyFailures
 from engine.api.services import ApiServices
 from engine.api.verboice import mount as verboice
 
@@ -50,7 +51,7 @@ def mount_all(app: FastAPI, services: ApiServices) -> None:
     config = services.config.api
     hosts = {host: system for system, host in config.hosts.items()}
     app.router.middleware_stack = HostDoors(app.router.middleware_stack, hosts, routes)
-    app.add_middleware(LoginGuard, per_minute=config.login_failures)
+    app.add_middleware(LoginGuard, per_minute=config.login_failures, refuse=TooManyFailures(hosts, routes))
 
 
 def _system_of(mount: Callable[[ApiServices], APIRouter]) -> str:

@@ -10,6 +10,6 @@ from engine.store import queued as queued
 from engine.store import realtime as realtime
 from engine.store import transcriptions as transcriptions
 from engine.store import webhooks as webhooks
-from engine.store.database import Store
+from engine.store.database import Store, about_to_write
 
-__all__ = ["Store"]
+__all__ = ["Store", "about_to_write"]

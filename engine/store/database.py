@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import alembic.command
 import alembic.config
@@ -14,6 +14,8 @@ import msgspec
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+_Found = TypeVar("_Found")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_MS = 10_000
@@ -66,6 +68,17 @@ class Store:
             await connection.execution_options(ivrea_reads=True)
             yield connection
 
+    async def looking(self, work: Callable[[AsyncConnection], Awaitable[_Found]]) -> _Found:
+        """What ``work`` finds in a transaction that only reads. If it has to make a row that is missing
+        (:func:`about_to_write`) it is done once more, in one that writes.
+        """
+        try:
+            async with self.reading() as connection:
+                return await work(connection)
+        except _OnlyReads:
+            async with self.writing() as connection:
+                return await work(connection)
+
     async def close(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
@@ -77,6 +90,17 @@ def _as_json(value: Any) -> str:
         return msgspec.json.encode(value).decode()
     except (TypeError, ValueError):  # half a surrogate pair, which JSON can say and UTF-8 cannot
         return json.dumps(value)
+
+
+class _OnlyReads(Exception):
+    """The transaction is none in which anything may be written."""
+
+
+def about_to_write(connection: AsyncConnection) -> None:
+    """To be called before a row is made that somebody who only looks found missing: see :meth:`Store.looking`."""
+    sync = connection.sync_connection
+    if sync is not None and sync.get_execution_options().get("ivrea_reads", False):
+        raise _OnlyReads
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -183,6 +183,22 @@ def test_failed_logins_are_limited_by_address(house: Daemon, keys: dict[str, str
     assert wrong == [401, 401, 401]
     assert tried("192.0.2.1", "/api/v1/account", Authorization=keys["ivrea"]) == 429
     assert tried("192.0.2.1", "/v1/calls", Authorization=keys["messagebird"]) == 429
+    envelopes: dict[str, Callable[[Any], bool]] = {
+        "/list.cas": lambda said: said["response"] == 429 and said["responseText"].endswith("from this address"),
+        "/api/projects.json": lambda said: list(said) == ["error"] and isinstance(said["error"], str),
+        "/v2/accounts/x/pivot/debug": lambda said: (said["status"], said["error"]) == ("error", "429"),
+        "/v100/extensions": lambda said: (said["status_code"], said["error_code"]) == (429, "too_many_requests"),
+        "/token": lambda said: said["error"] == "temporarily_unavailable",
+        "/authorize": lambda said: "<html" in said,
+        "/v1/calls": lambda said: said["data"] is None and said["errors"][0]["code"] == 15,
+        "/api/v1/account": lambda said: said["error"]["code"] == "too_many_failures",
+        "/nothing": lambda said: said["error"]["code"] == "too_many_failures",
+    }
+    for path, fits in envelopes.items():
+        status, said = ask(house, "POST" if path == "/token" else "GET", path, X_Forwarded_For="192.0.2.1")
+        assert (status, fits(said)) == (429, True), (path, said)
+    status, said = ask(house, "GET", "/calls", X_Forwarded_For="192.0.2.1", Host="voice.example")
+    assert (status, said["errors"][0]["code"]) == (429, 15)
     assert tried("192.0.2.2", "/api/v1/account", Authorization=keys["ivrea"]) == 200
     network = [tried(f"2001:db8::{n}", "/v100/extensions", Authorization="Bearer x") for n in range(1, 4)]
     assert network == [401, 401, 401]

@@ -41,16 +41,17 @@ class BromblerRoute(APIRoute):
             try:
                 return await handle(request)
             except Refusal as error:
-                return _no(error.status, str(error), error.headers)
+                return refused(error.status, str(error), error.headers)
             except Unreadable as error:
-                return _no(error.status, str(error), {})
+                return refused(error.status, str(error), {})
             except (SQLAlchemyError, OSError) as error:
                 log.error("api_without_database", path=request.url.path, error=f"{type(error).__name__}: {error}")
-                return _no(503, "the database is out of reach", {"Retry-After": "5"})
+                return refused(503, "the database is out of reach", {"Retry-After": "5"})
 
         return guarded
 
 
-def _no(status: int, why: str, headers: Mapping[str, str]) -> JSONResponse:
+def refused(status: int, why: str, headers: Mapping[str, str]) -> JSONResponse:
+    """The envelope of a refusal."""
     body = {"response": status, "responseText": f"{HTTPStatus(status).phrase}: {why}"}
     return JSONResponse(body, status_code=status, headers=dict(headers))

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.accounts import repository
 from engine.accounts.entities import Flow
 from engine.campaigns.schedule import Schedule
+from engine.store import about_to_write
 from engine.store import projects as t
 
 PROJECTS, FLOWS = cast("Table", t.Project.__table__), cast("Table", t.ProjectFlow.__table__)
@@ -69,6 +70,7 @@ async def first_project(connection: AsyncConnection, account_id: str) -> Project
     """The oldest of the account, to which flows belong that belong to no other; made if there is none."""
     found = await projects(connection, account_id)
     if not found:
+        about_to_write(connection)
         try:
             async with connection.begin_nested():
                 return await add_project(connection, account_id, FIRST_PROJECT)
@@ -210,6 +212,7 @@ async def numbers_of(
     found = {row.target: row.number for row in await connection.execute(query)}
     for target in targets:
         if target not in found:
+            about_to_write(connection)
             row = {"account_id": account_id, "kind": kind, "target": target}
             try:
                 async with connection.begin_nested():

@@ -108,9 +108,11 @@ class _Calls:
         """All that is known of the call; what is not known is left out."""
         caller = await login(request, self.services, "calls.read")
         facts = await self._facts(caller, call_id)
-        async with self.services.store.writing() as connection:
-            names = await self._names(connection, caller.account_id, facts.numbered)
-        return JSONResponse(details(facts, names))
+
+        async def look(connection: AsyncConnection) -> dict[str, Any]:
+            return await self._names(connection, caller.account_id, facts.numbered)
+
+        return JSONResponse(details(facts, await self.services.store.looking(look)))
 
     async def cancel(self, request: Request, call_id: str) -> Response:
         """What waits is cancelled; what is under way goes on, and is not tried again."""
@@ -164,7 +166,8 @@ class _Calls:
 
     async def _look_up(self, caller: Caller, call_id: str) -> CallFacts | None:
         own = _OWN_ID.fullmatch(call_id) is not None
-        async with self.services.store.writing() as connection:
+
+        async def look(connection: AsyncConnection) -> CallFacts | None:
             if own:
                 call = await callbook.call(connection, caller.account_id, call_id)
                 numbered = await self._of_call(connection, call) if call is not None else None
@@ -177,7 +180,9 @@ class _Calls:
                 entry = await queue.get(connection, caller.account_id, numbered.queued_id)
             made = numbered.call_id or (entry.call_id if entry is not None else None)
             call = await callbook.call(connection, caller.account_id, made) if made else None
-        return CallFacts(numbered, entry, call, live=bool(made) and made in self.services.switch.calls)
+            return CallFacts(numbered, entry, call, live=bool(made) and made in self.services.switch.calls)
+
+        return await self.services.store.looking(look)
 
     async def _of_call(self, connection: AsyncConnection, call: CallRow) -> NumberedCall:
         queued = await queue.by_call(connection, [call.id])

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.accounts.callbook import CallRow
 from engine.api.verboice import book
 from engine.campaigns.queue import Entry
+from engine.store import about_to_write
 from engine.store import projects as t
 from engine.store.accounts import StoredFlow
 
@@ -80,6 +81,7 @@ async def add_call(connection: AsyncConnection, *, call_id: str, **values: Any) 
     """The integer of a call that is not of the queue."""
     row = {"queued_id": None, "contact_id": None, "schedule_id": None, "status_url": "", "params": {}, **values}
     row["call_id"] = call_id
+    about_to_write(connection)
     try:
         async with connection.begin_nested():
             made = await connection.execute(insert(_CALLS).returning(_CALLS.c.id), row)

@@ -67,16 +67,21 @@ class _Channels:
     async def all(self, request: Request) -> Response:
         """All that there is of each."""
         caller = await login(request, self.services, "calls.read")
-        async with self.services.store.writing() as connection:
+
+        async def look(connection: AsyncConnection) -> list[dict[str, Any]]:
             found = await self._all(connection, caller)
-            return JSONResponse([await self._told(connection, caller, each) for each in found])
+            return [await self._told(connection, caller, each) for each in found]
+
+        return JSONResponse(await self.services.store.looking(look))
 
     async def show(self, request: Request, name: str) -> Response:
         """One of them."""
         caller = await login(request, self.services, "calls.read")
-        async with self.services.store.writing() as connection:
-            found = await self._find(connection, caller, name)
-            return JSONResponse(await self._told(connection, caller, found))
+
+        async def look(connection: AsyncConnection) -> dict[str, Any]:
+            return await self._told(connection, caller, await self._find(connection, caller, name))
+
+        return JSONResponse(await self.services.store.looking(look))
 
     async def create(self, request: Request) -> Response:
         """``kind``, ``name``, ``call_flow``, ``config`` (``domain``, ``username``, ``password``, ``number``, …)."""

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.api.verboice.book import VARIABLES
+from engine.store import about_to_write
 from engine.store import projects as t
 
 _CONTACTS, _ADDRESSES = cast("Table", t.Contact.__table__), cast("Table", t.ContactAddress.__table__)
@@ -74,6 +75,7 @@ async def known_as(connection: AsyncConnection, project_id: int, address: str) -
     address = address[:LONGEST_ADDRESS]
     found = await by_address(connection, project_id, address)
     if found is None:
+        about_to_write(connection)
         try:
             async with connection.begin_nested():
                 return await add(connection, project_id, [address])

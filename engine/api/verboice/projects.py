@@ -72,16 +72,22 @@ class _Projects:
     async def index(self, request: Request) -> Response:
         """``[{"id", "name", "call_flows", "schedules", …}]``."""
         caller = await login(request, self.services, "calls.read")
-        async with self.services.store.writing() as connection:
+
+        async def look(connection: AsyncConnection) -> list[dict[str, Any]]:
             await book.first_project(connection, caller.account_id)
             found = await book.projects(connection, caller.account_id)
-            return JSONResponse([await _told(connection, each) for each in found])
+            return [await _told(connection, each) for each in found]
+
+        return JSONResponse(await self.services.store.looking(look))
 
     async def show(self, request: Request, project_id: str) -> Response:
         """One of them."""
         caller = await login(request, self.services, "calls.read")
-        async with self.services.store.writing() as connection:
-            return JSONResponse(await _told(connection, await project_of(connection, caller, project_id)))
+
+        async def look(connection: AsyncConnection) -> dict[str, Any]:
+            return await _told(connection, await project_of(connection, caller, project_id))
+
+        return JSONResponse(await self.services.store.looking(look))
 
     async def create(self, request: Request) -> Response:
         """``name``, ``time_zone``, ``status_callback_url``, ``…_user``, ``…_password``."""
@@ -163,17 +169,21 @@ class _Projects:
     async def flows(self, request: Request, project_id: str) -> Response:
         """``[{"id", "name"}]``."""
         caller = await login(request, self.services, "flows.read")
-        async with self.services.store.writing() as connection:
-            project = await project_of(connection, caller, project_id)
-            return JSONResponse(await _flows(connection, project))
+
+        async def look(connection: AsyncConnection) -> list[dict[str, Any]]:
+            return await _flows(connection, await project_of(connection, caller, project_id))
+
+        return JSONResponse(await self.services.store.looking(look))
 
     async def flow(self, request: Request, project_id: str, flow_id: str) -> Response:
         """``{"id", "name"}``."""
         caller = await login(request, self.services, "flows.read")
-        async with self.services.store.writing() as connection:
+
+        async def look(connection: AsyncConnection) -> dict[str, Any]:
             project = await project_of(connection, caller, project_id)
-            found = await _flow(connection, project, flow_id)
-            return JSONResponse(await _one_flow(connection, found))
+            return await _one_flow(connection, await _flow(connection, project, flow_id))
+
+        return JSONResponse(await self.services.store.looking(look))
 
     async def add_flow(self, request: Request, project_id: str) -> Response:
         """``name``, and ``flow`` (TwiML, or an export of Verboice as JSON) or ``callback_url``."""
