@@ -34,8 +34,10 @@ from engine.calls.conversation import Side
 from engine.calls.directory import AccountTrunk, Directory, load_directory, read_directory
 from engine.calls.flowbook import FlowBook, FlowError
 from engine.calls.household import Outside
+from engine.calls.identity import Caller
 from engine.calls.media import MediaError, MediaPool
 from engine.calls.origination import Originator
+from engine.calls.outbound import OutgoingCall, Wish
 from engine.calls.parking import Lots
 from engine.calls.peer import Destination, Peer
 from engine.calls.prompts import PromptMaker
@@ -242,6 +244,7 @@ class Daemon:
                 self._publish,
                 self._dialog,
                 config.calls.transfers_outside,
+                bring=self._bring,
                 lamp=self._lamp,
             ),
             limits_for=self._limits_for,
@@ -540,6 +543,9 @@ class Daemon:
                 **ids,
             )
         self.transport.pump()
+
+    def _bring(self, to: str, caller: Caller, plan: CallPlan, source: str) -> OutgoingCall:
+        return self.switch.originate(Wish(to, caller=caller, source=source), plan)
 
     def _invite(self, destination: Destination, body: bytes, peer: Peer) -> OutgoingSession:
         session = self.transport.endpoint.invite(

@@ -40,6 +40,7 @@ from media.tones import Tones
 
 if TYPE_CHECKING:
     from engine.calls.live import LiveCall
+    from engine.calls.outbound import OutgoingCall
     from engine.calls.supervisor import CallPlan, Supervisor
 
 
@@ -75,6 +76,8 @@ class Outside:
     transfers_outside: Literal["nobody", "telephones", "anybody"] = "telephones"
     """Who on the telephone may hand calls on to numbers by trunks, and to SIP URIs elsewhere."""
     channels: Channels = field(default_factory=Channels)
+    bring: Callable[[str, Caller, CallPlan, str], OutgoingCall] | None = None
+    """Calls somebody as a caller, for a plan, as somebody wants it (:meth:`engine.calls.switch.Switch.originate`)."""
     lamp: Callable[[Peer, DialogState], None] = lambda _peer, _state: None
     """Tells those who watch the telephone of a peer what it does in this call."""
 

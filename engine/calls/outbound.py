@@ -93,6 +93,8 @@ class OutgoingCall(Supervisor):
         )
         self.wish = wish
         self.state: State = "dialing"
+        self.tell: Callable[[int, str], None] = lambda _status, _reason: None
+        """Gets SIP statuses of the call that is made, the final one last."""
         self._limit: asyncio.TimerHandle | None = None
         self._failure = ""
         """The cause of a call that was not answered."""
@@ -105,6 +107,7 @@ class OutgoingCall(Supervisor):
         await self._over_or(ringing)
         if self.call.ending is not None:
             ringing.cancel()
+            self.tell(487, "the call was given up")
         (found,) = await asyncio.gather(ringing, return_exceptions=True)
         match found:
             case Peer() if self.call.ending is None:
@@ -119,6 +122,7 @@ class OutgoingCall(Supervisor):
                 raise found
 
     def _not_answered(self, end: PeerEnd) -> None:
+        self.tell(end.status, end.reason)
         if end.cause:  # nobody else has said anything
             self._failure = end.cause
             self.call.end("error", end.reason)
@@ -146,6 +150,7 @@ class OutgoingCall(Supervisor):
         self.call.answered_at = peer.answered_at
         self.take_line(peer)
         self.log.info("call answered", leg=peer.id, sip_call_id=peer.session.call_id)
+        self.tell(200, "OK")
         if self.wish.longest:
             self._limit = self._loop.call_later(self.wish.longest, self._longer_than_wished)
         if peer.end is not None:
@@ -179,6 +184,7 @@ class OutgoingCall(Supervisor):
         if self.state == "dialing":
             self.state = "ringing"
             self.append(records.Rang(time.time(), call=self.id))
+            self.tell(180, "Ringing")
 
     def caller_hears(self, peer: Peer) -> None:
         self.caller_rings()

@@ -156,6 +156,8 @@ class Supervisor(CallLine):
         self._q850: int | None = None
         self._sip_reason: str | None = None
         self._recorded = False
+        self.doing: Dial | Conference | Park | Enqueue | None = None
+        """What the flow has the line do with others now."""
         self._last_dial = ""
         """How the last dial of the flow went."""
         self._last_good = last_good
@@ -357,18 +359,22 @@ class Supervisor(CallLine):
 
     async def dial(self, order: Dial) -> Outcome:
         assert self.leg is not None
-        house = CallHouse(self, self._caller())
+        house = CallHouse(self, self.known_caller())
         queues = [str(target.value) for target in order.targets if target.kind == "queue"]
         if queues:
             try:
                 return await self.outside.lots.take_first(self.call, queues[0])
             except MediaError as error:
                 return Outcome(("failed",), {"status": "failed", "duration": "0"}, f"no media: {error}")
-        outcome = await (Paging if order.strategy == "page" else Dialling)(order, house).run()
+        self.doing = order
+        try:
+            outcome = await (Paging if order.strategy == "page" else Dialling)(order, house).run()
+        finally:
+            self.doing = None
         self._last_dial = outcome.facts.get("status", "")
         return outcome
 
-    def _caller(self) -> Caller:
+    def known_caller(self) -> Caller:
         """Who calls, as those who are dialled are to see it."""
         parties = self.parties
         known = parties.known or Caller(parties.caller, self.call.facts.get("call.caller_name", ""))
@@ -378,6 +384,7 @@ class Supervisor(CallLine):
         return dataclasses.replace(known, diversions=(forwarded, *known.diversions))
 
     async def meet(self, order: Conference | Park | Enqueue) -> Outcome:
+        self.doing = order
         try:
             match order:
                 case Conference():
@@ -388,6 +395,8 @@ class Supervisor(CallLine):
                     return await self.outside.lots.enqueue(self.call, order)
         except MediaError as error:
             return Outcome(("failed",), {"status": "failed"}, f"no media: {error}")
+        finally:
+            self.doing = None
 
     async def voicemail(self, order: Voicemail) -> Outcome:
         return await self.outside.voicemail.serve(self.call, order)

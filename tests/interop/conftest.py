@@ -85,7 +85,10 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         stack.callback(talks.stop)
         busy = sipp.start("uas_refuse", tmp_path_factory.mktemp("busy"), calls=1000, fill={"STATUS": "486 Busy Here"})
         stack.callback(busy.stop)
-        fleet.others = {"BOB": f"sip:bob@127.0.0.1:{talks.port}", "BUSY": f"sip:busy@127.0.0.1:{busy.port}"}
+        rests = sipp.start("uas_rests", tmp_path_factory.mktemp("rests"), calls=1000)
+        stack.callback(rests.stop)
+        there = {"BOB": talks, "BUSY": busy, "CAROL": rests}
+        fleet.others = {name: f"sip:{name.lower()}@127.0.0.1:{each.port}" for name, each in there.items()}
         flows = {
             "keys": {"_": "long.wav", "key:7": "brief.wav"},
             "every": trees.every_key(),
@@ -93,6 +96,8 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             "early": {"module": "response", "data": {"code": 486, "media": "root.wav"}, "children": {}},
             "rings": rings(f"sip:bell@127.0.0.1:{bell.port}"),
             "bob": rings(fleet.others["BOB"]),
+            "room": "<Response><Dial><Conference beep='false'>room</Conference></Dial></Response>",
+            "queue": "<Response><Enqueue>line</Enqueue></Response>",
             "stays": {"title": "stays", "steps": [{"id": "stay", "action": "pause", "options": {"length": 300}}]},
         }
         for name in {case.house for case in fleet.cases}:

@@ -10,6 +10,7 @@ import pytest
 from kit.cases import Case, Fleet, check
 
 HUNG_UP = {"by": "caller", "reason": "hung up"}
+TRANSFERRED = {"by": "flow", "reason": "transferred"}
 HANDED_ON = {"by": "flow"}
 """The call has outlived who began it."""
 
@@ -58,7 +59,16 @@ CASES = [
     refuses_replaces("twice", 400, f"Replaces: {THIS}\n      Replaces: {THIS}"),
     Case("transfer/replaces_of_a_stranger_gets_403", HUNG_UP, number="bob", legs=1),
     # REFER
-    transfer("refer_blind", HANDED_ON, 3, hung_up=True),
+    transfer("refer_blind", HANDED_ON, 3, fill={"TARGET": "@BOB@"}, hung_up=True),
+    *(
+        transfer("refer_blind", TRANSFERRED, 0, number, variant=f"from_{number}", fill={"TARGET": "@CAROL@"})
+        for number in ("stays", "queue")
+    ),
+    transfer("refer_in_a_conference", HUNG_UP, 0, "room"),
+    transfer("refer_fails_and_both_talk_on", HUNG_UP, 0, "stays", variant="in_a_menu"),
+    transfer("refer_to_nobody_who_talks", HUNG_UP, 0, "stays", variant="404", fill={"TO": "nobody", "TOLD": "404"}),
+    transfer("refer_to_nobody_who_talks", HUNG_UP, 0, "stays", variant="603", fill={"TO": "brief", "TOLD": "603"}),
+    Case("transfer/refer_of_a_stranger_reaches_nobody_outside", HUNG_UP, "in_a_menu", number="stays", legs=0),
     transfer("refer_and_bye_at_once", HANDED_ON, 3, hung_up=True),
     transfer("refer_fails_and_both_talk_on", HUNG_UP, 3),
     transfer("refer_attended", HANDED_ON, 3, hung_up=True),

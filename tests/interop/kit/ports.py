@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import socket
+import threading
 from collections import deque
 
 _dice = random.Random(os.getpid())
@@ -22,6 +23,8 @@ PORTS = _share(16_384, 30_000)
 """Those that tests choose from: below those of the media tests (30,000 and up) and those that the kernel gives."""
 
 _MEMORY = (PORTS[1] - PORTS[0]) // 2
+_choosing = threading.Lock()
+"""Cases of SIPp begin on threads of their own."""
 _given: deque[range] = deque()
 """What was given out last. Its owner may not have bound it yet, or binds it only during a call."""
 
@@ -42,14 +45,15 @@ def _bindable(port: int, kinds: tuple[socket.SocketKind, ...], host: str) -> boo
 
 
 def _find(size: int, kinds: tuple[socket.SocketKind, ...], host: str, *, even: bool) -> range:
-    for _ in range(1000):
-        first = _dice.randrange(PORTS[0], PORTS[1] - size)
-        first -= first % 2 if even else 0
-        ports = range(first, first + size)
-        taken = any(ports.start < given.stop and given.start < ports.stop for given in _given)
-        if not taken and all(_bindable(port, kinds, host) for port in ports):
-            _remember(ports)
-            return ports
+    with _choosing:
+        for _ in range(1000):
+            first = _dice.randrange(PORTS[0], PORTS[1] - size)
+            first -= first % 2 if even else 0
+            ports = range(first, first + size)
+            taken = any(ports.start < given.stop and given.start < ports.stop for given in _given)
+            if not taken and all(_bindable(port, kinds, host) for port in ports):
+                _remember(ports)
+                return ports
     raise AssertionError(f"no {size} free ports in a row")
 
 
