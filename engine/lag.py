@@ -56,12 +56,13 @@ class LagMonitor:
 
     def _look(self) -> None:
         now = time.monotonic()
-        late = max(now - self._due, 0.0)
-        self._lags.add(1000 * late)
+        self._due = max(self._due, now - KEPT * EVERY)  # the machine slept: no more than what is kept
+        self._lags.add(1000 * max(now - self._due, 0.0))
         self._due += EVERY
-        if late > KEPT * EVERY:  # the machine slept: that minute is full of it already
-            self._due = now + EVERY
-        self._timer = self._loop.call_later(max(self._due - now, 0.0), self._look)
+        while self._due <= now:  # missed: each would have come now
+            self._lags.add(1000 * (now - self._due))
+            self._due += EVERY
+        self._timer = self._loop.call_later(self._due - now, self._look)
         if now >= self._second:
             self._second = now + 1.0
             self._on_second()

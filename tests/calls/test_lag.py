@@ -56,3 +56,21 @@ def test_the_loop_that_is_taken_is_the_one_that_is_named():
 
     assert run(ask()).startswith("uvloop " if fast_loop() else "asyncio's own (uvloop is not installed)")
     assert asyncio.run(ask()).startswith("asyncio's own")
+
+
+async def test_a_busy_loop_is_as_late_as_it_is_and_not_later_each_time(monkeypatch: pytest.MonkeyPatch):
+    """A loop that goes round once in 250 ms is never later than that, however long it stays so."""
+    clock = [1000.0]
+    monkeypatch.setattr("engine.lag.time.monotonic", lambda: clock[0])
+    lags = Lags()
+    monitor = LagMonitor(lags, lambda: None)
+    for _ in range(100):
+        clock[0] += 0.25
+        monitor._look()
+    monitor.close()
+    assert len(lags._recent) == pytest.approx(250, abs=1), "every look counts"
+    assert max(lags._recent) <= 251
+    clock[0] += 86_400  # the machine slept
+    monitor._look()
+    monitor.close()
+    assert len(lags._recent) == KEPT
