@@ -83,6 +83,7 @@ class EchoGate:
         self._sent: Samples = np.zeros((capacity, _HISTORY, FRAME), np.int16)
         self._levels: Powers = np.zeros((capacity, LONGEST_FRAMES), np.float32)
         self._clock: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self._opened: NDArray[np.int64] = np.zeros(capacity, np.int64)  # on that clock
         self._shift: dict[int, int] = {}
         self._searched: dict[int, int] = {}
         # Of the last test of each slot: its time on the clock, the verdict, and whether the one before said the same.
@@ -92,8 +93,10 @@ class EchoGate:
 
     def open(self, slot: int) -> None:
         """Forget what an earlier stream left in ``slot``."""
-        self._sent[slot] = 0
-        self._levels[slot] = 0
+        if self._clock[slot] != self._opened[slot]:  # else its 10 KB may never have been touched, and take no memory
+            self._sent[slot] = 0
+            self._levels[slot] = 0
+            self._opened[slot] = self._clock[slot]
         self._shift.pop(slot, None)
         self._searched.pop(slot, None)
         self._tested[slot] = self._clock[slot] - _HISTORY

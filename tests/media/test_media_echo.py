@@ -1,5 +1,8 @@
 """The echo gate by itself: verdicts, and what they cost."""
 
+import resource
+from pathlib import Path
+
 import numpy as np
 import pytest
 from media_studio import voice
@@ -113,3 +116,27 @@ def test_a_slot_forgets_the_verdict_on_its_last_stream(monkeypatch: pytest.Monke
     verdicts, tested = room.judge()
     assert 0 in tested
     assert not verdicts[0]
+
+
+def test_a_slot_forgets_what_was_sent_to_its_last_stream() -> None:
+    gate = EchoGate(2)
+    slots = np.array([1])
+    loud = np.full((1, FRAME), 9000, np.int16)
+    for _ in range(2):
+        gate.open(1)
+        assert not gate._sent[1].any()
+        assert gate.suspects(slots, np.array([True]), powers(loud // 4))[1].tolist() == [False]
+        for _ in range(40):
+            gate.play(slots, loud, powers(loud))
+        assert gate.suspects(slots, np.array([True]), powers(loud // 4))[1].tolist() == [True]
+
+
+def test_streams_that_nobody_listens_to_take_no_memory() -> None:
+    def held() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    gate = EchoGate(2000)
+    before = held()
+    for slot in range(2000):
+        gate.open(slot)
+    assert held() - before < 4e6  # of 20 MB
