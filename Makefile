@@ -7,8 +7,9 @@
 #   make check    lint and test, then the wheel in an empty environment: what CI runs
 #   make bench    the benchmarks, about half an hour: benchmarks/REPORT.md; BENCH_ARGS="--only play" for one of them
 #   make bench-quick  the same with small sizes, within three minutes: whether the suite works
-#   make soak     soak-schedules, then calls for SOAK_MINUTES (120) at SOAK_RATE (15) a second; fails on anything that grows
+#   make soak     soak-schedules, soak-kills, then calls for SOAK_MINUTES (120) at SOAK_RATE (15) a second; fails on anything that grows
 #   make soak-schedules  SOAK_SCHEDULES (5000) random schedules of SIP in virtual time: everything ends, once
+#   make soak-kills  SOAK_KILLS (1000) times kill -9 under calls, on SQLite and PostgreSQL: all is told, recorded, closed
 #   make clean    remove what the above made, .venv included
 
 PYTHON ?= python3
@@ -18,6 +19,7 @@ CONFIG ?= examples/ivrea.toml
 SOAK_MINUTES ?= 120
 SOAK_RATE    ?= 15
 SOAK_SCHEDULES ?= 5000
+SOAK_KILLS   ?= 1000
 PYTEST_ARGS  ?=
 # Tests wait for real calls most of the time: more of them at a time than there are processors.
 TEST_JOBS    ?= 3
@@ -27,7 +29,7 @@ BENCH_ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test peers lint format check wheel bench bench-quick soak soak-schedules clean
+.PHONY: help serve test peers lint format check wheel bench bench-quick soak soak-schedules soak-kills clean
 
 help:
 	@sed -n 's/^#   \(make .*\)/\1/p' $(MAKEFILE_LIST)
@@ -92,12 +94,15 @@ bench: $(VENV)/.benched
 bench-quick: $(VENV)/.benched
 	$(BIN)/python -m benchmarks --quick $(BENCH_ARGS)
 
-soak: soak-schedules
+soak: soak-schedules soak-kills
 	$(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES) --rate $(SOAK_RATE) --report benchmarks/SOAK.md
 
 soak-schedules: $(VENV)/.tested
 	IVREA_SCHEDULES=$(SOAK_SCHEDULES) IVREA_SCHEDULES_REPORT=benchmarks/SCHEDULES.md \
 		$(BIN)/pytest -q tests/sip_machines/test_sip_schedules.py
+
+soak-kills: $(VENV)/.tested
+	$(BIN)/python -m benchmarks.kills --kills $(SOAK_KILLS) --report benchmarks/KILLS.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis var

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -25,12 +24,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "interop"))
 
-import numpy as np
-from kit import sipp, sound, trees
+from kit import sipp, trees
 from kit.daemon import Daemon, alive, poll
 from kit.ports import free_range
 
-from benchmarks.soak_watch import Watch, at_rest, family, left_open, not_as_before, table, tallying
+from benchmarks.long_run import caller, machine, report, table
+from benchmarks.soak_watch import Watch, at_rest, family, left_open, not_as_before, tallying
 
 TOGETHER = 500
 STRAYED = 0.02
@@ -88,18 +87,6 @@ def enter_lossy_network() -> None:
 def lose_packets() -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     subprocess.run(["nft", "-f", "-"], input=_RULES, text=True, check=True)
-
-
-def caller() -> sound.Samples:
-    return np.concatenate(
-        [
-            sound.tone(trees.CALLER_HZ, 0.8),
-            sound.silence(0.8),
-            sound.dtmf("1", 0.12),
-            sound.silence(1.4),
-            sound.dtmf("2", 0.12),
-        ]
-    )
 
 
 def flows(url: str, echo: int) -> dict[str, object]:
@@ -258,23 +245,9 @@ def main() -> int:
         soak = Soak(Path(folder), options.minutes, options.rate, lossy=options.lossy)
         soak.run()
     lost = "one UDP packet in a hundred" if options.lossy else "one SIP message in a hundred of bridges"
-    machine = f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} processors"
-    lines = [
-        "# Soak",
-        "",
-        f"{options.rate:g} calls a second for {options.minutes:g} minutes (`make soak`) on {machine}; {lost} lost.",
-        "",
-        *soak.lines,
-        "",
-        "## Problems",
-        "",
-        *(f"- {problem}" for problem in soak.problems or ["none"]),
-    ]
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if options.report:
-        options.report.write_text(text)
-    return 1 if soak.problems else 0
+    pace = f"{options.rate:g} calls a second for {options.minutes:g} minutes"
+    intro = f"{pace} (`make soak`) on {machine()}; {lost} lost."
+    return report("Soak", intro, soak.lines, soak.problems, options.report)
 
 
 if __name__ == "__main__":

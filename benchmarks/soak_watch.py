@@ -9,15 +9,16 @@ import threading
 import time
 import urllib.error
 import urllib.request
-import wave
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.daemon import command_line
 from kit.hooks import Hit, HookServer
+
+from benchmarks.long_run import length
 
 if TYPE_CHECKING:
     from kit.daemon import Daemon
@@ -87,17 +88,10 @@ class Watch:
                 if time.time() - path.stat().st_mtime < age:
                     continue
                 try:
-                    with wave.open(str(path)) as sound:
-                        self.seconds += sound.getnframes() / sound.getframerate()
-                        whole = (
-                            len(sound.readframes(sound.getnframes())) == sound.getnframes() * 2 * sound.getnchannels()
-                        )
-                except (wave.Error, EOFError) as error:
-                    self.broken.append(f"{path.name}: {error}")
-                else:
+                    self.seconds += length(path)
                     self.recordings += 1
-                    if not whole or not sound.getnframes():
-                        self.broken.append(f"{path.name}: shorter than it says, or empty")
+                except ValueError as error:
+                    self.broken.append(str(error))
                 path.unlink()
 
     def rows(self) -> Iterator[tuple[str, float, float, float, str]]:
@@ -207,8 +201,3 @@ class Tally(list[Hit]):
 def tallying() -> tuple[HookServer, Tally]:
     tally = Tally()
     return HookServer(hits=tally), tally
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-    return "\n".join(lines)

@@ -31,6 +31,9 @@ WRITING_PATIENCE = 1.5
 STILL = 0.3
 """Seconds in which a file has not grown when nobody writes into it any more."""
 
+NOTHING = "there is no sound in the file"
+"""Why a recording failed whose call, worker or server was gone before its writer had written any."""
+
 WHOLE_CALL = 0
 """The number of a call's own recording on its stream; those that a flow makes count from 1."""
 
@@ -137,6 +140,7 @@ class Recording:
             else:
                 return
         seconds = await _seconds_when_still(str(self.path))
+        reason = reason or ("" if seconds else NOTHING)
         self._end(
             records.RecordingFinished(
                 time.time(), call=self._call_id, path=str(self.path), seconds=seconds, reason=reason
@@ -306,5 +310,8 @@ def completed(end: records.RecordingFinished, started: records.RecordingStarted)
 
 
 def finished_by_file(call_id: str, path: str) -> records.RecordingFinished:
-    """The end of a recording whose writer is not there to tell it: what its header says, 0 if there is none."""
-    return records.RecordingFinished(time.time(), call=call_id, path=path, seconds=_seconds(path))
+    """The end of a recording whose writer is not there to tell it: what its header says, failed if that is nothing."""
+    seconds = _seconds(path)
+    return records.RecordingFinished(
+        time.time(), call=call_id, path=path, seconds=seconds, reason="" if seconds else NOTHING
+    )

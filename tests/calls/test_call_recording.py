@@ -28,7 +28,7 @@ def test_a_wav_says_it_itself(tmp_path: Path) -> None:
         file.setparams((2, 2, 8000, 0, "NONE", ""))
         file.writeframes(bytes(4 * 12000))
     record = finished_by_file("c1", str(path))
-    assert (record.call, record.path, record.seconds) == ("c1", str(path), 1.5)
+    assert (record.call, record.path, record.seconds, record.reason) == ("c1", str(path), 1.5, "")
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -43,11 +43,18 @@ def test_an_mp3_that_was_never_completed_says_it_by_its_size(tmp_path: Path, cha
 
 @pytest.mark.parametrize("suffix", ["wav", "mp3"])
 @pytest.mark.parametrize("content", [None, b"", b"RIFF", b"\xff\xe3\x48\x04" * 200])
-def test_a_file_that_is_none_counts_as_empty(tmp_path: Path, suffix: str, content: bytes | None) -> None:
+def test_a_file_that_is_none_is_a_recording_that_failed(tmp_path: Path, suffix: str, content: bytes | None) -> None:
     path = tmp_path / f"a.{suffix}"
     if content is not None:
         path.write_bytes(content)
-    assert finished_by_file("c1", str(path)).seconds == 0.0
+    record = finished_by_file("c1", str(path))
+    assert (record.seconds, record.reason) == (0.0, module.NOTHING)
+
+
+async def test_a_recording_whose_worker_died_before_there_was_a_file_has_failed(tmp_path: Path) -> None:
+    recording, _stream, journal = begun(tmp_path)
+    await recording.finish(lost=True)
+    assert [(end.seconds, end.reason) for end in ends(journal)] == [(0.0, module.NOTHING)]
 
 
 def begun(folder: Path) -> tuple[Recording, Any, list[records.Record]]:
@@ -116,7 +123,7 @@ async def test_what_a_writer_still_writes_after_its_worker_counts(tmp_path: Path
     await asyncio.sleep(0.05)
     await recording.finish(lost=True)
     writing.join()
-    assert [end.seconds for end in ends(journal)] == [pytest.approx(0.8)]
+    assert [(end.seconds, end.reason) for end in ends(journal)] == [(pytest.approx(0.8), "")]
 
 
 def test_a_recording_that_has_ended_is_not_ended_again_after_a_kill() -> None:

@@ -115,6 +115,7 @@ class Daemon:
         self.rtp_ports = free_range(200)
         self.process: subprocess.Popen[bytes] | None = None
         self.log_file = folder / "serve.log"
+        self._ups = 0
         address = f"[{host}]:{self.sip_port}" if ":" in host else f"{host}:{self.sip_port}"
         self._sections: dict[str, dict[str, object]] = {
             "sip": {"listen": [f"udp:{address}", f"tcp:{address}"], "open": True},
@@ -195,8 +196,13 @@ class Daemon:
 
     def start(self, patience: float = 120.0) -> Self:
         """Start, and wait for the line that says it is up. Log of an earlier start is kept in the file."""
+        self.launch()
+        return self.wait_up(patience)
+
+    def launch(self) -> None:
+        """Start it; it is not up then."""
         config = self.configure()
-        before = self.log().count("ivrea is up")
+        self._ups = self.log().count("ivrea is up")
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self._place.prefix, sys.executable, "-m", "engine.cli", "serve", "--config", str(config)],
@@ -208,11 +214,14 @@ class Daemon:
                 env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
             )
 
+    def wait_up(self, patience: float = 120.0) -> Self:
+        """Wait for the line that says that what was launched is up."""
+
         def up() -> bool | None:
             assert self.process is not None
             if self.process.poll() is not None:
                 raise AssertionError(f"the daemon left with {self.process.returncode}:\n{self.log()[-3000:]}")
-            return self.log().count("ivrea is up") > before or None
+            return self.log().count("ivrea is up") > self._ups or None
 
         try:
             poll(up, patience, "the daemon was not up")
