@@ -7,7 +7,7 @@
 #   make check    lint and test, then the wheel in an empty environment: what CI runs
 #   make bench    the benchmarks, about half an hour: benchmarks/REPORT.md; BENCH_ARGS="--only play" for one of them
 #   make bench-quick  the same with small sizes, within three minutes: whether the suite works
-#   make soak     soak-schedules, soak-kills, then calls for SOAK_MINUTES (120) at SOAK_RATE (15) a second; fails on anything that grows
+#   make soak     soak-schedules, soak-kills, calls for SOAK_MINUTES (120) at SOAK_RATE (15) a second: fails on what grows
 #   make soak-schedules  SOAK_SCHEDULES (5000) random schedules of SIP in virtual time: everything ends, once
 #   make soak-kills  SOAK_KILLS (1000) times kill -9 under calls, on SQLite and PostgreSQL: all is told, recorded, closed
 #   make clean    remove what the above made, .venv included

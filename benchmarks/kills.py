@@ -55,13 +55,14 @@ DATABASE = "process of the database"
 DATABASE_SHARE = 0.05
 """Of the kills of a daemon on PostgreSQL."""
 
-LIFE = 0.9
+LIFE = 1.8
 """Seconds between one kill and the next, in the mean, once the daemon is up."""
 
 LONGEST = 8.0
 FOREVER = 10_000_000
 CALLEE, TREE_NUMBER, BRIDGE_NUMBER = "echo", "1000", "1002"
-TOGETHER = 80
+TOGETHER = 10
+"""Callers of a kind at a time: all of them call again when the daemon is there again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +308,7 @@ class Lane:
 
     # --- the end ------------------------------------------------------------------------------
 
-    def _settle(self, patience: float = 180.0) -> None:
+    def _settle(self, patience: float = 400.0) -> None:
         """Wait until everything has its end and is told."""
 
         def settled() -> bool | None:
@@ -386,7 +387,7 @@ def live(lane: Lane, gone: float) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=40, help="of all daemons together")
-    parser.add_argument("--rate", type=float, default=4.0, help="calls a second to each daemon")
+    parser.add_argument("--rate", type=float, default=3.0, help="calls a second to each daemon")
     parser.add_argument("--minutes", type=float, default=600.0, help="no kill begins later than that")
     parser.add_argument("--gone", type=float, default=60.0, help="seconds for which PostgreSQL is stopped")
     parser.add_argument("--only", choices=("SQLite", "PostgreSQL"), help="one database alone")

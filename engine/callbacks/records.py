@@ -69,6 +69,12 @@ class DialogChanged(Record, frozen=True, kw_only=True):
     at: float = 0.0
 
 
+class ByeSaid(Record, frozen=True, kw_only=True):
+    """After a kill: BYE was sent in the dialogs of the call, and its answer is waited for."""
+
+    call: str
+
+
 class Noted(Record, frozen=True, kw_only=True):
     """What a flow told of itself: a :data:`flows.call.Note` as plain data (:func:`note_to_data`)."""
 
@@ -271,6 +277,7 @@ AnyRecord = Union[  # noqa: UP007 - msgspec's decoder needs the union as a value
     Rang,
     CallAnswered,
     DialogChanged,
+    ByeSaid,
     Noted,
     RecordingStarted,
     RecordingFinished,
@@ -357,6 +364,8 @@ class CallHistory:
     legs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Dialled legs that have no end yet, with their dialogs; empty ones until the answer."""
     last_known: float = 0.0
+    byes: list[float] = field(default_factory=list)
+    """When BYE was sent in its dialogs by later lives."""
 
     @property
     def call(self) -> str:
@@ -374,6 +383,8 @@ class CallHistory:
                 self.answered, self.dialog = record, record.dialog
             case DialogChanged():
                 self.dialog = record.dialog
+            case ByeSaid():
+                self.byes.append(record.at)
             case Noted():
                 self.notes.append(record)
             case LegStarted():

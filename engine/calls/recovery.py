@@ -3,12 +3,14 @@
 For every call that the journal knows as begun and not as ended, the next start sends the BYE in
 the dialog that was journalled at the answer, tells ``close`` to every URL that the call had
 reached and that was not told yet, and puts the end down once the BYE is done: until then another
-kill finds the call unfinished again.
+kill finds the call unfinished again. A peer that is gone does not keep it so for ever: after a few
+lives that each said BYE the call is put down as finished without another one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +23,12 @@ from flows.events import Narrator
 log = get_logger(__name__)
 
 REASON = "the server was killed while the call was running"
+
+BYES = 3
+BYES_LAST = 32.0
+"""After so many lives that said BYE, the first of them so many seconds ago (64 * T1, RFC 3261 section 17.1.2.2: as long
+as one BYE is repeated), nobody is there who would answer.
+"""
 
 
 class Recovery:
@@ -44,10 +52,14 @@ class Recovery:
             for callback in narrator.close(answered.at if answered is not None else None, history.last_known):
                 note = records.note_to_data(callback)
                 self._append(records.Noted(history.last_known, call=history.call, note=note))
+            if given_up(history.byes, time.time()):
+                self._finish(history, narrator.path)
+                continue
             for dialog in filter(None, history.legs.values()):
                 self._say_bye(dialog)
             if history.dialog and self._say_bye(history.dialog):
                 self._waiting.setdefault(history.dialog.get("call_id", started.sip_call_id), []).append(history)
+                self._append(records.ByeSaid(time.time(), call=history.call))
             else:
                 self._finish(history, narrator.path)
 
@@ -70,6 +82,11 @@ class Recovery:
             records.CallFinished(at, call=history.call, by="error", reason=REASON, path=path, duration=duration)
         )
         log.info("call ended", call_id=history.call, how=REASON, by="error", path=path, duration=round(duration, 2))
+
+
+def given_up(byes: Sequence[float], now: float) -> bool:
+    """Whether BYE was said at ``byes`` often and long enough."""
+    return len(byes) >= BYES and now - byes[0] >= BYES_LAST
 
 
 def notes_of(history: records.CallHistory) -> list[Note]:

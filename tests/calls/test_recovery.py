@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 import wave
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from engine.callbacks import records
 from engine.calls.recovery import REASON, Recovery
@@ -85,6 +88,38 @@ async def test_a_second_kill_before_the_bye_is_done_tells_no_second_close():
     assert second.closes() == []
     second.recovery.bye_finished("sip-1", 481)
     assert len(second.finished()) == 1
+
+
+async def test_a_peer_that_is_gone_is_given_up_after_a_few_kills(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kills that come faster than a BYE is given up must not pile up calls that each start says BYE to again."""
+    now = 1000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    journal: list[records.Record] = [
+        records.CallStarted(100.0, call="c1", caller="+39", callee="1000", sip_call_id="sip-1"),
+        records.LegStarted(100.0, call="c1", leg="c1-leg1", to="desk"),
+        records.LegAnswered(101.0, call="c1", leg="c1-leg1", dialog={"call_id": "leg"}),
+        records.CallAnswered(101.0, call="c1", dialog=DIALOG),
+    ]
+    said = []
+    while lives := records.calls_of(journal):
+        house = House()
+        await house.recovery.begin(lives)
+        journal += [records.decode(records.encode(record)) for record in house.journal]
+        said.append(house.byes)
+        now += 11.0
+    assert said == [["leg", "sip-1"]] * 3 + [[]]
+    assert [type(record).__name__ for record in house.journal] == ["LegFinished", "CallFinished"]
+
+
+async def test_byes_of_one_moment_are_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many lives there were: the peer may have been out of reach for some seconds."""
+    monkeypatch.setattr(time, "time", lambda: 1031.0)
+    house = House()
+    past = history()
+    for at in (1000.0, 1001.0, 1002.0, 1003.0):
+        past.add(records.ByeSaid(at, call="c1"))
+    await house.recovery.begin([past])
+    assert house.byes == ["sip-1"]
 
 
 async def test_a_call_that_was_never_answered_gets_no_bye_and_a_close_without_answered():
