@@ -138,7 +138,7 @@ class Callers:
             elif not call.ended:
                 call.ended = True
                 self.outcome.ended += 1
-            return [_ok(data)]
+            return [reply(data)]
         self.outcome.faults["other requests"] += 1
         return []
 
@@ -208,9 +208,10 @@ class Callers:
         return "\r\n".join([*head, "", body]).encode()
 
 
-def _ok(request: bytes) -> bytes:
+def reply(request: bytes, status: bytes = b"200 OK") -> bytes:
+    """The answer to a request, without a body."""
     kept = b"\r\n".join(match[1] for match in _COPIED.finditer(request.partition(b"\r\n\r\n")[0]))
-    return b"SIP/2.0 200 OK\r\n" + kept + b"\r\nContent-Length: 0\r\n\r\n"
+    return b"SIP/2.0 " + status + b"\r\n" + kept + b"\r\nContent-Length: 0\r\n\r\n"
 
 
 class SipGenerator(Helper):

@@ -28,12 +28,17 @@ NAMES = {"engine.cli": "control process"}
 
 
 @contextlib.contextmanager
-def daemon_with(tree: object, sounds: Mapping[str, Samples]) -> Iterator[Daemon]:
-    """A daemon that answers 1000 with the call tree ``tree``, whose files are ``sounds``; one media worker."""
+def daemon_with(
+    tree: object, sounds: Mapping[str, Samples], *, settings: Mapping[str, Mapping[str, object]] | None = None
+) -> Iterator[Daemon]:
+    """A daemon that answers 1000 with the call tree ``tree``, whose files are ``sounds``; one media worker.
+
+    ``settings`` are others of the configuration, by section.
+    """
     from kit.daemon import Daemon
 
-    settings = {"rtp": {"ports": RTP_PORTS, "workers": 1}}
-    with scratch() as folder, Daemon(folder / "daemon", {"1000": tree}, sounds=sounds, settings=settings) as daemon:
+    wanted = {"rtp": {"ports": RTP_PORTS, "workers": 1}, **(settings or {})}
+    with scratch() as folder, Daemon(folder / "daemon", {"1000": tree}, sounds=sounds, settings=wanted) as daemon:
         yield daemon
 
 

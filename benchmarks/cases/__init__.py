@@ -12,9 +12,10 @@ from benchmarks.cases.latency import Latency
 from benchmarks.cases.pacing import Pacing
 from benchmarks.cases.plane import Bridge, ConferenceRoom, Play, Record, Scaling, Words
 from benchmarks.cases.profile import TickProfile
+from benchmarks.cases.requests import Requests
 from benchmarks.cases.setup import SetUp
 
 
 def all_cases() -> list[Case]:
     media = [Play(), Record(), Words(), Bridge(), ConferenceRoom(), Scaling(), Pacing(), TickProfile(), Baselines()]
-    return [*media, EarsWords(), EarsTones(), SetUp(), Latency(), Lag(), Flows()]
+    return [*media, EarsWords(), EarsTones(), SetUp(), Latency(), Lag(), Requests(), Flows()]

@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from engine.api.answers import schema_of
 from engine.api.documents import Dialect, text_of
 from engine.api.guard import ApiError, body_of, caller_of
 from engine.api.parties import party
@@ -61,6 +62,9 @@ class FlowWish(Model):
 class NoWish(Model):
     """There is nothing to say."""
 
+
+_STATUS = {"no_target": 422, "not_allowed": 403}
+"""By what is wrong with the target; everything else is a conflict."""
 
 Action = Callable[[Request, str], Awaitable[Response]]
 _Body = TypeVar("_Body", bound=Model)
@@ -141,16 +145,14 @@ class LiveCalls:
         try:
             await act(Control(call))
         except ControlRefused as refused:
-            field = {"field": "to"} if refused.code == "no_target" else {}
-            raise ApiError(422 if field else 409, refused.code, str(refused), **field) from None
+            field = {"field": "to"} if refused.code in _STATUS else {}
+            raise ApiError(_STATUS.get(refused.code, 409), refused.code, str(refused), **field) from None
         return JSONResponse(self.view(call), status_code=202)
 
 
 def documented(body: type[Model], *, required: bool = True) -> dict[str, Any]:
     """What OpenAPI is told of a body."""
-    return {
-        "requestBody": {"required": required, "content": {"application/json": {"schema": body.model_json_schema()}}}
-    }
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema_of(body)}}}}
 
 
 def own_call(switch: Switch, account: str, call_id: str) -> Supervisor | None:

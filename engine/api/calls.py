@@ -17,8 +17,9 @@ from pydantic import AfterValidator, Field
 
 from engine.accounts import callbook
 from engine.accounts.callbook import CallRow, LegRow
+from engine.api.answers import NUMBER, TEXT, WHOLE, YES_OR_NO, Responses, choice, many, or_null, shape, told
 from engine.api.call_control import FlowWish, InlineFlow, LiveCalls, Model, TransferWish, documented, own_call
-from engine.api.guard import ApiError, GuardedRoute, body_of, caller_of
+from engine.api.guard import ERROR, ApiError, GuardedRoute, body_of, caller_of
 from engine.api.parties import party, shown_number
 from engine.api.services import ApiServices
 from engine.calls.allowance import NotAllowed
@@ -58,16 +59,75 @@ def mount(services: ApiServices) -> APIRouter:
     """The endpoints."""
     calls = _Calls(services.store, services.switch, services.originator, services.callbacks.flush)
     api = APIRouter(prefix="/api/v1/calls", route_class=GuardedRoute, tags=["Ivrea: calls"])
-    wish = documented(CallWish)
-    api.add_api_route("", calls.make, methods=["POST"], status_code=201, summary="Call somebody", openapi_extra=wish)
-    api.add_api_route("", calls.list, methods=["GET"], summary="List calls, the newest first")
-    api.add_api_route("/{call_id}", calls.one, methods=["GET"], summary="A call with its legs")
-    api.add_api_route("/{call_id}", calls.hang_up, methods=["DELETE"], status_code=202, summary="Hang up")
+    made: Responses = {201: told(_CALL, "It is being made."), 422: told(ERROR, "The flow is not there, or not good.")}
+    api.add_api_route(
+        "", calls.make, methods=["POST"], status_code=201, summary="Call somebody", responses=made,
+        openapi_extra=documented(CallWish),
+    )  # fmt: skip
+    page, whole = shape(calls=many(_CALL), next=or_null(TEXT)), shape(**_CALL["properties"], legs=many(_LEG))
+    api.add_api_route(
+        "", calls.list, methods=["GET"], summary="List calls, the newest first", responses={200: told(page)}
+    )
+    api.add_api_route(
+        "/{call_id}", calls.one, methods=["GET"], summary="A call with its legs", responses={200: told(whole)}
+    )
+    under_way = told(_CALL, "It is done, or under way.")
+    api.add_api_route(
+        "/{call_id}", calls.hang_up, methods=["DELETE"], status_code=202, summary="Hang up", responses={202: under_way}
+    )
     live = LiveCalls(services.store, services.switch, calls.ready, calls.over, view_of_live)
     for name, act, body, summary in live.actions():
-        path, told = f"/{{call_id}}/{name}", documented(body, required=body in (TransferWish, FlowWish))
-        api.add_api_route(path, act, methods=["POST"], status_code=202, summary=summary, openapi_extra=told)
+        must = body in (TransferWish, FlowWish)
+        answers: Responses = {
+            202: under_way,
+            **({422: told(ERROR, "There is no such target, or flow.")} if must else {}),
+        }
+        api.add_api_route(
+            f"/{{call_id}}/{name}", act, methods=["POST"], status_code=202, summary=summary, responses=answers,
+            openapi_extra=documented(body, required=must),
+        )  # fmt: skip
     return api
+
+
+_CALL = shape(
+    id=TEXT,
+    account=TEXT,
+    direction=choice("inbound", "outbound"),
+    flow=shape(name=TEXT, version=or_null(WHOLE)),
+    status=TEXT,
+    result=or_null(TEXT),
+    started_at=TEXT,
+    answered_at=or_null(TEXT),
+    ended_at=or_null(TEXT),
+    duration=or_null(NUMBER),
+    path=TEXT,
+    end=or_null(
+        shape(
+            by=or_null(TEXT),
+            reason=or_null(TEXT),
+            cause=TEXT,
+            q850=or_null(WHOLE),
+            sip=or_null(WHOLE),
+            sip_reason=or_null(TEXT),
+        )
+    ),
+    bridged=YES_OR_NO,
+    held=many(TEXT),
+    recording=YES_OR_NO,
+    **{"from": TEXT, "to": TEXT},
+)
+_LEG = shape(
+    id=TEXT,
+    to=TEXT,
+    trunk=or_null(TEXT),
+    started_at=TEXT,
+    answered_at=or_null(TEXT),
+    ended_at=or_null(TEXT),
+    duration=or_null(NUMBER),
+    sip=or_null(WHOLE),
+    q850=or_null(WHOLE),
+    reason=or_null(TEXT),
+)
 
 
 @dataclass(frozen=True, slots=True)

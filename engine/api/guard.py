@@ -5,18 +5,18 @@ An error is ``{"error": {"code", "message"}}``, with ``field`` where one is at f
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from engine.accounts import tokens
 from engine.accounts.entities import Caller
+from engine.api.answers import TEXT, DocumentedRoute, many, shape
 from engine.api.reading import Unreadable, check_json, nameable
 from engine.log import get_logger
 from engine.store import Store
@@ -39,8 +39,28 @@ class ApiError(Exception):
         self.body = {"error": {"code": code, "message": message, **more}}
 
 
-class GuardedRoute(APIRoute):
+ERROR = shape(
+    error=shape(
+        code=TEXT,
+        message=TEXT,
+        optional={"field": TEXT, "findings": many(shape(code=TEXT, where=TEXT, message=TEXT))},
+    )
+)
+"""The schema of an error."""
+
+
+class GuardedRoute(DocumentedRoute):
     """Answers :class:`ApiError` and bad parameters as JSON, and a database out of reach with 503."""
+
+    refused = ERROR
+
+    @classmethod
+    def refusals(cls, path: str, methods: frozenset[str]) -> Iterable[int]:
+        yield from (400, 401, 403, 429, 503)
+        if "{" in path or "POST" in methods:
+            yield 404
+        if methods != {"GET"}:
+            yield from (409, 413)
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         handle = super().get_route_handler()

@@ -9,8 +9,10 @@ from fastapi import APIRouter, FastAPI
 from starlette.routing import BaseRoute
 
 from engine.api import calls, messagebird
+from engine.api.answers import completed, told
 from engine.api.brombler import mount as brombler
 from engine.api.doors import SYSTEMS, HostDoors, LoginGuard
+from engine.api.guard import ERROR
 from engine.api.kazoo import mounting as kazoo
 from engine.api.kwebbl import mounting as kwebbl
 from engine.api.own import access, accounts, capturing, flows, kinds, ledger, queue, sounds, telling
@@ -47,6 +49,9 @@ def mount_all(app: FastAPI, services: ApiServices) -> None:
         before = len(app.router.routes)
         app.include_router(mount(services))
         routes[_system_of(mount)] += app.router.routes[before:]
+    make = app.openapi
+    refused = {429: told(ERROR, "Too many failed logins from this address.")}  # of what is no API's
+    app.openapi = lambda: app.openapi_schema or completed(make(), refused)  # type: ignore[method-assign]
     add_reference(app)
     config = services.config.api
     hosts = {host: system for system, host in config.hosts.items()}

@@ -14,6 +14,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from engine.api.answers import Responses, told
+
 
 class Observed(Protocol):
     """What the daemon lets itself be asked."""
@@ -43,7 +45,7 @@ def make_app(daemon: Observed) -> FastAPI:
     registry = CollectorRegistry()
     registry.register(_DaemonCollector(daemon))
 
-    @app.get("/healthz", tags=["Operation"], summary="Whether the daemon is well")
+    @app.get("/healthz", tags=["Operation"], summary="Whether the daemon is well", responses=_HEALTH)
     async def healthz() -> JSONResponse:
         health = daemon.health()
         return JSONResponse(health, status_code=200 if health["status"] == "ok" else 503)
@@ -53,6 +55,16 @@ def make_app(daemon: Observed) -> FastAPI:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+_STATE: dict[str, Any] = {
+    "type": "object",
+    "required": ["status", "calls"],
+    "properties": {"status": {"enum": ["ok", "draining", "degraded"]}, "calls": {"type": "integer"}},
+}
+_HEALTH: Responses = {
+    200: told(_STATE, "It is."), 503: told(_STATE, "It takes no more calls, or lacks something.")
+}  # fmt: skip
 
 
 class _DaemonCollector(Collector):

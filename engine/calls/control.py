@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from engine.callbacks import records
+from engine.calls.allowance import NotAllowed
 from engine.calls.conversation import Side, UnderWay
 from engine.calls.handing_on import hand_on
 from engine.calls.services import Ready
@@ -22,7 +23,7 @@ from flows.call import Unsupported
 from flows.graph import Graph, HangUp, Perform
 from flows.orders import Dial
 
-Code = Literal["ended", "not_answered", "no_target", "unsupported", "under_way", "refused"]
+Code = Literal["ended", "not_answered", "no_target", "not_allowed", "unsupported", "under_way", "refused"]
 
 Party = Literal["", "line", "peer"]
 """Who is on the line, or the peer who talks with the line; empty: whom it makes sense for (:meth:`Control.other`)."""
@@ -35,8 +36,8 @@ class ControlRefused(Exception):
     """It cannot be done: ``code`` for programs, the text for people.
 
     ``ended``: the call is over. ``not_answered``: nobody has answered yet. ``no_target``: there is nobody of that name.
-    ``unsupported``: a call cannot do it as it is now. ``under_way``: another transfer is. ``refused``: the telephone
-    does not take it.
+    ``not_allowed``: the account may not have calls go there. ``unsupported``: a call cannot do it as it is now.
+    ``under_way``: another transfer is. ``refused``: the telephone does not take it.
     """
 
     def __init__(self, code: Code, message: str) -> None:
@@ -113,7 +114,10 @@ class Control:
         both as they were.
         """
         call = self._alive()
-        aim = find_aim(target, call.plan.account, call.outside)
+        try:
+            aim = find_aim(target, call.plan.account, call.outside)
+        except NotAllowed as error:
+            raise ControlRefused("not_allowed", str(error)) from None
         if aim is None:
             raise ControlRefused("no_target", f"there is nobody to reach as {target!r}")
         if call.conversation is None:

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 def follow_referral(call: Supervisor, peer: Peer | None, referral: IncomingReferral) -> None:
     """Do what the telephone of ``peer``, or that on the line, asks for, as far as it may; tell it otherwise.
 
-    403: it may not hand calls on to outside. 404: nobody is there. 481: there is no such call to be replaced. 486:
-    another transfer is under way. 603: nobody talks with it, or with the other call, and it is not alone with a flow.
+    403: it may not hand calls on to outside, or the account may not call there. 404: nobody is there. 481: there is no
+    such call to be replaced. 486: another transfer is under way. 603: nobody talks with it, or with the other call, and
+    it is not alone with a flow.
     """
     loop = asyncio.get_running_loop()
 
@@ -72,7 +73,12 @@ def _aim(call: Supervisor, target: Uri, session: Session, *, device: str, by: st
     wanted = str(target)
     if target.scheme == "tel" or _same_place(target, session.dialog.local_uri) or call.outside.is_ours(target):
         wanted = target.user or ""
-    aim = find_aim(wanted, call.plan.account, call.outside)
+    try:
+        aim = find_aim(wanted, call.plan.account, call.outside)
+    except NotAllowed as error:
+        call.log.warning("transfer_not_allowed", by=by, target=str(target), why=str(error))
+        tell(403, "Forbidden")
+        return None
     if aim is None:
         tell(404, "Not Found")
         return None

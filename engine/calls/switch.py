@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from engine.addresses import plain_number
 from engine.callbacks import records
 from engine.calls.admission import Source, TrunkBook, likeliest
 from engine.calls.capacity import Overload, Strain
@@ -415,6 +416,12 @@ class Switch:
         )
         self._start(call)
         return call
+
+    def check_number(self, account: str, number: str) -> None:
+        """Raises :class:`~engine.calls.allowance.NotAllowed` when the account may not call ``number`` by trunks."""
+        allowance = self._outside.routes(account).allowance
+        if allowance is not None:
+            allowance.check_number(plain_number(number), "")
 
     def _adopt(self, session_id: int, owner: CallLine | Peer) -> None:
         """From now on what SIP says of the session is told to ``owner``."""

@@ -31,6 +31,8 @@ class Aim:
 def find_aim(wanted: str, account: str, outside: Outside, headers: tuple[tuple[str, str], ...] = ()) -> Aim | None:
     """Who ``wanted`` is for the account: a number, an extension, a user, a group, a device, or a SIP URI; a URI of ours
     stands for its user part. ``None`` if it is nobody.
+
+    Raises :class:`~engine.calls.allowance.NotAllowed` for somebody outside whom the account may not call.
     """
     routes = outside.routes(account)
     if wanted.lower().startswith(("sip:", "sips:", "tel:")):

@@ -10,6 +10,7 @@ import pytest
 
 from engine.callbacks import records
 from engine.calls import control as module
+from engine.calls.allowance import NotAllowed
 from engine.calls.control import Control, ControlRefused
 from engine.calls.conversation import UnderWay
 from engine.calls.targets import find_aim
@@ -230,6 +231,18 @@ async def test_in_a_flow_the_caller_is_handed_on() -> None:
     await of.transfer("5000")
     assert call.replaced[-1] == "flow of 5000"
     assert call.moved == [("", ("+39", "1000"), ("+39", "5000"))]
+
+
+async def test_nobody_is_handed_on_to_where_the_account_may_not_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> list[Any]:
+        raise NotAllowed("target_refused", "the account may not call +39055")
+
+    monkeypatch.setattr(Routes, "find", refuse)
+    for bridged in (False, True):
+        of, call = control(bridged=bridged)
+        assert await refusal(of.transfer("+39055")) == "not_allowed"
+        assert not call.replaced
+        await of.transfer("ada")
 
 
 @pytest.mark.parametrize(

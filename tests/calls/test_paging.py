@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from test_dialling import BUSY, GONE, House, dial
 
+from engine.calls.allowance import NotAllowed
 from engine.calls.paging import AUTO_ANSWER, Paging
 from flows.call import CallEnded
 from flows.orders import Dial, Target
@@ -111,3 +112,21 @@ async def test_a_page_has_its_time() -> None:
     outcome = await page(house, "a", timeout=5, time_limit=0.05)
     assert outcome.facts["status"] == "completed"
     assert house.forgotten == ["a"]
+
+
+async def test_whom_the_account_may_not_call_is_left_out_of_a_page() -> None:
+    class Bound(Office):
+        def find(self, target: Target, order: Dial) -> list[list[Any]]:
+            if target.value.startswith("+44"):
+                raise NotAllowed("target_refused", f"the account may not call {target.value}")
+            return super().find(target, order)
+
+    house = Bound({"a": None, "+441": None})
+    paging = page(house, "a", "+441")
+    await asyncio.sleep(0.05)
+    assert house.story == ["begin", "a"]
+    house.hangs_up("a")
+    await paging
+    assert set(house.peers) == {"a"}
+    outcome = await page(Bound({"+441": None}), "+441")
+    assert outcome.facts["cause"] == "CALL_REJECTED"

@@ -8,9 +8,12 @@ from typing import Any, cast
 
 import pytest
 
+from engine.accounts.entities import Account
+from engine.calls.allowance import Allowance
 from engine.calls.identity import Caller
 from engine.calls.peer import Destination, Redirects
 from engine.calls.routes import Routes
+from engine.calls.spending import Spent
 from engine.calls.trunking import OutboundTrunk
 from engine.sip.flow import Flow
 from engine.sip.uri import Address, Uri
@@ -142,6 +145,28 @@ def test_a_trunk_redirects_as_far_as_it_may(
     found = there.follow(origin, Uri.parse(uri), Dial(targets=()), ANNA)
     assert [(each.label, each.trunk, each.flow.remote) for line in found for each in line] == expected
     assert all(each.credentials is None for line in found for each in line if not each.trunk)
+
+
+def test_what_redirects_leads_nowhere_the_account_may_not_call() -> None:
+    there = routes("any")
+    there.trunks = [OutboundTrunk("t", Flow("udp", ("", 0), ("t.example", 5060)), redirects="any")]
+    account = Account("a", "a", allowed=("+39", "sip:friend.example"))
+    there.allowance = Allowance(account, Spent)
+    ((trunk,),) = find("number", "+39011", there)
+    device = find("device", "desk", there)[0][0]
+    wanted = {
+        (trunk, "sip:+39012@t.example"): ["+39012 via t"],
+        (trunk, "sip:+44@t.example"): [],
+        (trunk, "sip:bob@elsewhere.example"): [],
+        (trunk, "sip:bob@friend.example"): ["sip:bob@friend.example"],
+        (device, "sip:+39011@pbx.example"): ["+39011 via t"],
+        (device, "sip:+44@pbx.example"): [],
+        (device, "sip:201@pbx.example"): ["attic"],
+        (device, "sip:+39011@elsewhere.example"): [],
+    }
+    for (origin, uri), expected in wanted.items():
+        found = there.follow(origin, Uri.parse(uri), Dial(targets=()), ANNA)
+        assert [each.label for line in found for each in line] == expected, uri
 
 
 def test_trunks_of_one_order_share_the_calls_by_weight() -> None:

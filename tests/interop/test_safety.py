@@ -14,9 +14,13 @@ import pytest
 from kit import sipp
 from kit.api import Api, first_token
 from kit.daemon import Daemon, poll
+from kit.keys import keys_of
+
+from engine.api.kwebbl.callids import of_call
 
 pytestmark = pytest.mark.peer("sipp")
 
+PAUSE = {"title": "p", "steps": [{"id": "p", "action": "pause", "options": {"length": 60}}]}
 SECONDS = {"document": {"title": "p", "steps": [{"id": "p", "action": "pause", "options": {"length": 1}}]}}
 HOSTS = {"brombler": "calls.example", "messagebird": "voice.example", "verboice": "v.example", "kazoo": "k.example"}
 
@@ -109,6 +113,39 @@ def test_each_api_says_no(house: Daemon, keys: dict[str, str]) -> None:
 
     assert "may not call" in json.dumps(poll(settled, 20, "the queue did not refuse it"))
     assert not house.calls_to(abroad), "none was begun"
+
+
+def test_live_calls_are_not_handed_on_abroad(house: Daemon, keys: dict[str, str]) -> None:
+    api, abroad, kwebbl = Api(house), "+441632960000", keys_of(house, "default").of("/v100")
+    for place, body in (
+        ("devices", {"name": "desk", "password": "geheim"}),
+        ("users", {"name": "ann", "devices": ["desk"]}),
+        ("extensions", {"number": "201", "user": "ann"}),
+    ):
+        assert api.ask("POST", f"/{place}", body)[0] == 201
+    call = api.call("+390115550100", {"document": PAUSE})
+    api.wait(call, "answered")
+    status, answer = api.ask("POST", f"/calls/{call}/transfer", {"to": abroad})
+    assert (status, answer["error"]["code"], answer["error"]["field"]) == (403, "not_allowed", "to")
+    json_type = "application/json"
+    refer = {"who": call, "user": abroad}
+    status, answer = ask(
+        house, "POST", "/refer.cas", refer, Authorization=keys["brombler"], Content_Type=json_type
+    )  # fmt: skip
+    assert (status, answer["response"]) == (403, 403)
+    wishes: list[tuple[str, dict[str, Any]]] = [
+        (f"/v100/calls/{of_call(call)}/transfer", {"target": {"number": abroad}}),
+        ("/v100/calls", {"from": {"number": "201"}, "to": {"number": abroad}}),
+        ("/v100/calls", {"from": {"number": abroad}, "to": {"number": "201"}}),
+    ]
+    for path, wish in wishes:
+        status, answer = ask(house, "POST", path, wish, Authorization=kwebbl, Content_Type=json_type)
+        assert (status, answer["error_code"]) == (403, "access_denied"), path
+        assert abroad in answer["message"]
+    live = api.ask("GET", "/calls?status=live")[1]["calls"]
+    assert [(each["id"], each["status"]) for each in live] == [(call, "answered")], "it is as it was, and alone"
+    api.ask("DELETE", f"/calls/{call}")
+    api.wait(call, "ended")
 
 
 @pytest.mark.parametrize("number", ["7001", "7002"])

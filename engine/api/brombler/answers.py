@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
 
+from engine.api.answers import TEXT, WHOLE, DocumentedRoute, shape
 from engine.api.reading import Unreadable
 from engine.log import get_logger
 
@@ -31,8 +31,20 @@ def fine(**more: Any) -> JSONResponse:
     return JSONResponse({"response": 200, "responseText": "OK", **more})
 
 
-class BromblerRoute(APIRoute):
+class BromblerRoute(DocumentedRoute):
     """Answers refusals in the envelope."""
+
+    refused = shape(response=WHOLE, responseText=TEXT)
+
+    @classmethod
+    def refusals(cls, path: str, methods: frozenset[str]) -> Iterable[int]:
+        yield from (400, 401, 403, 413, 429, 503)
+        if "POST" in methods:
+            yield 415
+        if path in ("/close.cas", "/refer.cas"):
+            yield 404
+        if path == "/refer.cas":
+            yield 409
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         handle = super().get_route_handler()

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from engine.api.answers import TEXT, WHOLE, shape
 from engine.calls.supervisor import Supervisor
+
+LISTED = shape(account=TEXT, isInvite=WHOLE, to=TEXT, callDuration=WHOLE, path=TEXT, **{"from": TEXT})
+"""The schema of a call in the list."""
 
 
 def listed(calls: Iterable[Supervisor], now: float) -> dict[str, Any]:

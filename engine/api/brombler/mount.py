@@ -14,8 +14,9 @@ from fastapi.responses import JSONResponse
 
 from engine.accounts import clients, tokens
 from engine.accounts.entities import Caller as Who
+from engine.api.answers import TEXT, WHOLE, Json, shape, table, told
 from engine.api.brombler.answers import BromblerRoute, Refusal, fine
-from engine.api.brombler.calls import listed
+from engine.api.brombler.calls import LISTED, listed
 from engine.api.brombler.forwarding import Forwarder
 from engine.api.limits import RateLimit, retry_after
 from engine.api.parties import party
@@ -33,7 +34,6 @@ KIND, WEB_KIND = "brombler", "brombler-web"
 
 DEFAULT_LIFETIME, LONGEST_LIFETIME = 3600, 30 * 86_400
 MAX_TREE = 1024 * 1024
-BOTH = ["GET", "POST"]
 
 
 def mount(services: ApiServices) -> APIRouter:
@@ -43,48 +43,81 @@ def mount(services: ApiServices) -> APIRouter:
     api = APIRouter(route_class=BromblerRoute, tags=["Brombler"])
     api.add_api_route(
         "/auth.cas", brombler.auth, methods=["POST"], summary="A token for a client id and secret",
-        openapi_extra=_form(client_id="", client_secret="", exp="86400", webrtc=""),
+        responses={200: told(_TOKEN)}, openapi_extra=_body(_CREDENTIALS),
     )  # fmt: skip
     call = {"who": "+390115550100", "tree": {"_": "Do you want to talk?", "yes": "Good.", "no": "Bye."}, "timeout": 60}
-    api.add_api_route(
-        "/call.cas", brombler.call, methods=BOTH, summary="Call somebody with a call tree",
-        openapi_extra={"requestBody": {"content": {"application/json": {"schema": _CALL, "example": call}}}},
-    )  # fmt: skip
-    api.add_api_route("/list.cas", brombler.list, methods=BOTH, summary="The live calls of the account")
-    one = {"requestBody": {"content": {"application/json": {"schema": _WHO}}}}
-    api.add_api_route("/close.cas", brombler.close, methods=BOTH, summary="End a call, by its id", openapi_extra=one)
-    agent: dict[str, Any] = {
-        "type": "object",
-        "required": ["who", "user"],
-        "properties": {**_WHO["properties"], "user": {"type": "string", "description": "The agent who gets the call."}},
-    }
-    api.add_api_route(
-        "/refer.cas", brombler.refer, methods=BOTH, summary="Send a call to an agent",
-        openapi_extra={"requestBody": {"content": {"application/json": {"schema": agent}}}},
-    )  # fmt: skip
+    for path, act, summary, answer, wish, example in (
+        ("/call.cas", brombler.call, "Call somebody with a call tree", _fine(id=TEXT), _CALL, call),
+        ("/list.cas", brombler.list, "The live calls of the account", _fine(list=table(LISTED)), None, None),
+        ("/close.cas", brombler.close, "End a call, by its id", _fine(), _WHO, None),
+        ("/refer.cas", brombler.refer, "Send a call to an agent", _fine(), _AGENT, None),
+    ):
+        for method in ("GET", "POST"):
+            told_of = {} if wish is None else _query(wish) if method == "GET" else _body(wish, example)
+            api.add_api_route(
+                path, act, methods=[method], summary=summary, responses={200: told(answer)}, openapi_extra=told_of
+            )
     return api
 
 
-_CALL: dict[str, Any] = {
+_CALL: Json = {
     "type": "object",
     "required": ["who", "tree"],
     "properties": {
         "who": {"type": "string", "description": "The number to call."},
-        "tree": {"description": "Text to say, or a call tree: an object, or its JSON as a string."},
+        "tree": {
+            "anyOf": [{"type": "string"}, {"type": "object"}],
+            "description": "Text to say, or a call tree: an object, or its JSON as a string.",
+        },
         "timeout": {"type": "number", "exclusiveMinimum": 0, "description": "Seconds that the call may last."},
     },
 }
-_WHO: dict[str, Any] = {
+_WHO: Json = {
     "type": "object",
     "required": ["who"],
     "properties": {"who": {"type": "string", "description": "The id of the call."}},
 }
+_AGENT: Json = {
+    "type": "object",
+    "required": ["who", "user"],
+    "properties": {**_WHO["properties"], "user": {"type": "string", "description": "The agent who gets the call."}},
+}
+_CREDENTIALS: Json = {
+    "type": "object",
+    "required": ["client_id", "client_secret"],
+    "properties": {
+        "client_id": TEXT,
+        "client_secret": TEXT,
+        "exp": {"type": "number", "exclusiveMinimum": 0, "description": "Seconds that the token lasts."},
+        "webrtc": {**TEXT, "description": "1: a token for a telephone in a browser."},
+    },
+}
+_TOKEN = shape(access_token=TEXT, expires_in=WHOLE, token_type=TEXT)
 
 
-def _form(**fields: str) -> dict[str, Any]:
-    schema = {"type": "object", "properties": {name: {"type": "string"} for name in fields}}
-    content = {"application/x-www-form-urlencoded": {"schema": schema}}
+def _fine(**more: Json) -> Json:
+    return shape(response={"const": 200}, responseText=TEXT, **more)
+
+
+def _body(schema: Json, example: Json | None = None) -> Json:
+    """Fields in a form, or in JSON."""
+    described: Json = {"schema": schema, **({"example": example} if example is not None else {})}
+    content = {"application/json": described, "application/x-www-form-urlencoded": {"schema": schema}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def _query(schema: Json) -> Json:
+    """The same fields as parameters."""
+    return {
+        "parameters": [
+            {"name": name, "in": "query", "required": name in schema["required"], "schema": _as_text(each)}
+            for name, each in schema["properties"].items()
+        ]
+    }
+
+
+def _as_text(field: Json) -> Json:
+    return {**TEXT, "description": field["description"]} if "anyOf" in field else field
 
 
 @dataclass(slots=True)
@@ -197,7 +230,7 @@ class _Brombler:
         except ValueError as error:
             raise Refusal(400, f"user: {error}") from None
         except ControlRefused as error:
-            raise Refusal(404 if error.code == "no_target" else 409, f"user: {error}") from None
+            raise Refusal({"no_target": 404, "not_allowed": 403}.get(error.code, 409), f"user: {error}") from None
         return fine()
 
     def _own(self, who: Who, call_id: str) -> Supervisor:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
 
+from engine.api.answers import DocumentedRoute, Json
 from engine.api.reading import Unreadable, nameable
 from engine.log import get_logger
 
@@ -67,8 +67,29 @@ def refusal(request: Request, error: KazooError) -> JSONResponse:
     return JSONResponse(body, status_code=error.status, headers={**error.headers, "X-Request-ID": told})
 
 
-class KazooRoute(APIRoute):
+ERROR: Json = {
+    "type": "object",
+    "required": ["data", "error", "message", "request_id", "status"],
+    "properties": {
+        "data": {"type": "object"},
+        "error": {"type": "string", "examples": ["404"]},
+        "message": {"type": "string", "examples": ["not_found"]},
+        "request_id": {"type": "string"},
+        "status": {"const": "error"},
+        "version": {"type": "string"},
+    },
+}
+"""The schema of an error."""
+
+
+class KazooRoute(DocumentedRoute):
     """Answers every error in the envelope."""
+
+    refused = ERROR
+
+    @classmethod
+    def refusals(cls, path: str, methods: frozenset[str]) -> Iterable[int]:
+        return (400, 401, 403, 404, 429, 503)
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         handle = super().get_route_handler()

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from engine.accounts import audit, clients, repository, tokens
 from engine.accounts.entities import Caller, Client
+from engine.api.answers import told
 from engine.api.doors import network_of
 from engine.api.kwebbl import grants, pages
 from engine.api.kwebbl.authorizing import BadRequest, Refusal, Wish, origin_of, read_client, read_wish
@@ -44,15 +45,23 @@ def consent_routes(services: ApiServices) -> APIRouter:
         303: {"description": "Back to the application, with `code` or `error`; or on to the next page."},
         400: {"description": "Client or redirect URI are wrong: a page, and no redirection."},
         429: {"description": "Too many failed logins."},
-        "4XX": {"description": "A form that was not taken."},
         503: {"description": "The database is out of reach."},
     }
+    for status, answer in responses.items():
+        if status != 303:
+            answer["content"] = {"text/html": {"schema": {"type": "string"}}}
     add: dict[str, Any] = {"response_class": HTMLResponse, "tags": ["Kwebbl"], "responses": responses}
     api.add_api_route(
         "/authorize", desk.show, methods=["GET"], summary="Ask a person for access", openapi_extra=_QUERY, **add
     )
+    refused = {
+        403: told({"type": "string"}, "The form is too old, or of another browser.", media="text/html"),
+        413: told({"type": "string"}, "The form is too large.", media="text/html"),
+        415: told({"type": "string"}, "It is no form.", media="text/html"),
+    }
+    add["responses"] = {**responses, **refused}
     api.add_api_route(
-        "/authorize", desk.take, methods=["POST"], summary="What the person said", openapi_extra=_QUERY, **add
+        "/authorize", desk.take, methods=["POST"], summary="What the person said", openapi_extra=_FORM, **add
     )
     return api
 
@@ -262,4 +271,16 @@ _QUERY = {
         _parameter("code_challenge", "PKCE (RFC 7636)."),
         _parameter("code_challenge_method", "`S256`."),
     ]
+}
+_FIELDS = {name: {"type": "string"} for name in ("csrf", "action", "email", "password")}
+_FORM = {
+    **_QUERY,
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/x-www-form-urlencoded": {
+                "schema": {"type": "object", "required": ["csrf", "action"], "properties": _FIELDS}
+            }
+        },
+    },
 }

@@ -86,7 +86,7 @@ _MEANINGS = {
     401: "`invalid_grant`: the access token is invalid or expired",
     403: "`access_denied`: a scope is missing, or does not reach this",
     404: "`entity_not_exist`: there is none with this id",
-    409: "`conflict`: the call is not in a state to do this",
+    409: "`conflict`: the call is not in a state to do this, or somebody else is changing the same",
     503: "`no_room`: no call can be made now",
 }
 
@@ -94,10 +94,7 @@ _MEANINGS = {
 def problems(*statuses: int) -> dict[int | str, Json]:
     """Errors, for the description of an endpoint. The database may be out of reach for each."""
     content = {"application/json": {"schema": PROBLEM}}
-    found: dict[int | str, Json] = {
-        status: {"description": _MEANINGS[status], "content": content} for status in (*statuses, 503)
-    }
-    return {**found, "4XX": {"description": "Any other error, in the same form.", "content": content}}
+    return {status: {"description": _MEANINGS[status], "content": content} for status in (*statuses, 503)}
 
 
 def told(success: int, schema: Json | list[Json], *statuses: int) -> dict[int | str, Json]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from engine.accounts import tokens
 from engine.accounts.entities import Caller
+from engine.api.answers import DocumentedRoute
+from engine.api.kwebbl.documents import PROBLEM
 from engine.api.kwebbl.scopes import any_of, grantable, is_admin
 from engine.api.reading import Unreadable, nameable
 from engine.log import get_logger
@@ -48,8 +49,18 @@ def answer_of(status: int, code: str, message: str, headers: dict[str, str] | No
     return JSONResponse(body, status_code=status, headers=headers)
 
 
-class RealtimeRoute(APIRoute):
+class RealtimeRoute(DocumentedRoute):
     """Answers every refusal in the API's envelope, and a database out of reach with 503."""
+
+    refused = PROBLEM
+
+    @classmethod
+    def refusals(cls, path: str, methods: frozenset[str]) -> Iterable[int]:
+        yield from (401, 403, 429, 503)
+        if "{" in path:
+            yield 404
+        if methods != {"GET"}:
+            yield from (400, 409, 413)
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         handle = super().get_route_handler()

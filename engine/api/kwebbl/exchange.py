@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 
 from engine.accounts import clients
+from engine.api.answers import TEXT, WHOLE, shape, told
 from engine.api.kwebbl import grants
 from engine.api.kwebbl.authorizing import printable
 from engine.api.kwebbl.grants import Denied, Issued, Lifetimes
@@ -48,11 +49,18 @@ def token_routes(services: ApiServices) -> APIRouter:
         tags=["Kwebbl"],
         summary="Tokens for a code or a refresh token",
         responses={
-            200: {"description": "A pair of tokens.", "content": {"application/json": {"example": _ANSWER}}},
-            400: {"description": "`invalid_request`", "content": {"application/json": {"example": _ERROR}}},
-            401: {"description": "`invalid_client`, `invalid_grant`, `unauthorized_client`"},
-            "4XX": {"description": "`invalid_request`: a body that cannot be read."},
-            503: {"description": "`server_error`: the database is out of reach."},
+            200: {
+                "description": "A pair of tokens.",
+                "content": {"application/json": {"schema": _PAIR, "example": _ANSWER}},
+            },
+            400: {
+                "description": "`invalid_request`",
+                "content": {"application/json": {"schema": _REFUSAL, "example": _ERROR}},
+            },
+            401: told(_REFUSAL, "`invalid_client`, `invalid_grant`, `unauthorized_client`"),
+            429: told(_REFUSAL, "`temporarily_unavailable`: too many failed logins from this address."),
+            413: told(_REFUSAL, "`invalid_request`: the body is too large."),
+            503: told(_REFUSAL, "`server_error`: the database is out of reach."),
         },
         openapi_extra={
             "requestBody": {
@@ -206,6 +214,15 @@ def _error(error: str, description: str, *, status: int = 0, challenge: bool = F
 
 _NOT_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 section 5.1
 
+_REFUSAL = shape(error=TEXT, error_description=TEXT)
+_PAIR = shape(
+    access_token=TEXT,
+    refresh_token=TEXT,
+    expires_in=WHOLE,
+    token_type=TEXT,
+    scope=TEXT,
+    optional={"state": TEXT},
+)
 _TEXT = {"type": "string"}
 _PROPERTIES: dict[str, Any] = {
     "grant_type": {"type": "string", "enum": ["authorization_code", "refresh_token"]},

@@ -178,5 +178,7 @@ async def _done(doing: Awaitable[object]) -> Response:
                 raise not_there("the call") from None
             case "no_target":
                 raise invalid(f"target: {refused}") from None
+            case "not_allowed":
+                raise Problem(403, "access_denied", f"target: {refused}") from None
         raise Problem(409, "conflict", str(refused)) from None
     return Response(status_code=202)

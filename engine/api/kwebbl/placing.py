@@ -82,6 +82,8 @@ class _Desk:
             source=f"{BY_CLICK}{grant.caller.user}",
         )
         try:
+            if other.is_outside:  # nobody is rung in vain
+                self.services.switch.check_number(grant.account, other.number)
             flow = await self._flow(grant, route, shown, agents)
             self.services.originator.call(grant.account, wish, flow)
         except NotAllowed as error:

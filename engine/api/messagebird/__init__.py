@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request, Response, Security
 from fastapi.security import APIKeyHeader
 from pydantic import BaseModel
 
+from engine.api.answers import schema_of
 from engine.api.messagebird import models as m
 from engine.api.messagebird.answers import IMPOSSIBLE, VoiceError, not_found
 from engine.api.messagebird.calls import Calls
@@ -154,9 +154,7 @@ def _router(routes: list[_Route]) -> APIRouter:
 
 
 def _add(api: APIRouter, route: _Route) -> None:
-    responses: dict[int | str, dict[str, Any]] = {
-        status: {"model": m.VoiceErrors, "description": HTTPStatus(status).phrase} for status in (400, 401, 403, 404)
-    }
+    responses: dict[int | str, dict[str, Any]] = {}
     if route.media_type:
         responses[200] = {"content": {route.media_type: {"schema": {"type": "string", "format": "binary"}}}}
     elif route.answer is not None:
@@ -167,9 +165,7 @@ def _add(api: APIRouter, route: _Route) -> None:
     if route.paged:
         extra["parameters"] = _PARAMETERS
     if route.body is not None:
-        schema = route.body.model_json_schema(ref_template="#/components/schemas/{model}")
-        definitions = schema.pop("$defs", {})
-        extra["requestBody"] = {"content": {"application/json": {"schema": _inlined(schema, definitions)}}}
+        extra["requestBody"] = {"content": {"application/json": {"schema": schema_of(route.body)}}}
     api.add_api_route(
         route.path,
         route.endpoint,
@@ -180,17 +176,6 @@ def _add(api: APIRouter, route: _Route) -> None:
         response_class=Response,
         openapi_extra=extra,
     )
-
-
-def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
-    """A schema in one piece: the documentation has no place for definitions of bodies that are read by hand."""
-    if isinstance(schema, dict):
-        if "$ref" in schema:
-            return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-        return {name: _inlined(value, definitions) for name, value in schema.items()}
-    if isinstance(schema, list):
-        return [_inlined(value, definitions) for value in schema]
-    return schema
 
 
 def _not_allowed(methods: list[str]) -> Callable[[Request], Awaitable[Response]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from engine.api.messagebird.answers import bad_value, impossible
+from engine.api.messagebird.answers import FORBIDDEN, VoiceError, bad_value, impossible
 from engine.api.messagebird.finding import Found
 from engine.calls.control import Control, ControlRefused, Party
 from engine.calls.peer import Peer
@@ -21,6 +21,8 @@ async def controlled(found: Found, act: Callable[[Control], Awaitable[Any]], *, 
     except ControlRefused as refused:
         if refused.code == "no_target":
             raise bad_value(target, f"leads nowhere: {refused}") from None
+        if refused.code == "not_allowed":
+            raise VoiceError(403, FORBIDDEN, f"The call is not allowed: {refused}.") from None
         raise impossible(f"It cannot be done: {refused}.") from None
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from starlette.routing import Match
 from starlette.types import Scope
@@ -15,6 +14,7 @@ from starlette.types import Scope
 from engine.accounts import tokens
 from engine.accounts.entities import Caller
 from engine.api import reading
+from engine.api.answers import DocumentedRoute, schema_of
 from engine.api.messagebird.answers import (
     BAD_VERSION,
     FORBIDDEN,
@@ -27,6 +27,7 @@ from engine.api.messagebird.answers import (
     bad_value,
     missing,
 )
+from engine.api.messagebird.models import VoiceErrors
 from engine.log import get_logger
 from engine.store import Store
 
@@ -44,8 +45,16 @@ LONGEST_QUERY = 2048
 _METHOD = re.compile(rb"(?:^|&)_method=([A-Za-z]{1,10})(?:&|$)")
 
 
-class VoiceRoute(APIRoute):
+class VoiceRoute(DocumentedRoute):
     """Takes ``_method`` for the method, as some clients send it; answers every error in the API's envelope."""
+
+    refused = schema_of(VoiceErrors, mode="serialization")
+
+    @classmethod
+    def refusals(cls, path: str, methods: frozenset[str]) -> Iterable[int]:
+        yield from (400, 401, 403, 404, 429, 503)
+        if methods != {"GET"}:
+            yield from (409, 413)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         method = _overridden(scope)

@@ -10,9 +10,10 @@ from fastapi.responses import JSONResponse
 
 from engine.accounts import audit, clients, tokens
 from engine.accounts.entities import Client
+from engine.api.answers import NUMBER, TEXT, many, nothing, or_null, schema_of_row, shape, told
 from engine.api.guard import GuardedRoute, caller_of
 from engine.api.own.bodies import ClientBody, TokenBody
-from engine.api.own.resources import checked, json_object, refusing
+from engine.api.own.resources import checked, json_body, json_object, refusing
 from engine.api.services import ApiServices
 
 KINDS = ("bearer", "access_key")
@@ -22,26 +23,29 @@ def mount(services: ApiServices) -> APIRouter:
     """The endpoints."""
     access = _Access(services)
     api = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["Ivrea: access"])
-    for path, body in (("tokens", TokenBody), ("clients", ClientBody)):
-        one = path.removesuffix("s")
-        schema: dict[str, Any] = {
-            "required": True,
-            "content": {"application/json": {"schema": body.model_json_schema()}},
-        }
-        make = access.make_token if body is TokenBody else access.make_client
-        found = access.tokens if body is TokenBody else access.clients
-        gone = access.remove_token if body is TokenBody else access.remove_client
-        api.add_api_route(f"/{path}", found, methods=["GET"], summary=f"List {path}")
+    secret, found = shape(client_id=TEXT, client_secret=TEXT), shape(tokens=many(_TOKEN))
+    made = {**_CLIENT["properties"], **secret["properties"]}
+    for path, act, method, status, answer, wish, summary in (
+        ("/tokens", access.tokens, "GET", 200, told(found), None, "List tokens"),
+        ("/tokens", access.make_token, "POST", 201, told(_MADE, "Made."), json_body(TokenBody), "Make a token"),
+        ("/tokens/{wanted}", access.remove_token, "DELETE", 204, nothing("Deleted."), None, "Delete a token"),
+        ("/clients", access.clients, "GET", 200, told(shape(clients=many(_CLIENT))), None, "List clients"),
+        ("/clients", access.make_client, "POST", 201, told(shape(**made), "Made."), json_body(ClientBody),
+         "Make a client"),
+        ("/clients/{wanted}", access.remove_client, "DELETE", 204, nothing("Deleted."), None, "Delete a client"),
+        ("/clients/{wanted}/secret", access.new_secret, "POST", 200, told(secret), None,
+         "Give a client another secret; its tokens are none any more"),
+    ):  # fmt: skip
         api.add_api_route(
-            f"/{path}", make, methods=["POST"], status_code=201, summary=f"Make a {one}",
-            openapi_extra={"requestBody": schema},
+            path, act, methods=[method], status_code=status, summary=summary, responses={status: answer},
+            openapi_extra=wish,
         )  # fmt: skip
-        api.add_api_route(f"/{path}/{{wanted}}", gone, methods=["DELETE"], status_code=204, summary=f"Delete a {one}")
-    api.add_api_route(
-        "/clients/{wanted}/secret", access.new_secret, methods=["POST"],
-        summary="Give a client another secret; its tokens are none any more",
-    )  # fmt: skip
     return api
+
+
+_TOKEN = schema_of_row(tokens.Token)
+_MADE = shape(**_TOKEN["properties"], token=TEXT)
+_CLIENT = shape(id=TEXT, name=TEXT, user_id=or_null(TEXT), redirect_uris=many(TEXT), created_at=NUMBER)
 
 
 @dataclass(frozen=True, slots=True)

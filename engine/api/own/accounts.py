@@ -10,9 +10,10 @@ from fastapi.responses import JSONResponse
 
 from engine.accounts import audit, repository, tokens
 from engine.accounts.entities import Account, Caller
+from engine.api.answers import NUMBER, TEXT, WHOLE, many, nothing, schema_of, shape, told
 from engine.api.guard import ApiError, GuardedRoute, caller_of
 from engine.api.own.bodies import AccountBody
-from engine.api.own.resources import checked, json_object, refusing
+from engine.api.own.resources import checked, json_body, json_object, refusing
 from engine.api.services import ApiServices
 from engine.store.accounts import DEFAULT_ACCOUNT
 
@@ -21,22 +22,28 @@ def mount(services: ApiServices) -> APIRouter:
     """The endpoints."""
     accounts = _Accounts(services)
     api = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["Ivrea: accounts"])
-    body = {"requestBody": {"content": {"application/json": {"schema": AccountBody.model_json_schema()}}}}
-    api.add_api_route("/account", accounts.own, methods=["GET"], summary="The account that the token is of")
-    api.add_api_route("/accounts", accounts.list, methods=["GET"], summary="List accounts")
-    api.add_api_route(
-        "/accounts", accounts.make, methods=["POST"], status_code=201, openapi_extra=body,
-        summary="Make an account, with a token of its owner",
-    )  # fmt: skip
-    api.add_api_route("/accounts/{wanted}", accounts.one, methods=["GET"], summary="An account, by id or name")
-    api.add_api_route(
-        "/accounts/{wanted}", accounts.change, methods=["PATCH"], openapi_extra=body, summary="Change an account"
-    )
-    api.add_api_route(
-        "/accounts/{wanted}", accounts.remove, methods=["DELETE"], status_code=204,
-        summary="Delete an account and all that it has; its calls end",
-    )  # fmt: skip
+    for path, act, method, status, answer, wish, summary in (
+        ("/account", accounts.own, "GET", 200, told(_OWN), None, "The account that the token is of"),
+        ("/accounts", accounts.list, "GET", 200, told(shape(accounts=many(_ACCOUNT))), None, "List accounts"),
+        ("/accounts", accounts.make, "POST", 201, told(_MADE, "Made."), json_body(AccountBody),
+         "Make an account, with a token of its owner"),
+        ("/accounts/{wanted}", accounts.one, "GET", 200, told(_ACCOUNT), None, "An account, by id or name"),
+        ("/accounts/{wanted}", accounts.change, "PATCH", 200, told(_ACCOUNT), json_body(AccountBody, part=True),
+         "Change an account"),
+        ("/accounts/{wanted}", accounts.remove, "DELETE", 204, nothing("Deleted."), None,
+         "Delete an account and all that it has; its calls end"),
+    ):  # fmt: skip
+        api.add_api_route(
+            path, act, methods=[method], status_code=status, summary=summary, responses={status: answer},
+            openapi_extra=wish,
+        )  # fmt: skip
     return api
+
+
+_FIELDS = {"id": TEXT, **schema_of(AccountBody)["properties"], "created_at": NUMBER}
+_ACCOUNT = shape(**_FIELDS)
+_OWN = shape(**_FIELDS, live_calls=WHOLE, user=TEXT, role=TEXT)
+_MADE = shape(**_FIELDS, user=TEXT, token=TEXT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from engine.accounts import callbook
+from engine.api.answers import TEXT, binary, shape, told
 from engine.api.guard import ApiError, GuardedRoute, caller_of
 from engine.api.own.telling import record_of
 from engine.api.services import ApiServices
@@ -31,11 +32,12 @@ def mount(services: ApiServices) -> APIRouter:
     captures = _Captures(services)
     api = APIRouter(prefix="/api/v1/calls/{call_id}/capture", route_class=GuardedRoute, tags=["Ivrea: calls"])
     api.add_api_route(
-        "", captures.want, methods=["POST"], status_code=202, summary="Keep the SIP messages of a call that lives"
-    )
+        "", captures.want, methods=["POST"], status_code=202, summary="Keep the SIP messages of a call that lives",
+        responses={202: told(shape(call=TEXT), "They are kept.")},
+    )  # fmt: skip
     api.add_api_route(
         "", captures.get, methods=["GET"], response_class=Response,
-        summary="A call in a ZIP: ladder, packets, record, recordings",
+        summary="A call in a ZIP: ladder, packets, record, recordings", responses={200: binary("application/zip")},
     )  # fmt: skip
     return api
 

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engine.accounts import audit, repository
 from engine.accounts.entities import Flow, FlowVersion
+from engine.api.answers import NUMBER, TEXT, WHOLE, YES_OR_NO, Responses, many, nothing, shape, told
 from engine.api.documents import Dialect, text_of
-from engine.api.guard import ApiError, GuardedRoute, caller_of
+from engine.api.guard import ERROR, ApiError, GuardedRoute, caller_of
 from engine.api.own.bodies import Name
-from engine.api.own.resources import checked, json_object, refusing
+from engine.api.own.resources import checked, json_body, json_object, refusing
 from engine.api.services import ApiServices
 from engine.calls.flowbook import Document, FlowError
 
@@ -37,20 +38,38 @@ def mount(services: ApiServices) -> APIRouter:
     """The endpoints."""
     flows = _Flows(services)
     api = APIRouter(prefix="/api/v1/flows", route_class=GuardedRoute, tags=["Ivrea: flows"])
-    body: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/json": {
-        "schema": FlowBody.model_json_schema(),
-        "example": {"name": "hello", "document": {"_": "Press one.", "key:1": "Thank you."}},
-    }}}}  # fmt: skip
-    api.add_api_route("", flows.list, methods=["GET"], summary="List flows")
+    example = {"name": "hello", "document": {"_": "Press one.", "key:1": "Thank you."}}
+    saved: Responses = {
+        201: told(_VERSION, "Stored."),
+        200: told(_VERSION, "It is that already."),
+        422: told(ERROR, "Findings."),
+    }
     api.add_api_route(
-        "", flows.save, methods=["POST"], status_code=201, openapi_extra=body,
+        "", flows.list, methods=["GET"], summary="List flows", responses={200: told(shape(flows=many(_FLOW)))}
+    )
+    api.add_api_route(
+        "", flows.save, methods=["POST"], status_code=201, responses=saved,
+        openapi_extra=json_body(FlowBody, example=example),
         summary="Store a flow: a new one, or a new version of the one of that name",
     )  # fmt: skip
-    api.add_api_route("/{flow}/versions", flows.versions, methods=["GET"], summary="The versions of a flow")
-    api.add_api_route("/{flow}/versions/{number}", flows.one, methods=["GET"], summary="A version of a flow")
-    api.add_api_route("/{flow}", flows.newest, methods=["GET"], summary="A flow with its newest document")
-    api.add_api_route("/{flow}", flows.remove, methods=["DELETE"], status_code=204, summary="Delete a flow")
+    versions: Responses = {200: told(shape(versions=many(shape(number=WHOLE, created_at=NUMBER))))}
+    one: Responses = {200: told(_VERSION)}
+    for path, act, answers, summary in (
+        ("/{flow}/versions", flows.versions, versions, "The versions of a flow"),
+        ("/{flow}/versions/{number}", flows.one, one, "A version of a flow"),
+        ("/{flow}", flows.newest, one, "A flow with its newest document"),
+    ):
+        api.add_api_route(path, act, methods=["GET"], summary=summary, responses=answers)
+    api.add_api_route(
+        "/{flow}", flows.remove, methods=["DELETE"], status_code=204, summary="Delete a flow",
+        responses={204: nothing("Deleted.")},
+    )  # fmt: skip
     return api
+
+
+_FIELDS = {"id": TEXT, "name": TEXT, "dialect": TEXT, "version": WHOLE, "from_file": YES_OR_NO, "created_at": NUMBER}
+_FLOW = shape(**_FIELDS)
+_VERSION = shape(**_FIELDS, number=WHOLE, document=TEXT, saved_at=NUMBER)
 
 
 @dataclass(frozen=True, slots=True)

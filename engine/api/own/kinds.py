@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.accounts import entities as e
 from engine.accounts import repository, rights, secrets
+from engine.api.answers import YES_OR_NO
 from engine.api.guard import ApiError
 from engine.api.own.bodies import LONGEST_PASSWORD, ExtensionBody, GroupBody, NumberBody, UserBody
 from engine.api.own.resources import KEPT, Names, Resource
@@ -61,7 +62,16 @@ async def _stretched(given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 USERS = Resource(
-    "users", "user", e.User, UserBody, _user, _add_user, _edit_user, repository.users, stretched=_stretched
+    "users",
+    "user",
+    e.User,
+    UserBody,
+    _user,
+    _add_user,
+    _edit_user,
+    repository.users,
+    stretched=_stretched,
+    more={"logs_in": YES_OR_NO},
 )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 
 from engine.accounts import audit
+from engine.api.answers import TEXT, WHOLE, many, or_null, schema_of_row, shape, table, told
 from engine.api.guard import ApiError, GuardedRoute, caller_of
 from engine.api.services import ApiServices
 from engine.callbacks import ledger
@@ -24,12 +25,23 @@ def mount(services: ApiServices) -> APIRouter:
     """The endpoints."""
     books = _Books(services)
     api = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["Ivrea: outbox and audit"])
-    api.add_api_route("/outbox", books.outbox, methods=["GET"], summary="What is and was owed to web servers")
-    api.add_api_route("/outbox/{wanted}", books.one, methods=["GET"], summary="A delivery with its body")
-    api.add_api_route("/outbox/{wanted}/redeliver", books.redeliver, methods=["POST"], summary="Send it (again), now")
-    api.add_api_route("/outbox/{wanted}", books.give_up, methods=["DELETE"], summary="Owe it no more")
-    api.add_api_route("/audit", books.audit, methods=["GET"], summary="Who changed what by the API")
+    page = shape(deliveries=many(_DELIVERY), next=or_null(WHOLE))
+    for path, act, method, schema, summary in (
+        ("/outbox", books.outbox, "GET", page, "What is and was owed to web servers"),
+        ("/outbox/{wanted}", books.one, "GET", _WHOLE_DELIVERY, "A delivery with its body"),
+        ("/outbox/{wanted}/redeliver", books.redeliver, "POST", _DELIVERY, "Send it (again), now"),
+        ("/outbox/{wanted}", books.give_up, "DELETE", _DELIVERY, "Owe it no more"),
+        ("/audit", books.audit, "GET", shape(entries=many(schema_of_row(audit.Entry)), next=or_null(WHOLE)),
+         "Who changed what by the API"),
+    ):  # fmt: skip
+        api.add_api_route(path, act, methods=[method], summary=summary, responses={200: told(schema)})
     return api
+
+
+_ROW = schema_of_row(Entry)["properties"]
+_TOLD = {name: each for name, each in _ROW.items() if name not in ("body", "file")}
+_DELIVERY = shape(**{**_TOLD, "params": table(TEXT)})
+_WHOLE_DELIVERY = shape(**_DELIVERY["properties"], body=or_null(TEXT))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from engine.accounts import repository
 from engine.accounts.entities import Flow
 from engine.accounts.repository import Unknown
+from engine.api.answers import Responses, schema_of, told
+from engine.api.call_control import documented
 from engine.api.calls import CallWish
-from engine.api.guard import ApiError, GuardedRoute, body_of, caller_of
+from engine.api.guard import ERROR, ApiError, GuardedRoute, body_of, caller_of
 from engine.api.services import ApiServices
 from engine.calls.services import FlowError
 from engine.campaigns import queue
@@ -89,7 +91,8 @@ def mount(services: ApiServices) -> APIRouter:
     """The endpoints."""
     endpoints = _Queue(services)
     api = APIRouter(prefix="/api/v1/queue", route_class=GuardedRoute, tags=["Ivrea: calls"])
-    body = {"requestBody": {"content": {"application/json": {"schema": QueueWish.model_json_schema()}}}}
+    bad_flow: Responses = {422: told(ERROR, "The flow is not there, or not good.")}
+    being_made: Responses = {202: told(schema_of(QueuedCallView), "It is being made, and not tried again.")}
     api.add_api_route(
         "",
         endpoints.add,
@@ -97,14 +100,16 @@ def mount(services: ApiServices) -> APIRouter:
         status_code=201,
         summary="Put a call into the queue",
         response_model=QueuedCallView,
-        openapi_extra=body,
+        responses=bad_flow,
+        openapi_extra=documented(QueueWish),
     )
     api.add_api_route("", endpoints.list, methods=["GET"], summary="The queue", response_model=QueuePage)
     one = "/{queued_id}"
     api.add_api_route(one, endpoints.one, methods=["GET"], summary="A call of the queue", response_model=QueuedCallView)
     api.add_api_route(
-        one, endpoints.cancel, methods=["DELETE"], summary="Make a call no more", response_model=QueuedCallView
-    )
+        one, endpoints.cancel, methods=["DELETE"], summary="Make a call no more",
+        responses={200: told(schema_of(QueuedCallView), "Cancelled."), **being_made},
+    )  # fmt: skip
     return api
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from fastapi import APIRouter, Request, Response
@@ -20,6 +20,7 @@ from engine.accounts import audit, repository
 from engine.accounts.entities import Caller
 from engine.accounts.repository import FromFile, Taken, Unknown
 from engine.accounts.rights import NotAssigned
+from engine.api.answers import NUMBER, TEXT, YES_OR_NO, Json, many, nothing, schema_of, shape, told
 from engine.api.guard import ApiError, GuardedRoute, caller_of, problem_of
 from engine.api.reading import Unreadable, as_json, octets
 from engine.api.services import ApiServices
@@ -59,28 +60,43 @@ class Resource(Generic[_Row, _Body]):
     judge: _Judge[_Body, _Row] | None = None
     """Raises for what the account may not have. It gets the row that is changed, if one is, and the fields given."""
     read, write = "account.read", "account.write"
+    more: Mapping[str, Json] = field(default_factory=dict)
+    """Schemas of what is told and in no body."""
+
+    def shown(self) -> Json:
+        """The schema of what is told of a row."""
+        own = {"id": TEXT, "from_file": YES_OR_NO, "created_at": NUMBER}
+        body = schema_of(self.body, mode="serialization")
+        fields = {name: each for name, each in body["properties"].items() if name not in SECRETS}
+        must = [name for name in ("name", "number") if name in fields]
+        return {**body, "properties": {**own, **fields, **self.more}, "required": [*own, *must, *self.more]}
 
 
 def routes_of(resource: Resource[Any, Any], services: ApiServices) -> APIRouter:
     """The endpoints of a resource under ``/api/v1``."""
     rows = _Rows(resource, services)
     api = APIRouter(prefix=f"/api/v1/{resource.path}", route_class=GuardedRoute, tags=["Ivrea: accounts"])
-    one, schema = resource.one, resource.body
-    body = {"requestBody": {"required": True, "content": {"application/json": {"schema": _schema(schema)}}}}
-    part = {"requestBody": {"required": True, "content": {"application/json": {"schema": _schema(schema, part=True)}}}}
-    api.add_api_route("", rows.list, methods=["GET"], summary=f"List {resource.path}")
-    api.add_api_route("", rows.make, methods=["POST"], status_code=201, summary=f"Make a {one}", openapi_extra=body)
-    api.add_api_route("/{wanted:path}", rows.one, methods=["GET"], summary=f"A {one}, by id or name")
-    api.add_api_route("/{wanted:path}", rows.change, methods=["PATCH"], summary=f"Change a {one}", openapi_extra=part)
-    api.add_api_route("/{wanted:path}", rows.remove, methods=["DELETE"], status_code=204, summary=f"Delete a {one}")
+    one, body, schema = resource.one, resource.body, resource.shown()
+    for path, act, method, status, summary, answer, wish in (
+        ("", rows.list, "GET", 200, f"List {resource.path}", told(shape(**{resource.path: many(schema)})), None),
+        ("", rows.make, "POST", 201, f"Make a {one}", told(schema, "Made."), json_body(body)),
+        ("/{wanted:path}", rows.one, "GET", 200, f"A {one}, by id or name", told(schema), None),
+        ("/{wanted:path}", rows.change, "PATCH", 200, f"Change a {one}", told(schema), json_body(body, part=True)),
+        ("/{wanted:path}", rows.remove, "DELETE", 204, f"Delete a {one}", nothing("Deleted."), None),
+    ):
+        api.add_api_route(
+            path, act, methods=[method], status_code=status, summary=summary, responses={status: answer},
+            openapi_extra=wish,
+        )  # fmt: skip
     return api
 
 
-def _schema(body: type[BaseModel], *, part: bool = False) -> dict[str, Any]:
-    schema = body.model_json_schema(by_alias=True)
+def json_body(body: type[BaseModel], *, part: bool = False, required: bool = True, **more: Any) -> Json:
+    """What OpenAPI is told of a body; ``part``: all of its fields may be left out."""
+    schema = schema_of(body)
     if part:
         schema.pop("required", None)
-    return schema
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema, **more}}}}
 
 
 @dataclass(frozen=True, slots=True)

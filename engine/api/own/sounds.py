@@ -13,7 +13,8 @@ from fastapi.responses import FileResponse, JSONResponse
 
 from engine.accounts import audit, repository
 from engine.accounts.entities import Media
-from engine.api.guard import ApiError, GuardedRoute, caller_of
+from engine.api.answers import NUMBER, TEXT, WHOLE, Responses, binary, many, nothing, shape, told
+from engine.api.guard import ERROR, ApiError, GuardedRoute, caller_of
 from engine.api.own.resources import refusing
 from engine.api.reading import Unreadable, media_type, octets
 from engine.api.services import ApiServices
@@ -34,13 +35,26 @@ def mount(services: ApiServices) -> APIRouter:
             "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("audio/*",)},
         }
     }
-    api.add_api_route("", sounds.list, methods=["GET"], summary="List stored sounds")
     api.add_api_route(
-        "/{name:path}", sounds.put, methods=["PUT"], status_code=201, summary="Store a sound", openapi_extra=upload
+        "", sounds.list, methods=["GET"], summary="List stored sounds", responses={200: told(shape(media=many(_SOUND)))}
     )
-    api.add_api_route("/{name:path}", sounds.get, methods=["GET"], summary="The content of a sound")
-    api.add_api_route("/{name:path}", sounds.remove, methods=["DELETE"], status_code=204, summary="Delete a sound")
+    stored: Responses = {201: told(_SOUND, "Stored."), 422: told(ERROR, "It cannot be played.")}
+    api.add_api_route(
+        "/{name:path}", sounds.put, methods=["PUT"], status_code=201, summary="Store a sound", openapi_extra=upload,
+        responses=stored,
+    )  # fmt: skip
+    api.add_api_route(
+        "/{name:path}", sounds.get, methods=["GET"], summary="The content of a sound", response_class=Response,
+        responses={200: binary("*/*", "As it was stored, with its type.")},
+    )  # fmt: skip
+    api.add_api_route(
+        "/{name:path}", sounds.remove, methods=["DELETE"], status_code=204, summary="Delete a sound",
+        responses={204: nothing("Deleted.")},
+    )  # fmt: skip
     return api
+
+
+_SOUND = shape(id=TEXT, name=TEXT, content_type=TEXT, size=WHOLE, sha256=TEXT, created_at=NUMBER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
 from engine.accounts import callbook
+from engine.api.answers import ANYTHING, NUMBER, TEXT, Json, binary, choice, many, schema_of_row, shape, table, told
 from engine.api.guard import ApiError, GuardedRoute, caller_of
 from engine.api.services import ApiServices
 
@@ -21,12 +22,31 @@ def mount(services: ApiServices) -> APIRouter:
     """The endpoints."""
     calls = _Records(services)
     api = APIRouter(prefix="/api/v1/calls/{call_id}", route_class=GuardedRoute, tags=["Ivrea: calls"])
-    api.add_api_route(
-        "/record", calls.record, methods=["GET"], summary="All that is known of a call, with its timeline"
+    everything = shape(
+        call=schema_of_row(callbook.CallRow),
+        legs=many(schema_of_row(callbook.LegRow)),
+        recordings=many(_RECORDING),
+        timeline=many(shape(at=NUMBER, kind=TEXT, detail=table(ANYTHING))),
     )
-    api.add_api_route("/recordings", calls.recordings, methods=["GET"], summary="The recordings of a call")
-    api.add_api_route("/recordings/{number}", calls.sound, methods=["GET"], summary="The sound of a recording")
+    api.add_api_route(
+        "/record", calls.record, methods=["GET"], summary="All that is known of a call, with its timeline",
+        responses={200: told(everything)},
+    )  # fmt: skip
+    api.add_api_route(
+        "/recordings", calls.recordings, methods=["GET"], summary="The recordings of a call",
+        responses={200: told(shape(recordings=many(_RECORDING)))},
+    )  # fmt: skip
+    files: Json = {"description": "The file.", "content": {}}
+    for kind in (*_KINDS.values(), "application/octet-stream"):
+        files["content"] |= binary(kind)["content"]
+    api.add_api_route(
+        "/recordings/{number}", calls.sound, methods=["GET"], summary="The sound of a recording",
+        response_class=Response, responses={200: files},
+    )  # fmt: skip
     return api
+
+
+_RECORDING = shape(**schema_of_row(callbook.RecordingRow)["properties"], status=choice("recording", "done"))
 
 
 @dataclass(frozen=True, slots=True)

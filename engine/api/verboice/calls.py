@@ -16,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.accounts import callbook, repository
 from engine.accounts.callbook import CallRow
 from engine.accounts.entities import Caller, Flow
+from engine.api.answers import Responses, told
 from engine.api.services import ApiServices
-from engine.api.verboice import book, calls_book, contacts_book
+from engine.api.verboice import book, calls_book, contacts_book, shapes
 from engine.api.verboice.calls_book import NumberedCall
 from engine.api.verboice.channels_book import channels
 from engine.api.verboice.details import CallFacts, details, in_words
@@ -42,12 +43,13 @@ def routes(services: ApiServices) -> APIRouter:
         for name, text in _PARAMETERS.items()
     ]
     body = {"requestBody": {"content": {"text/xml": {"schema": {"type": "string"}, "example": _TWIML}}}}
-    api.add_api_route(
-        "/call", calls.call, methods=["GET"], summary="Enqueue a call", openapi_extra={"parameters": wish}
-    )
-    api.add_api_route(
-        "/call", calls.call, methods=["POST"], summary="Enqueue a call", openapi_extra={"parameters": wish, **body}
-    )
+    call: Responses = {200: told(shapes.CALL)}
+    words = {"type": "string"}
+    for method, more in (("GET", {}), ("POST", body)):
+        api.add_api_route(
+            "/call", calls.call, methods=[method], summary="Enqueue a call", responses=call,
+            openapi_extra={"parameters": wish, **more},
+        )  # fmt: skip
     one = "/calls/{call_id}"
     flow = {
         "parameters": [
@@ -55,16 +57,25 @@ def routes(services: ApiServices) -> APIRouter:
             for name in ("call_flow_id", "call_flow", "callback_url", "project_id")
         ]
     }
-    api.add_api_route(f"{one}/state.json", calls.state, methods=["GET"], summary="State of a call")
+    api.add_api_route(f"{one}/state.json", calls.state, methods=["GET"], summary="State of a call", responses=call)
     api.add_api_route(f"{one}/state", calls.state, methods=["GET"], include_in_schema=False)
-    api.add_api_route(f"{one}/details.json", calls.details, methods=["GET"], summary="All about a call")
+    api.add_api_route(
+        f"{one}/details.json", calls.details, methods=["GET"], summary="All about a call",
+        responses={200: told(shapes.DETAILS)},
+    )  # fmt: skip
     api.add_api_route(f"{one}/details", calls.details, methods=["GET"], include_in_schema=False)
     for method in ("GET", "POST"):
-        api.add_api_route(f"{one}/cancel", calls.cancel, methods=[method], summary="Make a call no more")
         api.add_api_route(
-            f"{one}/redirect", calls.redirect, methods=[method], summary="Give a call another flow", openapi_extra=flow
+            f"{one}/cancel", calls.cancel, methods=[method], summary="Make a call no more", responses=call
         )
-    api.add_api_route("/logs/{call_id}", calls.log, methods=["GET"], summary="What happened, as CSV")
+        api.add_api_route(
+            f"{one}/redirect", calls.redirect, methods=[method], summary="Give a call another flow", openapi_extra=flow,
+            response_class=PlainTextResponse, responses={200: told(words, "`OK`.", media="text/plain")},
+        )  # fmt: skip
+    api.add_api_route(
+        "/logs/{call_id}", calls.log, methods=["GET"], summary="What happened, as CSV", response_class=Response,
+        responses={200: told(words, media="text/csv")},
+    )  # fmt: skip
     return api
 
 

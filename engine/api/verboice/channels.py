@@ -15,9 +15,10 @@ from engine.accounts import audit, repository, rights
 from engine.accounts.entities import Caller, Flow, Trunk
 from engine.accounts.repository import FromFile, Taken, Unknown
 from engine.accounts.rights import NotAssigned
+from engine.api.answers import TEXT, Responses, many, nothing, told
 from engine.api.own.kinds import settings_of
 from engine.api.services import ApiServices
-from engine.api.verboice import book, channels_book
+from engine.api.verboice import book, channels_book, shapes
 from engine.api.verboice.channels_book import KIND, ChannelRow
 from engine.api.verboice.door import TAGS, Refused, VerboiceRoute, login, not_found, problems
 from engine.api.verboice.params import as_id, object_of, scalar
@@ -33,9 +34,15 @@ def routes(services: ApiServices) -> APIRouter:
     """The endpoints."""
     channels = _Channels(services)
     api = APIRouter(prefix="/api/channels", route_class=VerboiceRoute, tags=TAGS)
-    api.add_api_route("", channels.names, methods=["GET"], summary="Names of channels")
-    api.add_api_route("", channels.create, methods=["POST"], summary="Make a channel")
-    api.add_api_route("/all", channels.all, methods=["GET"], summary="Channels")
+    names: Responses = {200: told(many(TEXT))}
+    every: Responses = {200: told(many(shapes.CHANNEL))}
+    api.add_api_route("", channels.names, methods=["GET"], summary="Names of channels", responses=names)
+    api.add_api_route(
+        "", channels.create, methods=["POST"], summary="Make a channel",
+        responses={200: shapes.saved(shapes.CHANNEL)}, openapi_extra=shapes.BODIES["new channel"],
+    )  # fmt: skip
+    api.add_api_route("/all", channels.all, methods=["GET"], summary="Channels", responses=every)
+    done: dict[str, Any] = {"response_class": Response, "responses": {200: nothing()}}
     for action, endpoint in (("enable", channels.enable), ("disable", channels.disable)):
         for suffix in ("", ".json"):  # before what takes any name
             for method in ("GET", "POST"):
@@ -45,12 +52,19 @@ def routes(services: ApiServices) -> APIRouter:
                     methods=[method],
                     summary=f"{action.capitalize()} a channel",
                     include_in_schema=not suffix,
+                    **done,
                 )
     api.add_api_route("/all.json", channels.all, methods=["GET"], include_in_schema=False)
     one = "/{name:path}"
-    api.add_api_route(one, channels.show, methods=["GET"], summary="A channel by its name or id")
-    api.add_api_route(one, channels.update, methods=["PUT"], summary="Change a channel")
-    api.add_api_route(one, channels.destroy, methods=["DELETE"], summary="Delete a channel")
+    api.add_api_route(
+        one, channels.show, methods=["GET"], summary="A channel by its name or id",
+        responses={200: told(shapes.CHANNEL)},
+    )  # fmt: skip
+    api.add_api_route(
+        one, channels.update, methods=["PUT"], summary="Change a channel",
+        responses={200: shapes.saved(shapes.CHANNEL)}, openapi_extra=shapes.BODIES["channel"],
+    )  # fmt: skip
+    api.add_api_route(one, channels.destroy, methods=["DELETE"], summary="Delete a channel", **done)
     return api
 
 

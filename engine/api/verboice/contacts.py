@@ -9,10 +9,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.api.answers import Responses, many, told
 from engine.api.services import ApiServices
-from engine.api.verboice import book, contacts_book
+from engine.api.verboice import book, contacts_book, shapes
 from engine.api.verboice.contacts_book import LONGEST_ADDRESS
-from engine.api.verboice.door import TAGS, Refused, VerboiceRoute, login, not_found, told
+from engine.api.verboice.door import TAGS, Refused, VerboiceRoute, in_words, login, not_found
 from engine.api.verboice.params import Params, params_of
 from engine.api.verboice.projects import project_of
 
@@ -24,15 +25,26 @@ def routes(services: ApiServices) -> APIRouter:
     """The endpoints."""
     contacts = _Contacts(services)
     api = APIRouter(prefix="/api/projects/{project_id}/contacts", route_class=VerboiceRoute, tags=TAGS)
-    api.add_api_route(".json", contacts.index, methods=["GET"], summary="Contacts")
+    every: Responses = {200: told(many(shapes.CONTACT))}
+    answer: Responses = {200: told(shapes.CONTACT)}
+    wrong = shapes.CONTACT_PROBLEMS
+    api.add_api_route(".json", contacts.index, methods=["GET"], summary="Contacts", responses=every)
     api.add_api_route("", contacts.index, methods=["GET"], include_in_schema=False)
-    api.add_api_route("", contacts.create, methods=["POST"], summary="Make a contact")
-    all_of_them = "/all.json"
-    api.add_api_route(all_of_them, contacts.update_all, methods=["PUT"], summary="Set variables of all contacts")
+    api.add_api_route(
+        "", contacts.create, methods=["POST"], summary="Make a contact", responses=answer | wrong,
+        openapi_extra=shapes.BODIES["contact"],
+    )  # fmt: skip
+    api.add_api_route(
+        "/all.json", contacts.update_all, methods=["PUT"], summary="Set variables of all contacts",
+        responses=every | wrong, openapi_extra=shapes.BODIES["values"],
+    )  # fmt: skip
     api.add_api_route("/all", contacts.update_all, methods=["PUT"], include_in_schema=False)
     by_address = "/by_address/{address:path}"
-    api.add_api_route(by_address, contacts.show, methods=["GET"], summary="A contact by an address")
-    api.add_api_route(by_address, contacts.update, methods=["PUT"], summary="Set variables of a contact")
+    api.add_api_route(by_address, contacts.show, methods=["GET"], summary="A contact by an address", responses=answer)
+    api.add_api_route(
+        by_address, contacts.update, methods=["PUT"], summary="Set variables of a contact", responses=answer | wrong,
+        openapi_extra=shapes.BODIES["values"],
+    )  # fmt: skip
     return api
 
 
@@ -120,8 +132,8 @@ async def _values(connection: AsyncConnection, project_id: int, given: Mapping[s
     values: dict[int, str] = {}
     for name, value in given.items():
         if name not in known:
-            raise told(400, f"No such variable: {name}")
+            raise in_words(400, f"No such variable: {name}")
         if len(value) > LONGEST_VALUE:
-            raise told(400, f"The value of {name} is longer than {LONGEST_VALUE} characters")
+            raise in_words(400, f"The value of {name} is longer than {LONGEST_VALUE} characters")
         values[known[name]] = value
     return values

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from enum import Enum
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
-from fastapi.routing import APIRoute
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from engine.accounts import repository
 from engine.accounts.entities import Caller
+from engine.api.answers import TEXT, DocumentedRoute, shape
 from engine.api.doors import network_of
 from engine.api.reading import Unreadable, nameable, storable
 from engine.api.services import ApiServices
@@ -42,7 +42,7 @@ def not_found() -> Refused:
     return Refused(404, response=Response(status_code=404))
 
 
-def told(status: int, text: str) -> Refused:
+def in_words(status: int, text: str) -> Refused:
     """A sentence as plain text."""
     return Refused(status, text, PlainTextResponse(text, status_code=status))
 
@@ -54,8 +54,15 @@ def problems(action: str, what: str, *properties: tuple[str, str]) -> Refused:
     return Refused(200, summary, JSONResponse(body))
 
 
-class VerboiceRoute(APIRoute):
+class VerboiceRoute(DocumentedRoute):
     """Answers errors in Verboice's way."""
+
+    refused = shape(error=TEXT)
+    bare = frozenset({404})
+
+    @classmethod
+    def refusals(cls, path: str, methods: frozenset[str]) -> Iterable[int]:
+        yield from (400, 401, 404, 409, 413, 429, 503)
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         handle = super().get_route_handler()

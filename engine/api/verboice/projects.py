@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.accounts import audit, repository
 from engine.accounts.entities import Caller, Flow
 from engine.accounts.repository import FromFile, Taken, Unknown
+from engine.api.answers import many, nothing, told
 from engine.api.services import ApiServices
-from engine.api.verboice import book
+from engine.api.verboice import book, shapes
 from engine.api.verboice.book import Project
 from engine.api.verboice.door import TAGS, Refused, VerboiceRoute, login, not_found, problems
 from engine.api.verboice.enqueue import DIALECT, chosen_document
@@ -38,22 +39,27 @@ def routes(services: ApiServices) -> APIRouter:
     projects = _Projects(services)
     api = APIRouter(prefix="/api/projects", route_class=VerboiceRoute, tags=TAGS)
     one, variables, flows = "/{project_id}", "/{project_id}/project_variables", "/{project_id}/call_flows"
-    for path, endpoint, method, summary in (
-        ("", projects.index, "GET", "Projects"),
-        ("", projects.create, "POST", "Make a project"),
-        (one, projects.show, "GET", "A project"),
-        (one, projects.update, "PUT", "Change a project"),
-        (one, projects.destroy, "DELETE", "Delete a project"),
-        (variables, projects.variables, "GET", "Variables of a project"),
-        (variables, projects.add_variable, "POST", "Declare a variable"),
-        (f"{variables}/{{variable_id}}", projects.remove_variable, "DELETE", "Delete a variable"),
-        (flows, projects.flows, "GET", "Call flows of a project"),
-        (flows, projects.add_flow, "POST", "Make a call flow"),
-        (f"{flows}/{{flow_id}}", projects.flow, "GET", "A call flow"),
-        (f"{flows}/{{flow_id}}", projects.change_flow, "PUT", "Change a call flow"),
-        (f"{flows}/{{flow_id}}", projects.remove_flow, "DELETE", "Delete a call flow"),
+    project, every = shapes.PROJECT, told(many(shapes.PROJECT))
+    flow_saved, flows_told, variables_told = shapes.saved(shapes.FLOW), many(shapes.FLOW), many(shapes.VARIABLE)
+    for path, endpoint, method, summary, answer, wish in (
+        ("", projects.index, "GET", "Projects", every, ""),
+        ("", projects.create, "POST", "Make a project", shapes.saved(project), "new project"),
+        (one, projects.show, "GET", "A project", told(project), ""),
+        (one, projects.update, "PUT", "Change a project", shapes.saved(project), "project"),
+        (one, projects.destroy, "DELETE", "Delete a project", nothing(), ""),
+        (variables, projects.variables, "GET", "Variables of a project", told(variables_told), ""),
+        (variables, projects.add_variable, "POST", "Declare a variable", shapes.saved(shapes.VARIABLE), "variable"),
+        (f"{variables}/{{variable_id}}", projects.remove_variable, "DELETE", "Delete a variable", nothing(), ""),
+        (flows, projects.flows, "GET", "Call flows of a project", told(flows_told), ""),
+        (flows, projects.add_flow, "POST", "Make a call flow", flow_saved, "flow"),
+        (f"{flows}/{{flow_id}}", projects.flow, "GET", "A call flow", told(shapes.FLOW), ""),
+        (f"{flows}/{{flow_id}}", projects.change_flow, "PUT", "Change a call flow", flow_saved, "flow"),
+        (f"{flows}/{{flow_id}}", projects.remove_flow, "DELETE", "Delete a call flow", nothing(), ""),
     ):
-        api.add_api_route(path, endpoint, methods=[method], summary=summary)
+        api.add_api_route(
+            path, endpoint, methods=[method], summary=summary, responses={200: answer}, response_class=Response,
+            openapi_extra=shapes.BODIES.get(wish),
+        )  # fmt: skip
     return api
 
 

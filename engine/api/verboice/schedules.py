@@ -8,8 +8,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from engine.api.answers import Responses, many, nothing, told
 from engine.api.services import ApiServices
-from engine.api.verboice import book
+from engine.api.verboice import book, shapes
 from engine.api.verboice.book import NamedSchedule
 from engine.api.verboice.door import TAGS, VerboiceRoute, login, not_found, problems
 from engine.api.verboice.params import object_of, scalar
@@ -24,11 +25,24 @@ def routes(services: ApiServices) -> APIRouter:
     """The endpoints."""
     schedules = _Schedules(services)
     api = APIRouter(prefix="/api/projects/{project_id}/schedules", route_class=VerboiceRoute, tags=TAGS)
-    api.add_api_route("", schedules.index, methods=["GET"], summary="Schedules")
-    api.add_api_route("", schedules.create, methods=["POST"], summary="Make a schedule")
-    api.add_api_route("/{name:path}", schedules.show, methods=["GET"], summary="A schedule by its name")
-    api.add_api_route("/{name:path}", schedules.update, methods=["PUT"], summary="Change a schedule")
-    api.add_api_route("/{name:path}", schedules.destroy, methods=["DELETE"], summary="Delete a schedule")
+    one = "/{name:path}"
+    answer: Responses = {200: told(shapes.SCHEDULE)}
+    saved: Responses = {200: shapes.saved(shapes.SCHEDULE)}
+    every: Responses = {200: told(many(shapes.SCHEDULE))}
+    api.add_api_route("", schedules.index, methods=["GET"], summary="Schedules", responses=every)
+    api.add_api_route(
+        "", schedules.create, methods=["POST"], summary="Make a schedule", responses=saved,
+        openapi_extra=shapes.BODIES["new schedule"],
+    )  # fmt: skip
+    api.add_api_route(one, schedules.show, methods=["GET"], summary="A schedule by its name", responses=answer)
+    api.add_api_route(
+        one, schedules.update, methods=["PUT"], summary="Change a schedule", responses=saved,
+        openapi_extra=shapes.BODIES["schedule"],
+    )  # fmt: skip
+    api.add_api_route(
+        one, schedules.destroy, methods=["DELETE"], summary="Delete a schedule", response_class=Response,
+        responses={200: nothing()},
+    )  # fmt: skip
     return api
 
 
