@@ -131,18 +131,20 @@ class Requests:
     def _measure(
         self, bench: Bench, daemon: Daemon, client: HttpClient, calls: int, prompt: Sound, port: int, section: Section
     ) -> None:
+        rate = bench.size(20, 5)
+        call: dict[str, object] = {"who": CALLED.format(port=port), "tree": {"_": "Hello!"}}
         wishes: list[tuple[str, str, dict[str, object], float]] = [
             ("none", "", {}, 0.0),
-            ("list.cas", "/list.cas", {}, 0.0),
-            ("call.cas", "/call.cas", {"who": CALLED.format(port=port), "tree": {"_": "Hello!"}}, bench.size(20, 5)),
+            (f"`list.cas`, {rate} a second", "/list.cas", {}, rate),
+            ("`list.cas`, one after the other", "/list.cas", {}, 0.0),
+            (f"`call.cas`, {rate} a second", "/call.cas", call, rate),
         ]
         seconds = bench.seconds(20, 2)
         costs: list[list[str]] = []
         pacing: list[list[str]] = []
         bank = callers.make_bank()
         expected = [Expected(stream, [prompt[: 20 * RATE]]) for stream in spread_out(calls)]
-        ports: list[int] = []
-        for what, path, body, rate in wishes:
+        for what, path, body, pace in wishes:
             bench.advance(f"{self.name}: {what}")
             schedule = callers.half_talking(bank, calls, keys=False)
             with ExitStack() as stack:
@@ -154,15 +156,14 @@ class Requests:
                 up = signalling.call()
                 if up.answered < calls:
                     raise CaseError(f"{up.answered} of {calls} calls were answered: {dict(up.faults)}")
-                ports = up.ports
-                media.start(ports)
+                media.start(up.ports)
                 time.sleep(bench.seconds(3, 1))
                 idle = self._idle(daemon, bench.seconds(5, 1))
                 media.mark()
                 before = whole_daemon.cpu(daemon)
                 answered = None
                 if path:
-                    client.begin(path, body, seconds=seconds, rate=rate)
+                    client.begin(path, body, seconds=seconds, rate=pace)
                     answered = client.finish()
                 else:
                     time.sleep(seconds)
@@ -178,8 +179,8 @@ class Requests:
         head += ["answer after, ms: median, p90, greatest", "octets of the answer", "other than 200"]
         section.tables += [Table(head, costs), Table(PACING_HEAD, pacing)]
         section.notes.append(
-            "One client in a process of its own, on one connection. `list.cas` is asked for again as soon as it is "
-            "answered; `call.cas` at a steady rate, with a call tree in the request, for calls to a telephone "
+            "One client in a process of its own, on one connection. One after the other: as soon as the last "
+            "is answered. `call.cas` has a call tree in the request, and the calls are to a telephone "
             "that is busy: INVITE, 486, ACK and their record are in the figure. The CPU is what the control process "
             "takes while requests are made, less what it takes before with the same calls and no request. Calls are "
             "made anew for "
@@ -201,7 +202,7 @@ class Requests:
         if faults:
             section.failures.append(f"{what}: {faults}")
         section.text.append(
-            f"`{what}` with {calls:,} calls up: {number(answered.rate, 1)} requests a second, {number(each)} ms of CPU "
+            f"{what}, with {calls:,} calls up: {number(answered.rate, 1)} requests a second, {number(each)} ms of CPU "
             f"of the control process for each."
         )
         times = " / ".join(percentiles(answered.times))

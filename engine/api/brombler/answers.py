@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,9 +27,14 @@ class Refusal(Exception):
         self.headers = dict(headers or {})
 
 
-def fine(**more: Any) -> JSONResponse:
+def fine(**more: Any) -> Response:
     """It is done."""
-    return JSONResponse({"response": 200, "responseText": "OK", **more})
+    return Response(fine_text(**more), media_type="application/json")
+
+
+def fine_text(**more: Any) -> bytes:
+    """The same as it is sent. A list may be of a thousand calls, and sent every second."""
+    return msgspec.json.encode({"response": 200, "responseText": "OK", **more})
 
 
 class BromblerRoute(DocumentedRoute):

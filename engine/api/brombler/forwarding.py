@@ -7,9 +7,9 @@ later: the next list says all that this one would have.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 
+from engine.api.brombler.answers import fine_text
 from engine.api.brombler.calls import listed
 from engine.callbacks.fetch import Fetcher, FetchFailed
 from engine.callbacks.urls import Refused, with_query
@@ -52,7 +52,7 @@ class Forwarder:
             account = self._switch.calls[key[0]].plan.account
             if account not in bodies:
                 calls = listed(self._switch.calls_of(account), time.time())
-                bodies[account] = json.dumps({"response": 200, "responseText": "OK", "list": calls}).encode()
+                bodies[account] = fine_text(list=calls)
             task = asyncio.create_task(self._post(key, bodies[account]), name=f"forward {key[0]}")
             self._under_way[key] = task
             task.add_done_callback(lambda _, key=key: self._under_way.pop(key, None))  # type: ignore[misc]
