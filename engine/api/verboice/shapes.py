@@ -34,7 +34,7 @@ _CHANNEL_CONFIG = shape(
     username=TEXT,
     number=TEXT,
     register=YES_OR_NO,
-    direction=choice("both", "inbound"),
+    direction=choice("both", "inbound", "outbound"),
     limit=or_null(WHOLE),
 )
 CHANNEL = shape(
