@@ -13,7 +13,7 @@ from typing import Any, cast
 from sqlalchemy import Table, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.accounts import repository, tokens
+from engine.accounts import access, repository, tokens
 from engine.accounts.entities import Client, User
 from engine.accounts.repository import Unknown
 from engine.store import accounts as t
@@ -73,7 +73,9 @@ async def all_of(connection: AsyncConnection, account_id: str) -> list[Client]:
 
 
 async def new_secret(connection: AsyncConnection, account_id: str, client_id: str) -> str:
-    """Another secret; all tokens that were issued before are none any more. Raises Unknown."""
+    """Another secret; tokens and codes that were issued before are none any more, and nobody is subscribed. Raises
+    Unknown.
+    """
     secret = secrets.token_urlsafe(32)
     changed = await connection.execute(
         update(_CLIENTS)
@@ -82,18 +84,17 @@ async def new_secret(connection: AsyncConnection, account_id: str, client_id: st
     )
     if changed.rowcount != 1:
         raise Unknown(f"there is no client {client_id!r}")
-    await tokens.revoke_all(connection, client_id)
+    await access.end_of_client(connection, client_id)
     return secret
 
 
 async def remove(connection: AsyncConnection, account_id: str, client_id: str) -> None:
-    """Delete a client and its tokens. Raises Unknown."""
-    gone = await connection.execute(
-        delete(_CLIENTS).where(_CLIENTS.c.id == client_id, _CLIENTS.c.account_id == account_id)
-    )
-    if gone.rowcount != 1:
+    """Delete a client, its tokens and its subscriptions. Raises Unknown."""
+    mine = _CLIENTS.c.id == client_id, _CLIENTS.c.account_id == account_id
+    if (await connection.execute(select(_CLIENTS.c.id).where(*mine))).first() is None:
         raise Unknown(f"there is no client {client_id!r}")
-    await tokens.revoke_all(connection, client_id)
+    await access.end_of_client(connection, client_id)
+    await connection.execute(delete(_CLIENTS).where(*mine))
 
 
 def _client(row: Any) -> Client:

@@ -25,6 +25,10 @@ PREFIX = "ivrea_"
 
 FIRST_USER = "owner"
 
+BY_LOGIN = ("oauth", "oauth_refresh", "oauth_login")
+"""Kinds that come of a login with a password: an application's, what it gets new ones with, and what a person has
+between login and consent."""
+
 _TOKENS, _USERS = cast("Table", t.ApiToken.__table__), cast("Table", t.User.__table__)
 
 

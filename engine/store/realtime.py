@@ -10,6 +10,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 from engine.store.accounts import ID_LENGTH
 from engine.store.models import Base
 
+DELIVERED_AS = "realtime:"
+
+
+def delivered_as(subscription_id: str) -> str:
+    """What the outbox calls a subscription of these."""
+    return f"{DELIVERED_AS}{subscription_id}"
+
 
 def _of(table: str, *, primary_key: bool = False) -> Mapped[str]:
     """A reference to a row of ``table`` that takes this row with it when it goes."""
@@ -31,6 +38,19 @@ class OAuthCode(Base):
     state: Mapped[str | None]
     expires_at: Mapped[float]
     used_at: Mapped[float | None]
+
+
+class SpentToken(Base):
+    """A refresh token that was used, until it would have ended: only its SHA-256 is kept."""
+
+    __tablename__ = "oauth_spent"
+    __table_args__ = (Index("ix_oauth_spent_expires_at", "expires_at"),)
+
+    hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = _of("users")
+    client_id: Mapped[str] = _of("api_clients")
+    spent_at: Mapped[float]
+    expires_at: Mapped[float]
 
 
 class EventSubscription(Base):

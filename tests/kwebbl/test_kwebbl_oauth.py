@@ -10,9 +10,16 @@ from urllib.parse import parse_qsl, urlsplit
 import aiohttp
 import pytest
 from kwebbl_kit import ALL, BACK, Browser, Office, proof
+from sqlalchemy import func, insert, select
 
-from engine.accounts import clients
+from engine.accounts import clients, repository, tokens
+from engine.accounts.entities import User
 from engine.accounts.secrets import MOST_WRONG
+from engine.api.own import kinds
+from engine.api.own.bodies import UserBody
+from engine.callbacks.announcing import owed
+from engine.store.models import Delivery
+from engine.store.realtime import EventSubscription, delivered_as
 
 
 @pytest.fixture
@@ -261,6 +268,69 @@ async def test_of_two_refreshes_at_once_one_succeeds(office: Office) -> None:
     tokens = await office.tokens("ada", "user.info")
     found = await asyncio.gather(*(office.refresh(office.own, tokens["refresh_token"]) for _ in range(4)))
     assert sorted(status for status, _ in found) == [200, 401, 401, 401]
+
+
+async def subscribed(office: Office, access: str) -> None:
+    """A subscription with something that it is owed."""
+    wish = {"event_types": ["*"], "mode": "detailed", "callback_url": "http://127.0.0.1:9/x"}
+    status, made = await office.ask("POST", "/subscriptions", access, wish)
+    assert status == 201, made
+    row = owed("call", 1.0, "http://127.0.0.1:9/x", "{}", subscription=delivered_as(made["id"]), plan="short")
+    async with office.store.writing() as connection:
+        await connection.execute(insert(Delivery), dict(row))
+
+
+async def left(office: Office) -> tuple[int, int]:
+    """How many subscriptions there are, and deliveries that they are owed."""
+    async with office.store.reading() as connection:
+        found = [await connection.scalar(select(func.count()).select_from(t)) for t in (EventSubscription, Delivery)]
+    return found[0] or 0, found[1] or 0
+
+
+async def test_a_refresh_token_that_comes_again_was_stolen(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has the newer one has nothing any more either (RFC 9700 section 4.14.2)."""
+    scopes = "user.info calls.events.personal"
+    first = await office.tokens("ada", scopes)
+    bob = await office.token("bob", "user.info")
+    _, second = await office.refresh(office.own, first["refresh_token"])
+    await subscribed(office, second["access_token"])
+    assert (await office.refresh(office.own, first["refresh_token"]))[0] == 401
+    assert (await office.ask("GET", "/user", second["access_token"]))[0] == 200, "a program asked twice at a time"
+    monkeypatch.setattr("engine.api.kwebbl.grants.AT_ONCE", 0.0)
+    assert (await office.refresh(office.other, first["refresh_token"]))[0] == 401
+    assert (await office.ask("GET", "/user", second["access_token"]))[0] == 200, "another client proves nothing"
+    assert (await office.refresh(office.own, first["refresh_token"]))[1]["error"] == "invalid_grant"
+    assert (await office.ask("GET", "/user", second["access_token"]))[0] == 401
+    assert (await office.refresh(office.own, second["refresh_token"]))[0] == 401
+    assert await left(office) == (0, 0)
+    assert (await office.ask("GET", "/user", bob))[0] == 200, "others are not concerned"
+
+
+@pytest.mark.parametrize("how", ["secret", "removed", "password"])
+async def test_nobody_is_told_of_calls_by_a_grant_that_has_ended(office: Office, how: str) -> None:
+    ada = await office.tokens("ada", "user.info calls.events.personal")
+    await subscribed(office, ada["access_token"])
+    bob = await office.tokens("bob", "user.info calls.events.personal")
+    await subscribed(office, bob["access_token"])
+    assert await left(office) == (2, 2)
+    async with office.store.writing() as connection:
+        match how:
+            case "secret":
+                await clients.new_secret(connection, "own", office.own.client_id)
+            case "removed":
+                await clients.remove(connection, "own", office.own.client_id)
+            case "password":
+                row = await repository.get(connection, User, "own", "ada")
+                given = frozenset({"password"})
+                same = UserBody(name="ada", role="admin", devices=["own-ada"], email="ada@own.example")
+                await kinds._edit_user(connection, "own", row, same, frozenset({"email"}))
+                assert await tokens.verify(connection, ada["access_token"], "oauth") is not None
+                changed = same.model_copy(update={"password": "scrypt$00$00"})
+                await kinds._edit_user(connection, "own", row, changed, given)
+    assert await left(office) == ((1, 1) if how == "password" else (0, 0))
+    assert (await office.ask("GET", "/user", ada["access_token"]))[0] == 401
+    assert (await office.refresh(office.own, ada["refresh_token"]))[0] == 401
+    assert (await office.ask("GET", "/user", bob["access_token"]))[0] == (200 if how == "password" else 401)
 
 
 async def test_another_secret_of_the_client_ends_everything(office: Office) -> None:

@@ -21,7 +21,7 @@ from engine.store import Store
 
 log = get_logger(__name__)
 
-ACCESS, REFRESH, LOGIN = "oauth", "oauth_refresh", "oauth_login"
+ACCESS, REFRESH, LOGIN = tokens.BY_LOGIN
 """Kinds of tokens: an application's, what it gets new ones with, a person's between login and consent."""
 
 

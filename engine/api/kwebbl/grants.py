@@ -2,7 +2,7 @@
 
 A code is good once, for a minute, for the client and the redirection that it was made for; of it only the SHA-256 is
 kept. One that comes a second time may have been stolen: then all tokens of that client and user are none any more
-(RFC 6749 section 4.1.2).
+(RFC 6749 section 4.1.2), and nobody is told of calls by them. The same goes for refresh tokens.
 """
 
 from __future__ import annotations
@@ -16,16 +16,21 @@ from typing import Any, cast
 from sqlalchemy import Table, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.accounts import repository, tokens
+from engine.accounts import access, repository, tokens
 from engine.accounts.entities import Caller, Client, User
 from engine.api.kwebbl.authorizing import Wish, proves
 from engine.api.kwebbl.errors import ACCESS, REFRESH
 from engine.api.kwebbl.scopes import grantable
-from engine.store.realtime import OAuthCode
+from engine.log import get_logger
+from engine.store.realtime import OAuthCode, SpentToken
 
 CODE_SECONDS = 60.0
+AT_ONCE = 2.0
+"""Seconds in which a refresh token that was used may come again without being taken for a stolen one."""
 
-_CODES = cast("Table", OAuthCode.__table__)
+log = get_logger(__name__)
+
+_CODES, _SPENT = cast("Table", OAuthCode.__table__), cast("Table", SpentToken.__table__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ async def exchange(
             return Denied("invalid_request", f"scope: {more[0]} was not granted")
     once = update(_CODES).where(_CODES.c.hash == row["hash"], _CODES.c.used_at.is_(None)).values(used_at=now)
     if (await connection.execute(once)).rowcount != 1:
-        await tokens.revoke_all(connection, client.id, user_id=row["user_id"])
+        await access.end_of_client(connection, client.id, user_id=row["user_id"])
         return Denied("invalid_grant", "the authorization code was used before")
     user = await repository.get(connection, User, row["account_id"], row["user_id"])
     issued = await _issue(connection, client, user, row["scopes"] if narrowed is None else narrowed, lifetimes)
@@ -110,17 +115,46 @@ async def exchange(
 async def refresh(
     connection: AsyncConnection, client: Client, token: str, narrowed: Sequence[str] | None, lifetimes: Lifetimes
 ) -> Issued | Denied:
-    """New tokens; all that the client has had of this user are none any more."""
+    """New tokens; all that the client has had of this user are none any more.
+
+    A token that comes again was stolen, by whoever was first or by whoever is second (RFC 9700 section 4.14.2): the
+    client has nothing of this user then. Not within :data:`AT_ONCE`: programs ask twice at a time.
+    """
     holder = await tokens.verify(connection, token, REFRESH)
     if holder is None or holder.client_id != client.id:
+        await _look_for_theft(connection, client, token)
         return Denied("invalid_grant", "the refresh token is invalid or expired")
     if narrowed is not None and (more := [name for name in narrowed if name not in holder.scopes]):
         return Denied("invalid_request", f"scope: {more[0]} was not granted")
     if not await tokens.revoke(connection, token):  # of two who come at once with the same, one was first
         return Denied("invalid_grant", "the refresh token was used before")
+    await _spend(connection, client, holder.user_id, token, lifetimes.refresh)
     await tokens.revoke_all(connection, client.id, user_id=holder.user_id)
     user = await repository.get(connection, User, holder.account_id, holder.user_id)
     return await _issue(connection, client, user, holder.scopes if narrowed is None else narrowed, lifetimes)
+
+
+async def _spend(connection: AsyncConnection, client: Client, user_id: str, token: str, lifetime: float) -> None:
+    """Remember a token that was used; it would not have lasted longer than a new one."""
+    now = time.time()
+    await connection.execute(delete(_SPENT).where(_SPENT.c.expires_at < now))
+    row: dict[str, Any] = {
+        "hash": tokens.hashed(token),
+        "user_id": user_id,
+        "client_id": client.id,
+        "spent_at": now,
+        "expires_at": now + lifetime,
+    }
+    await connection.execute(insert(_SPENT), row)
+
+
+async def _look_for_theft(connection: AsyncConnection, client: Client, token: str) -> None:
+    query = select(_SPENT).where(_SPENT.c.hash == tokens.hashed(token), _SPENT.c.client_id == client.id)
+    row = (await connection.execute(query)).mappings().first()
+    if row is None or time.time() - row["spent_at"] < AT_ONCE:
+        return
+    log.warning("refresh_token_used_again", client=client.id, user=row["user_id"])
+    await access.end_of_client(connection, client.id, user_id=row["user_id"])
 
 
 async def _issue(

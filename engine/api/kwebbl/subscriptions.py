@@ -20,12 +20,11 @@ from engine.accounts import repository
 from engine.api.kwebbl.agents import read_agents
 from engine.api.kwebbl.documents import SUBSCRIPTION, SUBSCRIPTION_WISH, told
 from engine.api.kwebbl.errors import Grant, RealtimeRoute, grant_of, invalid, not_there
-from engine.api.kwebbl.telling import delivered_as
 from engine.api.kwebbl.wishes import Draft, draft_of
 from engine.api.reading import as_json, octets
 from engine.api.services import ApiServices
 from engine.store.models import PENDING, Delivery
-from engine.store.realtime import EventSubscription
+from engine.store.realtime import EventSubscription, delivered_as
 
 MOST_SUBSCRIPTIONS = 100
 """Of one user and application."""

@@ -22,7 +22,7 @@ from engine.callbacks.rows import Row
 from engine.log import get_logger
 from engine.store import Store
 from engine.store import accounts as t
-from engine.store.realtime import EventSubscription
+from engine.store.realtime import DELIVERED_AS, EventSubscription, delivered_as
 
 log = get_logger(__name__)
 
@@ -33,7 +33,6 @@ LOOK_AGAIN = 5.0
 """Seconds after which it is asked anew whether anybody has subscribed, should another process have taken one."""
 
 _TABLE, _USERS = cast("Table", EventSubscription.__table__), cast("Table", t.User.__table__)
-_PREFIX = "realtime:"
 
 
 @dataclass(slots=True)
@@ -87,11 +86,6 @@ class Teller:
         return owed(event.call, event.at, url, body, subscription=about, plan=PLAN, any_certificate=True)
 
 
-def delivered_as(subscription_id: str) -> str:
-    """What the outbox calls a subscription of ours."""
-    return f"{_PREFIX}{subscription_id}"
-
-
 async def _subscriptions(connection: AsyncConnection, account: str) -> Sequence[RowMapping]:
     query = (
         select(_TABLE, _USERS.c.role)
@@ -142,9 +136,9 @@ class Patience:
     def settled(self, parcel: Parcel, outcome: Outcome) -> None:
         """An attempt is over."""
         about = parcel.subscription or ""
-        if not about.startswith(_PREFIX):
+        if not about.startswith(DELIVERED_AS):
             return
-        subscription = about.removeprefix(_PREFIX)
+        subscription = about.removeprefix(DELIVERED_AS)
         if outcome.delivered:
             if subscription in self._ailing:
                 self._heard.put_nowait((subscription, ""))

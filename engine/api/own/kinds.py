@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.accounts import access, repository, rights, secrets
 from engine.accounts import entities as e
-from engine.accounts import repository, rights, secrets
 from engine.api.answers import YES_OR_NO
 from engine.api.guard import ApiError
 from engine.api.own.bodies import LONGEST_PASSWORD, ExtensionBody, GroupBody, NumberBody, UserBody
@@ -49,6 +49,8 @@ async def _edit_user(
 async def _login(connection: AsyncConnection, row: e.User, body: UserBody, given: frozenset[str]) -> e.User:
     kept = (body.password or None) if "password" in given else row.password
     await repository.set_login(connection, row.account_id, row.id, email=body.email, password=kept)
+    if kept != row.password:
+        await access.end_of_password(connection, row.id)
     users = await repository.users(connection, row.account_id)
     return next(user for user in users if user.id == row.id)
 
