@@ -123,6 +123,25 @@ class UploadOwed(Record, frozen=True, kw_only=True):
     method: str = "PUT"
 
 
+class MessageBegun(Record, frozen=True, kw_only=True):
+    """A message for a mailbox is about to be recorded into ``path``.
+
+    The rest is what is owed should a kill come before it is left: ``to`` is the number that was called, and the server
+    at ``notify_url`` is told of the message. A file that is not there any more was dropped.
+    """
+
+    call: str
+    account: str
+    box: str
+    path: str
+    caller: str
+    caller_name: str = ""
+    to: str = ""
+    notify_url: str = ""
+    notify_emails: str = ""
+    transcribe: bool = False
+
+
 class MessageLeft(Record, frozen=True, kw_only=True):
     """A message was left in a mailbox: its sound is in the file ``path``, ``seconds`` long."""
 
@@ -282,6 +301,7 @@ AnyRecord = Union[  # noqa: UP007 - msgspec's decoder needs the union as a value
     RecordingStarted,
     RecordingFinished,
     UploadOwed,
+    MessageBegun,
     MessageLeft,
     MessageMarked,
     MailboxChanged,
@@ -352,8 +372,8 @@ def note_from_data(data: dict[str, Any]) -> flow_call.Note:
 
 @dataclass(slots=True)
 class CallHistory:
-    """All that the journal knows of one call. ``recordings``: those that have no end yet, by path; ``last_known``:
-    when its process was last alive.
+    """All that the journal knows of one call. ``recordings``: those that have no end yet, by path; ``messages``: those
+    for mailboxes that were not left yet, by path; ``last_known``: when its process was last alive.
     """
 
     started: CallStarted
@@ -361,6 +381,7 @@ class CallHistory:
     dialog: dict[str, Any] | None = None
     notes: list[Noted] = field(default_factory=list)
     recordings: dict[str, RecordingStarted] = field(default_factory=dict)
+    messages: dict[str, MessageBegun] = field(default_factory=dict)
     legs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Dialled legs that have no end yet, with their dialogs; empty ones until the answer."""
     last_known: float = 0.0
@@ -397,6 +418,10 @@ class CallHistory:
                 self.recordings[record.path] = record
             case RecordingFinished():
                 self.recordings.pop(record.path, None)
+            case MessageBegun():
+                self.messages[record.path] = record
+            case MessageLeft():
+                self.messages.pop(record.path, None)
 
 
 class Unfinished:

@@ -12,10 +12,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from engine.callbacks import records
 from engine.calls.recording import completed, finished_by_file
+from engine.calls.voicemail.boxes import discard
+from engine.calls.voicemail.notice import left_of, notice
+from engine.calls.voicemail.talk import LEAST
 from engine.log import get_logger
 from flows.call import Entered, Note
 from flows.events import Narrator
@@ -43,8 +47,12 @@ class Recovery:
 
     async def begin(self, histories: Sequence[records.CallHistory]) -> None:
         """Tell every missing ``close`` and send every BYE. A call is put down as finished when its BYE is done."""
-        open_ones = [(history.call, path) for history in histories for path in history.recordings]
+        open_ones = list(
+            dict.fromkeys((each.call, path) for each in histories for path in (*each.recordings, *each.messages))
+        )
         ends = await asyncio.to_thread(lambda: [finished_by_file(*each) for each in open_ones])  # the disk may be slow
+        short = {path for each in histories for path in each.messages} & {e.path for e in ends if e.seconds < LEAST}
+        await asyncio.gather(*(discard(Path(path)) for path in short))
         self._recordings = dict(zip(open_ones, ends, strict=True))
         for history in histories:
             started, answered = history.started, history.answered
@@ -74,6 +82,8 @@ class Recovery:
         for path, started in history.recordings.items():
             for each in completed(self._recordings[history.call, path], started):
                 self._append(each)
+        for begun in history.messages.values():
+            self._leave(begun, history.last_known)
         at, answered = history.last_known, history.answered
         for leg in history.legs:
             self._append(records.LegFinished(at, call=history.call, leg=leg, by="error", reason=REASON))
@@ -82,6 +92,17 @@ class Recovery:
             records.CallFinished(at, call=history.call, by="error", reason=REASON, path=path, duration=duration)
         )
         log.info("call ended", call_id=history.call, how=REASON, by="error", path=path, duration=round(duration, 2))
+
+    def _leave(self, begun: records.MessageBegun, at: float) -> None:
+        """A message for a mailbox that was under way is left as it is, if it is worth that."""
+        seconds = self._recordings[begun.call, begun.path].seconds
+        if seconds < LEAST:
+            return
+        left = left_of(begun, Path(begun.path).stem, seconds, at)
+        self._append(left)
+        if (news := notice(begun, left)) is not None:
+            self._append(records.Noted(at, call=begun.call, note=records.note_to_data(news)))
+        log.info("message_left", call_id=begun.call, box=begun.box, message=left.message, seconds=round(seconds, 1))
 
 
 def given_up(byes: Sequence[float], now: float) -> bool:

@@ -64,10 +64,12 @@ async def box_of(boxes: Mailboxes, box: str = "100") -> Box:
 
 
 def leave(boxes: Mailboxes, box: Box, caller: str = "39") -> Message:
-    path = boxes.new_file(box, "wav")
+    begun = boxes.begin("call", box, "100", caller, "")
+    path = Path(begun.path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"sound")
-    return boxes.leave("call", box, path, caller, "", 3.0)
+    left = boxes.leave(box, begun, 3.0)
+    return Message(left.message, left.path, left.caller, left.caller_name, left.seconds, left.at)
 
 
 def is_there(message: Message) -> bool:

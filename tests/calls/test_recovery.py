@@ -191,3 +191,49 @@ async def test_a_recording_that_was_cut_short_is_uploaded_all_the_same(tmp_path:
     (owed,) = [each for each in house.journal if isinstance(each, records.UploadOwed)]
     assert (owed.url, owed.method, owed.path) == ("https://a.example/l", "POST", str(paths[0]))
     assert house.journal.index(owed) < house.journal.index(house.finished()[0])
+
+
+def begun(path: Path) -> records.MessageBegun:
+    return records.MessageBegun(
+        105.0, call="c1", account="default", box="100", path=str(path), caller="+39", to="1000", notify_url=URL
+    )
+
+
+def sound_file(path: Path, seconds: float) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", "not compressed"))
+        file.writeframes(bytes(round(seconds * 16_000)))
+    return path
+
+
+async def test_a_message_that_was_under_way_is_left(tmp_path: Path) -> None:
+    """Its sound as far as it came, and the news for the customer's server; a second kill leaves no second one."""
+    path = sound_file(tmp_path / "m.wav", 3.5)
+    told = [
+        records.CallStarted(100.0, call="c1", caller="+39", callee="1000", sip_call_id="sip-1"),
+        begun(path),
+        records.RecordingStarted(105.1, call="c1", path=str(path)),
+    ]
+    house = House(bye=False)
+    await house.recovery.begin(records.calls_of(told))
+    (left,) = [record for record in house.journal if isinstance(record, records.MessageLeft)]
+    assert (left.box, left.message, left.path, left.caller) == ("100", "m", str(path), "+39")
+    assert (left.seconds, left.at) == (3.5, 105.1)
+    (news,) = house.closes()
+    assert (news.url, dict(news.params)["message"], dict(news.params)["seconds"]) == (URL, "m", "3.5")
+    again = House(bye=False)
+    journal = [record for record in house.journal if not isinstance(record, records.CallFinished)]
+    await again.recovery.begin(records.calls_of([*told, *journal]))
+    assert not [record for record in again.journal if isinstance(record, records.MessageLeft)]
+    assert len(again.finished()) == 1
+
+
+async def test_too_little_of_a_message_is_none(tmp_path: Path) -> None:
+    short, dropped = sound_file(tmp_path / "short.wav", 0.5), tmp_path / "dropped.wav"
+    made = history(dialog=False)
+    made.messages = {str(path): begun(path) for path in (short, dropped)}
+    house = House()
+    await house.recovery.begin([made])
+    assert not [record for record in house.journal if isinstance(record, records.MessageLeft)]
+    assert house.closes() == []
+    assert not short.exists()

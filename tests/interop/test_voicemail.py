@@ -6,7 +6,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,28 @@ def test_who_hangs_up_has_left_a_message(office: Daemon, tmp_path: Path) -> None
     assert 1.5 < seconds < 3.5
     _, (samples, *_) = sound.read_wav(Path(path))
     assert sum(end - start for start, end in sound.find_tone(samples, VOICE)) > seconds - 0.5
+
+
+@pytest.mark.peer("baresip")
+def test_a_kill_leaves_what_there_is_of_a_message(
+    daemon_for: Callable[..., Daemon], hooks: HookServer, tmp_path: Path
+) -> None:
+    """The daemon is killed while somebody speaks: the restart leaves the message, and tells the customer's server."""
+    box = {"format": "wav", "skip_greeting": True, "skip_instructions": True, "notify_url": hooks.url("/killed")}
+    office = daemon_for({"7102": voicemail(id="102")}, mailboxes=[{"id": "102", **box}])
+    with Baresip(tmp_path / "caller", user="caller", audio=sound.tone(VOICE, 60)) as caller:
+        caller.dial(office.uri("7102"))
+        caller.wait_event("CALL_ESTABLISHED")
+        poll(lambda: any(each.stat().st_size > 40_000 for each in office.recordings()) or None, 20, "no recording")
+        office.kill_everything()
+        office.start()
+        ((state, path, seconds, who),) = messages(office, "102", 1)
+    assert (state, who) == ("new", "caller")
+    assert seconds > 1.5
+    _, (samples, *_) = sound.read_wav(Path(path))
+    assert sum(end - start for start, end in sound.find_tone(samples, VOICE)) > seconds - 1.0
+    hit = poll(lambda: next((hit for hit in hooks.hits if hit.path == "/killed"), None), 10, "nobody was told")
+    assert json.loads(hit.body)["message"] == Path(path).stem
 
 
 @pytest.mark.peer("baresip")

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from engine.callbacks import records
 from engine.calls.voicemail import pins
+from engine.calls.voicemail.notice import left_of
 from engine.config import MailboxConfig
 from engine.log import get_logger
 from engine.store import Store, mailboxes
@@ -196,25 +197,31 @@ class Mailboxes:
         today = datetime.fromtimestamp(self._wall(), UTC).strftime("%Y/%m/%d")
         return self.folder / today / f"{uuid.uuid4().hex}.{extension}"
 
-    def leave(self, call: str, box: Box, path: Path, caller: str, caller_name: str, seconds: float) -> Message:
-        """Put a message into a box."""
-        at = self._wall()
-        message = Message(path.stem, str(path), caller, caller_name, seconds, at)
-        self._append(
-            records.MessageLeft(
-                at,
-                call=call,
-                account=box.account,
-                box=box.id,
-                message=message.id,
-                path=message.path,
-                caller=caller,
-                caller_name=caller_name,
-                seconds=seconds,
-            )
+    def begin(self, call: str, box: Box, to: str, caller: str, caller_name: str) -> records.MessageBegun:
+        """A message is about to be recorded: what is there of it when we are killed is left after the restart."""
+        begun = records.MessageBegun(
+            self._wall(),
+            call=call,
+            account=box.account,
+            box=box.id,
+            path=str(self.new_file(box, box.format)),
+            caller=caller,
+            caller_name=caller_name,
+            to=to,
+            notify_url=box.notify_url,
+            notify_emails=box.notify_emails,
+            transcribe=box.transcribe,
         )
-        self._of(box).messages[message.id] = (at, message, NEW)
-        return message
+        self._append(begun)
+        return begun
+
+    def leave(self, box: Box, begun: records.MessageBegun, seconds: float) -> records.MessageLeft:
+        """Put a message into a box."""
+        left = left_of(begun, Path(begun.path).stem, seconds, self._wall())
+        self._append(left)
+        message = Message(left.message, left.path, left.caller, left.caller_name, seconds, left.at)
+        self._of(box).messages[message.id] = (left.at, message, NEW)
+        return left
 
     def mark(self, call: str, box: Box, message: Message, state: State) -> Message:
         """Save or delete a message; the file of a deleted one goes later."""

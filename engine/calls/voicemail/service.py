@@ -6,19 +6,20 @@ import asyncio
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.callbacks.records import MessageBegun
 from engine.calls.media import MediaError
 from engine.calls.services import PromptError, Renderer
 from engine.calls.voicemail import pins, wording
 from engine.calls.voicemail.boxes import Box, MailboxError, Mailboxes, Message
 from engine.calls.voicemail.check import Check
 from engine.calls.voicemail.compose import greet, take
+from engine.calls.voicemail.notice import notice
 from engine.calls.voicemail.talk import Talk
 from engine.log import get_logger
-from flows.call import Callback, Unsupported
+from flows.call import Unsupported
 from flows.orders import Outcome, Voicemail
 from flows.prompts import Prompt
 from media.files import MediaImporter
@@ -72,19 +73,20 @@ class VoicemailService:
         if await greet(talk, box):
             return await self._visit(talk, box)
         limits = [limit for limit in (order.limit, box.max_message_length) if limit]
-        taken = await take(
-            talk,
-            lambda: self.boxes.new_file(box, box.format),
-            box.format,
-            min(limits, default=0.0),
-            keep=True,
-        )
+        name = call.facts.get("call.caller_name", "")
+        begun: list[MessageBegun] = []
+
+        def new_file() -> Path:
+            begun.append(self.boxes.begin(call.id, box, call.callee, call.caller, name))
+            return Path(begun[-1].path)
+
+        taken = await take(talk, new_file, box.format, min(limits, default=0.0), keep=True)
         if taken is None:
             return _failed("no message was left")
-        name = call.facts.get("call.caller_name", "")
-        message = self.boxes.leave(call.id, box, taken.path, call.caller, name, taken.seconds)
-        self._notify(call, box, message)
-        log.info("message_left", call_id=call.id, box=box.id, message=message.id, seconds=round(taken.seconds, 1))
+        left = self.boxes.leave(box, begun[-1], taken.seconds)
+        if (news := notice(begun[-1], left)) is not None:
+            call.tell(news)  # durably: it goes out by the outbox
+        log.info("message_left", call_id=call.id, box=box.id, message=left.message, seconds=round(taken.seconds, 1))
         if taken.ended is not None:
             raise taken.ended
         await talk.say(wording.KEPT)
@@ -97,32 +99,6 @@ class VoicemailService:
             return await self.boxes.messages(box)
         except MailboxError:
             return []
-
-    def _notify(self, call: LiveCall, box: Box, message: Message) -> None:
-        """Owe the customer's server the news, durably: it goes out by the outbox."""
-        if not box.notify_url:
-            return
-        call.tell(
-            Callback(
-                box.notify_url,
-                {
-                    "event": "voicemail",
-                    "account": box.account,
-                    "mailbox": box.id,
-                    "message": message.id,
-                    "call": call.id,
-                    "from": message.caller,
-                    "from_name": message.caller_name,
-                    "to": call.callee,
-                    "at": datetime.fromtimestamp(message.created_at, UTC).isoformat(timespec="seconds"),
-                    "seconds": f"{message.seconds:.1f}",
-                    "emails": box.notify_emails,
-                    "transcribe": "true" if box.transcribe else "false",
-                },
-                "POST",
-                "json",
-            )
-        )
 
     # --- checking a box -----------------------------------------------------------------
 
