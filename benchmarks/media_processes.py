@@ -21,6 +21,7 @@ from media.ipc import Child
 
 PORTS = "32768-60998"
 START_PATIENCE = 30.0
+LEAVE_PATIENCE = 20.0
 IO_PATHS = ("portable", "uring")
 
 
@@ -101,9 +102,12 @@ class MediaProcesses:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        last = [] if self._worker.pid is None else processes.below(self._worker.pid)
         await self._worker.close()
         if self._words:
             await self._recogniser.close()
+        # A writer that has much to write does so after its worker is gone.
+        await asyncio.to_thread(processes.wait_until_gone, last, LEAVE_PATIENCE)
 
     def _take(self, report: protocol.Report) -> None:
         match report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 _CLOCK_SCHED = 2
@@ -42,3 +43,17 @@ def module(pid: int) -> str:
     except OSError:
         return ""
     return words[words.index(b"-m") + 1].decode() if b"-m" in words else ""
+
+
+def wait_until_gone(pids: Iterable[int], patience: float) -> None:
+    """Wait until none of ``pids`` is at work, for ``patience`` seconds at most."""
+    until = time.monotonic() + patience
+    while any(_works(pid) for pid in pids) and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+def _works(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
