@@ -40,7 +40,7 @@ from engine.calls.origination import Originator
 from engine.calls.outbound import OutgoingCall, Wish
 from engine.calls.parking import Lots
 from engine.calls.peer import Destination, Peer
-from engine.calls.prompts import PromptMaker
+from engine.calls.prompts import PromptMaker, PromptTrimmer
 from engine.calls.recogniser import RecogniserError, Recognisers
 from engine.calls.recovery import Recovery
 from engine.calls.routes import Routes
@@ -142,7 +142,9 @@ class Daemon:
         self._stack.callback(self.journal.close)
         fetcher = Fetcher(allow_private=config.callbacks.allow_private)
         self._stack.push_async_callback(fetcher.close)
-        self.callbacks = CallbackService(self.journal, config.store.url, config.callbacks, fetcher)
+        self.callbacks = CallbackService(
+            self.journal, config.store.url, config.callbacks, fetcher, most_refused=config.store.refused_mb << 20
+        )
         await self.callbacks.start()
         self._stack.push_async_callback(self.callbacks.close)
 
@@ -213,6 +215,7 @@ class Daemon:
                 render_early(PromptMaker(prompts, self.synth, fetcher).for_flow(None, config.speech.voice))
             )
         tones = await self._tones(prompts)
+        self.trimmer = PromptTrimmer(prompts, config.store.prompts_mb << 20, lambda: self._held_sounds(tones))
         self.switch = Switch(
             plan=self.directory.plans,
             trunks=trunks,
@@ -264,6 +267,7 @@ class Daemon:
         )
         self._background(self._heartbeat())
 
+        self._background(self.trimmer.run())
         self.recovery = Recovery(self.journal.append, self._say_bye)
         app = make_app(self)
         self.web = WebServer(app, config.http)
@@ -328,6 +332,12 @@ class Daemon:
             return tones._replace(music=await MediaImporter(prompts).add(Path(self.config.calls.music)))
         except files.MediaError as error:
             raise StartError(f"calls.music: {error}") from error
+
+    def _held_sounds(self, tones: Tones) -> set[Path]:
+        """Files that are played without being asked for again: of flows, of calls that live, and the music."""
+        held = {path for plan in self.directory.plans.every() for path in plan.prompts.values()}
+        held |= {path for call in self.switch.calls.values() for path in call.call.sounds}
+        return held | self.flows.sounds() | {tones.music}
 
     def _background(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -654,6 +664,7 @@ class Daemon:
                 {"quantile": quantile},
                 value,
             )
+        yield "ivrea_prompts_bytes", "Rendered prompts on disk, as last looked at.", {}, self.trimmer.octets
         yield "ivrea_http_connections", "Connections to the web server now.", {}, self.web.connections
         used, down = self.switch.channels.used, self.probes.down
         for each in self.directory.trunks:

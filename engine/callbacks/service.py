@@ -31,7 +31,10 @@ class StoreError(Exception):
 class CallbackService:
     """The way of everything that happened: journal → database → the customer's web server."""
 
-    def __init__(self, journal: Journal, store_url: str, config: CallbackConfig, fetcher: Fetcher) -> None:
+    def __init__(
+        self, journal: Journal, store_url: str, config: CallbackConfig, fetcher: Fetcher, *, most_refused: int = 0
+    ) -> None:
+        """``most_refused``: octets of records that the database does not take, 0 for any number."""
         self._journal = journal
         try:
             self._store = Store(store_url)
@@ -44,7 +47,13 @@ class CallbackService:
             keep_delivered=config.keep_delivered,
         )
         self.announcements = Announcements()
-        self._writer = Writer(journal, self._store, announcements=self.announcements, on_deliveries=self._outbox.wake)
+        self._writer = Writer(
+            journal,
+            self._store,
+            announcements=self.announcements,
+            on_deliveries=self._outbox.wake,
+            most_refused=most_refused,
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     @property

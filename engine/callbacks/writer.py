@@ -12,6 +12,7 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import msgspec
@@ -37,6 +38,7 @@ EASY_BATCH = 10
 BATCH_TIMEOUT = 60.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 REFUSED_FILE = "refused.jsonl"
+OLDER_REFUSED_FILE = "refused.older.jsonl"
 
 _CHECKPOINTS = cast("Table", JournalCheckpoint.__table__)
 _CHECKPOINT = _CHECKPOINTS.c
@@ -78,13 +80,16 @@ class Writer:
         announcements: Announcements | None = None,
         on_deliveries: Callable[[], None] = lambda: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        most_refused: int = 0,
     ) -> None:
+        """``most_refused``: octets of :data:`REFUSED_FILE` and the one before it, 0 for any number."""
         self.counters = WriterCounters()
         self._journal = journal
         self._store = store
         self._announcements = announcements or Announcements()
         self._on_deliveries = on_deliveries
         self._sleep = sleep
+        self._most_refused = most_refused
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._stored: dict[str, int] | None = None  # the checkpoints; None when they must be asked for
@@ -273,12 +278,19 @@ class Writer:
             {"segment": segment.name, "why": why[:2000], "line": entry.raw.decode("utf-8", "backslashreplace")}
         )
         try:
-            await asyncio.to_thread(_append_line, self._journal.folder / REFUSED_FILE, line + b"\n")
+            path = self._journal.folder / REFUSED_FILE
+            await asyncio.to_thread(_append_line, path, line + b"\n", self._most_refused)
         except OSError as error:
             log.error("refused record lost", error=str(error), line=entry.raw.decode("utf-8", "backslashreplace"))
 
 
-def _append_line(path: os.PathLike[str], line: bytes) -> None:
+def _append_line(path: Path, line: bytes, most: int) -> None:
+    """A full half of ``most`` octets takes the place of the half before. A line that is too long for one is cut."""
+    if most:
+        line = line if len(line) <= most // 2 else line[: most // 2 - 1] + b"\n"
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size + len(line) > most // 2:
+                path.replace(path.with_name(OLDER_REFUSED_FILE))
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         os.write(file, line)

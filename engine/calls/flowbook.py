@@ -112,6 +112,11 @@ class FlowBook:
             self._made.move_to_end(key)
         return replace(made, version=version)
 
+    def sounds(self) -> set[Path]:
+        """The files of all flows that are remembered."""
+        ready = (*self._made.values(), *self._known.values())
+        return {path for each in ready for path in each.prompts.values()}
+
     async def stored(self, account: str, wanted: str, voice: str = "") -> Ready:
         """The newest version of a stored flow of ``account``, by id or name. Raises :class:`FlowError`.
 

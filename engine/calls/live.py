@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Protocol, TypeVar
 
@@ -220,6 +220,11 @@ class LiveCall:
                 what = prompt.media or prompt.text
                 self.trouble(f"{what[:200]!r} is not heard: {str(outcome) or type(outcome).__name__}")
         return [prompt for prompt in prompts if prompt in self._sounds]
+
+    @property
+    def sounds(self) -> Collection[Path]:
+        """All files that it has, and may play at any time."""
+        return self._sounds.values()
 
     async def sounds_of(self, prompts: Sequence[Prompt]) -> dict[Prompt, Path]:
         """Files with the sound of ``prompts``, as far as it can be had."""

@@ -6,7 +6,7 @@ into numbers are taken out on both sides before they are compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from engine.addresses import plain_number
@@ -44,6 +44,12 @@ class Dialplan(Generic[Entry]):
         """``inside``: by account, what it has itself: its extensions and its numbers."""
         self.public = public
         self.inside: Mapping[str, NumberPlan[Entry]] = inside or {}
+
+    def every(self) -> Iterator[Entry]:
+        """All that numbers lead to; some more than once."""
+        for plan in (self.public, *self.inside.values()):
+            yield from plan.exact.values()
+            yield from plan.prefixes.values()
 
     def own(self, number: str, account: str) -> Entry | None:
         """What ``number`` leads to if it is one of the account's own: a catch-all does not make it one."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Callable, Collection
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from engine.callbacks.fetch import Fetcher, FetchFailed
 from engine.callbacks.urls import Refused
 from engine.calls.services import PromptError, Renderer
+from engine.log import get_logger
 from flows.prompts import Prompt
 from media.files import MediaError, MediaImporter
 from media.tts.store import PromptStore
@@ -17,6 +19,39 @@ from media.tts.synth import Synth, SynthError
 
 MAX_MEDIA_BYTES = 32 * 1024 * 1024
 FETCH_SECONDS = 30.0
+TRIM_EVERY = 300.0
+
+log = get_logger(__name__)
+
+
+class PromptTrimmer:
+    """Keeps the prompts that are stored under a size; those that may be played without being asked for again stay."""
+
+    def __init__(self, store: PromptStore, most: int, held: Callable[[], Collection[Path]]) -> None:
+        """``most``: octets, 0 for any number; ``held``: the files that have to stay."""
+        self._store = store
+        self._most = most
+        self._held = held
+        self.octets = 0
+        """What there was the last time."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while self._most:
+            await self.trim()
+            await asyncio.sleep(TRIM_EVERY)
+
+    async def trim(self) -> None:
+        """Look once."""
+        try:
+            self.octets, removed = await asyncio.to_thread(self._store.trim, self._most, self._held())
+        except OSError as error:
+            log.warning("prompts_not_trimmed", error=str(error))
+            return
+        if removed:
+            log.info("prompts_trimmed", removed=removed, octets=self.octets)
+        elif self.octets > self._most:
+            log.warning("prompts_too_large", octets=self.octets, reason="those that are left are in use")
 
 
 class PromptMaker:

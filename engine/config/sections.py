@@ -169,6 +169,10 @@ class StoreConfig(Section):
     """Folder for recordings, in it ``YYYY/MM/DD/<call id>.wav`` (UTC)."""
     state: Name = "state/"
     """Folder for the journal and the rendered prompts. One daemon at a time."""
+    prompts_mb: Annotated[int, Field(ge=0, le=1_000_000_000)] = 2048
+    """MiB of rendered prompts; those that were not used for longest go first, never those in use. 0: any number."""
+    refused_mb: Annotated[int, Field(ge=0, le=1_000_000_000)] = 64
+    """MiB of records that the database does not take (``refused.jsonl``); the oldest go first. 0: any number."""
     keep_calls_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     """Days after which a call is deleted with all that was written of it, recordings included; 0: never."""
     keep_recordings_days: Annotated[int, Field(ge=0, le=36_500)] = 0

@@ -14,6 +14,7 @@ import re
 import tempfile
 import time
 import wave
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,10 @@ _KEY = re.compile(r"[0-9a-f]{64}\Z")
 _HEADER = 44
 _ABANDONED = 3600.0
 """Seconds after which a temporary file is one that a killed process left."""
+_USED_ANEW = 60.0
+"""Seconds after which it is put down anew that a prompt was asked for."""
+GRACE = 600.0
+"""Seconds in which a prompt that was asked for is not removed: somebody is about to play it."""
 
 
 def content_key(*parts: str | int) -> str:
@@ -51,11 +56,15 @@ class PromptStore:
         return self.folder / key[:2] / f"{key}.wav"
 
     def has(self, key: str) -> bool:
-        """Whether the prompt is there with at least one sample."""
+        """Whether the prompt is there with at least one sample; it counts as used then."""
+        path = self.path(key)
         try:
-            return self.path(key).stat().st_size > _HEADER
+            known = path.stat()
+            if time.time() - known.st_mtime > _USED_ANEW:
+                os.utime(path)
         except OSError:
             return False
+        return known.st_size > _HEADER
 
     def seconds(self, key: str) -> float:
         """How long a prompt lasts. Raises :class:`OSError` when it is not there."""
@@ -85,6 +94,30 @@ class PromptStore:
                 os.unlink(name)  # noqa: PTH108
             raise
         return target
+
+    def trim(self, most: int, held: Collection[Path] = ()) -> tuple[int, int]:
+        """Have the prompts take no more than ``most`` octets: those that were asked for longest ago go first, down to
+        nine tenths of it. Those in ``held`` stay, and those of the last :data:`GRACE` seconds. Takes its time.
+
+        The octets that are left, and how many prompts went.
+        """
+        found: list[tuple[float, int, Path]] = []
+        for path in self.folder.glob("??/*.wav"):
+            with contextlib.suppress(OSError):
+                known = path.stat()
+                found.append((known.st_mtime, known.st_size, path))
+        total, removed = sum(size for _, size, _ in found), 0
+        if total <= most:
+            return total, 0
+        kept = {str(path) for path in held}
+        for _, size, path in sorted(found):
+            if total <= most * 0.9:
+                break
+            with contextlib.suppress(OSError):
+                if str(path) not in kept and time.time() - path.stat().st_mtime > GRACE:  # as it is now
+                    path.unlink()
+                    total, removed = total - size, removed + 1
+        return total, removed
 
     def sweep(self) -> int:
         """Remove temporary files that killed processes left; how many there were."""

@@ -24,7 +24,7 @@ from engine.callbacks.records import (
     RecordingFinished,
     RecordingStarted,
 )
-from engine.callbacks.writer import REFUSED_FILE, Writer
+from engine.callbacks.writer import OLDER_REFUSED_FILE, REFUSED_FILE, Writer, _append_line
 from engine.store import Store
 from engine.store.models import Call, CallEvent, Delivery, JournalCheckpoint, Recording
 from flows import call as flow_call
@@ -264,3 +264,18 @@ async def test_nul_characters_do_not_reach_the_database(journal: Journal, store:
         assert await writer.flush(5)
     assert (await rows(store, Call))[0]["caller"] == "x\N{REPLACEMENT CHARACTER}y"
     assert (await rows(store, CallEvent))[0]["detail"]["value"] == "a\N{REPLACEMENT CHARACTER}b"
+
+
+def test_what_was_refused_takes_so_much_room_and_no_more(tmp_path: Path) -> None:
+    """The oldest goes first; what is kept are whole lines, but for one that is larger than half of all."""
+    path, older = tmp_path / REFUSED_FILE, tmp_path / OLDER_REFUSED_FILE
+    for number in range(100):
+        _append_line(path, b"%040d\n" % number, 1000)
+    kept = (older.read_bytes() + path.read_bytes()).splitlines()
+    assert kept == [b"%040d" % number for number in range(100 - len(kept), 100)]
+    assert 500 < older.stat().st_size + path.stat().st_size <= 1000
+    _append_line(path, b"x" * 5000, 1000)
+    assert path.stat().st_size <= 500
+    for _ in range(100):
+        _append_line(tmp_path / "any", b"%040d\n" % 1, 0)
+    assert (tmp_path / "any").stat().st_size == 4100

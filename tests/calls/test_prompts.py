@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -18,10 +19,11 @@ from engine.callbacks.fetch import Fetcher
 from engine.callbacks.urls import check_address
 from engine.calls import prompts
 from engine.calls.flowbook import PromptError, Renderer
-from engine.calls.prompts import PromptMaker
+from engine.calls.numbers import Dialplan, NumberPlan
+from engine.calls.prompts import PromptMaker, PromptTrimmer
 from flows.prompts import Prompt
 from media.arena import read_clip
-from media.tts.store import PromptStore
+from media.tts.store import PromptStore, content_key
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -195,3 +197,22 @@ async def test_only_http_is_a_url(render: Renderer, tmp_path: Path) -> None:
     for name in (f"file://{tmp_path}/a.wav", "ftp://127.0.0.1/a.wav", f"concat:{tmp_path}/a.wav", "pipe:0"):
         with pytest.raises(PromptError, match="No such file"):
             await render(Prompt(media=name))
+
+
+async def test_sounds_in_use_stay_when_there_is_too_much(tmp_path: Path) -> None:
+    store = PromptStore(tmp_path / "prompts")
+    paths = [store.put(content_key(str(number)), np.ones(8000, np.int16)) for number in range(5)]
+    for number, path in enumerate(paths):
+        os.utime(path, (1000.0 + number,) * 2)
+    trimmer = PromptTrimmer(store, 40_000, lambda: {paths[0]})
+    await trimmer.trim()
+    assert [path.exists() for path in paths] == [True, False, False, False, True]
+    assert trimmer.octets == 2 * 16_044
+    unlimited = PromptTrimmer(store, 0, lambda: ())
+    await asyncio.wait_for(unlimited.run(), 5)
+    assert paths[0].exists()
+
+
+def test_all_plans_of_a_dialplan_are_found() -> None:
+    plan = Dialplan(NumberPlan([("1", "a"), ("2*", "b")]), {"x": NumberPlan([("1", "a"), ("*", "c")])})
+    assert sorted(plan.every()) == ["a", "a", "b", "c"]

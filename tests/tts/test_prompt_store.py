@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from media.tts.store import PromptStore, content_key, key_for_text
+from media.tts.store import GRACE, PromptStore, content_key, key_for_text
 
 KEY = content_key("a test")
 SAMPLES = np.arange(-800, 800, dtype=np.int16)
@@ -101,3 +101,27 @@ def test_only_old_leftovers_are_swept(store: PromptStore) -> None:
 def test_an_empty_file_is_no_prompt(store: PromptStore) -> None:
     store.put(KEY, SAMPLES).write_bytes(b"")
     assert not store.has(KEY)
+
+
+def aged(store: PromptStore, name: str, seconds: float) -> str:
+    """A prompt of 2044 octets that was last used so long ago."""
+    key = content_key(name)
+    path = store.put(key, np.ones(1000, np.int16))
+    at = time.time() - seconds
+    os.utime(path, (at, at))
+    return key
+
+
+def test_what_was_not_used_for_longest_goes_first(store: PromptStore) -> None:
+    """Down to nine tenths; not what is held, and not what somebody has just asked for."""
+    keys = [aged(store, f"{age}", GRACE + age) for age in (5000, 4000, 3000, 2000, 1000)]
+    fresh = aged(store, "fresh", 0.0)
+    assert store.trim(100_000) == (6 * 2044, 0)
+    assert store.has(keys[1]), "used again"
+    left, removed = store.trim(4 * 2044, {store.path(keys[0])})
+    assert (left, removed) == (3 * 2044, 3)
+    there = [key for key in [*keys, fresh] if store.path(key).exists()]
+    assert there == [keys[0], keys[1], fresh]
+    assert store.trim(1, {store.path(keys[0])}) == (3 * 2044, 0), "none of these can go"
+    os.utime(store.path(keys[0]), (1.0, 1.0))
+    assert store.trim(1) == (2 * 2044, 1)
