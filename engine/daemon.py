@@ -247,6 +247,7 @@ class Daemon:
                 self._publish,
                 self._dialog,
                 config.calls.transfers_outside,
+                calls=lambda account: len(self.switch.calls_of(account)),
                 bring=self._bring,
                 lamp=self._lamp,
             ),
@@ -515,7 +516,8 @@ class Daemon:
 
     def _outbound(self, trunk: AccountTrunk) -> OutboundTrunk:
         down = trunk.label in self.probes.down
-        return outbound_trunk(trunk, self.registrations.service_route(trunk.label), down=down)
+        route, registered = self.registrations.service_route(trunk.label), not self.registrations.failed(trunk.label)
+        return outbound_trunk(trunk, route, down=down, registered=registered)
 
     def _inbound(self) -> Iterator[TrunkAddress]:
         """Those of the operator first: of trunks of which nothing tells them apart they have the call."""

@@ -86,6 +86,11 @@ class Registrations:
         pause = None if event.retry_at is None else round(event.retry_at - asyncio.get_running_loop().time(), 1)
         log.warning("not_registered", trunk=name, status=event.status, reason=event.reason, next_try_in=pause)
 
+    def failed(self, label: str) -> bool:
+        """Whether a trunk should be registered and is not: calls by it may be refused."""
+        registration = self._running.get(label)
+        return registration is not None and not registration.registered
+
     def states(self) -> dict[str, bool]:
         """By trunk name, whether it is registered."""
         return {name: registration.registered for name, registration in self._running.items()}
@@ -175,7 +180,9 @@ def _routes(trunk: TrunkConfig) -> tuple[Address, ...]:
     return (Address(Uri("sip", host=bracketed(host), port=port or None, params=params)),)
 
 
-def outbound_trunk(each: AccountTrunk, service_route: tuple[Address, ...] = (), *, down: bool = False) -> OutboundTrunk:
+def outbound_trunk(
+    each: AccountTrunk, service_route: tuple[Address, ...] = (), *, down: bool = False, registered: bool = True
+) -> OutboundTrunk:
     """The trunk as calls go out by it; ``service_route``: of its registrar, behind the outbound proxy."""
     trunk = each.config
     credentials = Credentials(trunk.username, trunk.password.get_secret_value()) if trunk.username else None
@@ -193,6 +200,7 @@ def outbound_trunk(each: AccountTrunk, service_route: tuple[Address, ...] = (), 
         route=route,
         channels=trunk.channels,
         down=down,
+        registered=registered,
         from_user=trunk.from_user,
         from_domain=trunk.from_domain,
         identity=trunk.identity,

@@ -76,6 +76,10 @@ class Outside:
     transfers_outside: Literal["nobody", "telephones", "anybody"] = "telephones"
     """Who on the telephone may hand calls on to numbers by trunks, and to SIP URIs elsewhere."""
     channels: Channels = field(default_factory=Channels)
+    legs: Channels = field(default_factory=Channels)
+    """Those that calls have dialled to outside, by account: each counts as one of its calls, too."""
+    calls: Callable[[str], int] = lambda _account: 0
+    """How many calls an account has now."""
     bring: Callable[[str, Caller, CallPlan, str], OutgoingCall] | None = None
     """Calls somebody as a caller, for a plan, as somebody wants it (:meth:`engine.calls.switch.Switch.originate`)."""
     lamp: Callable[[Peer, DialogState], None] = lambda _peer, _state: None
@@ -89,6 +93,16 @@ class Outside:
         if channel is None:
             raise NoChannel(f"all {line.most} channels of {line.trunk} are in use")
         return channel
+
+    def leg(self, destination: Destination, account: str, most: int) -> Channel | None:
+        """What a leg takes of the ``most`` calls (0: no limit) of an account, if it leads outside. Raises
+        :class:`NoChannel`.
+        """
+        if destination.device:
+            return None
+        if most and self.calls(account) + self.legs.used[account] >= most:
+            raise NoChannel(f"the account has as many calls as it may ({most})")
+        return self.legs.take(account, 0)
 
     async def located(self, destination: Destination) -> list[Destination]:
         """The places that the name of a destination comes to, in the order in which to try them."""
@@ -137,7 +151,16 @@ class CallHouse:
         return await self.outside.located(destination)
 
     async def make_peer(self, destination: Destination) -> Peer:
-        return await self.owner.peers.make(destination, self._line_stream().worker)
+        plan = self.owner.plan
+        share = self.outside.leg(destination, plan.account, plan.most_calls)
+        try:
+            peer = await self.owner.peers.make(destination, self._line_stream().worker)
+        except BaseException:
+            if share is not None:
+                share.release()
+            raise
+        peer.share = share
+        return peer
 
     def call_peer(self, peer: Peer) -> None:
         agreed = self._leg().agreed

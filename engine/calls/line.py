@@ -110,6 +110,8 @@ class CallLine:
         session, leg, stream = peer.session, peer.leg, peer.stream
         assert session is not None
         self.on_the_line, self.session, self.leg, self._stream = peer, session, leg, stream
+        if peer.share is not None:
+            peer.share.release()  # the call counts
         self.line_name, self.line_device = peer.destination.label, peer.destination.device
         leg.on_agreed, leg.on_changed = self._on_agreed, self._dialog_changed
         stream.on_report, stream.on_lost = self._on_report, self._on_worker_lost

@@ -121,6 +121,8 @@ class Peer:
     session: Session | None = None
     channel: Channel | None = None
     """What it takes of its trunk, given back at its end."""
+    share: Channel | None = None
+    """What it takes of the calls of its account, as long as it is a leg beside the line of its call."""
     on_refer: Callable[[IncomingReferral], None] | None = None
     """Gets what the telephone wants of us; without it that is declined."""
     keys: deque[str] = field(default_factory=deque)
@@ -230,9 +232,10 @@ class Peer:
             self._tell()
 
     def release(self) -> None:
-        """Give the channel back, if that is not done."""
-        if self.channel is not None:
-            self.channel.release()
+        """Give the channel back, and the share, if that is not done."""
+        for taken in (self.channel, self.share):
+            if taken is not None:
+                taken.release()
 
     def claimed(self, claim: Claim) -> bool:
         """Somebody else wants to take the call that rings here; whether that can be."""

@@ -227,7 +227,8 @@ class Switch:
         """The media worker for one more call. Raises :class:`MediaError` when those that run would suffer."""
         if len(self.calls) >= self._max_calls:
             raise MediaOverload("too many calls")
-        if plan.most_calls and len(self.calls_of(plan.account)) >= plan.most_calls:
+        account, most = plan.account, plan.most_calls
+        if most and len(self.calls_of(account)) + self._outside.legs.used[account] >= most:
             raise AccountFull("too many calls of the account")
         if self.lag.high:
             raise MediaOverload("control process late")

@@ -33,8 +33,8 @@ _OURS = frozenset((*IDENTITY_HEADERS.values(), "Privacy", "Diversion", "History-
 
 @dataclass(frozen=True, slots=True)
 class OutboundTrunk:
-    """The lowest ``order`` is tried first, of one order by ``weight``, one that is ``down`` last; ``prefixes`` of its
-    numbers (empty: all).
+    """The lowest ``order`` is tried first, of one order by ``weight``, those behind that are not ``registered`` though
+    they should be, one that is ``down`` last; ``prefixes`` of its numbers (empty: all).
     """
 
     name: str
@@ -52,6 +52,8 @@ class OutboundTrunk:
     channels: int = 0
     weight: int = 0
     down: bool = False
+    registered: bool = True
+    """False if its registration has failed."""
     from_user: str = ""
     from_domain: str = ""
     identity: Identity = "none"
@@ -60,11 +62,12 @@ class OutboundTrunk:
     caller_rules: tuple[tuple[str, str], ...] = ()
     redirects: Literal["no", "same", "any"] = "no"
 
-    def turn(self, chance: float) -> tuple[bool, int, float]:
+    def turn(self, chance: float) -> tuple[bool, int, bool, float]:
         """When it is tried, compared with others, by a ``chance`` from 0 to 1 that is drawn for it: those of one order
         at random by weight, each before another as often as their weights are to each other.
         """
-        return self.down, self.order, -(chance ** (1 / self.weight)) if self.weight else 1.0
+        lot = -(chance ** (1 / self.weight)) if self.weight else 1.0
+        return self.down, self.order, not self.registered, lot
 
     def takes(self, number: str) -> bool:
         return not self.prefixes or number.startswith(self.prefixes)

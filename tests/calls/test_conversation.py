@@ -33,7 +33,7 @@ class Phone(Peer):
             "Any", SimpleNamespace(worker=None, relay=lambda to: house.log.append(f"{name} is heard early"))
         )
         self.keys = deque()
-        self.channel = None
+        self.channel = self.share = None
         self.listening = False
         self.log = cast("Any", SimpleNamespace(error=lambda *_, **__: None))
 

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from engine.calls.admission import TrunkBook
+from engine.calls.channels import Channels
 from engine.calls.media import MediaOverload
 from engine.calls.numbers import Dialplan, NumberPlan
 from engine.calls.services import no_web
@@ -49,7 +50,7 @@ class Exchange:
             pool=cast("Any", self.pool),
             limits_for=lambda _session, _source: cast("Any", None),
             fetch=no_web,
-            outside=cast("Any", None),
+            outside=cast("Any", SimpleNamespace(legs=Channels())),
             append=lambda _record: None,
             backlog=lambda: 0,
             pump=lambda: None,
@@ -119,3 +120,16 @@ async def test_an_account_has_a_limit_of_its_own() -> None:
     assert exchange.call().status == 486, "who is called is busy; we are not"
     assert exchange.pool.asked == 1
     assert exchange.switch.counters.refused["too many calls of the account"] == 1
+
+
+async def test_legs_to_outside_count_as_calls_of_the_account() -> None:
+    """An account with one call's worth of legs, and no more than that, is busy."""
+    exchange = Exchange()
+    legs = Channels()
+    exchange.switch._outside = cast("Any", SimpleNamespace(legs=legs))
+    exchange.switch.plan = Dialplan(NumberPlan([("1000", cast("Any", SimpleNamespace(account="a", most_calls=1)))]))
+    leg = legs.take("a", 0)
+    assert leg is not None
+    assert (exchange.call().status, exchange.pool.asked) == (486, 0)
+    leg.release()
+    assert (exchange.call().status, exchange.pool.asked) == (503, 1), "there is room, as far as the account goes"

@@ -134,6 +134,11 @@ def test_trunks_as_they_are_configured() -> None:
     assert str(outbound_trunk(AccountTrunk("a", proxied, shared=False)).uri("1")) == "sip:1@t.example;transport=tls"
     same = outbound_trunk(AccountTrunk("acme", trunk(), shared=False), (Address.parse("<sip:t.example;lr>"),))
     assert same.flow.remote == ("t.example", 0)
+    failed = outbound_trunk(AccountTrunk("acme", trunk(order=1), shared=False), registered=False)
+    other = outbound_trunk(AccountTrunk("acme", trunk(order=1, weight=0), shared=False))
+    behind = outbound_trunk(AccountTrunk("acme", trunk(order=2), shared=False))
+    lost = outbound_trunk(AccountTrunk("acme", trunk(order=0), shared=False), down=True)
+    assert sorted([lost, behind, failed, other], key=lambda one: one.turn(0.5)) == [other, failed, behind, lost]
     assert (there.channels, there.down, there.caller_rules) == (4, True, (("+39", "0"), ("", "9")))
     here = inbound_trunk(each)
     assert (here.by_digest, here.user, here.channels, here.account) == (True, "me", 4, "acme")

@@ -302,6 +302,28 @@ def test_keep_alives_while_registered(network: Network, alice: Phone, peer: Peer
     assert keep_alives(network) == sent
 
 
+def test_keep_alives_on_a_connection_come_seldom(network: Network, alice: Phone, peer: Peer) -> None:
+    """RFC 5626 4.4.1: at a random time between 95 and 120 s, on the connection of the registration."""
+    config = RegistrationConfig(
+        name="trunk",
+        registrar=Uri.parse("sip:trunk.example.com"),
+        aor=Address.parse("<sip:ivrea@trunk.example.com>"),
+        flow=alice.flow(BOB, "tcp", 7),
+    )
+    registration = alice.do(lambda now: alice.endpoint.register(config, now))
+    answer = latest(network, peer).response(200, to_tag="r")
+    answer.headers.add("Contact", f"<{peer.requests('REGISTER')[-1].contacts[0].uri}>;expires=3600")
+    alice.endpoint.receive_message(answer, config.flow, network.now)
+    alice.flush()
+    assert registration.registered
+    start = network.now
+    network.run(1000)
+    sent = keep_alives(network)
+    assert len(sent) >= 8
+    assert all(95 <= later - earlier <= 120 for earlier, later in pairwise([start, *sent]))
+    assert {(each.transport, each.connection) for each in network.trace if each.data == b"\r\n\r\n"} == {("tcp", 7)}
+
+
 def test_keep_alives_end_with_the_registration(network: Network, alice: Phone, peer: Peer, registration) -> None:
     accept(peer, latest(network, peer), 60)
     network.run(200)
