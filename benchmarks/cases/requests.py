@@ -64,13 +64,13 @@ class HttpClient(Helper):
 
 
 def _client(pipe: Connection, port: int, token: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     while True:
         try:
             path, body, seconds, rate = pipe.recv()
         except EOFError:
             return
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)  # the last one was idle for too long
         found, begun = Answered(), time.monotonic()
         while (now := time.monotonic()) < begun + seconds:
             if rate and (early := begun + len(found.times) / rate - now) > 0:
@@ -83,6 +83,7 @@ def _client(pipe: Connection, port: int, token: str) -> None:
             if answer.status != 200:
                 found.faults[str(answer.status)] += 1
         found.seconds = time.monotonic() - begun
+        connection.close()
         pipe.send(found)
 
 
@@ -207,7 +208,7 @@ class Requests:
         )
         times = " / ".join(percentiles(answered.times))
         return [
-            f"`{what}`",
+            what,
             f"{calls:,}",
             number(answered.rate, 1),
             number(each),
@@ -222,7 +223,7 @@ class Requests:
         section.failures += [f"the sound of the calls, requests: {what}: {problem}" for problem in wrong]
         worst = float(np.max(heard.reception.p99_off_ms, initial=0.0))
         section.text.append(
-            f"Pacing with requests {what}: the worst stream is {number(worst)} ms off 20 ms at p99, "
+            f"Pacing, requests: {what}: the worst stream is {number(worst)} ms off 20 ms at p99, "
             f"{heard.reception.long_gaps:,} gaps over 40 ms in {heard.reception.packets:,} packets."
         )
 
