@@ -266,3 +266,29 @@ def test_a_page_is_heard_by_all_and_answered_by_none(daemon_for: DaemonFor, tmp_
         assert sound.find_tone(heard, 600.0)
     for phone in (alice, carl):
         assert not sound.find_tone(phone.heard()[1], 900.0)
+
+
+def test_a_customer_has_no_calls_of_others_by_naming_their_provider(daemon_for: DaemonFor, tmp_path: Path) -> None:
+    """Neither by the number as its name there, nor by an address that nobody assigned to it; once one is, its own."""
+    house = daemon_for(
+        {"480": refuses("480")},
+        settings=CLOSED,
+        trunks=[{"name": "carrier", "host": "127.0.0.1:1", "outbound": False, "order": 9}],
+    )
+    _, account = Api(house).ask("POST", "/accounts", {"name": "thief", "assigned_numbers": ["603"]})
+    thief = Api(house, account["token"])
+    assert thief.ask("POST", "/flows", {"name": "f", "document": refuses("603")})[0] == 201
+    assert thief.ask("POST", "/numbers", {"number": "603", "flow": "f"})[0] == 201
+    where = {"name": "line", "host": "127.0.0.1:9", "order": -9}
+    status, said = thief.ask("POST", "/trunks", where)
+    assert (status, said["error"]["code"]) == (403, "not_assigned")
+    trunk = {**where, "register": True, "username": "480", "password": "x"}
+    assert thief.ask("POST", "/trunks", trunk)[0] == 201
+    provider(tmp_path / "own", house, "480", "480").finish()
+    provider(tmp_path / "none", house, "603", "404").finish()
+    assert Api(house).ask("PATCH", "/accounts/thief", {"assigned_addresses": ["127.0.0.0/8"]})[0] == 200
+    provider(tmp_path / "still", house, "480", "480").finish()
+    provider(tmp_path / "assigned", house, "603", "603").finish()
+    house.wait_ended(3)
+    started = [row["source"] for row in house.events() if row.get("event") == "call started"]
+    assert started == ["carrier", "carrier", f"{account['id']}/line"]
