@@ -72,3 +72,14 @@ def test_every_endpoint_is_closed_to_other_accounts(house: Daemon, document: dic
 
 def test_metrics_are_documented_as_text(document: dict[str, Any]) -> None:
     assert list(document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]) == ["text/plain"]
+
+
+def test_every_answer_has_its_form_in_the_document(document: dict[str, Any]) -> None:
+    bare = []
+    for method, path, _ in endpoints(document):
+        for status, answer in document["paths"][path][method]["responses"].items():
+            bare += [
+                f"{method} {path} {status}" for media in answer.get("content", {}).values() if not media.get("schema")
+            ]
+    assert not bare, "\n".join(bare)
+    assert "#/$defs/" not in json.dumps(document), "what a schema refers to is in the document"
