@@ -263,7 +263,7 @@ async def office_in(folder: Path, template: Template, **realtime: Any) -> AsyncI
     there: dict[str, Any] = {
         "config": config,
         "callbacks": callbacks,
-        "switch": SimpleNamespace(calls={}, calls_of=lambda _account: []),
+        "switch": SimpleNamespace(calls={}, calls_of=lambda _account: [], check_number=lambda _account, _number: None),
         "originator": originator,
         "changed": changed,
         "public_url": lambda: "",
