@@ -51,6 +51,7 @@ from engine.store import Store
 KINDS = {"control process": 0.35, "everything": 0.3, "during the start": 0.1, "media worker": 0.125, "writer": 0.125}
 """What is killed, and how often of all kills."""
 
+OF_DAEMONS = ("control process", "everything", "during the start")
 DATABASE = "process of the database"
 DATABASE_SHARE = 0.05
 """Of the kills of a daemon on PostgreSQL."""
@@ -158,7 +159,8 @@ class Lane:
         self._settle()
         for each in callers:
             self.answered |= answered_in(each.log())
-        self.verdict = judge(self.rows, self.told, self.answered)
+        killed = [kill.at for kill in self.kills if kill.kind in OF_DAEMONS]
+        self.verdict = judge(self.rows, self.told, self.answered, killed)
         self.problems += [f"{self.name}: {each}" for each in self.verdict.problems()]
         if self.daemon.stop(60) != 0:
             self.problems.append(f"{self.name}: the daemon did not stop cleanly")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,14 +16,17 @@ from sqlalchemy import text
 
 from benchmarks.long_run import length
 from engine.api.kwebbl.callids import of_call, of_leg
+from engine.calls.recovery import REASON
 from engine.store import Store
 from flows.uuids import dashed
 
 TREE, VOICE, REALTIME = "/tree", "/voice", "/realtime"
 """Where callbacks of a tree, webhooks of the Voice API and events of the Realtime API go."""
 
-LATE = 1.5
-"""Seconds of sound that a kill may cost: a second that was not told yet, and what was under way."""
+LATE = 2.0
+"""Seconds of sound that a kill may cost, or that a writer may go on after it: a second that was not told yet, and what
+was under way.
+"""
 
 SLACK = 0.5
 MANY = 20
@@ -119,14 +123,14 @@ class Verdict:
             yield f"{kind} ({len(cases)}): {'; '.join(cases[:MANY])}{more}"
 
 
-def judge(rows: Rows, told: Told, answered: Mapping[str, float]) -> Verdict:
-    """``answered``: SIP Call-ID → when SIPp got its 200."""
+def judge(rows: Rows, told: Told, answered: Mapping[str, float], killed: Sequence[float]) -> Verdict:
+    """``answered``: SIP Call-ID → when SIPp got its 200. ``killed``: when control processes were, in order."""
     verdict = Verdict()
     _ended(rows, answered, verdict)
     _told(rows, told, verdict)
     calls = {call["id"]: call for call in rows.calls}
     for row in rows.recordings:
-        _recording(row, calls.get(row["call_id"]), verdict)
+        _recording(row, calls.get(row["call_id"]), killed, verdict)
     for row in rows.deliveries:
         verdict.wrong("not delivered", f"{row['url']} of {row['call_id']}: {row['state']}")
     verdict.figures["requests taken"] = told.count
@@ -175,7 +179,7 @@ def _told(rows: Rows, told: Told, verdict: Verdict) -> None:
         verdict.figures[f"repeats at {path}"] = told.repeats[path]
 
 
-def _recording(row: Row, call: Row | None, verdict: Verdict) -> None:
+def _recording(row: Row, call: Row | None, killed: Sequence[float], verdict: Verdict) -> None:
     path = Path(row["path"])
     if row["seconds"] is None:
         verdict.wrong("recordings without an end", path.name)
@@ -183,9 +187,12 @@ def _recording(row: Row, call: Row | None, verdict: Verdict) -> None:
     if call is None or call["finished_at"] is None:
         verdict.wrong("recordings of no call", path.name)
         return
-    lasted = max(call["finished_at"] - row["started_at"], 0.0)
+    end = call["finished_at"]
+    if call["reason"] == REASON:  # in the database it ends with the last that was known of it, seconds before the kill
+        end = killed[min(bisect(killed, row["started_at"]), len(killed) - 1)]
+    lasted = max(end - row["started_at"], 0.0)
     if not row["seconds"] and row["reason"] and call["ended_by"] == "error" and lasted < LATE:
-        verdict.figures["recordings that failed, for their call was killed within 1.5 s"] += 1
+        verdict.figures[f"recordings that failed, for their call was killed within {LATE:g} s"] += 1
         return
     try:
         seconds = length(path)
@@ -194,8 +201,8 @@ def _recording(row: Row, call: Row | None, verdict: Verdict) -> None:
         return
     verdict.figures["recordings opened"] += 1
     verdict.figures["seconds recorded"] += seconds
-    least = lasted - (LATE if call["ended_by"] == "error" else SLACK)
-    if abs(seconds - row["seconds"]) > SLACK / 5 or not least <= seconds <= lasted + SLACK:
+    slack = LATE if call["ended_by"] == "error" else SLACK
+    if abs(seconds - row["seconds"]) > SLACK / 5 or abs(seconds - lasted) > slack:
         verdict.wrong(
             "recordings of another length",
             f"{path.name}: {seconds:.2f} s, {row['seconds']:.2f} s in the database, call {lasted:.2f} s, "

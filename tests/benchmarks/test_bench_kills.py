@@ -15,10 +15,12 @@ from kit.hooks import Hit
 
 from benchmarks.kills_judge import REALTIME, TREE, VOICE, Rows, Told, answered_in, judge
 from engine.api.kwebbl.callids import of_call
+from engine.calls.recovery import REASON
 from flows.uuids import dashed
 
 CALL = "0123456789abcdef0123456789abcdef"
 SIP = "1-22@127.0.0.1"
+KILLED = [9.0, 14.0, 30.0]
 
 
 def hit(path: str, body: object = None, **params: str) -> Hit:
@@ -42,7 +44,14 @@ def rows(folder: Path, **more: Any) -> Rows:
         with wave.open(str(path), "wb") as file:
             file.setparams((2, 2, 8000, 0, "NONE", ""))
             file.writeframes(bytes(4 * 8000 * 3))
-    call = {"id": CALL, "sip_call_id": SIP, "answered_at": 10.0, "finished_at": 14.0, "ended_by": "error", "reason": ""}
+    call = {
+        "id": CALL,
+        "sip_call_id": SIP,
+        "answered_at": 10.0,
+        "finished_at": 11.0,
+        "ended_by": "error",
+        "reason": REASON,
+    }
     recording = {"call_id": CALL, "path": str(path), "started_at": 10.0, "seconds": 3.0, "reason": None}
     return Rows(
         [{name: more.get(name, value) for name, value in call.items()}],
@@ -57,7 +66,7 @@ def problems(folder: Path, heard: list[Hit], **more: Any) -> str:
     told = Told()
     for each in heard:
         told.append(each)
-    return "\n".join(judge(rows(folder, **more), told, {SIP: 10.0}).problems())
+    return "\n".join(judge(rows(folder, **more), told, {SIP: 10.0}, KILLED).problems())
 
 
 def test_all_is_well(tmp_path: Path) -> None:
@@ -68,7 +77,7 @@ def test_a_repeat_is_counted_and_no_second_end(tmp_path: Path) -> None:
     told = Told()
     for each in [*hits(), *hits()]:
         told.append(each)
-    verdict = judge(rows(tmp_path), told, {})
+    verdict = judge(rows(tmp_path), told, {}, KILLED)
     assert list(verdict.problems()) == []
     assert [verdict.figures[f"repeats at {path}"] for path in (TREE, VOICE, REALTIME)] == [2, 1, 1]
 
@@ -104,8 +113,9 @@ def test_an_end_by_another_id_is_a_second_end(tmp_path: Path) -> None:
         ({"recording_seconds": None}, "recordings without an end"),
         ({"recording_path": "/nowhere.wav"}, "recordings that do not open"),
         ({"recording_seconds": 2.0}, "recordings of another length"),
-        ({"finished_at": 16.0}, "recordings of another length"),
-        ({"ended_by": "caller"}, "recordings of another length"),
+        ({"recording_started_at": 8.5}, "recordings of another length"),
+        ({"recording_started_at": 14.5}, "recordings of another length"),
+        ({"ended_by": "caller", "reason": "", "finished_at": 14.0}, "recordings of another length"),
         ({"recording_seconds": 0.0, "recording_reason": "nothing"}, "recordings of another length"),
     ],
 )
