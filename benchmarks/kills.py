@@ -31,6 +31,7 @@ from bisect import bisect
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "interop"))
@@ -70,7 +71,7 @@ TOGETHER = 10
 class Kill:
     kind: str
     at: float
-    """Seconds since 1970."""
+    """Seconds since 1970, when it was done: to find all processes takes its time."""
 
 
 def flows(url: str, echo: int) -> dict[str, object]:
@@ -121,7 +122,8 @@ class Lane:
         self.starts: list[float] = []
         self.told = Told()
         self.hooks = HookServer(hits=self.told).start()
-        self.echo = sipp.start("uas_echo", folder / "echo", calls=FOREVER, traced=False, arguments=self._patient())
+        self.started: list[sipp.Sipp] = []
+        self.echo = self._sipp("uas_echo", folder / "echo", calls=FOREVER)
         low, high = free_range(400)
         settings: dict[str, dict[str, object]] = {"rtp": {"ports": f"{low}-{high}"}}
         if server is not None:
@@ -135,9 +137,11 @@ class Lane:
         )
         self.url = server.url if server is not None else f"sqlite+aiosqlite:///{self.daemon.folder / 'ivrea.db'}"
 
-    @staticmethod
-    def _patient() -> list[str]:
-        return ["-timeout", "100000"]
+    def _sipp(self, scenario: str, folder: Path, **more: Any) -> sipp.Sipp:
+        arguments = ("-timeout", "100000", *(("-rtp_echo",) if scenario == "uas_echo" else ()))
+        running = sipp.start(scenario, folder, traced=False, arguments=arguments, **more)
+        self.started.append(running)
+        return running
 
     # --- the run ------------------------------------------------------------------------------
 
@@ -169,8 +173,9 @@ class Lane:
         self._read_log()
 
     def close(self) -> None:
+        for each in self.started:
+            each.stop()
         self.daemon.kill_everything()
-        self.echo.stop()
         self.hooks.stop()
 
     def _listen(self) -> None:
@@ -184,7 +189,7 @@ class Lane:
             assert answer.status == 201
 
     def _call(self, number: str) -> sipp.Sipp:
-        return sipp.start(
+        return self._sipp(
             "uac_steady",
             self.folder / number,
             server=self.daemon.address,
@@ -193,8 +198,6 @@ class Lane:
             calls=FOREVER,
             rate=self.rate / 2,
             together=TOGETHER,
-            traced=False,
-            arguments=self._patient(),
         )
 
     # --- kills --------------------------------------------------------------------------------
@@ -230,18 +233,18 @@ class Lane:
 
     def _kill_daemon(self, kind: str) -> None:
         before = processes_in(self.daemon.folder)
-        self.kills.append(Kill("everything" if kind == "during the start" else kind, time.time()))
         if kind == "control process":
             self.daemon.kill_control()
         else:
             self.daemon.kill_everything()
+        self.kills.append(Kill("everything" if kind == "during the start" else kind, time.time()))
         self._read_log()
         began = time.monotonic()
         self.daemon.launch()
         if kind == "during the start" and len(self.kills) < self.wanted:
             time.sleep(self.chance.uniform(0.0, float(np.median(self.starts)) if self.starts else 2.0))
-            self.kills.append(Kill(kind, time.time()))
             self.daemon.kill_everything()
+            self.kills.append(Kill(kind, time.time()))
             self._read_log()
             began = time.monotonic()
             self.daemon.launch()
@@ -295,7 +298,7 @@ class Lane:
         )
 
     def _hang_up(self, number: str, name: str, calls: int, rate: float, seconds: float) -> sipp.Sipp:
-        return sipp.start(
+        return self._sipp(
             "uac_hangup",
             self.folder / name,
             server=self.daemon.address,
@@ -304,8 +307,6 @@ class Lane:
             calls=calls,
             rate=rate,
             fill={"TALK_MS": f"{seconds * 1000:.0f}"},
-            arguments=self._patient(),
-            traced=False,
         )
 
     # --- the end ------------------------------------------------------------------------------
