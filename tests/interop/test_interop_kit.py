@@ -12,7 +12,7 @@ from kit import sipp, sound
 from kit.baresip import Baresip
 from kit.hooks import HookServer
 from kit.phone import Phone
-from kit.ports import free_port, free_range
+from kit.ports import PORTS, free_port, free_range
 from kit.rtp import Pattern
 
 
@@ -107,8 +107,14 @@ def test_baresip_calls_and_hangs_up(tmp_path: Path) -> None:
     uas.finish(10)
 
 
-def test_ports_are_not_given_twice_in_a_while() -> None:
-    low, high = free_range(40)
+def test_ports_are_not_given_twice_in_a_while_and_never_run_out() -> None:
     given = [port for first in (free_port(following=1) for _ in range(200)) for port in (first, first + 1)]
+    low, high = free_range(40)
     assert len(set(given)) == len(given)
     assert not set(given) & set(range(low, high + 1))
+    for _ in range(60):
+        free_port()
+        low, high = free_range(410)
+        assert low % 2 == 0
+        assert high - low == 409
+        assert PORTS[0] <= low < high < PORTS[1]

@@ -7,9 +7,6 @@ import os
 import random
 import socket
 import threading
-from collections import deque
-
-_dice = random.Random(os.getpid())
 
 
 def _share(low: int, high: int) -> tuple[int, int]:
@@ -19,20 +16,15 @@ def _share(low: int, high: int) -> tuple[int, int]:
     return low + number * size, low + (number + 1) * size
 
 
-PORTS = _share(16_384, 30_000)
+PORTS = _share(10_240, 30_000)
 """Those that tests choose from: below those of the media tests (30,000 and up) and those that the kernel gives."""
 
-_MEMORY = (PORTS[1] - PORTS[0]) // 2
 _choosing = threading.Lock()
 """Cases of SIPp begin on threads of their own."""
-_given: deque[range] = deque()
-"""What was given out last. Its owner may not have bound it yet, or binds it only during a call."""
-
-
-def _remember(ports: range) -> None:
-    _given.append(ports)
-    while sum(map(len, _given)) > _MEMORY and len(_given) > 1:
-        _given.popleft()
+_next = random.Random(os.getpid()).randrange(*PORTS)
+"""Where to look next. All others come before one is given again: its owner may not have bound it yet, or binds it only
+during a call.
+"""
 
 
 def _bindable(port: int, kinds: tuple[socket.SocketKind, ...], host: str) -> bool:
@@ -45,14 +37,18 @@ def _bindable(port: int, kinds: tuple[socket.SocketKind, ...], host: str) -> boo
 
 
 def _find(size: int, kinds: tuple[socket.SocketKind, ...], host: str, *, even: bool) -> range:
+    global _next  # noqa: PLW0603 - the one place
+    low, high = PORTS
     with _choosing:
-        for _ in range(1000):
-            first = _dice.randrange(PORTS[0], PORTS[1] - size)
-            first -= first % 2 if even else 0
+        for _ in range(high - low):
+            first = _next + (_next % 2 if even else 0)
+            if first + size > high:
+                _next = low
+                continue
             ports = range(first, first + size)
-            taken = any(ports.start < given.stop and given.start < ports.stop for given in _given)
-            if not taken and all(_bindable(port, kinds, host) for port in ports):
-                _remember(ports)
+            busy = next((port for port in reversed(ports) if not _bindable(port, kinds, host)), None)
+            _next = ports.stop if busy is None else busy + 1
+            if busy is None:
                 return ports
     raise AssertionError(f"no {size} free ports in a row")
 
