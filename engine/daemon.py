@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from engine import tasks
 from engine.accounts import callbook, tokens
 from engine.accounts.media import MediaShelf
 from engine.addresses import bracketed, is_wildcard, split_host
@@ -341,13 +342,7 @@ class Daemon:
         return held | self.flows.sounds() | {tones.music}
 
     def _background(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-
-        async def end() -> None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-        self._stack.push_async_callback(end)
+        self._stack.push_async_callback(tasks.end, [asyncio.create_task(work)])
 
     def _each_second(self) -> None:
         self.switch.each_second(self.lags.last_second())

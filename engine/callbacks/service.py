@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from engine import tasks
 from engine.callbacks.announcing import Announcements
 from engine.callbacks.fetch import Fetcher
 from engine.callbacks.journal import Journal
@@ -96,9 +97,7 @@ class CallbackService:
         if self._tasks:
             if await self._writer.flush(FLUSH_PATIENCE):
                 await self._outbox.close(DELIVER_PATIENCE)
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await tasks.end(self._tasks)
         await self._store.close()
 
     def health(self) -> dict[str, Any]:

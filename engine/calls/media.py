@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from engine import tasks
 from engine.calls.capacity import WorkerGauge
 from engine.log import get_logger
 from engine.sip.offer_answer import Agreed
@@ -287,8 +288,7 @@ class Worker:
 
     async def close(self) -> None:
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+            await tasks.end([self._keeper])
         if self._child is not None:
             await self._child.close()
 

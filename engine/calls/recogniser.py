@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from engine import tasks
 from engine.log import get_logger
 from media import protocol
 from media.ipc import Child
@@ -177,8 +178,7 @@ class RecogniserProcess:
 
     async def close(self) -> None:
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+            await tasks.end([self._keeper])
         if self._child is not None:
             await self._child.close()
         self._folder.cleanup()

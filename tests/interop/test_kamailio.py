@@ -44,7 +44,7 @@ def behind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     secure = request.param == "tls"
     if secure and (why := lacks_tls()):
         pytest.skip(why)
-    port, tls_port, callee = free_port(), free_port(), free_port()
+    port, tls_port, callee = free_port(), free_port(), free_port(following=1)
     folder = tmp_path_factory.mktemp("proxied")
     authority = Authority(folder / "ca")
     own = authority.sign("ivrea", addresses=("127.0.0.1",))

@@ -261,7 +261,8 @@ def test_a_telephone_picks_up_what_rings_at_another(office: Office) -> None:
     desk.hangup()
     office.phones["carol"].wait_event("CALL_CLOSED")
     ended = office.api.wait(call["id"], "ended")
-    assert [(leg["to"], leg["answered_at"] is None) for leg in ended["legs"]] == [("alice", True), ("bob", False)]
+    # Alice may have telephones left from before; none of them answered.
+    assert {(leg["to"], leg["answered_at"] is None) for leg in ended["legs"]} == {("alice", True), ("bob", False)}
     assert all(leg["ended_at"] for leg in ended["legs"])
     documents = [each.body for each in desk.requests if each.method == "NOTIFY"]
     assert "<state>terminated</state>" in documents[-1]  # the lamp is off
