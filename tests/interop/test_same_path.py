@@ -25,7 +25,7 @@ ELSEWHERE = {"clinic", "kazoo-reception", "messagebird"}
 RUNS = [(example, script) for example, scripts in SCRIPTS.items() for script in scripts]
 AT_ONCE = 6
 
-pytestmark = [pytest.mark.peer("pyttsx3", "espeakng_loader"), pytest.mark.sound]
+pytestmark = [pytest.mark.peer("pyttsx3", "espeakng_loader"), pytest.mark.sound, pytest.mark.timeout(300)]
 
 
 def ivrea(*arguments: str) -> Any:
@@ -62,10 +62,13 @@ def live(tmp_path_factory: pytest.TempPathFactory, receiver: HookServer) -> Iter
 
 
 @pytest.fixture(scope="module")
-def calls(live: Daemon) -> Iterator[list[Future[Any]]]:
-    """All live calls, some at a time: a prompt takes as long as it takes."""
+def calls(live: Daemon) -> list[Future[Any]]:
+    """All live calls, some at a time: a prompt takes as long as it takes.
+
+    They are over before the first test goes on: none runs beside another process's test that has to be alone.
+    """
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield [
+        return [  # and waits for them
             pool.submit(ivrea, "dial", live.uri(number(index)), "--script", script)
             for index, (_, script) in enumerate(RUNS)
         ]
@@ -77,7 +80,7 @@ def calls(live: Daemon) -> Iterator[list[Future[Any]]]:
 def test_simulated_and_live_agree(live: Daemon, receiver: HookServer, calls: list[Future[Any]], index: int) -> None:
     flow = live.folder / f"{number(index)}.json"
     simulated = ivrea("simulate", str(flow), "--script", RUNS[index][1])
-    calls[index].result(110)
+    calls[index].result()
     (call,) = live.calls_to(number(index))
     closing = live.wait_closed(call, 30)
     assert closing["path"] == simulated["path"]
@@ -95,7 +98,7 @@ def test_simulated_and_live_agree(live: Daemon, receiver: HookServer, calls: lis
 @pytest.mark.parametrize("index", range(len(RUNS)))
 def test_a_live_call_can_be_replayed(live: Daemon, calls: list[Future[Any]], index: int) -> None:
     """Out of the database, with the times of a real caller, on the flow that it had."""
-    calls[index].result(110)
+    calls[index].result()
     (call,) = live.calls_to(number(index))
     live.wait_closed(call, 30)
     live.stored_notes(call, "Spoke")  # so that it is in the database
