@@ -102,6 +102,16 @@ def rewritten(number: str, rules: Sequence[tuple[str, str]]) -> str:
     return number
 
 
+@lru_cache(maxsize=4096)
+def is_literal(host: str) -> bool:
+    """True for an IP address, without brackets."""
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
 def bracketed(host: str) -> str:
     """``host`` as it stands before a port: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
     return f"[{host}]" if ":" in host else host

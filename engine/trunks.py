@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from engine import tasks
 from engine.addresses import bracketed, parse_rewrite, plain_number
 from engine.calls.admission import TrunkAddress
 from engine.calls.directory import AccountTrunk
@@ -138,11 +139,9 @@ class Probes:
 
     async def close(self) -> None:
         """Ask no more."""
-        tasks = list(self._asking.values())
+        asking = list(self._asking.values())
         self._asking.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end(asking)
 
     def answered(self, event: OptionsAnswered) -> None:
         """An answer, or that there was none: 408; 503 also when nothing could be sent."""

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.accounts import entities as e
 from engine.accounts import repository
 from engine.accounts.repository import Taken, table_of
-from engine.addresses import Network, plain_number, within
+from engine.addresses import Network, is_literal, plain_number, within
 from engine.config import AccountsConfig, TrunkConfig
 from engine.store.accounts import DEFAULT_ACCOUNT
 
@@ -111,16 +111,8 @@ def _refuse_hosts(trunk: TrunkConfig, allowed: tuple[Network, ...] | None) -> No
     if not allowed:
         raise NotAssigned("inbound", f"no addresses are assigned to the account that calls could be known by: {other}")
     for field, host in (("host", trunk.address.host), ("outbound_proxy", trunk.hop[1][0])):
-        if _is_address(host) and not within(host, allowed):
+        if is_literal(host) and not within(host, allowed):
             raise NotAssigned(field, f"{host} is none of the addresses that are assigned to the account: {other}")
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 async def _refuse_username(connection: AsyncConnection, username: str, trunk_id: str) -> None:

@@ -23,7 +23,6 @@ from engine.store.webhooks import WebhookRow
 
 log = get_logger(__name__)
 
-DAY = 86_400.0
 EVERY = 3600.0
 AT_ONCE = 200
 """Calls or recordings in one transaction: others who write wait for it."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+
+from engine.addresses import is_literal
 
 TIME_TO_LIVE = 60.0
 """Seconds that an answer is used; the system resolver does not tell its own."""
@@ -20,16 +20,6 @@ _WAITING = 256
 
 Then = Callable[[list[str]], None]
 """Called with the addresses found, the preferred first; none: the name does not resolve."""
-
-
-@lru_cache(maxsize=4096)
-def is_literal(host: str) -> bool:
-    """True for an IP address, without brackets."""
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
 
 
 class Names:

@@ -11,8 +11,9 @@ from engine.callbacks import records
 from engine.callbacks.rows import Batch
 from engine.store import Store, retention
 from engine.store.models import Base, Call, CallEvent, Delivery, Leg, Recording
-from engine.store.retention import DAY, Retention
+from engine.store.retention import Retention
 
+DAY = 86_400.0
 NOW = 100 * DAY
 
 

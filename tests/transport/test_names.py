@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from engine.addresses import is_literal
 from engine.transport import names
-from engine.transport.names import Names, is_literal
+from engine.transport.names import Names
 
 
 class Resolver:

@@ -13,7 +13,7 @@ from engine.accounts.entities import Client
 from engine.api.answers import NUMBER, TEXT, many, nothing, or_null, schema_of_row, shape, told
 from engine.api.guard import GuardedRoute, caller_of
 from engine.api.own.bodies import ClientBody, TokenBody
-from engine.api.own.resources import checked, json_body, json_object, refusing
+from engine.api.own.resources import add_routes, checked, json_body, json_object, refusing
 from engine.api.services import ApiServices
 
 KINDS = ("bearer", "access_key")
@@ -25,7 +25,7 @@ def mount(services: ApiServices) -> APIRouter:
     api = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["Ivrea: access"])
     secret, found = shape(client_id=TEXT, client_secret=TEXT), shape(tokens=many(_TOKEN))
     made = {**_CLIENT["properties"], **secret["properties"]}
-    for path, act, method, status, answer, wish, summary in (
+    add_routes(api, (
         ("/tokens", access.tokens, "GET", 200, told(found), None, "List tokens"),
         ("/tokens", access.make_token, "POST", 201, told(_MADE, "Made."), json_body(TokenBody), "Make a token"),
         ("/tokens/{wanted}", access.remove_token, "DELETE", 204, nothing("Deleted."), None, "Delete a token"),
@@ -35,11 +35,7 @@ def mount(services: ApiServices) -> APIRouter:
         ("/clients/{wanted}", access.remove_client, "DELETE", 204, nothing("Deleted."), None, "Delete a client"),
         ("/clients/{wanted}/secret", access.new_secret, "POST", 200, told(secret), None,
          "Give a client another secret; its tokens are none any more"),
-    ):  # fmt: skip
-        api.add_api_route(
-            path, act, methods=[method], status_code=status, summary=summary, responses={status: answer},
-            openapi_extra=wish,
-        )  # fmt: skip
+    ))  # fmt: skip
     return api
 
 

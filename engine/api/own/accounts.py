@@ -13,7 +13,7 @@ from engine.accounts.entities import Account, Caller
 from engine.api.answers import NUMBER, TEXT, WHOLE, many, nothing, schema_of, shape, told
 from engine.api.guard import ApiError, GuardedRoute, caller_of
 from engine.api.own.bodies import AccountBody
-from engine.api.own.resources import checked, json_body, json_object, refusing
+from engine.api.own.resources import add_routes, checked, json_body, json_object, refusing
 from engine.api.services import ApiServices
 from engine.store.accounts import DEFAULT_ACCOUNT
 
@@ -22,7 +22,7 @@ def mount(services: ApiServices) -> APIRouter:
     """The endpoints."""
     accounts = _Accounts(services)
     api = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["Ivrea: accounts"])
-    for path, act, method, status, answer, wish, summary in (
+    add_routes(api, (
         ("/account", accounts.own, "GET", 200, told(_OWN), None, "The account that the token is of"),
         ("/accounts", accounts.list, "GET", 200, told(shape(accounts=many(_ACCOUNT))), None, "List accounts"),
         ("/accounts", accounts.make, "POST", 201, told(_MADE, "Made."), json_body(AccountBody),
@@ -32,11 +32,7 @@ def mount(services: ApiServices) -> APIRouter:
          "Change an account"),
         ("/accounts/{wanted}", accounts.remove, "DELETE", 204, nothing("Deleted."), None,
          "Delete an account and all that it has; its calls end"),
-    ):  # fmt: skip
-        api.add_api_route(
-            path, act, methods=[method], status_code=status, summary=summary, responses={status: answer},
-            openapi_extra=wish,
-        )  # fmt: skip
+    ))  # fmt: skip
     return api
 
 

@@ -7,7 +7,7 @@ A kind of row is a :class:`Resource`: its path, the model of its body, and how a
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -72,22 +72,31 @@ class Resource(Generic[_Row, _Body]):
         return {**body, "properties": {**own, **fields, **self.more}, "required": [*own, *must, *self.more]}
 
 
+Route = tuple[str, Callable[..., Any], str, int, Json, Json | None, str]
+"""Path, what answers, method, status and form of the answer, form of the body (``None``: there is none), summary."""
+
+
+def add_routes(api: APIRouter, routes: Iterable[Route]) -> None:
+    """Give ``api`` endpoints of one answer each, beside its refusals."""
+    for path, act, method, status, answer, wish, summary in routes:
+        api.add_api_route(
+            path, act, methods=[method], status_code=status, summary=summary, responses={status: answer},
+            openapi_extra=wish,
+        )  # fmt: skip
+
+
 def routes_of(resource: Resource[Any, Any], services: ApiServices) -> APIRouter:
     """The endpoints of a resource under ``/api/v1``."""
     rows = _Rows(resource, services)
     api = APIRouter(prefix=f"/api/v1/{resource.path}", route_class=GuardedRoute, tags=["Ivrea: accounts"])
     one, body, schema = resource.one, resource.body, resource.shown()
-    for path, act, method, status, summary, answer, wish in (
-        ("", rows.list, "GET", 200, f"List {resource.path}", told(shape(**{resource.path: many(schema)})), None),
-        ("", rows.make, "POST", 201, f"Make a {one}", told(schema, "Made."), json_body(body)),
-        ("/{wanted:path}", rows.one, "GET", 200, f"A {one}, by id or name", told(schema), None),
-        ("/{wanted:path}", rows.change, "PATCH", 200, f"Change a {one}", told(schema), json_body(body, part=True)),
-        ("/{wanted:path}", rows.remove, "DELETE", 204, f"Delete a {one}", nothing("Deleted."), None),
-    ):
-        api.add_api_route(
-            path, act, methods=[method], status_code=status, summary=summary, responses={status: answer},
-            openapi_extra=wish,
-        )  # fmt: skip
+    add_routes(api, (
+        ("", rows.list, "GET", 200, told(shape(**{resource.path: many(schema)})), None, f"List {resource.path}"),
+        ("", rows.make, "POST", 201, told(schema, "Made."), json_body(body), f"Make a {one}"),
+        ("/{wanted:path}", rows.one, "GET", 200, told(schema), None, f"A {one}, by id or name"),
+        ("/{wanted:path}", rows.change, "PATCH", 200, told(schema), json_body(body, part=True), f"Change a {one}"),
+        ("/{wanted:path}", rows.remove, "DELETE", 204, nothing("Deleted."), None, f"Delete a {one}"),
+    ))  # fmt: skip
     return api
 
 
