@@ -39,7 +39,7 @@ def about_loop() -> str:
     return "asyncio's own"
 
 
-YOUNG, MIDDLE, OLD = 10_000, 10, 100
+YOUNG, MIDDLE, OLD = 10_000, 10, 10
 """When the garbage collector runs: after so many new objects on balance, after so many of its runs for those that
 outlived one, and again for all. SIP remembers every call for 32 s, so nearly all that is new outlives the collector's
 usual 700 objects: by these it would spend a third of the time that SIP takes on looking at what is in use.

@@ -15,6 +15,7 @@ import asyncio
 import fcntl
 import functools
 import importlib.util
+import logging
 import os
 import shutil
 import socket
@@ -22,6 +23,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from engine.loop import fast_loop
 
@@ -68,6 +70,17 @@ def missing_peer(name: str) -> str:
         found = importlib.util.find_spec(MODULES[name]) is not None
         return "" if found else f"Python package {MODULES[name]} is not installed (group interop or extra tts)"
     return "" if shutil.which(name) else f"program {name} is not installed"
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Generator[None]:
+    """A command that a test runs in this process sets up logging for the process: not for the tests after it."""
+    root = logging.getLogger()
+    handlers, level, settings = root.handlers[:], root.level, structlog.get_config()
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**settings)
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

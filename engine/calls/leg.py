@@ -99,6 +99,10 @@ class Leg:
         """The stream is gone."""
         self._stream = None
 
+    def part(self) -> None:
+        """Let go of whoever was told: the call is over."""
+        self.on_agreed, self.on_changed = _nobody_agrees, _nobody_is_told
+
     def acknowledged(self, body: bytes | None) -> None:
         """The ACK came; after an offer of ours it carries the answer. Raises :class:`NoCommonMedia`."""
         if self._offer is None:
@@ -240,6 +244,14 @@ class Leg:
         if self._stream is not None and self.agreed is not None:
             expected = self._talking and self.agreed.receive and not self.agreed.held
             self._stream.send(protocol.RtpTimeout(self._stream.number, self._rtp_timeout if expected else 0.0))
+
+
+def _nobody_agrees(agreed: Agreed, before: Agreed | None) -> None:
+    """The call is over."""
+
+
+def _nobody_is_told() -> None:
+    """The call is over."""
 
 
 def _settle(answer: asyncio.Future[bool], *, accepted: bool) -> None:

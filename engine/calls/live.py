@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, Protocol, TypeVar
+from typing import Any, Literal, NoReturn, Protocol, TypeVar, cast
 
 from engine.calls.holding import Hold
 from engine.calls.keys import KeyArbiter
@@ -111,6 +111,16 @@ class Signalling(Protocol):
     def put_down(self, note: Note) -> None: ...
 
 
+class _Gone:
+    """The signalling of a call that nobody will ask for anything: who does all the same hears that it is over."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise CallEnded("error", "the call is over")
+
+
+_GONE = cast("Signalling", _Gone())
+
+
 class LiveCall:
     """One call on a phone line."""
 
@@ -147,7 +157,7 @@ class LiveCall:
         self.facts = facts
         self.on_hold = on_hold or Hold()
         self.signalling = signalling
-        self._told: Callable[[], None] = lambda: None
+        self._told: Callable[[], None] = _nothing
         self._sounds = dict(prompts)
         self._render = render
         self._fetch = fetch
@@ -173,6 +183,11 @@ class LiveCall:
         """The media stream is open, or another one is the call's from now on. Comes before the flow is run."""
         self._stream = stream
         self._play = self._ticket = 0
+
+    def part(self) -> None:
+        """Let go of who signals for it and of the flow: no more will be asked of either."""
+        self.signalling = _GONE
+        self._told = _nothing
 
     # --- what the executor awaits -------------------------------------------------------
 
@@ -548,3 +563,7 @@ class LiveCall:
             new, self._new = self._new, None
             self._inputs.clear()  # what was pressed was for the flow before
             raise Replaced(new)
+
+
+def _nothing() -> None:
+    """Nobody is to be told."""

@@ -137,6 +137,10 @@ class Stream:
     async def opened(self) -> int:
         return await self._opened
 
+    def part(self) -> None:
+        """Let go of whoever hears of it: it is closed."""
+        self.on_report, self.on_lost = _nobody, _nobody
+
     def take(self, report: protocol.Report) -> None:
         """A report of the worker about this stream."""
         match report:
@@ -375,6 +379,10 @@ def split_ports(ports: tuple[int, int], count: int) -> list[tuple[int, int]]:
         raise ValueError(f"rtp.ports: {ports[0]}-{ports[1]} has {max(pairs, 0)} port pairs for {count} workers")
     share = pairs // count
     return [(low + 2 * share * index, low + 2 * share * (index + 1) - 1) for index in range(count)]
+
+
+def _nobody(what: object) -> None:
+    """Whoever had the stream is gone."""
 
 
 def _status(status: int) -> str:

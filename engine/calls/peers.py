@@ -70,6 +70,10 @@ class Peers:
         """Those whom we have called, until they are closed."""
         self._loop = asyncio.get_running_loop()
 
+    def part(self) -> None:
+        """Let go of the call: no leg of it is left."""
+        self._poke, self._recorded, self._referred = _no_change, _nobody, _not_referred
+
     def rung_by(self, session: Session) -> Peer | None:
         """Who was called with ``session``."""
         return next((peer for peer in self._rung.values() if peer.session is session), None)
@@ -93,7 +97,7 @@ class Peers:
             codecs=self._codecs,
             rtp_timeout=self._rtp_timeout,
             on_agreed=_nothing,
-            on_changed=lambda: None,
+            on_changed=_no_change,
             log=log,
             security=destination.security,
         )
@@ -135,7 +139,7 @@ class Peers:
             codecs=self._codecs,
             rtp_timeout=self._rtp_timeout,
             on_agreed=_nothing,
-            on_changed=lambda: None,
+            on_changed=_no_change,
             log=self._log,
             security=security,
         )
@@ -254,3 +258,11 @@ def _nobody(report: StreamReport) -> None:
 
 def _nobody_there(reason: str) -> None:
     """The same."""
+
+
+def _no_change() -> None:
+    """Nobody waits."""
+
+
+def _not_referred(peer: Peer, referral: IncomingReferral) -> None:
+    """The call is over."""

@@ -204,6 +204,20 @@ class Supervisor(CallLine):
             limit.cancel()
             await self._finish()
 
+    def part(self) -> None:
+        """The call has ended, and nothing of it comes back: it holds itself together no more.
+
+        Its parts refer to it as it does to them. What does so when it is dropped waits for the garbage collector, which
+        stops the loop for as long as it takes to look at thousands of them.
+        """
+        self.call.part()
+        self.peers.part()
+        # A line that was handed on to another call tells that one.
+        if self.leg is not None and self.leg.on_agreed == self._on_agreed:
+            self.leg.part()
+        if self._stream is not None and self._stream.on_report == self._on_report:
+            self._stream.part()
+
     def _begin(self) -> None:
         parties = self.parties
         sip_call_id = self.session.call_id if self.session is not None else ""

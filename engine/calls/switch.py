@@ -389,6 +389,7 @@ class Switch:
                 self._by_session.pop(call.session.id, None)
             self.counters.ended[call.call.ending[0] if call.call.ending else "error"] += 1
             self.counters.quality.note(call.quality, call.stats)
+            call.part()
 
     # --- calls that go out --------------------------------------------------------------
 
