@@ -202,7 +202,7 @@ class OutgoingSession(Session):
             self._accepted(response, now)
         elif self._dialog is not None and tag == self._dialog.remote_tag and self.state == "answered":
             self.core.counters.retransmissions_received += 1  # its ACK waits for our answer
-        elif self._bye is None and self._cancel_reason is not None:
+        elif not self._bye and self._cancel_reason is not None:
             self._too_late(response, now)
         else:
             self._decline(response, now)

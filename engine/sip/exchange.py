@@ -10,7 +10,7 @@ from engine.sip.flow import Flow
 from engine.sip.headers import Headers
 from engine.sip.message import Request, Response
 from engine.sip.reason import write_reason
-from engine.sip.transaction import ClientTransaction, Failure, NonInviteClient
+from engine.sip.transaction import NOBODY, ClientTransaction, Failure, NonInviteClient
 
 MAX_CHALLENGES = 3
 """A proxy and the far end may both ask, and a nonce may have gone stale; more is a loop."""
@@ -88,7 +88,7 @@ class Exchange:
         if reason:
             headers.add("Reason", write_reason(reason))
         cancel = Request("CANCEL", invite.uri, headers)
-        NonInviteClient(self._core, transaction.key[0], cancel, transaction.flow, _Nobody(), now)  # the INVITE's branch
+        NonInviteClient(self._core, transaction.key[0], cancel, transaction.flow, NOBODY, now)  # the INVITE's branch
 
     def again(self, headers: Iterable[tuple[str, str]], now: float) -> None:
         """Send the request once more, after its final response, with other ``headers``."""
@@ -142,13 +142,3 @@ class Exchange:
             self._digest.authorize(again)
         self.request = again
         self.transaction = self._core.send(again, self._flow, self, now)
-
-
-class _Nobody:
-    """Does not care how a CANCEL is answered."""
-
-    def on_response(self, response: Response, now: float) -> None:
-        pass
-
-    def on_failure(self, failure: Failure, now: float) -> None:
-        pass

@@ -10,6 +10,7 @@ from engine.sip.core import ACCEPT, ALLOW, SUPPORTED
 from engine.sip.events import ReofferAnswered, Reoffered, ReofferRefused
 from engine.sip.headers import read_seconds
 from engine.sip.message import Request, Response
+from engine.sip.part import Part
 from engine.sip.timers import Timer
 from engine.sip.transaction import InviteServer, ServerTransaction
 from engine.sip.update import OurUpdate
@@ -96,11 +97,11 @@ class OurOffer:
         self._reoffers.refused(self, 408, None, now)
 
 
-class Reoffers:
+class Reoffers(Part):
     """The offers after the first, of one session: at most one of each side at a time."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        super().__init__(session)
         self._theirs: ServerTransaction | None = None
         self._their_sdp: bytes | None = None
         self._ours: OurOffer | OurUpdate | None = None

@@ -71,7 +71,7 @@ class Session:
         self._ended = False
         self._farewell: str | None = None
         """Reason of a BYE that waits for the ACK (RFC 3261 15)."""
-        self._bye: Exchange | None = None
+        self._bye: Literal["", "sent", "done"] = ""
         self._ack_wait: AckWait | None = None
         self._transfers = Transfers(self)
         self._reoffers = Reoffers(self)
@@ -429,16 +429,18 @@ class Session:
 
     def _leave(self, now: float, reason: str) -> None:
         """Say BYE, now or as soon as that is allowed."""
-        if self._bye is not None:
+        if self._bye:
             return
         if self._ack_wait is not None and self._ack_wait.initial:
             self._farewell = reason
             return
         self._farewell = None
         headers = (("Reason", write_reason(reason)),) if reason else ()
-        self._bye = self.ask("BYE", self._bye_finished, now, headers=headers)
+        self._bye = "sent"
+        self.ask("BYE", self._bye_finished, now, headers=headers)
 
     def _bye_finished(self, status: int, response: Response | None, now: float) -> None:
+        self._bye = "done"
         self._close()
 
     def _unacknowledged(self, now: float) -> None:
@@ -458,7 +460,7 @@ class Session:
             self.lose_dialog(status, now)
 
     def _close_if_over(self) -> None:
-        if self._ended and self._farewell is None and (self._bye is None or self._bye.final):
+        if self._ended and self._farewell is None and self._bye != "sent":
             self._close()
 
     def _close(self) -> None:

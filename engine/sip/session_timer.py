@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from engine.sip.core import has_option
 from engine.sip.headers import read_seconds
 from engine.sip.message import Message, Request, Response
+from engine.sip.part import Part
 from engine.sip.timers import Timer
 
 if TYPE_CHECKING:
@@ -69,17 +70,17 @@ def knows_timers(message: Message) -> bool:
     return has_option(message, "Supported", OPTION) or has_option(message, "Require", OPTION)
 
 
-class SessionTimer:
+class SessionTimer(Part):
     """That of one session. It runs from each 2xx to an INVITE or UPDATE that has a Session-Expires to the next."""
 
-    __slots__ = ("_ends_at", "_expiry", "_minimum", "_raised", "_refresh_timer", "_session", "interval", "ours")
+    __slots__ = ("_ends_at", "_expiry", "_minimum", "_raised", "_refresh_timer", "interval", "ours")
 
     def __init__(self, session: Session) -> None:
         self.interval = 0
         """Seconds from one refresh to when the session counts as dead; 0 if no timer runs."""
         self.ours = False
         """Whether it is us who refresh."""
-        self._session = session
+        super().__init__(session)
         self._minimum = session.core.session_timers.minimum
         self._raised = False
         """Whether a 422 was heeded since the last 2xx: a second one is a refusal."""

@@ -78,6 +78,19 @@ class ClientUser(Protocol):
         """No final response will come. Called at most once, and never after a final response."""
 
 
+class _Nobody:
+    """The user of a client transaction that has nothing more to say, or whose answer nobody waits for."""
+
+    def on_response(self, response: Response, now: float) -> None:
+        pass
+
+    def on_failure(self, failure: Failure, now: float) -> None:
+        pass
+
+
+NOBODY = _Nobody()
+
+
 class ServerTransaction:
     """What both server machines share."""
 
@@ -133,6 +146,7 @@ class ServerTransaction:
             self._host.links.detach(self.flow, self)
         if self.on_gone is not None:
             self.on_gone()
+            self.on_gone = None
 
 
 class NonInviteServer(ServerTransaction):
@@ -218,7 +232,7 @@ class InviteServer(ServerTransaction):
     def abandon(self) -> None:
         self._host.queue.cancel(self._timer_g)
         self._host.queue.cancel(self._timer_end)
-        self._terminate()
+        self._expire(0.0)
 
     def _repeat(self, now: float) -> None:
         self._host.counters.retransmissions_sent += 1
@@ -230,12 +244,14 @@ class InviteServer(ServerTransaction):
     def _unacknowledged(self, now: float) -> None:
         self._host.queue.cancel(self._timer_g)
         self._host.counters.timeouts += 1
-        self._terminate()
-        if self.user is not None:
-            self.user.on_unacknowledged(now)
+        user = self.user
+        self._expire(now)
+        if user is not None:
+            user.on_unacknowledged(now)
 
     def _expire(self, now: float) -> None:
         self._terminate()
+        self.user = None  # which has this transaction
 
 
 class ClientTransaction:
@@ -275,7 +291,8 @@ class ClientTransaction:
                 self._host.counters.timeouts += 1
             else:
                 self._host.counters.transport_failures += 1
-            self.user.on_failure(failure, now)
+            user, self.user = self.user, NOBODY
+            user.on_failure(failure, now)
 
     @property
     def unanswered(self) -> bool:
@@ -339,13 +356,16 @@ class NonInviteClient(ClientTransaction):
         if self.state not in {"trying", "proceeding"}:
             self._host.counters.retransmissions_received += 1
             return
+        user = self.user
         if response.status < 200:
             self.state = "proceeding"
-        elif self.flow.reliable:
-            self._terminate()
         else:
-            self._linger(now + self._host.timing.t4, "completed")  # timer K
-        self.user.on_response(response, now)
+            self.user = NOBODY  # who has this transaction
+            if self.flow.reliable:
+                self._terminate()
+            else:
+                self._linger(now + self._host.timing.t4, "completed")  # timer K
+        user.on_response(response, now)
 
     def _next_interval(self) -> float:
         timing = self._host.timing

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.sip.events import ReferRequested
 from engine.sip.message import Request
+from engine.sip.part import Part
 from engine.sip.refer import Referral
 from engine.sip.referred import LASTS, BadReferral, IncomingReferral
 from engine.sip.transaction import ServerTransaction
@@ -20,16 +21,16 @@ MOST_REFERS = 32
 """REFERs that a peer may send in one call; more are declined."""
 
 
-class Transfers:
+class Transfers(Part):
     """Asked for by us (one at a time) and by the peer."""
 
-    __slots__ = ("_received", "_session", "_theirs", "ours")
+    __slots__ = ("_received", "_theirs", "ours")
 
     def __init__(self, session: Session) -> None:
         self.ours: Referral | None = None
         self._theirs: list[IncomingReferral] = []
         self._received = 0
-        self._session = session
+        super().__init__(session)
 
     @property
     def under_way(self) -> bool:
