@@ -59,7 +59,7 @@ $(VENV)/.benched: $(VENV)/.tested
 
 serve: $(VENV)/.installed
 	@mkdir -p var
-	IVREA_SIP__OPEN=true $(BIN)/ivrea serve --config $(CONFIG)
+	IVREA_SIP__OPEN=true exec $(BIN)/ivrea serve --config $(CONFIG)
 
 test: $(VENV)/.tested
 	@if [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then $(MAKE) --no-print-directory peers; fi
