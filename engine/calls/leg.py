@@ -101,7 +101,7 @@ class Leg:
 
     def part(self) -> None:
         """Let go of whoever was told: the call is over."""
-        self.on_agreed, self.on_changed = _nobody_agrees, _nobody_is_told
+        self.on_agreed, self.on_changed = nobody_agrees, nobody_is_told
 
     def acknowledged(self, body: bytes | None) -> None:
         """The ACK came; after an offer of ours it carries the answer. Raises :class:`NoCommonMedia`."""
@@ -246,12 +246,12 @@ class Leg:
             self._stream.send(protocol.RtpTimeout(self._stream.number, self._rtp_timeout if expected else 0.0))
 
 
-def _nobody_agrees(agreed: Agreed, before: Agreed | None) -> None:
-    """The call is over."""
+def nobody_agrees(agreed: Agreed, before: Agreed | None) -> None:
+    """For a leg that has no call or peer yet, or none any more."""
 
 
-def _nobody_is_told() -> None:
-    """The call is over."""
+def nobody_is_told() -> None:
+    """The same."""
 
 
 def _settle(answer: asyncio.Future[bool], *, accepted: bool) -> None:

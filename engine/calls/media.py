@@ -139,7 +139,7 @@ class Stream:
 
     def part(self) -> None:
         """Let go of whoever hears of it: it is closed."""
-        self.on_report, self.on_lost = _nobody, _nobody
+        self.on_report, self.on_lost = nobody_hears, nobody_hears
 
     def take(self, report: protocol.Report) -> None:
         """A report of the worker about this stream."""
@@ -381,8 +381,8 @@ def split_ports(ports: tuple[int, int], count: int) -> list[tuple[int, int]]:
     return [(low + 2 * share * index, low + 2 * share * (index + 1) - 1) for index in range(count)]
 
 
-def _nobody(what: object) -> None:
-    """Whoever had the stream is gone."""
+def nobody_hears(what: object) -> None:
+    """For a stream that nobody has yet, or any more."""
 
 
 def _status(status: int) -> str:

@@ -12,8 +12,8 @@ import msgspec
 
 from engine.callbacks import records
 from engine.calls.holding import hold_of
-from engine.calls.leg import CallerLeg, Leg, PeerLeg
-from engine.calls.media import Stream, StreamReport, Worker
+from engine.calls.leg import CallerLeg, Leg, PeerLeg, nobody_agrees, nobody_is_told
+from engine.calls.media import Stream, StreamReport, Worker, nobody_hears
 from engine.calls.peer import Destination, Peer, PeerEnd, State
 from engine.log import Logger
 from engine.security import MediaSecurity
@@ -72,7 +72,7 @@ class Peers:
 
     def part(self) -> None:
         """Let go of the call: no leg of it is left."""
-        self._poke, self._recorded, self._referred = _no_change, _nobody, _not_referred
+        self._poke, self._recorded, self._referred = nobody_is_told, nobody_hears, _not_referred
 
     def rung_by(self, session: Session) -> Peer | None:
         """Who was called with ``session``."""
@@ -87,7 +87,7 @@ class Peers:
         log = self._log.bind(peer=destination.label)
         channel = self.outside.channel(destination)
         try:
-            stream = await worker.open(bind, _nobody, _nobody_there)
+            stream = await worker.open(bind, nobody_hears, nobody_hears)
         except BaseException:
             if channel is not None:
                 channel.release()
@@ -96,8 +96,8 @@ class Peers:
             host=told,
             codecs=self._codecs,
             rtp_timeout=self._rtp_timeout,
-            on_agreed=_nothing,
-            on_changed=_no_change,
+            on_agreed=nobody_agrees,
+            on_changed=nobody_is_told,
             log=log,
             security=destination.security,
         )
@@ -138,8 +138,8 @@ class Peers:
             host=host,
             codecs=self._codecs,
             rtp_timeout=self._rtp_timeout,
-            on_agreed=_nothing,
-            on_changed=_no_change,
+            on_agreed=nobody_agrees,
+            on_changed=nobody_is_told,
             log=self._log,
             security=security,
         )
@@ -246,22 +246,6 @@ def traced(tap: Tap, sip_call_id: str, call: str, leg: str = "") -> records.Trac
         for seen in watch.messages
     ]
     return records.Traced(time.time(), call=call, leg=leg, messages=messages, left_out=watch.left_out)
-
-
-def _nothing(agreed: Agreed, before: Agreed | None) -> None:
-    """The leg has no peer yet."""
-
-
-def _nobody(report: StreamReport) -> None:
-    """The stream has no peer yet."""
-
-
-def _nobody_there(reason: str) -> None:
-    """The same."""
-
-
-def _no_change() -> None:
-    """Nobody waits."""
 
 
 def _not_referred(peer: Peer, referral: IncomingReferral) -> None:

@@ -232,7 +232,7 @@ class InviteServer(ServerTransaction):
     def abandon(self) -> None:
         self._host.queue.cancel(self._timer_g)
         self._host.queue.cancel(self._timer_end)
-        self._expire(0.0)
+        self._terminate()
 
     def _repeat(self, now: float) -> None:
         self._host.counters.retransmissions_sent += 1
@@ -245,12 +245,15 @@ class InviteServer(ServerTransaction):
         self._host.queue.cancel(self._timer_g)
         self._host.counters.timeouts += 1
         user = self.user
-        self._expire(now)
+        self._terminate()
         if user is not None:
             user.on_unacknowledged(now)
 
     def _expire(self, now: float) -> None:
         self._terminate()
+
+    def _terminate(self) -> None:
+        super()._terminate()
         self.user = None  # which has this transaction
 
 

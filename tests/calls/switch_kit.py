@@ -20,6 +20,18 @@ from engine.sip.parser import parse
 CALLER, HERE = ("198.51.100.5", 5060), ("192.0.2.1", 5060)
 
 
+def invite(source: tuple[str, int], number: int, user: str = "c") -> Request:
+    """The INVITE of call ``number``, without an offer, to 1000."""
+    headers = Headers()
+    headers.add("Via", f"SIP/2.0/UDP {source[0]};branch=z9hG4bK{number}")
+    headers.add("From", f"<sip:{user}@ivrea>;tag={number}")
+    headers.add("To", "<sip:1000@ivrea>")
+    headers.add("Call-ID", f"c{number}")
+    headers.add("CSeq", "1 INVITE")
+    headers.add("Contact", f"<sip:{user}@{source[0]}>")
+    return Request("INVITE", "sip:1000@ivrea", headers)
+
+
 _NOBODYS = SimpleNamespace(account="default", most_calls=0)
 
 
@@ -61,14 +73,7 @@ class Exchange:
     def call(self) -> Response:
         """The last thing that a new caller hears."""
         self.number += 1
-        headers = Headers()
-        headers.add("Via", f"SIP/2.0/UDP {CALLER[0]};branch=z9hG4bK{self.number}")
-        headers.add("From", f"<sip:c@ivrea>;tag={self.number}")
-        headers.add("To", "<sip:1000@ivrea>")
-        headers.add("Call-ID", f"c{self.number}")
-        headers.add("CSeq", "1 INVITE")
-        headers.add("Contact", f"<sip:c@{CALLER[0]}>")
-        self.endpoint.receive_message(Request("INVITE", "sip:1000@ivrea", headers), Flow("udp", HERE, CALLER), self.now)
+        self.endpoint.receive_message(invite(CALLER, self.number), Flow("udp", HERE, CALLER), self.now)
         for event in self.endpoint.events():
             self.switch.take(cast("Any", event))
         return cast("Response", [parse(data) for _, data in self.endpoint.outgoing()][-1])

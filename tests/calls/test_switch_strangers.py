@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 import structlog
+from switch_kit import invite
 
 from engine.calls.admission import TrunkAddress, TrunkBook
 from engine.calls.numbers import Dialplan, NumberPlan
@@ -16,8 +17,7 @@ from engine.calls.switch import Switch
 from engine.sip.digest import Credentials, DigestClient
 from engine.sip.endpoint import Endpoint
 from engine.sip.flow import Flow
-from engine.sip.headers import Headers
-from engine.sip.message import Request, Response
+from engine.sip.message import Response
 from engine.sip.parser import parse
 
 HERE = ("192.0.2.1", 5060)
@@ -58,14 +58,7 @@ class Exchange:
     def call(self, source: tuple[str, int], user: str = "desk", digest: DigestClient | None = None) -> list[Response]:
         """What a caller hears within half a minute in which it says nothing more."""
         self.number += 1
-        headers = Headers()
-        headers.add("Via", f"SIP/2.0/UDP {source[0]};branch=z9hG4bK{self.number}")
-        headers.add("From", f"<sip:{user}@ivrea>;tag={self.number}")
-        headers.add("To", "<sip:1000@ivrea>")
-        headers.add("Call-ID", f"c{self.number}")
-        headers.add("CSeq", "1 INVITE")
-        headers.add("Contact", f"<sip:{user}@{source[0]}>")
-        self.request = Request("INVITE", "sip:1000@ivrea", headers)
+        self.request = invite(source, self.number, user)
         if digest is not None:
             digest.authorize(self.request)
         self.endpoint.receive_message(self.request, Flow("udp", HERE, source), 0.0)
