@@ -44,7 +44,7 @@ from kit.hooks import HookServer
 from kit.ports import free_range
 from kit.voice import Voice
 
-from benchmarks.kills_judge import REALTIME, TREE, VOICE, Rows, Told, Verdict, answered_in, judge, read
+from benchmarks.kills_judge import REALTIME, RING, TREE, VOICE, Rows, Told, Verdict, answered_in, judge, read
 from benchmarks.long_run import caller, machine, report, table
 from engine.accounts import clients, tokens
 from engine.store import Store
@@ -164,13 +164,19 @@ class Lane:
         for each in callers:
             self.answered |= answered_in(each.log())
         killed = [kill.at for kill in self.kills if kill.kind in OF_DAEMONS]
-        self.verdict = judge(self.rows, self.told, self.answered, killed)
+        self.verdict = judge(self.rows, self.told, self.answered, killed, self._rings())
         self.problems += [f"{self.name}: {each}" for each in self.verdict.problems()]
         if self.daemon.stop(60) != 0:
             self.problems.append(f"{self.name}: the daemon did not stop cleanly")
         if left := processes_in(self.daemon.folder):
             self.problems.append(f"{self.name}: left running: {[command_line(pid) for pid in left]}")
         self._read_log()
+
+    def _rings(self) -> list[float]:
+        """When a worker was killed before a writer that had been killed could have its successor."""
+        writers = [kill.at for kill in self.kills if kill.kind == "writer"]
+        workers = [kill.at for kill in self.kills if kill.kind in ("media worker", "everything", "during the start")]
+        return [at for at in workers if any(0 <= at - each < RING for each in writers)]
 
     def close(self) -> None:
         for each in self.started:

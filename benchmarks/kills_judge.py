@@ -28,6 +28,11 @@ LATE = 2.0
 was under way.
 """
 
+RING = 3.0
+"""Seconds from the kill of a writer until the next one has surely taken what is in the ring: with the worker killed in
+between, that is lost.
+"""
+
 SLACK = 0.5
 MANY = 20
 """Problems of one kind that are told; the rest are counted."""
@@ -123,14 +128,18 @@ class Verdict:
             yield f"{kind} ({len(cases)}): {'; '.join(cases[:MANY])}{more}"
 
 
-def judge(rows: Rows, told: Told, answered: Mapping[str, float], killed: Sequence[float]) -> Verdict:
-    """``answered``: SIP Call-ID → when SIPp got its 200. ``killed``: when control processes were, in order."""
+def judge(
+    rows: Rows, told: Told, answered: Mapping[str, float], killed: Sequence[float], rings: Sequence[float]
+) -> Verdict:
+    """``answered``: SIP Call-ID → when SIPp got its 200. ``killed``: when control processes were, in order. ``rings``:
+    when workers were less than :data:`RING` seconds after their writer.
+    """
     verdict = Verdict()
     _ended(rows, answered, verdict)
     _told(rows, told, verdict)
     calls = {call["id"]: call for call in rows.calls}
     for row in rows.recordings:
-        _recording(row, calls.get(row["call_id"]), killed, verdict)
+        _recording(row, calls.get(row["call_id"]), killed, rings, verdict)
     for row in rows.deliveries:
         verdict.wrong("not delivered", f"{row['url']} of {row['call_id']}: {row['state']}")
     verdict.figures["requests taken"] = told.count
@@ -179,7 +188,7 @@ def _told(rows: Rows, told: Told, verdict: Verdict) -> None:
         verdict.figures[f"repeats at {path}"] = told.repeats[path]
 
 
-def _recording(row: Row, call: Row | None, killed: Sequence[float], verdict: Verdict) -> None:
+def _recording(row: Row, call: Row | None, killed: Sequence[float], rings: Sequence[float], verdict: Verdict) -> None:
     path = Path(row["path"])
     if row["seconds"] is None:
         verdict.wrong("recordings without an end", path.name)
@@ -191,7 +200,11 @@ def _recording(row: Row, call: Row | None, killed: Sequence[float], verdict: Ver
     if call["reason"] == REASON:  # in the database it ends with the last that was known of it, seconds before the kill
         end = killed[min(bisect(killed, row["started_at"]), len(killed) - 1)]
     lasted = max(end - row["started_at"], 0.0)
-    if not row["seconds"] and row["reason"] and call["ended_by"] == "error" and lasted < LATE:
+    late = LATE
+    if call["ended_by"] == "error" and any(abs(end - each) < 1.0 for each in rings):
+        late += RING
+        verdict.figures[f"recordings whose writer and worker were killed within {RING:g} s"] += 1
+    if not row["seconds"] and row["reason"] and call["ended_by"] == "error" and lasted < late:
         verdict.figures[f"recordings that failed, for their call was killed within {LATE:g} s"] += 1
         return
     try:
@@ -201,7 +214,7 @@ def _recording(row: Row, call: Row | None, killed: Sequence[float], verdict: Ver
         return
     verdict.figures["recordings opened"] += 1
     verdict.figures["seconds recorded"] += seconds
-    slack = LATE if call["ended_by"] == "error" else SLACK
+    slack = late if call["ended_by"] == "error" else SLACK
     if abs(seconds - row["seconds"]) > SLACK / 5 or abs(seconds - lasted) > slack:
         verdict.wrong(
             "recordings of another length",

@@ -134,6 +134,10 @@ class Plane:
         """Whether ticks may be left out: no streams, and nothing to be written or heard."""
         return not self._streams and self._recorder.idle and not self.reports
 
+    def close(self) -> None:
+        """The process is about to end: recordings are left to their writer."""
+        self._recorder.leave()
+
     def command(self, message: protocol.Command, now: float) -> None:
         """Do what the control process asks. Commands for streams that are gone are ignored."""
         self._handlers[type(message)](message, now)

@@ -206,8 +206,17 @@ class Recorder:
         elif self._scribe.given_up and self._open:
             self._give_up()
 
+    def leave(self) -> None:
+        """This process is about to end, which tells the writer to complete its files: see that there is one, and that
+        it knows of them all. What is in the ring would be lost with us otherwise.
+        """
+        if self._open and self._scribe.renew():
+            self._hand_over()
+        self._scribe.flush()
+
     def close(self) -> None:
         """End the link; the writer completes its files and leaves, and is waited for."""
+        self.leave()
         self._scribe.close()
 
     def _put(self, rows: Slots, received: Samples, sent: Samples) -> None:

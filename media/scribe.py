@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import select
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 from media import ipc, writer
@@ -22,11 +25,20 @@ while it is written.
 """
 
 RESTART_AFTER = 1.0
+"""Seconds from the start of a writer to the next one's, at least. One that has lived longer is replaced at once: until
+then sound lies in the ring alone.
+"""
+
 STUCK_AFTER = 10.0
 """Seconds in which a writer shows no sign of life (a disk that blocks) before it is killed."""
 
 GIVE_UP_AFTER = 10.0
 """Seconds from the loss of a writer in which no other one gets anything done, after which recordings are over."""
+
+LEAVE_WITHIN = 1.0
+"""Seconds in which the last writer has to be gone, and those in which another one has to take what it is told, when the
+worker leaves.
+"""
 
 Connect = Callable[[int], "tuple[socket.socket, subprocess.Popen[bytes] | None]"]
 
@@ -92,7 +104,7 @@ class Scribe:
             self._link.flush()
             finished = self._link.receive()
         except ipc.LinkClosed:
-            self._lose(now)
+            self._lose()
             return []
         tail = self._ring.tail
         if tail != self._tail or finished or not busy:
@@ -101,8 +113,37 @@ class Scribe:
         if beats != self._beats or not busy:
             self._beats, self._alive_at = beats, now
         elif now - self._alive_at >= STUCK_AFTER:
-            self._lose(now)
+            self._lose()
         return finished
+
+    def renew(self) -> bool:
+        """Start a writer in the place of one that is gone, without waiting for its time. Whether there is a new one."""
+        if self._link is not None:
+            try:
+                self._link.flush()
+                self._link.receive()
+            except ipc.LinkClosed:
+                self._lose()
+            else:
+                return False
+        if self._process is not None:
+            try:
+                self._process.wait(LEAVE_WITHIN)
+            except subprocess.TimeoutExpired:  # a disk holds it
+                return False
+        self._start()
+        return self._link is not None
+
+    def flush(self) -> None:
+        """See that the writer has all that it was told."""
+        until = time.monotonic() + LEAVE_WITHIN
+        room = select.poll()
+        if self._link is not None:
+            room.register(self._link, select.POLLOUT)
+        with contextlib.suppress(ipc.LinkClosed):
+            while self._link is not None and self._link.pending and time.monotonic() < until:
+                self._link.flush()
+                room.poll(LEAVE_WITHIN * 1000)
 
     def close(self) -> None:
         """End the link and wait until the writer has left."""
@@ -112,11 +153,10 @@ class Scribe:
         if self._process is not None:
             self._process.wait()
 
-    def _lose(self, now: float) -> None:
+    def _lose(self) -> None:
         assert self._link is not None
         self._link.close()
         self._link = None
-        self._tried_at = now
         if self._process is not None:
             self._process.kill()  # it may take its time to die, say in the middle of a write
 

@@ -157,6 +157,7 @@ def main() -> None:
     gc.freeze()
     with contextlib.suppress(ipc.LinkClosed):
         Worker(link, plane, time.monotonic()).run()
+    plane.close()
     os._exit(0)
 
 

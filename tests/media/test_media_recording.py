@@ -356,14 +356,48 @@ def test_a_killed_writer_is_started_again_and_goes_on(tmp_path: Path) -> None:
     feed(50)
     wait(lambda: recorder._scribe._link is None, "the loss is seen")
     feed(50)
+    first.wait()
+    recorder.poll(time.monotonic())
     began = time.monotonic()
-    wait(lambda: recorder._scribe._link is not None, "a new writer")
-    assert time.monotonic() - began >= RESTART_AFTER - 0.5
+    second = recorder._scribe._process
+    assert recorder._scribe._link is not None, "one that has worked for long is replaced at once"
+    assert second is not None
+    os.kill(second.pid, signal.SIGKILL)
+    wait(lambda: recorder._scribe._link is None, "the second loss is seen")
+    wait(lambda: recorder._scribe._link is not None, "a third writer")
+    assert time.monotonic() - began >= RESTART_AFTER
     recorder.stop(0, 1)
     wait(lambda: bool(recorder.done), "the end")
     assert recorder.done[0].seconds == pytest.approx(3.0)
     assert numbered(path) == [(n, -n) for n in range(1, 151)]
-    second = recorder._scribe._process
+    third = recorder._scribe._process
     recorder.close()
-    assert second is not None
-    assert second.returncode == 0
+    assert third is not None
+    assert third.returncode == 0
+
+
+@pytest.mark.parametrize("loss_is_seen", [True, False])
+def test_a_worker_that_leaves_without_a_writer_starts_one(tmp_path: Path, loss_is_seen: bool) -> None:
+    """The control process is killed while a killed writer has no successor yet: sound in the ring is written."""
+    recorder = Recorder(4)
+    path = tmp_path / "a.wav"
+    recorder.start(0, protocol.Record(1, 1, str(path)))
+    recorder.poll(time.monotonic())
+    deadline = time.monotonic() + 10
+    while not path.exists():
+        assert time.monotonic() < deadline, "the first writer"
+        time.sleep(0.01)
+    recorder._scribe._tried_at = time.monotonic()  # as if it were the successor of one that has just been killed
+    for n in range(1, 151):
+        recorder.feed(np.array([0]), frame(n), frame(-n))
+    first = recorder._scribe._process
+    assert first is not None
+    first.kill()
+    first.wait()
+    if loss_is_seen:
+        recorder.poll(time.monotonic())
+        recorder.poll(time.monotonic())
+        assert recorder._scribe._link is None
+    recorder.close()
+    assert recorder._scribe._process is not first
+    assert numbered(path) == [(n, -n) for n in range(1, 151)]

@@ -245,11 +245,10 @@ def test_a_writer_that_never_comes_back_is_replaced(tmp_path: Path) -> None:
     stop(first)
     frames = round((STUCK_AFTER + 0.5) / 0.02)
     call.run(frames)
-    assert recorder._scribe._link is None
     assert call.longest < 0.1
     assert first.wait(5) == -signal.SIGKILL
-    call.run(round(RESTART_AFTER / 0.02))
-    frames += round(RESTART_AFTER / 0.02)
+    call.run(2)
+    frames += 2
     assert recorder._scribe._process is not first
     recorder.stop(0, 1)
     call.until(lambda: recorder.done)
