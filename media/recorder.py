@@ -207,8 +207,8 @@ class Recorder:
             self._give_up()
 
     def leave(self) -> None:
-        """This process is about to end, which tells the writer to complete its files: see that there is one, and that
-        it knows of them all. What is in the ring would be lost with us otherwise.
+        """Before the end of this process, which tells the writer to complete its files: see that there is a writer, and
+        that it knows of them all. What is in the ring would be lost with us otherwise.
         """
         if self._open and self._scribe.renew():
             self._hand_over()

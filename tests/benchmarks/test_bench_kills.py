@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import wave
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,11 @@ def rows(folder: Path, **more: Any) -> Rows:
     )
 
 
-def problems(folder: Path, heard: list[Hit], **more: Any) -> str:
+def problems(folder: Path, heard: list[Hit], rings: Sequence[float] = (), **more: Any) -> str:
     told = Told()
     for each in heard:
         told.append(each)
-    return "\n".join(judge(rows(folder, **more), told, {SIP: 10.0}, KILLED).problems())
+    return "\n".join(judge(rows(folder, **more), told, {SIP: 10.0}, KILLED, rings).problems())
 
 
 def test_all_is_well(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_a_repeat_is_counted_and_no_second_end(tmp_path: Path) -> None:
     told = Told()
     for each in [*hits(), *hits()]:
         told.append(each)
-    verdict = judge(rows(tmp_path), told, {}, KILLED)
+    verdict = judge(rows(tmp_path), told, {}, KILLED, ())
     assert list(verdict.problems()) == []
     assert [verdict.figures[f"repeats at {path}"] for path in (TREE, VOICE, REALTIME)] == [2, 1, 1]
 
@@ -121,6 +122,14 @@ def test_an_end_by_another_id_is_a_second_end(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_in_the_database_is_seen(tmp_path: Path, more: dict[str, Any], complaint: str) -> None:
     assert problems(tmp_path, hits(), **more).startswith(complaint)
+
+
+def test_a_worker_killed_right_after_its_writer_may_cost_what_was_in_the_ring(tmp_path: Path) -> None:
+    at = KILLED[0]
+    early = {"recording_started_at": at - 5.5}
+    assert problems(tmp_path, hits(), [at - 10], **early).startswith("recordings of another length")
+    assert problems(tmp_path, hits(), [at], **early) == ""
+    assert problems(tmp_path, hits(), [at], recording_started_at=at - 8.5).startswith("recordings of another length")
 
 
 def test_answers_are_read_from_what_sipp_logs() -> None:
