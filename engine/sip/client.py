@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 
 from engine.sip.ack import Acknowledger
 from engine.sip.body import readable_description
@@ -11,7 +12,7 @@ from engine.sip.dialog import Dialog
 from engine.sip.digest import Credentials, DigestClient
 from engine.sip.early import MAX_FORKS, EarlyDialog, EarlyDialogs
 from engine.sip.events import Answered, EndedBy, Progressed, Redirected, Refused
-from engine.sip.exchange import Exchange
+from engine.sip.exchange import Exchange, nobody_waits
 from engine.sip.flow import Flow
 from engine.sip.message import Request, Response
 from engine.sip.reason import read_reason
@@ -53,10 +54,9 @@ class OutgoingSession(Session):
         self.trail = trail or Trail(request.ruri)
         """Where the call was redirected to; sessions that follow each other share it."""
         self.asked: InviteOptions | None = None
-        self._cseq = request.cseq.number
         self._contact = request.headers.get("Contact") or ""
         self._offered = bool(request.body)
-        self._early = EarlyDialogs(self._dialog_of)
+        self._early = EarlyDialogs()
         self._forks: dict[str, Acknowledger] = {}
         """Acknowledged 2xx by the tag of the peer that sent them."""
         self._reachable = False
@@ -73,7 +73,7 @@ class OutgoingSession(Session):
             request,
             flow,
             digest=digest,
-            next_cseq=self._next_cseq,
+            next_cseq=count(request.cseq.number + 1).__next__,
             on_final=self._answered,
             on_provisional=self._progressed,
             now=now,
@@ -128,10 +128,6 @@ class OutgoingSession(Session):
 
     # --- responses --------------------------------------------------------------------------
 
-    def _next_cseq(self) -> int:
-        self._cseq += 1
-        return self._cseq
-
     def _progressed(self, response: Response, now: float) -> None:
         self._reachable = True
         if self._cancel_reason is not None:
@@ -139,7 +135,7 @@ class OutgoingSession(Session):
         if self._ended or response.status == 100:
             return
         tag = response.to.tag
-        early = self._early.of(response) if tag else None
+        early = self._early.of(response, self._dialog_of) if tag else None
         if early is None and tag:
             self.core.counters.dropped += 1
             return
@@ -176,7 +172,7 @@ class OutgoingSession(Session):
         headers = [("RAck", str(rack))]
         if sdp is not None:
             headers.append(("Content-Type", ACCEPT))
-        self.ask("PRACK", _ignore, now, headers=headers, body=sdp or b"", dialog=early.dialog)
+        self.ask("PRACK", nobody_waits, now, headers=headers, body=sdp or b"", dialog=early.dialog)
         if early.dialog is self._dialog:
             self.negotiated = early.answered
 
@@ -242,7 +238,7 @@ class OutgoingSession(Session):
         self._stop_waiting()
         if status == 422 and response is not None and not self._ended and self.timer.raised(response):
             self._reachable = False
-            self._early = EarlyDialogs(self._dialog_of)
+            self._early = EarlyDialogs()
             self._exchange.again(self.timer.wishes(), now)  # RFC 4028 7.3
             return
         reason, q850 = "no answer" if status == 408 else "cannot be reached", None
@@ -279,7 +275,7 @@ class OutgoingSession(Session):
             dialog.next_hop(),
             digest=self.digest,
             next_cseq=dialog.next_cseq,
-            on_final=_ignore,
+            on_final=nobody_waits,
             now=now,
         )
 
@@ -348,7 +344,3 @@ class OutgoingSession(Session):
         if self._cancel_reason is not None and self._exchange.transaction.unanswered:
             return  # until the cancelled INVITE has its final response
         super()._close()
-
-
-def _ignore(status: int, response: Response | None, now: float) -> None:
-    pass

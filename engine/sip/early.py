@@ -47,10 +47,9 @@ class EarlyDialog:
 class EarlyDialogs:
     """All of one INVITE, by the peer's tag."""
 
-    __slots__ = ("_by_tag", "_make")
+    __slots__ = ("_by_tag",)
 
-    def __init__(self, make: MakeDialog) -> None:
-        self._make = make
+    def __init__(self) -> None:
         self._by_tag: dict[str, EarlyDialog] = {}
 
     def __len__(self) -> int:
@@ -63,12 +62,12 @@ class EarlyDialogs:
         """The oldest."""
         return next(iter(self._by_tag.values()), None)
 
-    def of(self, response: Response) -> EarlyDialog | None:
-        """That of a provisional response with a tag; ``None`` if there are too many."""
+    def of(self, response: Response, make: MakeDialog) -> EarlyDialog | None:
+        """That of a provisional response with a tag, ``make`` makes its dialog; ``None`` if there are too many."""
         tag = response.to.tag
         found = self._by_tag.get(tag)
         if found is None and len(self._by_tag) < MAX_FORKS:
-            found = self._by_tag[tag] = EarlyDialog(self._make(response))
+            found = self._by_tag[tag] = EarlyDialog(make(response))
         return found
 
     def drop(self, tag: str) -> None:

@@ -24,7 +24,8 @@ OnProvisional = Callable[[Response, float], None]
 class Exchange:
     """Sends ``request``, which has no Via yet, and repeats it with credentials when challenged.
 
-    ``on_final`` is called once; for an INVITE once for every 2xx, repeats included.
+    ``on_final`` is called once; for an INVITE once for every 2xx, repeats included. Who asked is let go of when nothing
+    more can come: it may own the exchange, and both are to be freed then.
     """
 
     __slots__ = (
@@ -101,6 +102,7 @@ class Exchange:
         """Forget about it without a word."""
         self.final = True
         self.transaction.abandon()
+        self._part()
 
     def on_response(self, response: Response, now: float) -> None:
         if response.status < 200:
@@ -111,6 +113,8 @@ class Exchange:
             return
         self.final = True
         self._on_final(response.status, response, now)
+        if self.final and self.transaction.state != "accepted":
+            self._part()
 
     def on_failure(self, failure: Failure, now: float) -> None:
         if failure == "transport" and self._reroute is not None:
@@ -121,6 +125,14 @@ class Exchange:
                 return
         self.final = True
         self._on_final(408 if failure == "timeout" else 503, None, now)
+        if self.final:
+            self._part()
+
+    def on_gone(self) -> None:
+        self._part()
+
+    def _part(self) -> None:
+        self._on_final, self._on_provisional = nobody_waits, None
 
     def _repeat(self, response: Response, now: float) -> bool:
         """Send the request again with what the challenge asks for; whether that could be done."""
@@ -142,3 +154,7 @@ class Exchange:
             self._digest.authorize(again)
         self.request = again
         self.transaction = self._core.send(again, self._flow, self, now)
+
+
+def nobody_waits(status: int, response: Response | None, now: float) -> None:
+    """For an answer that changes nothing."""

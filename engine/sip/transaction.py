@@ -77,6 +77,9 @@ class ClientUser(Protocol):
     def on_failure(self, failure: Failure, now: float) -> None:
         """No final response will come. Called at most once, and never after a final response."""
 
+    def on_gone(self) -> None:
+        """After a 2xx to an INVITE: no other one will come."""
+
 
 class _Nobody:
     """The user of a client transaction that has nothing more to say, or whose answer nobody waits for."""
@@ -85,6 +88,9 @@ class _Nobody:
         pass
 
     def on_failure(self, failure: Failure, now: float) -> None:
+        pass
+
+    def on_gone(self) -> None:
         pass
 
 
@@ -287,14 +293,13 @@ class ClientTransaction:
 
     def fail(self, failure: Failure, now: float) -> None:
         """The request cannot be delivered, or will not be answered (RFC 3261 17.1.4)."""
-        unanswered = self.unanswered
+        unanswered, user = self.unanswered, self.user
         self._terminate()
         if unanswered:
             if failure == "timeout":
                 self._host.counters.timeouts += 1
             else:
                 self._host.counters.transport_failures += 1
-            user, self.user = self.user, NOBODY
             user.on_failure(failure, now)
 
     @property
@@ -339,13 +344,16 @@ class ClientTransaction:
         self._give_up = self._host.queue.at(deadline, self._expire)
 
     def _expire(self, now: float) -> None:
+        user = self.user
         self._terminate()
+        user.on_gone()
 
     def _terminate(self) -> None:
         if self.state == "terminated":
             return
         self._stop_timers()
         self.state = "terminated"
+        self.user = NOBODY  # who has this transaction
         self._host.clients.pop(self.key, None)
         self._host.links.detach(self.flow, self)
 
@@ -387,7 +395,7 @@ class InviteClient(ClientTransaction):
         self._ack: bytes | None = None
 
     def receive(self, response: Response, now: float) -> None:
-        status = response.status
+        status, user = response.status, self.user
         if self.state in {"calling", "proceeding"}:
             self._stop_timers()
             if status < 200:
@@ -396,9 +404,9 @@ class InviteClient(ClientTransaction):
                 self._linger(now + self._host.timing.transaction, "accepted")  # timer M
             else:
                 self._refused(response, now)
-            self.user.on_response(response, now)
+            user.on_response(response, now)
         elif self.state == "accepted" and 200 <= status < 300:
-            self.user.on_response(response, now)  # a repeat, or a 2xx of another fork
+            user.on_response(response, now)  # a repeat, or a 2xx of another fork
         elif self.state == "completed" and status >= 300:
             self._host.counters.retransmissions_received += 1
             if self._ack is not None:
@@ -407,6 +415,7 @@ class InviteClient(ClientTransaction):
             self._host.counters.strays += 1
 
     def _refused(self, response: Response, now: float) -> None:
+        self.user = NOBODY  # who has this transaction
         self._ack = self._acknowledgement(response).encode()
         self._host.transmit(self.flow, self._ack)
         if self.flow.reliable:

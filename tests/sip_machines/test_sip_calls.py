@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import weakref
 from collections.abc import Callable
 
 from sip_network import ALICE, ANSWER, BOB, OFFER, Network, Phone
@@ -62,22 +60,3 @@ def test_refused(network: Network, alice: Phone, bob: Phone) -> None:
     network.settle()
     assert alice.endpoint.idle
     assert bob.endpoint.idle
-
-
-def test_a_call_that_came_in_and_is_over_is_freed_without_the_garbage_collector(
-    network: Network, alice: Phone, bob: Phone, answering: Answering
-) -> None:
-    """Sessions, dialogs and transactions refer to each other; what waits for the collector stops everything later."""
-    answering(bob)
-    session = alice.call(BOB)
-    network.run(1)
-    alice.do(session.bye)
-    network.settle()
-    left = weakref.ref(bob.last(Invited).session)
-    gc.disable()
-    try:
-        bob.seen.clear()
-        bob.react = None
-        assert left() is None
-    finally:
-        gc.enable()
