@@ -16,7 +16,7 @@ from typing import Literal
 
 from engine.calls.channels import Channel
 from engine.calls.keys import KeyArbiter, read_info_digit
-from engine.calls.leg import Leg, NoCommonMedia, PeerLeg
+from engine.calls.leg import Leg, NoCommonMedia, PeerLeg, nobody_is_told
 from engine.calls.media import Stream, StreamReport
 from engine.log import Logger
 from engine.security import OPEN, MediaSecurity
@@ -116,7 +116,7 @@ class Peer:
     state: State = "new"
     end: PeerEnd | None = None
     answered_at: float | None = None
-    on_change: Callable[[], None] = lambda: None
+    on_change: Callable[[], None] = nobody_is_told
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     session: Session | None = None
     channel: Channel | None = None
@@ -236,6 +236,12 @@ class Peer:
         for taken in (self.channel, self.share):
             if taken is not None:
                 taken.release()
+
+    def part(self) -> None:
+        """Let go of whoever is told of it: it is over, and does not come back."""
+        self.leg.part()
+        self.stream.part()
+        self.on_change, self.on_refer = nobody_is_told, None
 
     def claimed(self, claim: Claim) -> bool:
         """Somebody else wants to take the call that rings here; whether that can be."""

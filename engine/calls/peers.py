@@ -198,6 +198,7 @@ class Peers:
         stats = await peer.close()
         peer.release()
         self.put_down_end(peer, peer.end or PeerEnd(487, "given up", by="local"), stats)
+        peer.part()
 
     def put_down_end(self, peer: Peer, end: PeerEnd, stats: StreamStats) -> None:
         """What became of a leg, and what was said over SIP, once its stream is closed."""

@@ -212,6 +212,8 @@ class Supervisor(CallLine):
         """
         self.call.part()
         self.peers.part()
+        if self.on_the_line is not None:
+            self.on_the_line.part()
         # A line that was handed on to another call tells that one.
         if self.leg is not None and self.leg.on_agreed == self._on_agreed:
             self.leg.part()
