@@ -137,6 +137,7 @@ def serve(
 ) -> None:
     """Run the daemon until SIGTERM. SIGHUP reloads flows and numbers; running calls keep theirs."""
     from engine.daemon import Daemon, StartError
+    from engine.welcome import welcome
 
     loaded = read_config(config)
     log.setup(level=log_level.value)
@@ -147,7 +148,7 @@ def serve(
             await daemon.start()
         except StartError as error:
             fail(str(error), status=1)
-        for line in daemon.welcome():
+        for line in welcome(daemon):
             out.print(line)
         sys.stdout.flush()
         await daemon.run()

@@ -6,11 +6,9 @@ import asyncio
 import contextlib
 import os
 import random
-import resource
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from engine import tasks
 from engine.accounts import callbook, tokens
 from engine.accounts.media import MediaShelf
-from engine.addresses import bracketed, is_wildcard, split_host
+from engine.addresses import split_host
 from engine.api.mounts import mount_all
 from engine.api.ops import make_app
 from engine.api.server import WebServer, WebServerError
@@ -55,11 +53,13 @@ from engine.calls.voicemail.service import VoicemailService, importer_of_message
 from engine.campaigns.dialler import Dialler
 from engine.campaigns.limits import queue_limits
 from engine.campaigns.settling import Settler
+from engine.capacity import may_be_realtime, media_workers, most_calls
 from engine.captures.shelf import CaptureShelf
 from engine.config import Config, ConfigError
+from engine.figures import Figures
 from engine.lag import LagMonitor, Lags
 from engine.log import get_logger
-from engine.loop import about_loop, settle_garbage
+from engine.loop import settle_garbage
 from engine.security import OPEN, read_certificates
 from engine.sip import events
 from engine.sip.client import OutgoingSession
@@ -73,10 +73,10 @@ from engine.store.retention import Retention
 from engine.transport import SipTransport, TransportError
 from engine.transport.certificates import CertificateError
 from engine.trunks import Probes, Registrations, inbound_trunk, outbound_trunk
+from engine.welcome import choices
 from media import files
 from media.files import MediaImporter
 from media.process import SERVING_NICENESS, set_niceness
-from media.protocol import MAX_STREAMS
 from media.tones import Tones, write_tones
 from media.tts.store import PromptStore
 from media.tts.synth import Synth, SynthError
@@ -87,10 +87,6 @@ DRAIN_PATIENCE = 30.0
 """Seconds that running calls get after SIGTERM before they are ended."""
 
 HEARTBEAT = 5.0
-FILES_PER_CALL = 4
-"""RTP, RTCP, and room for a recording and a connection."""
-
-FILES_RESERVED = 200
 
 
 class StartError(Exception):
@@ -137,7 +133,7 @@ class Daemon:
     async def _start(self) -> None:
         config = self.config
         state = Path(config.store.state)
-        self.max_calls = _capacity(config)
+        self.max_calls = most_calls(config)
 
         self.journal = Journal.open(state / "journal")
         self._stack.callback(self.journal.close)
@@ -167,10 +163,10 @@ class Daemon:
 
         self.pool = MediaPool(
             config.rtp.port_range,
-            _workers(config),
+            media_workers(config),
             busy_limit=config.rtp.max_busy,
             late_limit_ms=config.rtp.max_late_ms,
-            arguments=("--realtime",) if _may_be_realtime(config) else (),
+            arguments=("--realtime",) if may_be_realtime(config) else (),
         )
         self._stack.push_async_callback(self.pool.close)
         await self.pool.start()
@@ -271,7 +267,7 @@ class Daemon:
 
         self._background(self.trimmer.run())
         self.recovery = Recovery(self.journal.append, self._say_bye)
-        app = make_app(self)
+        app = make_app(Figures(self))
         self.web = WebServer(app, config.http)
         originator = Originator(self.switch, self.flows, lambda: self.directory)
         self.dialler = Dialler(
@@ -316,7 +312,7 @@ class Daemon:
         set_niceness(os.getpid(), SERVING_NICENESS)
         monitor = LagMonitor(self.lags, self._each_second)
         self._stack.callback(monitor.close)
-        for what, choice in self.choices():
+        for what, choice in choices(self):
             log.info("chosen", what=what, choice=choice)
 
     async def _take_over_mailboxes(self, config: Config) -> None:
@@ -593,162 +589,3 @@ class Daemon:
     def sip_port(self) -> int:
         """The first port that SIP is heard on."""
         return self.transport.addresses[0].port
-
-    def welcome(self) -> list[str]:
-        """What a person wants to know when the daemon is up: where, and how to try it."""
-        lines = [
-            f"SIP   {', '.join(str(address) for address in self.transport.addresses)}",
-            f"Web   {self.web.url}/healthz",
-        ]
-        if self.first_token:
-            lines += [f"Token {self.first_token} for the API; it is shown this once (ivrea token makes another)"]
-        number = next((each.number for each in self.config.numbers if not each.number.endswith("*")), None)
-        if number is not None:
-            host, port = self.transport.addresses[0].host, self.sip_port
-            host = "127.0.0.1" if is_wildcard(host) else bracketed(host)
-            where = f"sip:{number}@{host}" + (f":{port}" if port != 5060 else "")
-            lines += [
-                f"Call  {where} with any softphone, or from another shell:",
-                f'      {_command()} dial {where} --script "say yes"',
-            ]
-        return lines
-
-    def choices(self) -> Iterator[tuple[str, str]]:
-        """What was chosen at the start, and what the choice is: a line each."""
-        rtp = self.config.rtp
-        yield "loop", f"{about_loop()}, niceness {os.getpriority(os.PRIO_PROCESS, 0)}"
-        yield "speech", self.synth.unavailable_reason or self.synth.about
-        yield "words", self.recognisers.about
-        for worker in self.pool.workers:
-            yield f"media worker {worker.name}", worker.about
-        of_worker = f"{rtp.max_busy:.0%} of a core and {rtp.max_late_ms:g} ms late"
-        of_this = f"{self.config.calls.max_lag_ms:g} ms late"
-        yield "limits", f"{self.max_calls} calls; each media worker {of_worker}; control process {of_this}"
-
-    def about(self) -> str:
-        """What was chosen at the start, in a line."""
-        return "; ".join(f"{what}: {choice}" for what, choice in self.choices())
-
-    def health(self) -> dict[str, Any]:
-        """For ``/healthz``."""
-        workers = sum(worker.ready.is_set() for worker in self.pool.workers)
-        whole = workers == len(self.pool.workers) and not self.journal.backlog
-        status = "draining" if self.switch.draining else "ok" if whole else "degraded"
-        p50, p99, worst = self.lags.percentiles()
-        return {
-            "status": status,
-            "calls": len(self.switch.calls),
-            "loop_lag_ms": {"p50": round(p50, 2), "p99": round(p99, 2), "max": round(worst, 2)},
-            "workers": workers,
-            "journal_backlog": self.journal.backlog,
-            "import_conflicts": len(self.directory.conflicts),
-            **self.callbacks.health(),
-        }
-
-    def gauges(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
-        """For ``/metrics``: what goes up and down."""
-        yield "ivrea_calls", "Calls on this process now.", {}, len(self.switch.calls)
-        yield "ivrea_tasks", "Tasks on the control process's loop now.", {}, len(asyncio.all_tasks())
-        for what, number in self.transport.endpoint.held().items():
-            yield "ivrea_sip_held", "What the SIP core remembers now.", {"what": what}, number
-        conflicts = len(self.directory.conflicts)
-        yield "ivrea_import_conflicts", "Rows of the configuration file that are not served.", {}, conflicts
-        yield "ivrea_journal_backlog", "Records that the disk has not taken.", {}, self.journal.backlog
-        for quantile, value in _quantiles(*self.lags.percentiles()):
-            yield (
-                "ivrea_loop_lag_ms",
-                "Lateness of the control process's loop over the last minute; quantile 1 is the worst.",
-                {"quantile": quantile},
-                value,
-            )
-        yield "ivrea_prompts_bytes", "Rendered prompts on disk, as last looked at.", {}, self.trimmer.octets
-        yield "ivrea_http_connections", "Connections to the web server now.", {}, self.web.connections
-        used, down = self.switch.channels.used, self.probes.down
-        for each in self.directory.trunks:
-            yield "ivrea_trunk_channels", "Calls on the trunk now.", {"trunk": each.label}, used.get(each.label, 0)
-            if each.config.probe:
-                up = float(each.label not in down)
-                yield "ivrea_trunk_up", "1 when the trunk answers OPTIONS.", {"trunk": each.label}, up
-        for worker in self.pool.workers:
-            labels = {"worker": worker.name}
-            yield "ivrea_media_worker_up", "1 when the worker is ready.", labels, float(worker.ready.is_set())
-            if worker.load is not None:
-                load = worker.load
-                yield "ivrea_media_streams", "Streams open.", labels, load.streams
-                yield "ivrea_media_busy", "Share of a core that the worker used in the last second.", labels, load.busy
-                for quantile, value in _quantiles(load.late_ms_p50, load.late_ms_p99, load.late_ms_max):
-                    yield (
-                        "ivrea_media_lateness_ms",
-                        "Lateness of the tick over the last second; quantile 1 is the worst.",
-                        {**labels, "quantile": quantile},
-                        value,
-                    )
-        yield from self.callbacks.gauges()
-
-    def counts(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
-        """For ``/metrics``: what only grows."""
-        counters = self.switch.counters
-        yield "ivrea_calls_offered", "INVITEs that reached the switch.", {}, counters.offered
-        for why, number in counters.refused.items():
-            yield "ivrea_calls_refused", "Calls refused, by reason.", {"reason": why}, number
-        for why, number in self.web.refused.items():
-            about = "Connections that the web server did not take or had no more patience with, by reason."
-            yield "ivrea_http_refused", about, {"reason": why}, number
-        for by, number in counters.ended.items():
-            yield "ivrea_calls_ended", "Calls ended, by whom.", {"by": by}, number
-        for name, number in self.transport.counts():
-            yield "ivrea_sip", "SIP traffic.", {"what": name}, number
-        for worker in self.pool.workers:
-            labels = {"worker": worker.name}
-            yield "ivrea_media_worker_restarts", "Times that the worker died.", labels, worker.restarts
-            if worker.load is not None:
-                yield "ivrea_media_kernel_drops", "Packets dropped by the kernel.", labels, worker.load.kernel_drops
-                yield "ivrea_media_ring_drops", "Recording blocks lost.", labels, worker.load.ring_drops
-                yield "ivrea_words_not_heard", "Utterances nobody had time for.", labels, worker.load.not_listening
-        for number, process in enumerate(self.recognisers.processes):
-            labels = {"recogniser": str(number)}
-            yield "ivrea_recogniser_restarts", "Times that the recogniser died.", labels, process.restarts
-            for outcome, count in process.outcomes():
-                what = {**labels, "outcome": outcome}
-                yield "ivrea_utterances", "Utterances that came to the recogniser.", what, count
-        yield from self.callbacks.counts()
-
-    def histograms(self) -> Iterable[tuple[str, str, list[tuple[str, float]], float]]:
-        """For ``/metrics``: how ended calls sounded."""
-        return self.switch.counters.quality.samples()
-
-
-def _quantiles(median: float, high: float, worst: float) -> tuple[tuple[str, float], ...]:
-    """Values with the labels that Prometheus gives to quantiles."""
-    return ("0.5", median), ("0.99", high), ("1", worst)
-
-
-def _command() -> str:
-    """How the person who started us would start us again."""
-    command = os.path.relpath(sys.argv[0])
-    return sys.argv[0] if command.startswith("..") else command
-
-
-def _capacity(config: Config) -> int:
-    """Calls that fit into the port range and the file descriptors, whose limit is raised first."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY or soft < hard:
-        with contextlib.suppress(ValueError, OSError):
-            wanted = hard if hard != resource.RLIM_INFINITY else max(soft, 1_048_576)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    low, high = config.rtp.port_range
-    by_ports = (high + 1 - low) // 2
-    by_files = _workers(config) * max((soft - FILES_RESERVED) // FILES_PER_CALL, 1)
-    return max(1, min(by_ports, by_files, _workers(config) * MAX_STREAMS))
-
-
-def _workers(config: Config) -> int:
-    """No more workers than there are port pairs."""
-    low, high = config.rtp.port_range
-    return min(config.rtp.worker_count, max((high + 1 - low - low % 2) // 2, 1))
-
-
-def _may_be_realtime(config: Config) -> bool:
-    """Whether real-time workers, however busy, leave a core to this process."""
-    return config.rtp.realtime and _workers(config) < len(os.sched_getaffinity(0))

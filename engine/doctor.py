@@ -34,6 +34,7 @@ from engine.net import address_towards
 from engine.security import read_certificates
 from engine.store import Store
 from engine.transport.certificates import CertificateError
+from engine.welcome import about
 from flows.check import check_document
 from flows.findings import has_errors
 from flows.script import Press, Say, Statement
@@ -78,7 +79,7 @@ class Doctor:
                     self._say("start", "failed", str(error))
                     return False
                 try:
-                    self._say("start", "ok", daemon.about())
+                    self._say("start", "ok", about(daemon))
                     await self._call_it(daemon, Path(folder))
                 finally:
                     await daemon.stop(patience=0.0)
