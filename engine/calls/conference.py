@@ -101,9 +101,6 @@ class Conferences:
                 return _failed("the PIN was wrong")
             moderator = moderator or pin in order.moderator_pins
         key = (account, f"{'id' if order.stored else 'name'}:{order.room}")
-        stream = call.stream
-        if stream is None:
-            raise MediaError("there is no media stream")
         if self._is_full(key, order):
             await _say(call, FULL)
             return _failed("the conference is full")
@@ -112,18 +109,21 @@ class Conferences:
         elif order.welcome:
             await _play(call, [Prompt(media=order.welcome)])
         until = call.now() + order.time_limit if order.time_limit else None
-        while True:  # once, unless the room's worker dies
+        while True:  # once, unless the room's worker dies, or somebody else takes the caller's place
+            stream = call.stream
+            if stream is None:
+                raise MediaError("there is no media stream")
             if self._is_full(key, order):  # others came while we spoke
                 await _say(call, FULL)
                 return _failed("the conference is full")
             room = self._room(key, order, stream.worker)
             try:
                 async with stand_in(stream, room.worker, room.lose) as here:
-                    await self._stay(call, order, room, Member(call, here, moderator), until)
+                    await self._stay(call, order, room, Member(call, here, moderator), stream, until)
             finally:
                 if not room.members and self._rooms.get(key) is room:
                     del self._rooms[key]
-            if not room.lost or room.closed:
+            if room.closed or not (room.lost or call.stream is not stream):
                 break
             log.warning("conference_moves", call_id=call.id, room=room.name)
         seconds = call.now() - began
@@ -140,7 +140,11 @@ class Conferences:
             room = self._rooms[key] = Room(str(order.room), next(self._numbers), worker)
         return room
 
-    async def _stay(self, call: LiveCall, order: Conference, room: Room, member: Member, until: float | None) -> None:
+    async def _stay(
+        self, call: LiveCall, order: Conference, room: Room, member: Member, stream: Stream, until: float | None
+    ) -> None:
+        """Until it is over for the caller, or ``stream`` is no longer theirs."""
+        hold = call.on_hold
         room.members[call.id] = member
         room.poke()
         if order.announce_name:
@@ -150,23 +154,23 @@ class Conferences:
             recording = call.record_in_background(RecordingOrder(sides="mix"))
         log.info("conference_joined", call_id=call.id, room=room.name, members=len(room.members))
         try:
-            if not await self._moderator(call, order, room, member, until):
+            if not await self._moderator(call, order, room, member, stream, until):
                 return
-            call.on_hold.watch(call.poke)
+            hold.watch(call.poke)
             quiet = self._let_speak(order, room, member)
             self._announce(room, call, self._tone(order.entry_tone, self._tones.entry))
-            while not room.over and (until is None or call.now() < until):
+            while not room.over and call.stream is stream and (until is None or call.now() < until):
                 await call.key_or_change(until)
-                if quiet != call.on_hold.quiet:
+                if call.stream is stream and quiet != call.on_hold.quiet:
                     quiet = self._let_speak(order, room, member)
         finally:
-            call.on_hold.unwatch(call.poke)
+            hold.unwatch(call.poke)
             if recording:
                 call.stop_one(recording)
             room.members.pop(call.id, None)
             member.stream.send(protocol.Leave(member.stream.number))
             self._announce(room, call, self._tone(order.exit_tone, self._tones.leaving))
-            if order.ends_with_member and not room.lost:
+            if order.ends_with_member and not room.lost and call.stream is stream:
                 room.closed = True
             room.poke()
             log.info("conference_left", call_id=call.id, room=room.name, members=len(room.members))
@@ -190,9 +194,9 @@ class Conferences:
         return hold.quiet
 
     async def _moderator(
-        self, call: LiveCall, order: Conference, room: Room, member: Member, until: float | None
+        self, call: LiveCall, order: Conference, room: Room, member: Member, stream: Stream, until: float | None
     ) -> bool:
-        """Wait, with music, until there is a moderator; false when the time is up before."""
+        """Wait, with music, until there is a moderator; false when the time is up before, or the place is another's."""
         if not order.wait_for_moderator or member.moderator:
             return True
         if order.music and (ready := await call.prepare([Prompt(media=order.music)])):
@@ -203,6 +207,8 @@ class Conferences:
             if until is not None and call.now() >= until:
                 return False
             await call.key_or_change(until)
+            if call.stream is not stream:
+                return False
         call.stop()
         return not room.over
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Tell = Callable[[int, str], None]
 
+OVER = PeerEnd(481, "the other call is over", by="local")
+
 ACK_PATIENCE = 32.0
 """Seconds to wait for the answer to an offer of ours, which comes with the ACK."""
 
@@ -49,27 +51,32 @@ def join(call: CallLine, leaves: Side, other: CallLine, given: Side, *, by: str,
     """
     if other.conversation is None or other.conversation.changing:
         raise UnderWay
-    conversation = other.conversation
 
     async def take(house: RingHouse) -> Peer | PeerEnd:
+        if other.conversation is None:  # hung up meanwhile
+            return OVER
         other.transfer_by = by
-        wanted = conversation.give(given)
-        try:
-            await asyncio.wait([wanted])
-        except asyncio.CancelledError:
-            if not wanted.done():
-                wanted.cancel()
-            elif not wanted.cancelled():
-                call.peers.move_in(wanted.result())
-                await call.peers.forget(wanted.result())
-            raise
-        if wanted.cancelled():
-            return PeerEnd(481, "the other call is over", by="local")
-        peer = wanted.result()
-        call.peers.move_in(peer)
-        return peer
+        return await arrival(call, other.conversation.give(given))
 
     _ask(call, Change(leaves, take, joined=True, tell=tell), by)
+
+
+async def arrival(call: CallLine, wanted: asyncio.Future[Peer]) -> Peer | PeerEnd:
+    """Who is ``wanted`` of another call (:meth:`Conversation.give`), as a leg of this one."""
+    try:
+        await asyncio.wait([wanted])
+    except asyncio.CancelledError:
+        if not wanted.done():
+            wanted.cancel()
+        elif not wanted.cancelled():
+            call.peers.move_in(wanted.result())
+            await call.peers.forget(wanted.result())
+        raise
+    if wanted.cancelled():
+        return OVER
+    peer = wanted.result()
+    call.peers.move_in(peer)
+    return peer
 
 
 def let_in(
@@ -85,10 +92,22 @@ def let_in(
     """Have who calls with ``session`` take the place of who ``leaves`` (RFC 3891). Raises UnderWay."""
 
     async def answer(house: RingHouse) -> Peer | PeerEnd:
-        assert call.call.stream is not None
-        return await _enter(call, call.call.stream.worker, session, name, device, security, now)
+        return await enter(call, session, name, device, security, now)
 
-    _ask(call, Change(leaves, answer, joined=True, tell=_refusal(call, session, now)), name)
+    _ask(call, Change(leaves, answer, joined=True, tell=refusal(call, session, now)), name)
+
+
+async def enter(
+    call: CallLine,
+    session: IncomingSession,
+    name: str,
+    device: str,
+    security: MediaSecurity,
+    now: Callable[[], float],
+) -> Peer | PeerEnd:
+    """Answer who calls with ``session``, as a leg of ``call``."""
+    assert call.call.stream is not None
+    return await _enter(call, call.call.stream.worker, session, name, device, security, now)
 
 
 def pick_up(
@@ -106,10 +125,10 @@ def pick_up(
     async def take() -> Peer | PeerEnd:
         return await _enter(call, rings.stream.worker, session, name, device, security, now)
 
-    return rings.claimed(Claim(take, _refusal(call, session, now)))
+    return rings.claimed(Claim(take, refusal(call, session, now)))
 
 
-def _refusal(call: CallLine, session: IncomingSession, now: Callable[[], float]) -> Tell:
+def refusal(call: CallLine, session: IncomingSession, now: Callable[[], float]) -> Tell:
     """Tells who wanted to come in that they may not, as long as they were not answered."""
 
     def tell(status: int, reason: str) -> None:

@@ -63,6 +63,12 @@ class CallLine:
         """Who wanted the transfer that is under way."""
         self.transfer_pending = False
         """Whether the next who talks with the line is one that it was transferred to by its flow."""
+        self.successor: asyncio.Future[Peer | PeerEnd] | None = None
+        """Who is to take the place of who is alone with the flow (:mod:`engine.calls.taking_over`)."""
+        self.succession: asyncio.Future[None] | None = None
+        """Done when that one has, or has not."""
+        self.line_end: PeerEnd | None = None
+        """How who was on the line has hung up, as long as somebody is to take its place."""
         self._stream: Stream | None = None
         self._api_recording = ""
         self._holding: set[asyncio.Task[bool]] = set()
@@ -121,6 +127,17 @@ class CallLine:
         self.adopt(session.id, self)
         self._dialog_changed()
         self.append(records.LegAnswered(time.time(), call=self.id, leg=peer.id, dialog={}))
+
+    async def no_successor(self) -> None:
+        """The call is over: whoever is about to take the place of who was on its line is let go."""
+        if self.successor is not None:
+            self.successor.cancel()
+        if self.succession is not None:
+            await asyncio.wait([self.succession])
+
+    def line_is_over(self, end: PeerEnd) -> None:
+        """Who is on the line has hung up, or the call cannot go on with that one for another reason."""
+        raise NotImplementedError
 
     def give_away(self, peer: Peer) -> None:
         """``peer`` leaves for another call: here it is over."""

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, Protocol, TypeVar, cast
+from typing import Any, Literal, NamedTuple, NoReturn, Protocol, TypeVar, cast
 
 from engine.calls.holding import Hold
 from engine.calls.keys import KeyArbiter
@@ -121,6 +121,14 @@ class _Gone:
 _GONE = cast("Signalling", _Gone())
 
 
+class Sounding(NamedTuple):
+    """What is played on a call, again and again with ``loop``, and the words that are listened for."""
+
+    files: Sequence[Path]
+    loop: bool
+    vocabulary: Vocabulary | None
+
+
 class LiveCall:
     """One call on a phone line."""
 
@@ -174,15 +182,30 @@ class LiveCall:
         self._inputs: deque[Input] = deque()
         self._play = 0
         self._ticket = 0
+        self._played: tuple[Sequence[Path], bool] = ((), False)  # the last files, and whether again and again
+        self._vocabulary: Vocabulary | None = None
         self._transfer: TransferOutcome | None = None
         self._referred = False
         self._new: Graph | None = None  # what is to go on in place of the flow, until it is told
         self._waits: set[asyncio.Future[None]] = set()  # done when the call ends, or another flow is to go on
 
     def attach(self, stream: Stream) -> None:
-        """The media stream is open, or another one is the call's from now on. Comes before the flow is run."""
+        """The media stream is open, or another one is the call's from now on, which nothing is played to."""
         self._stream = stream
         self._play = self._ticket = 0
+
+    @property
+    def sounding(self) -> Sounding:
+        """What is played and listened for now."""
+        return Sounding(*(self._played if self._play else ((), False)), self._vocabulary if self._ticket else None)
+
+    def sound(self, before: Sounding) -> None:
+        """The stream is another one: play and listen for the same, from the beginning. Who waits is woken."""
+        if before.files:
+            self._play_files(before.files, loop=before.loop)
+        if before.vocabulary is not None:
+            self.hear(before.vocabulary)
+        self._wake_up()
 
     def part(self) -> None:
         """Let go of who signals for it and of the flow: no more will be asked of either."""
@@ -275,6 +298,7 @@ class LiveCall:
             self._inputs.append(PromptEnded(self.now()))
             return
         settled = (self.answered_at or 0.0) + self._settle
+        self._played = files, loop
         self._play = self._stream.play(files, start_at=settled, loop=loop)
 
     @property
@@ -299,6 +323,7 @@ class LiveCall:
         words = vocabulary.words if vocabulary is not None else ()
         if words or self._ticket:
             ticket = self._stream.hear(words, vocabulary.language if vocabulary is not None else "en")
+            self._vocabulary = vocabulary
             self._ticket = ticket if words else 0
         self._inputs = deque(item for item in self._inputs if isinstance(item, Key | PromptEnded))
 
@@ -368,6 +393,11 @@ class LiveCall:
         recording = self.signalling.begin_recording(order)
         self._background.add(recording)
         return recording
+
+    @property
+    def in_background(self) -> Collection[str]:
+        """The recordings that :meth:`record_in_background` began."""
+        return self._background
 
     def bridged(self, *, on: bool) -> None:
         """The caller was bridged with somebody, or is not any more."""

@@ -83,6 +83,11 @@ class Lots:
                 return await self._take(call, waiting)
         return Outcome(("failed",), {"status": "no-answer", "duration": "0"}, f"nobody waits in {queue}")
 
+    def waits(self, call: LiveCall) -> bool:
+        """Whether it is parked or queued, and nobody has taken it."""
+        queues = (waiting for queue in self.queues.values() for waiting in queue.values())
+        return any(each.call is call and each.taker is None for each in (*self.slots.values(), *queues))
+
     def position(self, call: LiveCall, queue: str) -> int:
         """The place of a call in a queue, from 1; 0 when it is not in it."""
         ids = list(self.queues.get((call.facts.get("call.account", ""), queue), ()))

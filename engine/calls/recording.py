@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -185,6 +185,10 @@ class Recordings:
     def running(self, recording: str) -> bool:
         """Whether this one has begun and not ended."""
         return any(made.id == recording and made.running for made in self._made)
+
+    def running_besides(self, others: Collection[str]) -> bool:
+        """Whether a step of the flow waits for one: it is none of ``others``, nor of the whole call."""
+        return any(made.running and made.order is not WHOLE_CALL_ORDER and made.id not in others for made in self._made)
 
     async def move(self, old: Stream, new: Stream) -> list[tuple[str, str]]:
         """Complete what is recorded of ``old``, which is about to be closed. What was to record the whole call goes on

@@ -1,7 +1,8 @@
 """REFER from a telephone that talks with somebody: the other one is to be connected to somebody else (RFC 3515, 5589).
 
 It hears by NOTIFY how that goes, and failure leaves both talking. With Replaces (RFC 3891) the other is whom the
-same telephone talks with on another call of ours: both calls become one.
+same telephone talks with on another call of ours: both calls become one. If one of them is a flow that the telephone is
+alone with, the other one takes its place there.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from engine.calls.allowance import NotAllowed
 from engine.calls.conversation import Side, UnderWay
 from engine.calls.handing_on import Tell, hand_on, join
 from engine.calls.media import MediaError
+from engine.calls.taking_over import occupied, take_over
 from engine.calls.targets import Aim, find_aim
 from engine.sip.referred import IncomingReferral
+from engine.sip.replaces import Replaces
 from engine.sip.uri import Uri
 from flows.graph import Graph, Perform
 from flows.orders import Conference, Dial, Park
@@ -31,7 +34,7 @@ def follow_referral(call: Supervisor, peer: Peer | None, referral: IncomingRefer
 
     403: it may not hand calls on to outside, or the account may not call there. 404: nobody is there. 481: there is no
     such call to be replaced. 486: another transfer is under way. 603: nobody talks with it, or with the other call, and
-    it is not alone with a flow.
+    neither is alone with a flow whose caller may be replaced now.
     """
     loop = asyncio.get_running_loop()
 
@@ -99,7 +102,10 @@ def _bring(call: Supervisor, referral: IncomingReferral, tell: Tell) -> None:
     doing, session = call.doing, call.session
     assert session is not None
     if referral.replaces is not None:
-        tell(603, "Nobody talks with this telephone")
+        try:
+            _bring_from(call, referral.replaces, tell)
+        except UnderWay:
+            tell(486, "Another transfer is under way")
         return
     if isinstance(doing, Park | Dial):
         tell(603, "The call is parked" if isinstance(doing, Park) else "Others are being called")
@@ -134,6 +140,21 @@ def _bring(call: Supervisor, referral: IncomingReferral, tell: Tell) -> None:
     call.log.info("brought", to=aim.name, call=made.id)
 
 
+def _bring_from(call: Supervisor, replaces: Replaces, tell: Tell) -> None:
+    """Attended, by a telephone that is alone with a flow: whom it talks with on another call takes its place there."""
+    found = call.outside.dialog(replaces, call.plan.account)
+    if found is None:
+        tell(481, "Call/Transaction Does Not Exist")
+        return
+    other, side = found
+    if other is call or other.conversation is None:
+        tell(603, "Nobody talks with this telephone")
+    elif why := occupied(call):
+        tell(603, why)
+    else:
+        take_over(call, other, _opposite(side), by=call.line_name, tell=tell)
+
+
 def _replace(call: Supervisor, leaves: Side, referral: IncomingReferral, *, by: str, tell: Tell) -> None:
     """Attended: who the telephone talks with on another call takes its place on this one."""
     assert referral.replaces is not None
@@ -142,10 +163,18 @@ def _replace(call: Supervisor, leaves: Side, referral: IncomingReferral, *, by: 
         tell(481, "Call/Transaction Does Not Exist")
         return
     other, side = found
-    if other is call or other.conversation is None:
+    if other is call:
         tell(603, "Decline")
-        return
-    join(call, leaves, other, "peer" if side == "line" else "line", by=by, tell=tell)
+    elif other.conversation is not None:
+        join(call, leaves, other, _opposite(side), by=by, tell=tell)
+    elif why := occupied(other):
+        tell(603, why)
+    else:
+        take_over(other, call, _opposite(leaves), by=by, tell=tell)
+
+
+def _opposite(side: Side) -> Side:
+    return "peer" if side == "line" else "line"
 
 
 def _same_place(one: Uri, other: Uri) -> bool:

@@ -278,6 +278,7 @@ class Supervisor(CallLine):
     async def _finish(self) -> None:
         by, reason = self.call.ending or ("error", "unknown")
         ended_at = self.call.ended_at or self._loop.time()
+        await self.no_successor()
         try:
             self._end_session(by, reason)
         except Exception:
@@ -513,13 +514,19 @@ class Supervisor(CallLine):
         end = PeerEnd(event.status, event.reason, event.q850, event.by)
         if self.conversation is not None and self.conversation.line_left(end):
             return
-        self._sip_status, self._q850 = event.status or self._sip_status, event.q850
-        reason = event.reason
-        if event.by == "remote":
+        if self.successor is not None:
+            self.line_end = end
+            return
+        self.line_is_over(end)
+
+    def line_is_over(self, end: PeerEnd) -> None:
+        self._sip_status, self._q850 = end.status or self._sip_status, end.q850
+        reason = end.reason
+        if end.by == "remote":
             if self.call.being_transferred and self.call.transfer_accepted:
                 self.call.transferred(TransferOutcome(accepted=True, status=200, reason="the caller left"))
                 self.call.end("flow", "transferred")
-            elif event.status == 481:
+            elif end.status == 481:
                 self.call.end("error", "the caller's phone does not know the call any more")
             elif self._answered:
                 self.call.end("caller", f"hung up: {reason}" if reason else "hung up")
@@ -527,7 +534,7 @@ class Supervisor(CallLine):
                 self.call.end("caller", "cancelled before the answer")
             return
         why = {"timeout": "the caller's phone does not answer", "transport": "the connection broke"}
-        self.call.end("error", reason or why.get(event.by, "the call was closed"))
+        self.call.end("error", reason or why.get(end.by, "the call was closed"))
 
     def acknowledged(self, body: bytes | None) -> None:
         """The ACK came; after an offer of ours it carries the answer."""

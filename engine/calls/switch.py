@@ -25,6 +25,7 @@ from engine.calls.peer import Peer
 from engine.calls.quality import QualityCounts
 from engine.calls.services import Fetch
 from engine.calls.supervisor import SHUTTING_DOWN, CallPlan, Limits, Parties, Supervisor
+from engine.calls.taking_over import come_in
 from engine.log import get_logger
 from engine.sip import events
 from engine.sip.message import Request
@@ -194,8 +195,12 @@ class Switch:
         if source.kind == "device":
             if (found := self.owner_of(replaced, source.account)) is not None:
                 session.trying(now())
+                call, side = found
                 try:
-                    let_in(found[0], found[1], session, name, name, security, now=now)
+                    if side == "line" and call.conversation is None:
+                        come_in(call, session, name, security, now=now)
+                    else:
+                        let_in(call, side, session, name, name, security, now=now)
                 except UnderWay:
                     self._refuse(session, 486, "replaces")
                 return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from engine.calls.conference import Conferences
 from flows.call import CallEnded
 from flows.orders import Conference, Outcome
+from media import protocol
 
 PLAIN = Conference(room="room", welcome="", entry_tone="", exit_tone="", moderator=True)
 ENDING = Conference(room="room", welcome="", entry_tone="", exit_tone="", moderator=True, ends_with_member=True)
@@ -192,6 +194,29 @@ async def test_those_who_are_left_go_on_when_the_worker_of_the_room_dies(
     carol.hang_up()
     await asyncio.gather(*joined, return_exceptions=True)
     assert len(rooms) == 0
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_who_takes_the_place_of_a_member_is_in_the_room_and_does_not_end_it(
+    rooms: Conferences, waits: bool
+) -> None:
+    moderated = replace(ENDING, moderator=not waits, wait_for_moderator=waits)
+    alice, bob = Caller("alice"), Caller("bob")
+    first, second = await join(rooms, alice, moderated), await join(rooms, bob, replace(PLAIN, moderator=False))
+    before, after = alice.stream, Line(Caller.worker)
+    alice.stream, alice.on_hold = after, Hold()
+    alice.poke()
+    await settle()
+    (room,) = rooms._rooms.values()
+    assert set(room.members) == {"alice", "bob"}
+    assert isinstance(before.sent[-1], protocol.Leave)
+    assert [type(each) for each in after.sent] == ([] if waits else [protocol.Join])
+    assert room.members["alice"].stream is after
+    alice.hang_up()
+    await settle()
+    assert room.closed
+    assert second.done()
+    await asyncio.gather(first, second, return_exceptions=True)
 
 
 async def test_no_more_come_in_than_there_is_room_for_whoever_is_being_greeted(rooms: Conferences) -> None:

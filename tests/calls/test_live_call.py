@@ -236,6 +236,36 @@ async def test_an_utterance_that_ends_as_a_prompt_is_repeated_is_not_lost(line: 
     assert await call.next(call.now()) is None
 
 
+async def test_who_takes_the_callers_place_hears_the_prompt_from_its_beginning_and_is_listened_to(line: Line):
+    call, before, _ = line
+    await call.answer()
+    call.start([Prompt("a"), Prompt("b")], loop=True)
+    call.hear(Vocabulary(("yes", "no"), "en"))
+    playing = asyncio.ensure_future(call.played())
+    sounding, stream = call.sounding, Stream()
+    call.attach(stream)  # type: ignore[arg-type]
+    call.sound(sounding)
+    assert [files for files, _ in stream.played] == [["/a.wav", "/b.wav"]] == [files for files, _ in before.played]
+    assert stream.heard == [("yes", "no")]
+    await asyncio.sleep(0)
+    assert not playing.done()
+    call.report(ended(1))
+    await playing
+    assert call.sounding.files == ()
+
+
+async def test_nothing_is_played_to_who_comes_while_nothing_is(line: Line):
+    call, _, _ = line
+    await call.answer()
+    call.start([Prompt("a")])
+    call.report(ended(1))
+    call.hear(None)
+    sounding, stream = call.sounding, Stream()
+    call.attach(stream)  # type: ignore[arg-type]
+    call.sound(sounding)
+    assert (stream.played, stream.heard) == ([], [])
+
+
 async def test_nothing_is_armed_where_no_words_are_wanted(line: Line):
     call, stream, _ = line
     call.hear(Vocabulary(()))

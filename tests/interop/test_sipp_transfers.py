@@ -53,7 +53,10 @@ CASES = [
     transfer("replaces_is_overtaken_by_a_bye", HANDED_ON, 3, held=4),
     transfer("replaces_somebody_who_talks", HANDED_ON, 3),
     refuses_replaces("early_only", 486, f"Replaces: {THIS};early-only"),
-    refuses_replaces("nobody_talks", 486, f"Replaces: {THIS}", "stays", 0),
+    *(
+        transfer("replaces_who_is_alone_with_a_flow", HUNG_UP, 2, number, variant=number)
+        for number in ("stays", "queue", "room")
+    ),
     refuses_replaces("another_from_tag", 481, "Replaces: [call_id];to-tag=[$one];from-tag=two"),
     refuses_replaces("no_to_tag", 400, "Replaces: [call_id];from-tag=one"),
     refuses_replaces("twice", 400, f"Replaces: {THIS}\n      Replaces: {THIS}"),
@@ -72,6 +75,11 @@ CASES = [
     transfer("refer_and_bye_at_once", HANDED_ON, 3, hung_up=True),
     transfer("refer_fails_and_both_talk_on", HUNG_UP, 3),
     transfer("refer_attended", HANDED_ON, 3, hung_up=True),
+    *(
+        transfer(f"refer_attended_{way}_a_flow", HANDED_ON, 2, number, variant=number, hung_up=True)
+        for way, number in (("to", "stays"), ("from", "stays"), ("to", "queue"), ("from", "room"))
+    ),
+    transfer("refer_attended_from_a_flow_and_bye_at_once", HANDED_ON, 2, "stays", held=6, hung_up=True),
     transfer("refer_attended_to_a_call_that_is_over", HUNG_UP, 1),
     transfer("refer_without_subscription", HANDED_ON, 3, hung_up=True),
     Case("transfer/refer_of_a_stranger_reaches_nobody_outside", HUNG_UP, number="bob", legs=1),

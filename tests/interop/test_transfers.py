@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kit import sipp, sound
+from kit import sipp, sound, trees
 from kit.daemon import Daemon, poll
 from kit.office import ALICE, BOB, CAROL, MUSIC, Office, office_daemon, staffed
 from kit.phone import Phone
@@ -206,6 +206,43 @@ def test_two_calls_of_a_telephone_become_one_and_somebody_else_takes_a_place(off
     for phone in (desk, second, third):
         phone.rtp.close()
     desk.sip.close()
+
+
+@pytest.mark.peer("baresip")
+@pytest.mark.parametrize("within", ["call", "menu"])
+def test_who_talks_with_a_telephone_takes_its_place_in_a_menu(office: Office, within: str) -> None:
+    """Alice has gone into a menu, and talks with Bob: he goes on where she was, whichever call she asks in."""
+    menu = desk_phone(office)
+    assert menu.call("6000").status == 200
+    menu.rtp.wait_for_sound(trees.ROOT_HZ)
+    menu.info("1")
+    menu.rtp.wait_for_sound(trees.ONE_HZ)
+    (first,) = office.live()
+    call = desk_phone(office, menu)
+    assert call.call("202").status == 200
+    office.phones["bob"].wait_event("CALL_ESTABLISHED")
+    other = next(each["id"] for each in office.live() if each["id"] != first["id"])
+    office.until(other, bridged=True)
+    asks, named = (call, menu) if within == "call" else (menu, call)
+    dialog = f"{named.call_id}%3Bto-tag%3D{named.answer.tag if named.answer else ''}%3Bfrom-tag%3D{named.tag}"
+    refer_to = f"<{office.house.uri(named.number)}?Replaces={dialog.replace('@', '%40')}>"
+    asks.requests.clear()
+    assert ask(asks, "REFER", f"Refer-To: {refer_to}") == 202
+    assert notified(asks, "200")
+    poll(lambda: asks.serve(0.1) or sum(each.method == "BYE" for each in asks.requests) == 2 or None, 5, "no two BYE")
+    assert office.api.wait(other, "ended")["end"]["by"] == "flow"
+    office.phones["bob"].press("2")
+    office.phones["bob"].wait_event("CALL_CLOSED")
+    ended = office.api.wait(first["id"], "ended")
+    assert (ended["end"]["by"], ended["path"]) == ("flow", trees.path("key:1", "key:2"))
+    assert [bool(leg["ended_at"]) for leg in ended["legs"]] == [True, True]
+    (moved,) = office.timeline(first["id"], "Transferred")
+    assert (moved["detail"]["kind"], moved["detail"]["by"]) == ("attended", "alice")
+    assert (moved["detail"]["before"], moved["detail"]["after"]) == (["alice", "6000"], ["bob", "6000"])
+    assert office.heard("bob", trees.TWO_HZ)
+    for phone in (menu, call):
+        phone.rtp.close()
+    menu.sip.close()
 
 
 def watch(phone: Phone, entity: str) -> None:
