@@ -13,20 +13,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from engine import log, loop
 from engine.commands import calling, converting, draw, managing, replay, simulate, starting, testing
+from engine.commands.console import AsJson, ConfigFile, fail, out, read_config
+from engine.commands.reading import compile_or_fail, read_script, show_findings
+from engine.commands.speech import speech_app
 from engine.config import load
-from engine.console import AsJson, ConfigFile, fail, out, read_config
-from engine.flowcheck import knowledge
-from engine.speechcli import speech_app
-from flows.check import check_compiled
-from flows.dialects import UnknownDialect, compile_flow
-from flows.dialects.compiling import Compiled
-from flows.findings import Finding, has_errors, printable
-from flows.script import ScriptError, Statement, parse_script
+from flows.findings import has_errors
 
 app = typer.Typer(
     name="ivrea",
@@ -72,48 +67,6 @@ Script = Annotated[
 ]
 
 
-def read_flow(path: Path) -> bytes:
-    """The document, or the end with status 2."""
-    try:
-        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-    except OSError as error:
-        fail(f"{path}: {error.strerror or error}")
-
-
-def read_script(text: str) -> tuple[Statement, ...]:
-    """The statements, or the end with status 2."""
-    try:
-        return parse_script(text)
-    except ScriptError as error:
-        fail(str(error))
-
-
-def compile_document(source: bytes, path: Path, dialect: str) -> tuple[Compiled, tuple[Finding, ...]]:
-    """The compiled document of a file and all findings about it, or the end with status 2."""
-    try:
-        compiled = compile_flow(source, name=path.name, dialect=dialect)
-    except UnknownDialect as error:
-        fail(str(error))
-    return compiled, check_compiled(compiled, knowledge(path.parent))
-
-
-def compile_or_fail(path: Path, dialect: str) -> tuple[Compiled, tuple[Finding, ...]]:
-    """The same for a file that is read."""
-    return compile_document(read_flow(path), path, dialect)
-
-
-def show_findings(findings: tuple[Finding, ...], console: Console) -> None:
-    """A line for each."""
-    colours = {"error": "red", "warning": "yellow", "info": "cyan"}
-    for finding in findings:
-        hint = f" [dim]({escape(printable(finding.hint))})[/dim]" if finding.hint else ""
-        where = escape(printable(finding.where or "the document"))
-        console.print(
-            f"[{colours[finding.severity]}]{finding.severity}[/]  {where}: "
-            f"{escape(printable(finding.message))}{hint} [dim]{finding.code}[/dim]"
-        )
-
-
 def show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
     """Print the version and leave."""
     if wanted:
@@ -136,8 +89,8 @@ def serve(
     log_level: Annotated[LogLevel, typer.Option(help="How much is logged.")] = LogLevel.info,
 ) -> None:
     """Run the daemon until SIGTERM. SIGHUP reloads flows and numbers; running calls keep theirs."""
-    from engine.daemon import Daemon, StartError
-    from engine.welcome import welcome
+    from engine.serving.daemon import Daemon, StartError
+    from engine.serving.welcome import welcome
 
     loaded = read_config(config)
     log.setup(level=log_level.value)
@@ -188,8 +141,8 @@ def dial(
     as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
 ) -> None:
     """Place a test call, follow a script on it, and report what was heard and sent."""
-    from engine.caller import CallerError, TestCaller
-    from engine.callreport import CallReport
+    from engine.commands.caller import CallerError, TestCaller
+    from engine.commands.callreport import CallReport
 
     log.setup(level="warning")
     statements = read_script(script)
@@ -219,7 +172,7 @@ def dial(
 @app.command()
 def doctor(config: ConfigFile = None) -> None:
     """Let the daemon call itself: two-way sound, keys by three methods, words, recording, callbacks."""
-    from engine.doctor import Check, Doctor
+    from engine.commands.doctor import Check, Doctor
 
     loaded = read_config(config)
     log.setup(level="error")

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from engine.commands.console import AsJson, ConfigFile, fail, out, read_config
 from engine.commands.daemonapi import Api, api_of, issue
-from engine.console import AsJson, ConfigFile, fail, out, read_config
 
 call_app = typer.Typer()
 

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from engine.console import AsJson, err, fail
+from engine.commands.console import AsJson, err, fail
+from engine.commands.reading import compile_document, read_flow, show_findings
 from flows.dialects import detect
 from flows.findings import has_errors
 from flows.tools.convert import TARGETS, Converted, convert
@@ -33,8 +34,6 @@ def convert_flow(
 
     Exit status 1 if something is lost, or the flow has an error.
     """
-    from engine.cli import compile_document, read_flow, show_findings
-
     to = to.strip().casefold()
     if to not in TARGETS:
         fail(f"flows are not written in {to!r}: known are {', '.join(TARGETS)}")

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 from engine.addresses import bracketed, is_wildcard
+from engine.commands.console import fail
 from engine.config import Config
-from engine.console import fail
 
 PATIENCE = 10.0
 """Seconds for one answer of the daemon."""

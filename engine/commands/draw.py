@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
+from engine.commands.console import ConfigFile, err, fail, read_config
+from engine.commands.reading import compile_or_fail, read_script, show_findings
 from engine.commands.replay import find_log
 from engine.commands.web import Fetch, Outbound, Replies, answers
 from engine.config import CallConfig
-from engine.console import ConfigFile, err, fail, read_config
 from flows.call import Reply, Request
 from flows.graph import Graph
 from flows.simulate import Scenario, simulate
@@ -46,8 +47,6 @@ def draw_flow(
     config: ConfigFile = None,
 ) -> None:
     """Draw a flow as SVG or as a page, and on it the way that a call went. Exit status 1 if there is no graph."""
-    from engine.cli import compile_or_fail, show_findings
-
     way = draw_svg if output == "-" else _WAYS.get(Path(output).suffix.lower())
     if way is None:
         fail(f"--output {output}: the name of a picture ends in {' or '.join(_WAYS)}")
@@ -79,7 +78,5 @@ def draw_flow(
 def _simulated(
     graph: Graph, script: str, fetch: Callable[[Request], Reply], *, outbound: bool, calls: CallConfig
 ) -> CallLog:
-    from engine.cli import read_script
-
     scenario = Scenario(outbound=outbound, max_duration=calls.max_duration, fetch=fetch)
     return log_of(simulate(graph, read_script(script), settings=calls.settings, scenario=scenario), scenario)

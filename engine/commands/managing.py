@@ -18,9 +18,9 @@ from rich.table import Table
 
 from engine.api.own.bodies import AccountBody, ClientBody, ExtensionBody, GroupBody, NumberBody, UserBody
 from engine.commands.calling import AccountName, Token
+from engine.commands.console import AsJson, ConfigFile, fail, out, read_config
 from engine.commands.daemonapi import Api, api_of, of_path
 from engine.config import DeviceConfig, TrunkConfig
-from engine.console import AsJson, ConfigFile, fail, out, read_config
 
 Settings = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Fields; items of lists by commas.")

@@ -10,9 +10,10 @@ import typer
 from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
-from engine import calllogs
+from engine.commands import calllogs
+from engine.commands.console import AsJson, ConfigFile, err, fail, out, read_config
+from engine.commands.reading import compile_or_fail, show_findings
 from engine.commands.web import Fetch, Replies, answers
-from engine.console import AsJson, ConfigFile, err, fail, out, read_config
 from flows.findings import has_errors, printable
 from flows.tools.calllog import CallLog, log_of
 from flows.tools.compare import compare
@@ -48,8 +49,6 @@ def replay_call(
     as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
 ) -> None:
     """Run the inputs of a call against a flow and compare the ways. Exit status 1 if the call goes another way."""
-    from engine.cli import compile_or_fail, show_findings
-
     log = find_log(call, config)
     if not log.has_steps:
         fail(f"{call}: the log does not have the steps of the call, it is of an earlier version")

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from engine.calllogs import to_json
+from engine.commands.calllogs import to_json
+from engine.commands.console import AsJson, ConfigFile, err, out, read_config
+from engine.commands.reading import compile_or_fail, read_script, show_findings
 from engine.commands.web import Fetch, Outbound, Replies, answers
-from engine.console import AsJson, ConfigFile, err, out, read_config
 from flows.findings import has_errors
 from flows.simulate import Scenario, simulate
 from flows.tools.calllog import log_of
@@ -46,8 +47,6 @@ def simulate_flow(
     as_json: AsJson = False,  # noqa: FBT002 - typer's way to declare a flag
 ) -> None:
     """Walk a flow with a scripted caller, without a phone and without waiting. Exit status 1 if the flow has errors."""
-    from engine.cli import compile_or_fail, read_script, show_findings
-
     statements = read_script(script)
     fetcher = answers(replies, fetch=fetch, config=config)
     compiled, findings = compile_or_fail(flow, dialect)

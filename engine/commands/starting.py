@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from engine.console import fail, out
+from engine.commands.console import fail, out
 from flows.tools.starter import STARTERS, starter
 
 

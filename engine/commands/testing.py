@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from engine.console import AsJson, fail, out
+from engine.commands.console import AsJson, fail, out
 from flows.findings import Finding, printable
 from flows.tools.flowtest import SUFFIXES, Loaded, Result, load, run
 

@@ -12,7 +12,7 @@ import yaml
 
 from engine.callbacks.fetch import Fetcher
 from engine.calls.services import flow_fetcher
-from engine.console import fail, read_config
+from engine.commands.console import fail, read_config
 from flows.call import Reply, Request
 from flows.scripted_world import canned, nothing_known
 from flows.tools.replies import Replies as TableOfReplies

@@ -11,13 +11,13 @@ from pydantic import (
     model_validator,
 )
 
-from engine.accountkeys import AccountKeys
 from engine.addresses import (
     Address,
     by_dns,
     parse_peer,
 )
 from engine.callflow import CallflowKeys
+from engine.config.accountkeys import AccountKeys
 from engine.config.values import (
     Name,
     Rewrites,

@@ -18,7 +18,6 @@ import msgspec
 import structlog
 
 from engine.addresses import Address, is_wildcard, parse_address
-from engine.net import address_towards
 from engine.sip.dialog import SavedDialog
 from engine.sip.flow import Flow
 from engine.sip.message import Request, Response
@@ -28,6 +27,7 @@ from engine.sip.uri import Uri
 from engine.transport.certificates import CertificateBook
 from engine.transport.locating import Locator, Place
 from engine.transport.names import Names
+from engine.transport.net import address_towards
 from engine.transport.streams import Streams, Targets
 from engine.transport.tap import Tap
 from engine.transport.tcp import Item, TcpConnection, TcpLimits

@@ -20,10 +20,10 @@ from engine.calls.origination import with_detection
 from engine.calls.routes import Routes
 from engine.calls.services import PromptError, Renderer
 from engine.config import Config
+from engine.serving.trunks import inbound_trunk, outbound_trunk
 from engine.sip.flow import Flow
 from engine.store import Store
 from engine.store.accounts import DEFAULT_ACCOUNT
-from engine.trunks import inbound_trunk, outbound_trunk
 from flows.graph import Perform, Say
 from flows.orders import DetectMachine, Dial, Target
 from flows.prompts import Prompt

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from engine.lag import EVERY, KEPT, LagMonitor, Lags
 from engine.loop import about_loop, fast_loop, run
+from engine.serving.lag import EVERY, KEPT, LagMonitor, Lags
 
 
 def test_percentiles_of_the_last_minute():
@@ -61,7 +61,7 @@ def test_the_loop_that_is_taken_is_the_one_that_is_named():
 async def test_a_busy_loop_is_as_late_as_it_is_and_not_later_each_time(monkeypatch: pytest.MonkeyPatch):
     """A loop that goes round once in 250 ms is never later than that, however long it stays so."""
     clock = [1000.0]
-    monkeypatch.setattr("engine.lag.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("engine.serving.lag.time.monotonic", lambda: clock[0])
     lags = Lags()
     monitor = LagMonitor(lags, lambda: None)
     for _ in range(100):

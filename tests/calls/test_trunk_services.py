@@ -12,13 +12,13 @@ import pytest
 
 from engine.calls.directory import AccountTrunk
 from engine.config import TrunkConfig
+from engine.serving.trunks import Probes, Registrations, inbound_trunk, outbound_trunk
 from engine.sip.endpoint import Endpoint
 from engine.sip.events import OptionsAnswered, RegistrationChanged
 from engine.sip.flow import Flow
 from engine.sip.message import Request
 from engine.sip.parser import parse
 from engine.sip.uri import Address
-from engine.trunks import Probes, Registrations, inbound_trunk, outbound_trunk
 
 
 class Transport:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from engine import calllogs, loop
+from engine import loop
 from engine.callbacks import records
 from engine.callbacks.rows import Batch
+from engine.commands import calllogs
 from engine.store import Store
 from flows.call import Callback
 from flows.dialects.brombler import compile_brombler

@@ -21,8 +21,8 @@ from kit.daemon import ROOT, Daemon, poll
 from kit.phone import Phone
 from kit.trees import ONE_HZ, ROOT_HZ, TWO_HZ
 
+from engine.commands.doctor import Check, Doctor
 from engine.config import load
-from engine.doctor import Check, Doctor
 
 
 def ivrea(*arguments: str, folder: Path = ROOT, patience: float = 60) -> subprocess.CompletedProcess[str]:

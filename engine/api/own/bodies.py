@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from engine.accountkeys import AssignedKeys
 from engine.accounts.entities import Role
 from engine.accounts.redirects import redirect_problem
 from engine.addresses import plain_number
 from engine.callflow import CallflowKeys
+from engine.config.accountkeys import AssignedKeys
 
 _NAME = r"^[^\s/?#%\x00-\x1f\x7f][^/?#%\x00-\x1f\x7f]{0,63}$"
 

@@ -53,14 +53,16 @@ from engine.calls.voicemail.service import VoicemailService, importer_of_message
 from engine.campaigns.dialler import Dialler
 from engine.campaigns.limits import queue_limits
 from engine.campaigns.settling import Settler
-from engine.capacity import may_be_realtime, media_workers, most_calls
 from engine.captures.shelf import CaptureShelf
 from engine.config import Config, ConfigError
-from engine.figures import Figures
-from engine.lag import LagMonitor, Lags
 from engine.log import get_logger
 from engine.loop import settle_garbage
 from engine.security import OPEN, read_certificates
+from engine.serving.capacity import may_be_realtime, media_workers, most_calls
+from engine.serving.figures import Figures
+from engine.serving.lag import LagMonitor, Lags
+from engine.serving.trunks import Probes, Registrations, inbound_trunk, outbound_trunk
+from engine.serving.welcome import choices
 from engine.sip import events
 from engine.sip.client import OutgoingSession
 from engine.sip.dialog_info import DialogState
@@ -72,8 +74,6 @@ from engine.store.accounts import DEFAULT_ACCOUNT
 from engine.store.retention import Retention
 from engine.transport import SipTransport, TransportError
 from engine.transport.certificates import CertificateError
-from engine.trunks import Probes, Registrations, inbound_trunk, outbound_trunk
-from engine.welcome import choices
 from media import files
 from media.files import MediaImporter
 from media.process import SERVING_NICENESS, set_niceness

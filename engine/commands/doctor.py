@@ -25,16 +25,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from engine.accounts.importing import conflicts_of, flow_files
 from engine.addresses import is_wildcard
-from engine.caller import CallerError, KeyMethod, TestCaller
 from engine.calls.flowbook import FlowError, read_flow_files
+from engine.commands.caller import CallerError, KeyMethod, TestCaller
 from engine.config import Address, Config
-from engine.daemon import Daemon, StartError
 from engine.flowcheck import knowledge
-from engine.net import address_towards
 from engine.security import read_certificates
+from engine.serving.daemon import Daemon, StartError
+from engine.serving.welcome import about
 from engine.store import Store
 from engine.transport.certificates import CertificateError
-from engine.welcome import about
+from engine.transport.net import address_towards
 from flows.check import check_document
 from flows.findings import has_errors
 from flows.script import Press, Say, Statement

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from engine import log, loop
-from engine.console import AsJson, ConfigFile, fail, out, read_config
+from engine.commands.console import AsJson, ConfigFile, fail, out, read_config
 from engine.transcription import Transcriber, Transcript, TranscriptionError
 from flows.findings import printable
 from media import g711

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.daemon import Daemon
+    from engine.serving.daemon import Daemon
 
 
 class Figures:

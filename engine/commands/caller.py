@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 from engine.addresses import bracketed
-from engine.callreport import CallReport
 from engine.calls.media import MediaError, MediaPool, Stream, StreamReport
+from engine.commands.callreport import CallReport
 from engine.log import get_logger
-from engine.net import address_towards
 from engine.sip import events, offer_answer, sdp
 from engine.sip.client import OutgoingSession
 from engine.sip.endpoint import Endpoint
@@ -27,6 +26,7 @@ from engine.sip.flow import Flow
 from engine.sip.session import Session
 from engine.sip.uri import Address, Uri
 from engine.transport import SipTransport, TransportError
+from engine.transport.net import address_towards
 from flows.script import Hangup, Press, Say, Statement, Wait
 from media import protocol
 from media.tts.store import PromptStore

@@ -11,7 +11,7 @@ from engine.addresses import bracketed, is_wildcard
 from engine.loop import about_loop
 
 if TYPE_CHECKING:
-    from engine.daemon import Daemon
+    from engine.serving.daemon import Daemon
 
 
 def welcome(daemon: Daemon) -> list[str]:

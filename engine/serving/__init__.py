@@ -1,0 +1,1 @@
+"""The daemon itself: its parts put together, started, watched and stopped."""
