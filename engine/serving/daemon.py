@@ -198,7 +198,7 @@ class Daemon:
         self.transport.tap.ended = captures.ended
         self.transport.endpoint.notifier.group_of = self._account_of
         self._background(captures.keep_clean())
-        self.registrations = Registrations(self.transport)
+        self.registrations = Registrations(self.transport, keep_alive=config.sip.keep_alive)
         self.probes = Probes(self.transport)
         self._stack.push_async_callback(self.probes.close)
         trunks = TrunkBook(self._inbound(), self.transport.locator.places)

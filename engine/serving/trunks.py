@@ -17,7 +17,7 @@ from engine.log import get_logger
 from engine.sip.digest import Credentials
 from engine.sip.events import OptionsAnswered, RegistrationChanged
 from engine.sip.flow import Flow
-from engine.sip.registration import Registration, RegistrationConfig
+from engine.sip.registration import DATAGRAM_PAUSE, Registration, RegistrationConfig
 from engine.sip.routing import TRANSPORTS, address, default_port, same_host, transport_of
 from engine.sip.uri import Address, Uri
 from engine.transport import SipTransport
@@ -30,8 +30,10 @@ UNREGISTER_PATIENCE = 2.0
 class Registrations:
     """One registration for each trunk with ``register = true``; they are told apart by labels."""
 
-    def __init__(self, transport: SipTransport) -> None:
+    def __init__(self, transport: SipTransport, *, keep_alive: float = DATAGRAM_PAUSE) -> None:
+        """``keep_alive``: seconds at most between keep-alives by UDP."""
         self._transport = transport
+        self._keep_alive = keep_alive
         self._running: dict[str, Registration] = {}
         self._leaving: set[Registration] = set()
         self._next: dict[str, RegistrationConfig] = {}
@@ -44,7 +46,9 @@ class Registrations:
         ``lines``: what registrations are told apart by, by label. What comes of it is told to :meth:`changed`.
         """
         registering = ((label, trunk) for label, trunk in trunks.items() if trunk.registers)
-        wanted = {label: _configuration(label, trunk, lines.get(label, "")) for label, trunk in registering}
+        wanted = {
+            label: _configuration(label, trunk, lines.get(label, ""), self._keep_alive) for label, trunk in registering
+        }
         for label, registration in list(self._running.items()):
             if wanted.get(label) == registration.config:
                 del wanted[label]
@@ -265,7 +269,7 @@ def _place(trunk: TrunkConfig) -> Uri:
     return Uri("sip", host=bracketed(peer.host), port=port, params=params)
 
 
-def _configuration(label: str, trunk: TrunkConfig, line: str) -> RegistrationConfig:
+def _configuration(label: str, trunk: TrunkConfig, line: str, keep_alive: float) -> RegistrationConfig:
     place = _place(trunk)
     return RegistrationConfig(
         name=label,
@@ -276,4 +280,5 @@ def _configuration(label: str, trunk: TrunkConfig, line: str) -> RegistrationCon
         contact_user=trunk.username,
         line=line,
         route=_routes(trunk),
+        keep_alive=keep_alive,
     )

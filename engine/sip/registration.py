@@ -20,8 +20,10 @@ LONGEST_EXPIRY = 86400
 MOST_PROXIES = 8
 """Of a Service-Route."""
 KEEP_ALIVE = b"\r\n\r\n"
-DATAGRAM_PAUSE, STREAM_PAUSE = (24.0, 29.0), (95.0, 120.0)
-"""Seconds between keep-alives, at random in between (RFC 5626 4.4.1, 4.4.2)."""
+STREAM_PAUSE = (95.0, 120.0)
+"""Seconds between keep-alives, at random in between (RFC 5626 4.4.1)."""
+DATAGRAM_PAUSE = 29.0
+"""The same in datagrams, at most; it is at least 24/29 of that (4.4.2)."""
 RECOVERY = 5.0
 """Seconds within which we register anew when the connection broke: not all at once (RFC 5626 4.5)."""
 
@@ -45,6 +47,8 @@ class RegistrationConfig:
     route: tuple[Address, ...] = ()
     """Through which proxies; ``flow`` leads to the first."""
     expires: int = 3600
+    keep_alive: float = DATAGRAM_PAUSE
+    """Between keep-alives in datagrams, at most: less than what the NATs on the way remember."""
     first_retry: float = 30.0
     longest_retry: float = 1800.0
 
@@ -202,7 +206,8 @@ class Registration:
         self._keep_alive_timer = None
 
     def _schedule_keep_alive(self, now: float) -> None:
-        shortest, longest = STREAM_PAUSE if self.config.flow.reliable else DATAGRAM_PAUSE
+        most = self.config.keep_alive
+        shortest, longest = STREAM_PAUSE if self.config.flow.reliable else (most * 24 / 29, most)
         self._keep_alive_timer = self._core.queue.at(
             now + self._core.random.uniform(shortest, longest), self._keep_alive
         )

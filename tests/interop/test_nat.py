@@ -5,18 +5,18 @@ which tells the address that its router forwards to it.
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from kit import sound, trees
+from kit import sipp, sound, trees
 from kit.baresip import Baresip
 from kit.daemon import Daemon
 from kit.network import Nat, NoNetwork
 from test_bridges import tone_in, transfer_to
 
-pytestmark = pytest.mark.peer("baresip")
 INSIDE, OUTSIDE = 600.0, 900.0
 ALICE = "701"
 
@@ -57,6 +57,7 @@ def talking(nat: Nat, folder: Path, house: Daemon) -> Iterator[tuple[Baresip, Ba
             yield alice, bob
 
 
+@pytest.mark.peer("baresip")
 def test_a_telephone_behind_a_nat_calls_and_is_called(nat: Nat, tmp_path: Path) -> None:
     """The router gives every flow another port. Registered by what the answer's ``rport`` says and not by the private
     Contact, the telephone is rung through the mapping that its REGISTER made; its sound is found by where it comes
@@ -92,6 +93,7 @@ def test_a_telephone_behind_a_nat_calls_and_is_called(nat: Nat, tmp_path: Path) 
     assert nat.private not in str(registered.get("remote", ""))
 
 
+@pytest.mark.peer("baresip")
 def test_a_daemon_behind_a_nat_tells_the_address_of_its_router(nat: Nat, tmp_path: Path) -> None:
     """``sip.advertise`` and ``rtp.advertise``: the private address stands in no message, and sound comes both ways."""
     house = Daemon(
@@ -118,3 +120,51 @@ def test_a_daemon_behind_a_nat_tells_the_address_of_its_router(nat: Nat, tmp_pat
     assert any(nat.public in line for line in said)
     assert not any(nat.private in line for line in said)
     assert tone_in(bob.heard(), trees.ONE_HZ)
+
+
+@pytest.mark.peer("sipp")
+def test_keep_alives_hold_the_way_of_a_trunk_open_through_a_nat_that_forgets(nat: Nat, tmp_path: Path) -> None:
+    """Registered once, the daemon behind it is reached by the trunk's call after more than what the router remembers;
+    what is not kept alive is not.
+    """
+    nat.forget_after(2)
+    trunk = sipp.start(
+        "registrar_calls_later", tmp_path / "sipp", host=nat.here, fill={"PAUSE_MS": "3500"}, patience=90
+    )
+    house = Daemon(
+        tmp_path / "daemon",
+        {"1000": trees.two_levels()},
+        sounds=trees.SOUNDS,
+        host=nat.private,
+        place=nat.inside,
+        settings={"sip": {"open": False, "keep_alive": 1}},
+        trunks=[
+            {
+                "name": "trunk",
+                "host": f"{nat.here}:{trunk.port}",
+                "register": True,
+                "username": "ivrea",
+                "password": "geheim",
+            }
+        ],
+    )
+    with nat.inside:
+        silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    outside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with house, silent, outside:
+        outside.bind((nat.here, 0))
+        for each in (silent, outside):
+            each.settimeout(5.0)
+        silent.sendto(b"here I am", outside.getsockname())
+        _, mapping = outside.recvfrom(100)
+        outside.sendto(b"at once", mapping)
+        assert silent.recv(100) == b"at once"
+        house.wait_log("registered")
+        trunk.finish(20)
+        outside.sendto(b"later", mapping)
+        silent.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            silent.recv(100)
+        (end,) = house.wait_ended()
+    assert end["by"] == "caller"
+    assert trunk.messages().count("\nREGISTER sip:") == 1

@@ -302,6 +302,22 @@ def test_keep_alives_while_registered(network: Network, alice: Phone, peer: Peer
     assert keep_alives(network) == sent
 
 
+def test_keep_alives_come_as_often_as_wanted(network: Network, alice: Phone, peer: Peer) -> None:
+    config = RegistrationConfig(
+        name="trunk",
+        registrar=Uri.parse("sip:trunk.example.com"),
+        aor=Address.parse("<sip:ivrea@trunk.example.com>"),
+        flow=alice.flow(BOB),
+        keep_alive=5.8,
+    )
+    alice.do(lambda now: alice.endpoint.register(config, now))
+    accept(peer, latest(network, peer), 600)
+    network.run(100)
+    sent = keep_alives(network)
+    assert len(sent) >= 17
+    assert all(4.8 - 1e-6 <= later - earlier <= 5.8 for earlier, later in pairwise(sent))
+
+
 def test_keep_alives_on_a_connection_come_seldom(network: Network, alice: Phone, peer: Peer) -> None:
     """RFC 5626 4.4.1: at a random time between 95 and 120 s, on the connection of the registration."""
     config = RegistrationConfig(

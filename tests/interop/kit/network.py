@@ -139,6 +139,11 @@ class Nat:
     def _nft(self, command: str) -> None:
         run(*self.router.prefix, "nft", command)
 
+    def forget_after(self, seconds: int) -> None:
+        """Have the router forget what it has translated by UDP once nothing has gone through for so long."""
+        for what in ("timeout", "timeout_stream"):
+            run(*self.router.prefix, "sysctl", "-qw", f"net.netfilter.nf_conntrack_udp_{what}={seconds}")
+
     def forward(self, ports: str, protocol: str = "udp") -> None:
         """Have ``ports`` (one, or ``low-high``) of the router lead to the private host."""
         self._nft(f"add rule ip nat coming iifname out {protocol} dport {ports} dnat to {self.private}")
