@@ -20,6 +20,11 @@ _Found = TypeVar("_Found")
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_MS = 10_000
 """How long a SQLite connection waits for another one's transaction."""
+SQLITE_MEMORY = 8 << 20
+"""Octets that the page caches of all SQLite connections of the process take together. Each would grow to 2 MB in time,
+over an hour of calls, and a busy daemon has up to fifteen.
+"""
+
 _MIGRATION_LOCK = 0x1F4EA  # any number, the same on all nodes
 
 
@@ -109,6 +114,7 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: Any) -> None:
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA soft_heap_limit = {SQLITE_MEMORY}")
     cursor.execute("PRAGMA synchronous = FULL")  # a stored journal segment is deleted: a commit must last
     cursor.close()
 

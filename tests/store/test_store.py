@@ -20,7 +20,7 @@ from engine.callbacks.records import CallFinished, CallStarted, Noted, note_to_d
 from engine.callbacks.rows import Batch
 from engine.callbacks.writer import Writer, _is_about_data
 from engine.store import Store
-from engine.store.database import migration_config
+from engine.store.database import SQLITE_MEMORY, migration_config
 from engine.store.models import Base, Call, Delivery, JournalCheckpoint
 from flows.call import Callback
 
@@ -54,6 +54,13 @@ async def test_migrations_go_down_and_up_again(store: Store) -> None:
 
 def test_there_is_one_line_of_migrations() -> None:
     assert len(ScriptDirectory.from_config(migration_config()).get_heads()) == 1
+
+
+async def test_page_caches_of_sqlite_have_one_limit(tmp_path: Path) -> None:
+    store = Store(f"sqlite+aiosqlite:///{tmp_path}/ivrea.db")
+    async with store.reading() as connection:
+        assert await connection.scalar(text("PRAGMA soft_heap_limit")) == SQLITE_MEMORY
+    await store.close()
 
 
 async def test_a_failed_transaction_leaves_nothing(store: Store) -> None:

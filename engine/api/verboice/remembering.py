@@ -1,14 +1,15 @@
 """What a project knows of whoever calls: variables of the contact, before the flow begins.
 
-Only accounts whose projects have variables, or want to be told of calls, are looked at; a database that is slow costs a
-caller no more than :data:`PATIENCE`.
+Only accounts whose projects have variables, or want to be told of calls, are looked at. A database that is slow costs a
+caller no more than :data:`PATIENCE`, and nothing while an account that had no use for this is looked at again. There is
+one look for all callers of an account, however many come meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,34 +23,55 @@ log = get_logger(__name__)
 
 PATIENCE = 1.0
 LOOK_AGAIN = 5.0
-"""Seconds after which an account that had no use for this is looked at again."""
+"""Seconds after which an account is looked at again."""
+
+TOO_OLD = 15.0
+"""Seconds after which what was found counts no longer: the next caller waits for the look."""
 
 
 class Remembering:
     """Asked by the switch for every call that comes in."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
-        self._nothing_until: dict[str, float] = {}
+        self._clock = clock
+        self._known: dict[str, tuple[bool, float]] = {}
+        """By account: whether it has a use for this, and when that was found."""
+        self._looks: dict[str, asyncio.Task[bool]] = {}
 
     async def __call__(self, call_id: str, plan: CallPlan, parties: Parties) -> Mapping[str, str]:
         """Facts for the flow, by the names of :mod:`flows.templates`. Never raises."""
-        if self._nothing_until.get(plan.account, 0.0) > time.monotonic():
-            return {}
+        has_use, found_at = self._known.get(plan.account, (False, -TOO_OLD))
+        age = self._clock() - found_at
+        look = self._look(plan.account) if age >= LOOK_AGAIN else None
         try:
             async with asyncio.timeout(PATIENCE):
-                return await self._facts(call_id, plan, parties)
+                if look is not None and age >= TOO_OLD:
+                    has_use = await asyncio.shield(look)
+                if has_use:
+                    return await self._facts(call_id, plan, parties)
         except (SQLAlchemyError, OSError) as error:  # TimeoutError is an OSError
             log.warning("contact_not_looked_up", call_id=call_id, error=f"{type(error).__name__}: {error}")
-            return {}
+        return {}
+
+    def _look(self, account: str) -> asyncio.Task[bool]:
+        """The look at ``account`` that is under way; whether it has a use for this comes of it."""
+        look = self._looks.get(account)
+        if look is None:
+            look = self._looks[account] = asyncio.create_task(self._has_use(account))
+            look.add_done_callback(lambda done: self._looked(account, done))
+        return look
+
+    def _looked(self, account: str, look: asyncio.Task[bool]) -> None:
+        del self._looks[account]
+        if not look.cancelled() and look.exception() is None:
+            self._known[account] = look.result(), self._clock()
+
+    async def _has_use(self, account: str) -> bool:
+        async with self._store.reading() as connection:
+            return await book.matter(connection, await book.projects(connection, account))
 
     async def _facts(self, call_id: str, plan: CallPlan, parties: Parties) -> dict[str, str]:
-        async with self._store.reading() as connection:
-            projects = await book.projects(connection, plan.account)
-            useful = await book.matter(connection, projects)
-        if not useful:
-            self._nothing_until[plan.account] = time.monotonic() + LOOK_AGAIN
-            return {}
         async with self._store.writing() as connection:
             flow = await calls_book.flow_called(connection, plan.account, plan.flow_name)
             owner = await book.project_of_flow(connection, plan.account, flow[0] if flow else None)
