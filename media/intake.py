@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from media import g711, rtp
 from media.bridging import Bridging
+from media.captures import Captures
 from media.codecs import L16
 from media.frames import NO_SLOTS, Flags, Floats, Octets, Samples, Slots
 from media.g711 import Law
@@ -60,6 +61,7 @@ class Intake:
         latched: Callable[[Stream], None],
         reports: list[Report],
         shields: Shields,
+        captures: Captures,
     ) -> None:
         capacity = sockets.capacity
         self.reports = reports
@@ -73,6 +75,8 @@ class Intake:
         self._jitter = jitter
         self._bridging = bridging
         self._shields = shields
+        self._captures = captures
+        self._captured = captures.by_slot
         self._relays = bridging.relays
         self._by_slot = by_slot
         self._latched = latched
@@ -131,6 +135,8 @@ class Intake:
             for slot, data, source in sockets.control:
                 opened = self._shields.opened_control(slot, data)
                 if opened is not None:
+                    if self._captured:
+                        self._captures.control(slot, opened, source, sent=False)
                     self._take_control(slot, opened, source, now)
             if count:
                 self._take(now)
@@ -148,6 +154,8 @@ class Intake:
             if not left.all():
                 sockets.suspect(slots[~left])
                 slots, places, lengths, arrived = slots[left], places[left], lengths[left], _part(arrived, left)
+        if self._captured:
+            self._captures.received(slots, places, lengths)
         known = (self._kinds[places] & _NO_MARKER == self._kind[slots]) & (self._sources[places] == self._source[slots])
         usual = known & (lengths == OUT_ROW)
         if usual.all():

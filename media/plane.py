@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from media import dtmf, protocol, rtcp
 from media.arena import Arena
 from media.bridging import Bridging
+from media.captures import Captures
 from media.codecs import PCMU, codec_of
 from media.dtmf import ToneReceiver
 from media.frames import NO_SLOTS, NO_SOUND, Floats, Powers, Samples, Slots, added, powers
@@ -91,11 +92,19 @@ class Plane:
         self._player = Player(capacity, arena)
         self._wideband = Wideband(capacity, self._wide_arena)
         self._shields = Shields(capacity)
-        self._sender = Sender(sockets, random, self._shields)
+        self._captures = Captures(sockets, recorder.scribe, self.reports)
+        self._sender = Sender(sockets, random, self._shields, self._captures)
         self._jitter = JitterBuffers(capacity)
         self._bridging = Bridging(capacity, self._sender, self._press, self._by_slot, self.reports)
         self._intake = Intake(
-            sockets, self._jitter, self._bridging, self._by_slot, self._has_latched, self.reports, self._shields
+            sockets,
+            self._jitter,
+            self._bridging,
+            self._by_slot,
+            self._has_latched,
+            self.reports,
+            self._shields,
+            self._captures,
         )
         self._tones = ToneReceiver(capacity, self._jitter.before)
         self._listening = Listening(capacity, self._jitter, self.reports)
@@ -121,6 +130,8 @@ class Plane:
             protocol.Record: self._record,
             protocol.PauseRecord: self._pause_record,
             protocol.StopRecord: self._stop_record,
+            protocol.Capture: self._capture,
+            protocol.StopCapture: self._stop_capture,
             protocol.Join: self._join,
             protocol.Leave: self._leave,
             protocol.Relay: self._relay,
@@ -132,7 +143,7 @@ class Plane:
     @property
     def idle(self) -> bool:
         """Whether ticks may be left out: no streams, and nothing to be written or heard."""
-        return not self._streams and self._recorder.idle and not self.reports
+        return not self._streams and self._recorder.idle and self._captures.idle and not self.reports
 
     def close(self) -> None:
         """The process is about to end: recordings are left to their writer."""
@@ -186,10 +197,19 @@ class Plane:
                 self._look_at_times(members, now)
             self._look_at_drops(members, frame)
         if phase == 0 or not self._recorder.idle:
-            self._recorder.poll(now)
-            self.reports += self._recorder.done
-            self._recorder.done.clear()
+            self._poll_writer(now)
         self._listening.poll(now)
+
+    def _poll_writer(self, now: float) -> None:
+        recorder, captures = self._recorder, self._captures
+        recorder.poll(now)
+        self.reports += recorder.done
+        recorder.done.clear()
+        if recorder.renewed:
+            captures.writer_lost()
+        for appended in recorder.appended:
+            captures.written(appended)
+        recorder.appended.clear()
 
     def _skip(self, frames: int, behind: int, now: float) -> None:
         """Frames whose time to be sent has passed. What came in meanwhile waits in the sockets, and is heard and
@@ -222,7 +242,7 @@ class Plane:
             if members.size:
                 received = self._jitter.play(members)
                 self._look_at_sound(members, received, powers(received), NO_SLOTS, NO_SOUND, now, in_time=False)
-        self._recorder.poll(now)
+        self._poll_writer(now)
 
     def _send(self, members: Slots, sending: Slots, now: float, number: int) -> tuple[Slots, Samples]:
         """A frame for each stream of the phase; returns what of it is not silence."""
@@ -305,6 +325,8 @@ class Plane:
             packet += rtcp.bye(sender.ssrc[slot]) if leaving else b""
             with contextlib.suppress(NotSealed):
                 self._sockets.send_control(slot, self._shields.sealed_control(slot, packet), stream.control)
+                if self._captures.by_slot:
+                    self._captures.control(slot, packet, stream.control, sent=True)
 
     def _take_ended(self) -> None:
         for player in (self._player, self._wideband.player):
@@ -367,6 +389,7 @@ class Plane:
         self._sender.direct(slot, stream.codec, message.payload_type, message.ptime, message.event_type)
         self._wideband.direct(slot, wide=stream.codec.rate == WIDE_RATE)
         self._bridging.direct(stream)
+        self._captures.changed(slot)
         self._report_due[slot] = stream.reporter.due
         self._deal(stream)
 
@@ -468,6 +491,18 @@ class Plane:
         if stream is not None:
             self._recorder.stop(stream.slot, message.recording)
 
+    def _capture(self, message: protocol.Capture, now: float) -> None:
+        stream = self._streams.get(message.stream)
+        if stream is None:
+            self.reports.append(protocol.Captured(message.stream, message.call, 0, "failed", "no such stream"))
+        else:
+            self._captures.start(stream, message)
+
+    def _stop_capture(self, message: protocol.StopCapture, now: float) -> None:
+        stream = self._streams.get(message.stream)
+        if stream is not None:
+            self._captures.stop(stream.slot)
+
     def _join(self, message: protocol.Join, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
@@ -507,6 +542,7 @@ class Plane:
         self._listening.close(slot, stream.number)
         if stream.live:
             self._send_report(stream, now, leaving=True)
+        self._captures.stop(slot)
         statistics = self._statistics(stream)
         self._sender.close(slot)
         self._shields.close(slot)

@@ -20,6 +20,7 @@ KeyMethod = Literal["rfc4733", "inband", "info"]
 Sides = Literal["both", "caller", "engine", "mix"]
 SoundFormat = Literal["wav", "mp3"]
 RecordingEnd = Literal["stopped", "limit", "silence", "closed", "failed"]
+CaptureEnd = Literal["closed", "limit", "failed"]
 MachineResult = Literal["human", "machine", "unsure"]
 MachineReason = Literal["greeting", "words", "beep", "announcement", "fax", "sit", "silence", "time"]
 ToneKind = Literal["beep", "progress", "fax", "sit"]
@@ -194,6 +195,24 @@ class StopRecord(Message, frozen=True):
 
     stream: int
     recording: int
+
+
+class Capture(Message, frozen=True):
+    """Put all packets of the stream, both ways, RTCP too, into the file ``path`` (:mod:`media.packetlog`), in place of
+    the file before. The streams of one ``call`` in this worker take ``limit`` octets together. :class:`Captured`
+    follows exactly once, unless the same stream is captured into the same file again at once.
+    """
+
+    stream: int
+    path: str
+    call: str
+    limit: int
+
+
+class StopCapture(Message, frozen=True):
+    """Put no more of its packets down. :class:`Captured` follows when the file is complete."""
+
+    stream: int
 
 
 class Join(Message, frozen=True):
@@ -411,6 +430,18 @@ class Recorded(Message, frozen=True):
     why: RecordingEnd = "stopped"
 
 
+class Captured(Message, frozen=True):
+    """A capture is over, and its file complete: of ``octets``. ``why``: the stream was "closed" or is not captured any
+    more, the "limit" of its call was reached, or it "failed"; then ``reason`` says how. May come after :class:`Closed`.
+    """
+
+    stream: int
+    call: str
+    octets: int
+    why: CaptureEnd
+    reason: str = ""
+
+
 class StreamStats(msgspec.Struct, array_like=True, frozen=True):
     """Counts over the life of a stream; jitter and round trip in milliseconds (-1 = unknown)."""
 
@@ -482,6 +513,8 @@ Command = (
     | Record
     | PauseRecord
     | StopRecord
+    | Capture
+    | StopCapture
     | Join
     | Leave
     | Relay
@@ -507,6 +540,7 @@ Report = (
     | MachineListens
     | RtpLost
     | Recorded
+    | Captured
     | Closed
     | WorkerLoad
     | RecogniserLoad

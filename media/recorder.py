@@ -75,7 +75,8 @@ class _Recording:
 class Recorder:
     """All recordings of a worker. ``active`` says which slots have one; ``done`` collects :class:`Recorded`.
 
-    ``dropped`` counts frames that the ring had no room for: the disk is too slow.
+    ``dropped`` counts frames that the ring had no room for: the disk is too slow. ``appended`` gets what the writer
+    says of files that are no recordings, and ``renewed`` says whether the last :meth:`poll` started another writer.
     """
 
     def __init__(self, capacity: int, connect: Connect = spawn, cells: int = RING_CELLS) -> None:
@@ -83,6 +84,8 @@ class Recorder:
         self.active: Flags = np.zeros(capacity, np.bool_)
         self.done: list[Recorded] = []
         self.dropped = 0
+        self.appended: list[writer.Appended] = []
+        self.renewed = False
         self._capacity = capacity
         ring_fd = create(cells)
         self._ring = Ring(ring_fd)
@@ -103,6 +106,11 @@ class Recorder:
         self._fading: dict[int, bool] = {}  # rows whose next frame fades, and whether it is the last one
         self._last = 0
         self._scribe = Scribe(self._ring, ring_fd, connect)
+
+    @property
+    def scribe(self) -> Scribe:
+        """The link to the writer."""
+        return self._scribe
 
     @property
     def idle(self) -> bool:
@@ -200,8 +208,12 @@ class Recorder:
     def poll(self, now: float) -> None:
         """Tell the writer what is there, hear what it has finished; start it again if it is gone."""
         for finished in self._scribe.poll(self._head, now, busy=bool(self._open)):
-            self._finished(finished)
-        if self._scribe.renewed:
+            if isinstance(finished, writer.Appended):
+                self.appended.append(finished)
+            else:
+                self._finished(finished)
+        self.renewed = self._scribe.renewed
+        if self.renewed:
             self._hand_over()
         elif self._scribe.given_up and self._open:
             self._give_up()

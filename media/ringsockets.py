@@ -52,6 +52,7 @@ class RingSockets(Sockets):
         self._waiting: Slots = NO_SLOTS
         self._fds: NDArray[np.int32] = np.full(capacity, -1, np.int32)
         self._suspected: Flags = np.zeros(capacity, np.bool_)
+        self._stamp_slots: Flags = np.zeros(capacity, np.bool_)
         self._first = True
         self._expected = 0
         # Entry i < ROWS takes a packet into row i, of whatever socket it is given; entry ROWS + i takes the time of its
@@ -95,6 +96,10 @@ class RingSockets(Sockets):
             self._watch(slot, on=False)
         self._set_latched(slot, on=True)
 
+    def stamp(self, slot: int, *, on: bool) -> None:
+        super().stamp(slot, on=on)
+        self._stamp_slots[slot] = on
+
     def _set_latched(self, slot: int, *, on: bool) -> None:
         self._latched[slot] = on
         self._fds[slot] = self._sending[slot] = self._take(slot).rtp.fileno() if on else -1
@@ -127,12 +132,18 @@ class RingSockets(Sockets):
             self._stamping[:count] = self._fds[tried]
             self._stamped.prepare(count)
             taken = self._ring.submit(self._numbers[ROWS : ROWS + count])
+        elif self._to_stamp and (some := self._stamp_slots[tried]).any():
+            self._taking[:count] = self._stamping[:count] = self._fds[tried]
+            self._stamped.prepare(count)
+            taken = self._ring.submit(self._numbers[:count] + np.uint32(ROWS) * some)
         else:
             self._taking[:count] = self._fds[tried]
             taken = self._ring.submit(self._numbers[:count])
         users, results = self._ring.completions()
         if stamped:
             stamps = self._stamped.times(users)
+        if self._to_stamp:
+            self.stamps[users] = self._stamped.times(users)
         hit = results >= 0
         if hit.all() and users.size == count:
             if stamped:

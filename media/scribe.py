@@ -80,9 +80,14 @@ class Scribe:
         self._tail = ring.tail
         self._failing_since = math.inf  # when a writer was missed first, after which nothing got done
         self._tried_at = -math.inf
-        self._link: ipc.Link[writer.Finished] | None = None
+        self._link: ipc.Link[writer.FromWriter] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._start()
+
+    @property
+    def pending(self) -> int:
+        """Octets that the writer has not taken."""
+        return self._link.pending if self._link is not None else 0
 
     def send(self, message: writer.ToWriter) -> bool:
         """Queue a message. False while there is no writer: the message is lost."""
@@ -91,7 +96,7 @@ class Scribe:
         self._link.send(message)
         return True
 
-    def poll(self, head: int, now: float, *, busy: bool) -> list[writer.Finished]:
+    def poll(self, head: int, now: float, *, busy: bool) -> list[writer.FromWriter]:
         """Exchange messages; ``busy``: there are recordings, the last of their cells before ``head``."""
         self.renewed = False
         if self._link is None:
@@ -175,4 +180,4 @@ class Scribe:
             sock, self._process = self._connect(self._ring_fd)
         except OSError:
             return
-        self._link = ipc.Link(sock, writer.Finished)
+        self._link = ipc.Link(sock, writer.FromWriter)

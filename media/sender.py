@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media import g711
+from media.captures import Captures
 from media.codecs import Codec, Encoder
 from media.frames import Flags, Octets, Samples, Slots
 from media.rates import FRAME, PHASES, RATE
@@ -83,7 +84,7 @@ class _Coding:
 class Sender:
     """Packets of all streams of a worker. ``sent`` counts them per slot, for RTCP."""
 
-    def __init__(self, sockets: Sockets, random: Random, shields: Shields) -> None:
+    def __init__(self, sockets: Sockets, random: Random, shields: Shields, captures: Captures) -> None:
         capacity = sockets.capacity
         self.sent: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self._octets: NDArray[np.int64] = np.zeros(capacity, np.int64)  # beside FRAME for each packet
@@ -93,6 +94,8 @@ class Sender:
         self._sockets = sockets
         self._send = sockets.send
         self._shields = shields
+        self._captures = captures
+        self._captured = captures.by_slot
         self._random = random
         self._sequence: NDArray[np.uint16] = np.zeros(capacity, np.uint16)
         self._law: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
@@ -310,7 +313,7 @@ class Sender:
 
     def _send_rows(self, slots: Slots) -> None:
         self.sent[slots] += 1
-        shields = self._shields
+        shields, every = self._shields, slots
         lost: list[int] = []
         if shields and (sealed := shields.on[slots]).any():
             lost = self._send_sealed(slots[sealed])
@@ -319,6 +322,8 @@ class Sender:
         if lost:
             self.refused += len(lost)
             self.sent[lost] -= 1
+        if self._captured:
+            self._captures.sent(every, lost)
 
     def _send_sealed(self, slots: Slots) -> list[int]:
         """Send the rows of encrypted streams; returns those whose packet did not leave."""
@@ -410,6 +415,8 @@ class Sender:
         else:
             self.sent[slot] += 1
             self._octets[slot] += len(packet) - HEADER_SIZE - FRAME
+            if self._captured:
+                self._captures.sent_one(slot, packet)
 
 
 def _encoded(coding: _Coding, slot: int, sounding: Slots, frames: Samples, wide: Mapping[int, Samples]) -> bytes:

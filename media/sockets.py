@@ -6,6 +6,7 @@ matrices, their slots and lengths. No RTP socket wakes the worker: what lies in 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import ipaddress
@@ -46,6 +47,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _UNSPECIFIED = struct.pack("=H26x", socket.AF_UNSPEC)
 _SO_MEMINFO = 55
 _MEMINFO = struct.Struct("=9I")
+_STAMP = struct.Struct("=qq")
+_SO_TIMESTAMPNS = 35
 
 
 class NoPort(Exception):
@@ -102,7 +105,8 @@ class Sockets:
     After :meth:`receive`, packet ``i`` of a round lies in ``rows[places[i]]``, ``lengths[i]`` octets long, for
     ``slots[i]``. ``arrivals`` has the wall clock's seconds at which the kernel got it, or NaN: nobody knows; it may be
     one number for all, or ``None``: just now. ``sources`` has the origin, by row, of those whose stream has not latched
-    yet, and ``control`` the RTCP packets of the round.
+    yet, and ``control`` the RTCP packets of the round. ``stamps`` has, by row, the wall clock's seconds at which the
+    kernel got packets of streams that are to be stamped (:meth:`stamp`), NaN if it does not tell.
     Row ``slot`` of ``out`` is what :meth:`transmit` sends for it; ``send`` sends other packets.
     ``about`` says in words how packets move.
     """
@@ -120,6 +124,7 @@ class Sockets:
         self.sources: dict[int, Address] = {}
         self.control: list[tuple[int, bytes, Address]] = []
         self.refused = 0
+        self.stamps: Floats = np.full(ROWS, np.nan)
         self.send: list[Callable[[memoryview | bytes], object]] = [_nowhere] * capacity
         self._views = [row.data for row in self.rows]
         self._out_views = [row.data for row in self.out]
@@ -127,6 +132,8 @@ class Sockets:
         self._pairs: list[_Pair | None] = [None] * capacity
         self._epoll = select.epoll()
         self._receivers: dict[int, tuple[int, Callable[[memoryview], int] | None]] = {}
+        self._to_stamp: set[int] = set()
+        self._row_of = {id(view): row for row, view in enumerate(self._views)}
 
     def open(self, slot: int, local: str, now: float) -> int:
         """Bind a pair for ``slot`` on the address ``local``; returns the RTP port. Raises :class:`NoPort`."""
@@ -192,8 +199,32 @@ class Sockets:
         sock = self._take(slot).rtp
         sock.connect(source)
         self._discard(sock)  # what came in before the kernel began to filter may be anybody's
-        self._receivers[sock.fileno()] = (slot, sock.recv_into)
+        self._receivers[sock.fileno()] = (slot, self._receiver(slot, sock))
         self.send[slot] = sock.send
+
+    def _receiver(self, slot: int, sock: socket.socket) -> Callable[[memoryview], int]:
+        """What takes a packet of a socket that has latched."""
+        return partial(self._receive_stamped, sock) if slot in self._to_stamp else sock.recv_into
+
+    def stamp(self, slot: int, *, on: bool) -> None:
+        """Have the kernel tell when packets of ``slot`` come (``stamps``), or no longer."""
+        (self._to_stamp.add if on else self._to_stamp.discard)(slot)
+        sock = self._take(slot).rtp
+        if on:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        if self._receivers[sock.fileno()][1] is not None:
+            self._receivers[sock.fileno()] = (slot, self._receiver(slot, sock))
+
+    def local(self, slot: int, remote: Address, *, control: bool = False) -> Address:
+        """The address that ``slot`` has towards ``remote``, also when it is bound to all of them."""
+        pair = self._take(slot)
+        sock = pair.control if control else pair.rtp
+        host, port = sock.getsockname()[:2]
+        if ipaddress.ip_address(host).is_unspecified:
+            with socket.socket(sock.family, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+                probe.connect(remote)  # asks the kernel for the way there; nothing is sent
+                host = probe.getsockname()[0]
+        return host, port
 
     def _discard(self, sock: socket.socket) -> None:
         """Throw away what waits at ``sock``; at most a few packets."""
@@ -257,8 +288,7 @@ class Sockets:
                     self._receive_control(-1 - slot)
                     continue
                 else:
-                    length, source = self._take(slot).rtp.recvfrom_into(self._views[row])
-                    self.sources[row] = source[:2]
+                    length = self._receive_from_anywhere(slot, row)
             except BlockingIOError:
                 continue
             except OSError:  # an ICMP error that an earlier packet of ours came back with
@@ -268,6 +298,28 @@ class Sockets:
             lengths.append(length)
             row += 1
         return slots, lengths
+
+    def _receive_from_anywhere(self, slot: int, row: int) -> int:
+        """The length of a packet of a stream that has not latched."""
+        sock, view = self._take(slot).rtp, self._views[row]
+        if slot in self._to_stamp:
+            return self._receive_stamped(sock, view, self.sources)
+        length, source = sock.recvfrom_into(view)
+        self.sources[row] = source[:2]
+        return length
+
+    def _receive_stamped(self, sock: socket.socket, view: memoryview, sources: dict[int, Address] | None = None) -> int:
+        """The same with the time, as the kernel has it; ``sources`` gets the origin."""
+        row = self._row_of[id(view)]
+        length, ancillary, _, source = sock.recvmsg_into([view], socket.CMSG_SPACE(_STAMP.size))
+        self.stamps[row] = np.nan
+        for level, kind, data in ancillary:
+            if (level, kind, len(data)) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS, _STAMP.size):
+                seconds, nanoseconds = _STAMP.unpack(data)
+                self.stamps[row] = seconds + nanoseconds * 1e-9
+        if sources is not None:
+            sources[row] = source[:2]
+        return length
 
     def _receive_control(self, slot: int) -> None:
         if len(self.control) < MAX_CONTROL:

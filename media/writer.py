@@ -23,7 +23,7 @@ from media.frames import Samples, Slots
 from media.process import raise_file_limit
 from media.protocol import Sides, SoundFormat
 from media.ring import TAKEN, Ring
-from media.soundfile import SoundFile, open_regular
+from media.soundfile import SoundFile, open_regular, put
 from media.wav import WavFile
 
 PATIENCE = 1.0
@@ -73,7 +73,23 @@ class Finished(msgspec.Struct, array_like=True, tag=True, frozen=True):
     reason: str = ""
 
 
-ToWriter = Begin | Written | Finish
+class Append(msgspec.Struct, array_like=True, tag=True, frozen=True):
+    """Put ``data`` at the end of the file ``path``, which is closed after the ``last`` of it."""
+
+    path: str
+    data: bytes
+    last: bool = False
+
+
+class Appended(msgspec.Struct, array_like=True, tag=True, frozen=True):
+    """The last of it is in the file; or (``reason``) the disk refused some of it, and takes no more."""
+
+    path: str
+    reason: str = ""
+
+
+ToWriter = Begin | Written | Finish | Append
+FromWriter = Finished | Appended
 
 
 def chosen(sound: Samples, rows: Slots, sides: Sides) -> Samples:
@@ -107,8 +123,9 @@ class Writer:
     """Takes cells out of the ring and puts them into files. Times are monotonic seconds."""
 
     def __init__(self, ring: Ring) -> None:
-        self.finished: list[Finished] = []
+        self.finished: list[FromWriter] = []
         self._ring = ring
+        self._logs: dict[str, int] = {}
         self._tracks: dict[int, _Track] = {}
         self._in_use: set[tuple[int, int]] = set()  # identities of the files of tracks
         self._stated = 0.0
@@ -121,6 +138,8 @@ class Writer:
         elif isinstance(message, Finish):
             self._collect(message.recording, message.head)
             self._finish(message.recording, message.frames)
+        elif isinstance(message, Append):
+            self._append(message)
         else:
             self.consume(message.head)
             self._stated = 0.0  # what was written counts once the file says so
@@ -162,6 +181,22 @@ class Writer:
         self.consume(self._ring.head)
         for recording in list(self._tracks):
             self._finish(recording, None)
+        for path in list(self._logs):
+            os.close(self._logs.pop(path))
+
+    def _append(self, message: Append) -> None:
+        path, reason = message.path, ""
+        try:
+            fd = self._logs.get(path)
+            if fd is None:
+                fd = self._logs[path] = open_regular(Path(path))
+            put(fd, message.data, os.fstat(fd).st_size)
+        except (OSError, ValueError) as error:
+            reason = _reason(error)
+        if message.last or reason:
+            if (fd := self._logs.pop(path, None)) is not None:
+                os.close(fd)
+            self.finished.append(Appended(path, reason))
 
     def _begin(self, message: Begin) -> None:
         try:

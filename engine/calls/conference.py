@@ -96,7 +96,8 @@ class Conferences:
         account = call.facts.get("call.account", "")
         moderator = order.moderator
         if order.pins or order.moderator_pins:
-            pin = await self._ask_pin(call, order)
+            with call.secret():
+                pin = await self._ask_pin(call, order)
             if pin is None:
                 return _failed("the PIN was wrong")
             moderator = moderator or pin in order.moderator_pins

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from engine.callbacks import records
@@ -26,6 +27,7 @@ from engine.calls.peer import Destination, NoChannel, Peer, PeerEnd
 from engine.calls.routes import Routes
 from engine.calls.targets import Aim
 from engine.calls.voicemail.service import VoicemailService
+from engine.captures.media import MediaCaptures
 from engine.sip.client import OutgoingSession
 from engine.sip.dialog_info import DialogState
 from engine.sip.flow import Flow
@@ -82,6 +84,7 @@ class Outside:
     """How many calls an account has now."""
     bring: Callable[[str, Caller, CallPlan, str], OutgoingCall] | None = None
     """Calls somebody as a caller, for a plan, as somebody wants it (:meth:`engine.calls.switch.Switch.originate`)."""
+    captures: MediaCaptures = field(default_factory=lambda: MediaCaptures(Path()))
     lamp: Callable[[Peer, DialogState], None] = lambda _peer, _state: None
     """Tells those who watch the telephone of a peer what it does in this call."""
 

@@ -83,6 +83,7 @@ class CallSupervisor(Supervisor):
             self._sip_status = 503
             self.call.end("error", f"no media: {error}")
             return
+        self.outside.captures.joins(self.id, self._stream)
         self.call.attach(self._stream)
         self._caller_leg.attach(self._stream)
         if self._remember is not None:

@@ -8,8 +8,9 @@ takes it with the awaitable methods. The first :meth:`LiveCall.end` wins, all ot
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol, TypeVar, cast
 
@@ -94,6 +95,11 @@ class Signalling(Protocol):
 
     async def voicemail(self, order: Voicemail) -> Outcome:
         """Let the caller leave a message, or hear those that were left. Raises CallEnded."""
+
+    def keys_are_secret(self, since: float | None) -> None:
+        """Nothing that is captured of the call is to tell the keys pressed ``since`` then, on the loop's clock, until
+        it is told so again (``None``: no longer).
+        """
 
     def begin_recording(self, order: RecordingOrder, path: Path | None = None) -> str:
         """Record from now on, into ``path`` or a file of its own name; the recording's id.
@@ -519,6 +525,19 @@ class LiveCall:
     def poke(self) -> None:
         """Something that :meth:`key_or_change` waits for has happened."""
         self._wake_up()
+
+    @contextlib.contextmanager
+    def secret(self) -> Iterator[None]:
+        """A PIN is asked for: what is captured of the call does not tell the keys that are taken within, those that
+        were pressed ahead included.
+        """
+        ahead = [heard.at for heard in self._inputs if isinstance(heard, Key)]
+        signalling = self.signalling
+        signalling.keys_are_secret(min([self.now(), *ahead]))
+        try:
+            yield
+        finally:
+            signalling.keys_are_secret(None)
 
     async def change(self, deadline: float | None) -> None:
         """Wait until something happens, or for ``deadline``; keys stay where they are."""

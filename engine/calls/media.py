@@ -68,6 +68,9 @@ class Stream:
     ) -> None:
         self.number = number
         self.port = 0
+        self.call = ""
+        """The call that it is of (:mod:`engine.captures.media`)."""
+        self.captured = False
         self.closed: asyncio.Future[protocol.StreamStats] = asyncio.get_running_loop().create_future()
         self.on_report = on_report
         self.on_lost = on_lost
@@ -153,7 +156,13 @@ class Stream:
             case protocol.Closed(stats=stats):
                 if not self.closed.done():
                     self.closed.set_result(stats)
-            case protocol.Ready() | protocol.Failed() | protocol.WorkerLoad() | protocol.RecogniserLoad():
+            case (
+                protocol.Ready()
+                | protocol.Failed()
+                | protocol.WorkerLoad()
+                | protocol.RecogniserLoad()
+                | protocol.Captured()
+            ):
                 pass
             case _:
                 self.on_report(report)
@@ -184,6 +193,8 @@ class Worker:
         self.restarts = 0
         self.ready = asyncio.Event()
         self.failure = ""
+        self.on_captured: Callable[[protocol.Captured], None] = nobody_hears
+        """Gets the ends of captures, also of streams that are closed."""
         self._arguments = arguments
         self._numbers = numbers
         self._child: Child[protocol.Report] | None = None
@@ -250,6 +261,8 @@ class Worker:
                 self.gauge.report(report, time.monotonic())
             case protocol.RecogniserLoad():
                 pass
+            case protocol.Captured():
+                self.on_captured(report)
             case _:
                 stream = self.streams.get(report.stream)
                 if stream is None:
@@ -349,6 +362,10 @@ class MediaPool:
     ) -> Stream:
         """A stream with an RTP port bound on the address ``local``, however busy. Raises :class:`MediaError`."""
         return await self._least_busy().open(local, on_report, on_lost)
+
+    def streams_of(self, call: str) -> list[Stream]:
+        """The open streams of a call."""
+        return [stream for worker in self.workers for stream in worker.streams.values() if stream.call == call]
 
     def _ready(self) -> list[Worker]:
         ready = [worker for worker in self.workers if worker.ready.is_set()]

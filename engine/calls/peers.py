@@ -147,6 +147,7 @@ class Peers:
     def move_in(self, peer: Peer) -> None:
         """A peer of another call, which has put down its end there, is one of this call from now on."""
         peer.id = self._name()
+        self.outside.captures.joins(self.call, peer.stream)
         peer.log = self._log.bind(peer=peer.destination.label)
         self.wire(peer)
         self._put_down(peer)
@@ -223,6 +224,7 @@ class Peers:
         peer.log.info("leg ended", leg=peer.id, status=end.status, reason=end.reason, duration=round(duration, 2))
 
     def _peer(self, destination: Destination, leg: Leg, stream: Stream, log: Logger) -> Peer:
+        self.outside.captures.joins(self.call, stream)
         peer = Peer(self._name(), destination, leg, stream, self._loop.time, self.pump, log)
         self.wire(peer)
         return peer

@@ -203,6 +203,7 @@ class Supervisor(CallLine):
         finally:
             limit.cancel()
             await self._finish()
+            self.outside.captures.over(self.id)
 
     def part(self) -> None:
         """The call has ended, and nothing of it comes back: it holds itself together no more.
@@ -417,6 +418,11 @@ class Supervisor(CallLine):
 
     async def voicemail(self, order: Voicemail) -> Outcome:
         return await self.outside.voicemail.serve(self.call, order)
+
+    def keys_are_secret(self, since: float | None) -> None:
+        if since is not None:
+            since = time.time() - (self._loop.time() - since)
+        self.outside.captures.secret(self.id, since)
 
     def begin_recording(self, order: RecordingOrder, path: Path | None = None) -> str:
         if self._stream is None:

@@ -1,19 +1,23 @@
-"""SIP messages as a capture file (the classic libpcap format), with IP and UDP or TCP headers made for them.
+"""A call as a capture file (the classic libpcap format), with IP and UDP or TCP headers made for what is in it.
 
-The messages are those that the daemon handled, not the packets of the wire: each is one packet, what travelled over
-TLS too, and of a retransmission there is what was seen of it. Keys and pressed digits are not in them.
+The SIP messages are those that the daemon handled, not the packets of the wire: each is one packet, what travelled over
+TLS too, and of a retransmission there is what was seen of it. RTP and RTCP packets are those of the wire, but
+decrypted. Keys of SRTP, digits pressed by INFO, and those pressed in secret (:mod:`engine.captures.secrets`) are not in
+it.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
+from heapq import merge
 
 from engine.transport.tap import Seen
+from media.packetlog import RECEIVED, Packet
 
 _MAGIC, _RAW = 0xA1B2C3D4, 101
 """Microseconds; LINKTYPE_RAW: each packet begins with an IP header."""
@@ -42,34 +46,49 @@ class _Streams:
     sent: dict[tuple[Address, Address], int] = field(default_factory=dict)
 
 
-def pcap(messages: Iterable[Seen]) -> bytes:
-    """The capture of ``messages``, by time."""
-    streams = _Streams()
-    out = [struct.pack("<IHHiIII", _MAGIC, 2, 4, 0, 0, 0xFFFF, _RAW)]
-    for seen in sorted(messages, key=lambda each: each.at):
-        packet = _packet(seen, without_digits(seen.data), streams)
-        seconds, micros = divmod(round(seen.at * 1_000_000), 1_000_000)
-        out.append(struct.pack("<IIII", seconds, micros, len(packet), len(packet)))
-        out.append(packet)
-    return b"".join(out)
+def pcap(messages: Iterable[Seen], *streams: Iterable[Packet]) -> Iterator[bytes]:
+    """The capture of ``messages``, and of ``streams`` whose packets come in order, by time: piece by piece."""
+    flows = _Streams()
+    yield struct.pack("<IHHiIII", _MAGIC, 2, 4, 0, 0, 0xFFFF, _RAW)
+    said: Iterable[Seen | Packet] = sorted(messages, key=_at)
+    for each in merge(said, *streams, key=_at):
+        packet = _media(each) if isinstance(each, Packet) else _message(each, flows)
+        seconds, micros = divmod(round(each.at * 1_000_000), 1_000_000)
+        yield struct.pack("<IIII", seconds, micros, len(packet), len(packet))
+        yield packet
 
 
-def _packet(seen: Seen, data: bytes, streams: _Streams) -> bytes:
+def _at(each: Seen | Packet) -> float:
+    return each.at
+
+
+def _media(packet: Packet) -> bytes:
+    way = packet.way
+    source, target = (way.remote, way.local) if packet.kind == RECEIVED else (way.local, way.remote)
+    return _datagram(source, target, packet.data)
+
+
+def _message(seen: Seen, streams: _Streams) -> bytes:
     local, remote = seen.flow.local, seen.flow.remote
     source, target = (remote, local) if seen.direction == "in" else (local, remote)
-    version, ends = _ends(source[0], target[0])
-    data = data[:_LONGEST]
+    data = without_digits(seen.data)[:_LONGEST]
     if seen.flow.transport == "udp":
-        protocol = _UDP
-        head = struct.pack("!HHHH", source[1], target[1], 8 + len(data), 0)
-    else:
-        protocol = _TCP
-        place, other = streams.sent.get((source, target), 1), streams.sent.get((target, source), 1)
-        streams.sent[source, target] = place + len(data)
-        flags = 5 << 12 | 0x18  # PSH, ACK
-        head = struct.pack(
-            "!HHIIHHHH", source[1], target[1], place & 0xFFFFFFFF, other & 0xFFFFFFFF, flags, 65_535, 0, 0
-        )
+        return _datagram(source, target, data)
+    place, other = streams.sent.get((source, target), 1), streams.sent.get((target, source), 1)
+    streams.sent[source, target] = place + len(data)
+    flags = 5 << 12 | 0x18  # PSH, ACK
+    head = struct.pack("!HHIIHHHH", source[1], target[1], place & 0xFFFFFFFF, other & 0xFFFFFFFF, flags, 65_535, 0, 0)
+    return _packet(source[0], target[0], _TCP, head, data)
+
+
+def _datagram(source: Address, target: Address, data: bytes) -> bytes:
+    data = data[:_LONGEST]
+    return _packet(source[0], target[0], _UDP, struct.pack("!HHHH", source[1], target[1], 8 + len(data), 0), data)
+
+
+def _packet(source: str, target: str, protocol: int, head: bytes, data: bytes) -> bytes:
+    """``head`` and ``data`` with their checksum and an IP header."""
+    version, ends = _ends(source, target)
     length = len(head) + len(data)
     pseudo = ends + struct.pack("!HBBH" if version == 4 else "!IHBB", *_pseudo(version, protocol, length))
     offset = 6 if protocol == _UDP else 16
@@ -86,6 +105,7 @@ def _pseudo(version: int, protocol: int, length: int) -> tuple[int, ...]:
     return (0, 0, protocol, length) if version == 4 else (length, 0, 0, protocol)
 
 
+@lru_cache(maxsize=256)
 def _ends(source: str, target: str) -> tuple[int, bytes]:
     """The version of IP, and both addresses. A name is not known as an address here: it is 0.0.0.0."""
     found = [_address(source), _address(target)]
@@ -104,10 +124,6 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
-    if len(data) % 2:
-        data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return socket.ntohs(socket.htons(~total & 0xFFFF))
+    """The Internet checksum (RFC 1071). A sum of 16-bit words in one's complement is what is left modulo 2^16 - 1."""
+    number = int.from_bytes(data + b"\0" if len(data) % 2 else data)
+    return 0xFFFF - (number % 0xFFFF or (0xFFFF if number else 0))

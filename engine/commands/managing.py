@@ -306,7 +306,7 @@ _add_remove(client_app, "client", "clients", "Delete a client and its tokens.")
 def fetch_capture(
     call: Annotated[str, typer.Argument(help="The id of the call.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; CALL.zip if not given.")] = None,
-    want: Annotated[bool, typer.Option("--want", help="Have the messages of a call that lives kept, no more.")] = False,
+    want: Annotated[bool, typer.Option("--want", help="Have SIP and RTP of a call that lives kept, no more.")] = False,
     config: ConfigFile = None,
     account: AccountName = "default",
     token: Token = "",

@@ -235,6 +235,12 @@ class CallConfig(Section):
     """How often a prompt is repeated after silence or no match."""
     capture: bool = False
     """Keep the SIP messages of every call for a week, to be had as captures. Otherwise of those that are asked for."""
+    capture_media: Literal["none", "asked", "all"] = "asked"
+    """Whose RTP and RTCP packets are kept, too: of calls whose capture was asked for, of all that are captured, or of
+    none.
+    """
+    capture_media_mib: Annotated[int, Field(ge=1, le=4096)] = 64
+    """MiB of these packets of one call; what comes beyond is left out."""
     music: str = ""
     """Sound file for those who are on hold or wait. Empty: quiet chords."""
     transfers_outside: Literal["nobody", "telephones", "anybody"] = "telephones"

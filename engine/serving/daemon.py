@@ -193,7 +193,15 @@ class Daemon:
             name_servers=[split_host(each, 53) for each in config.sip.dns],
         )
         self._stack.push_async_callback(self.transport.close)
-        captures = CaptureShelf(state / "captures", every=config.calls.capture)
+        captures = CaptureShelf(
+            state / "captures",
+            every=config.calls.capture,
+            media=config.calls.capture_media,
+            most_media=config.calls.capture_media_mib << 20,
+        )
+        captures.media.streams = self.pool.streams_of
+        for worker in self.pool.workers:
+            worker.on_captured = captures.media.done
         self._stack.push_async_callback(captures.close)
         self.transport.tap.ended = captures.ended
         self.transport.endpoint.notifier.group_of = self._account_of
@@ -246,6 +254,7 @@ class Daemon:
                 config.calls.transfers_outside,
                 calls=lambda account: len(self.switch.calls_of(account)),
                 bring=self._bring,
+                captures=captures.media,
                 lamp=self._lamp,
             ),
             limits_for=self._limits_for,

@@ -19,6 +19,7 @@ from engine.calls.media import Stream
 from engine.calls.outbound import Wish
 from engine.calls.peer import Destination, Peer
 from engine.calls.supervisor import CallPlan, Limits
+from engine.captures.media import MediaCaptures
 from engine.sip import events
 from engine.sip.client import OutgoingSession
 from engine.sip.flow import Flow
@@ -78,7 +79,7 @@ def no_collector() -> Iterator[None]:
 @pytest.mark.usefixtures("no_collector")
 async def test_calls_that_are_over_are_freed_at_once() -> None:
     worker = Worker()
-    outside = SimpleNamespace(legs=Channels(), tap=Tap())
+    outside = SimpleNamespace(legs=Channels(), tap=Tap(), captures=MediaCaptures(Path("/nowhere")))
     exchange = Exchange(worker, plan=a_plan(), limits=LIMITS, outside=outside)
     for _ in range(3):
         exchange.call()
@@ -104,6 +105,7 @@ class Callees:
         self.statuses = statuses
         self.legs = Channels()
         self.tap = Tap()
+        self.captures = MediaCaptures(Path("/nowhere"))
         self.exchange: Exchange | None = None
         self.rung: list[weakref.ref[Any]] = []
         self._owners: dict[int, Peer] = {}

@@ -72,6 +72,7 @@ class Signalling:
         self.early = ""
         self.log: list[str] = []
         self.orders: list[RecordingOrder] = []
+        self.since = 0.0
 
     def early_media(self) -> str:
         self.log.append("early media")
@@ -79,6 +80,10 @@ class Signalling:
 
     def respond(self, status: int, reason: str) -> None:
         self.log.append(f"respond {status} {reason}")
+
+    def keys_are_secret(self, since: float | None) -> None:
+        self.log.append("secret" if since is not None else "open")
+        self.since = since if since is not None else self.since
 
     def send_digits(self, digits: str, tone: float, gap: float) -> None:
         self.log.append(f"digits {digits} {tone} {gap}")
@@ -195,6 +200,24 @@ async def test_keys_pressed_during_a_prompt_wait_for_the_next_step(line: Line):
     assert await call.next(None) == Key("4", 0.5)
     call.report(ended(2))
     assert await call.next(None) == PromptEnded(1.0)
+
+
+async def test_keys_pressed_ahead_of_a_secret_step_are_secret_too(line: Line) -> None:
+    call, _, signalling = line
+    began = call.now()
+    call.key("rfc4733", "1", began - 9.0)
+    assert await call.key_or_change(None) == "1"
+    for digit, ago in ("4", 5.0), ("7", 4.0):
+        call.key("rfc4733", digit, began - ago)
+    with call.secret():
+        assert signalling.since == began - 5.0
+        assert signalling.log == ["secret"]
+        assert await call.key_or_change(None) == "4"
+    call.key("rfc4733", "7", call.now())
+    call.end("caller", "hung up")
+    with pytest.raises(CallEnded), call.secret():
+        await call.key_or_change(None)
+    assert signalling.log == ["secret", "open", "secret", "open"]
 
 
 async def test_the_end_of_a_replaced_prompt_is_not_the_end_of_the_new_one(line: Line):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -42,6 +43,8 @@ class Caller:
         self.signalling = self
         self._script = deque(script)
         self._keys: deque[str] = deque()
+        self.secret_keys, self.open_keys = "", ""
+        self._is_secret = False
         self._time = 0.0
         self._speaks = speaks
 
@@ -54,12 +57,22 @@ class Caller:
         key = self._keys.popleft()
         if key == HANG_UP:
             raise CallEnded("caller", "hung up")
+        if self._is_secret:
+            self.secret_keys += key
+        else:
+            self.open_keys += key
         return key
 
     # --- what voicemail wants of a live call ------------------------------------------------
 
     def now(self) -> float:
         return self._time
+
+    @contextlib.contextmanager
+    def secret(self) -> Iterator[None]:
+        self._is_secret = True
+        yield
+        self._is_secret = False
 
     async def sounds_of(self, prompts: Sequence[Prompt]) -> dict[Prompt, Path]:
         return {prompt: Path(prompt.text) for prompt in prompts} if self._speaks else {}
@@ -272,6 +285,7 @@ async def test_the_owner_goes_through_the_messages(office: Office) -> None:
     assert outcome.story == "heard 6 messages of 100"
     assert [mark.state for mark in office.of(MessageMarked)] == ["saved", "deleted"]
     assert caller.heard[-1] == "Goodbye."
+    assert (caller.open_keys[:4], caller.secret_keys) == ("100#", f"{PIN}#")
     assert "Received today at " in " ".join(caller.heard)
 
 
@@ -297,6 +311,7 @@ async def test_pin_and_greeting_are_changed_by_telephone(office: Office) -> None
         ("You have", "#"),
     )
     await office.check(caller, box="100")
+    assert (caller.secret_keys, caller.open_keys) == (f"{PIN}#12345#12345#", "531#2##"), "what captures tell"
     pin, greeting = office.of(MailboxChanged)
     assert pins.matches("12345", pin.pin)
     assert greeting.greeting == str(caller.recorded[0])

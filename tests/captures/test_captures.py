@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 import zipfile
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from engine.captures.archive import archive
 from engine.captures.ladder import ladder
+from engine.captures.media import CapturedMedia
 from engine.captures.pcap import checksum, pcap, without_digits
 from engine.captures.shelf import CaptureShelf, _clean
 from engine.sip.flow import Flow
@@ -41,7 +43,7 @@ def packets(data: bytes) -> list[tuple[float, bytes]]:
 
 def test_each_message_is_a_packet_with_right_headers() -> None:
     seen = [Seen(2.5, "out", UDP, OK), Seen(1.25, "in", UDP, INVITE), Seen(3.0, "in", SIX, INVITE)]
-    (first_at, first), (_, second), (_, third) = packets(pcap(seen))
+    (first_at, first), (_, second), (_, third) = packets(b"".join(pcap(seen)))
     assert first_at == pytest.approx(1.25)
     assert first[12:20] == bytes([198, 51, 100, 7, 192, 0, 2, 1])
     assert struct.unpack_from("!HHH", first, 20) == (5062, 5060, 8 + len(INVITE))
@@ -56,13 +58,13 @@ def test_each_message_is_a_packet_with_right_headers() -> None:
 
 def test_a_connection_has_running_numbers() -> None:
     seen = [Seen(1.0, "in", TCP, INVITE), Seen(2.0, "out", TCP, OK), Seen(3.0, "in", TCP, INVITE)]
-    numbers = [struct.unpack_from("!II", packet, 24) for _, packet in packets(pcap(seen))]
+    numbers = [struct.unpack_from("!II", packet, 24) for _, packet in packets(b"".join(pcap(seen)))]
     assert numbers == [(1, 1), (1, 1 + len(INVITE)), (1 + len(INVITE), 1 + len(OK))]
 
 
 @given(st.binary(max_size=70_000), st.sampled_from([UDP, TCP, SIX]))
 def test_any_message_can_be_written(data: bytes, flow: Flow) -> None:
-    ((_, packet),) = packets(pcap([Seen(1.0, "in", flow, data)]))
+    ((_, packet),) = packets(b"".join(pcap([Seen(1.0, "in", flow, data)])))
     assert len(packet) <= 65_535
 
 
@@ -73,7 +75,7 @@ def test_pressed_digits_are_not_in_it() -> None:
     assert without_digits(relay).endswith(b"Signal= *\r\nDuration=160\r\n")
     assert without_digits(plain).endswith(b"\r\n\r\n*")
     assert without_digits(other) == other
-    assert b"Signal= 5" not in pcap([Seen(1.0, "in", UDP, relay)])
+    assert b"Signal= 5" not in b"".join(pcap([Seen(1.0, "in", UDP, relay)]))
 
 
 def test_a_ladder_shows_who_said_what_to_whom() -> None:
@@ -113,19 +115,31 @@ async def test_what_is_wanted_is_kept_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_old_captures_go(tmp_path: Path) -> None:
-    old = tmp_path / f"{CALL}.jsonl"
-    old.touch()
+    old = [tmp_path / f"{CALL}.jsonl", tmp_path / f"{CALL}-1.rtp"]
+    for path in old:
+        path.touch()
     _clean(tmp_path, time.time() - 60.0)
-    assert old.exists()
+    assert all(path.exists() for path in old)
+    os.utime(old[0], (0, 0))
+    _clean(tmp_path, time.time() - 60.0)
+    assert all(path.exists() for path in old), "what says which keys are secret goes with the last of the packets"
     _clean(tmp_path, time.time() + 60.0)
-    assert not old.exists()
+    assert not any(path.exists() for path in old)
+    _clean(tmp_path / "nowhere", time.time())
 
 
 def test_all_in_one_file(tmp_path: Path) -> None:
     sound = tmp_path / "call.wav"
     sound.write_bytes(b"RIFF")
     out = BytesIO()
-    archive(out, [Seen(1.0, "in", UDP, INVITE)], {"call": {"id": CALL}}, [sound, tmp_path / "gone.wav"])
+    nothing = CapturedMedia((), ())
+    archive(out, [Seen(1.0, "in", UDP, INVITE)], nothing, {"call": {"id": CALL}}, [sound, tmp_path / "gone.wav"])
     with zipfile.ZipFile(out) as file:
-        assert sorted(file.namelist()) == ["ladder.txt", "record.json", "recordings/call.wav", "sip.pcap"]
+        assert sorted(file.namelist()) == [
+            "call.pcap",
+            "capture.json",
+            "ladder.txt",
+            "record.json",
+            "recordings/call.wav",
+        ]
         assert "INVITE" in file.read("ladder.txt").decode()

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kit import sipp, sound
+from kit import capture, sipp, sound
 from kit.baresip import Baresip
-from kit.daemon import Daemon
+from kit.daemon import Daemon, poll
 
 CALLER, CALLEE = 600.0, 900.0
 DaemonFor = Callable[..., Daemon]
@@ -120,19 +120,33 @@ def test_a_caller_who_gives_up_while_it_rings_cancels_the_leg(daemon_for: Daemon
     assert (end["by"], end["reason"]) == ("caller", "cancelled before the answer")
 
 
+def captured(house: Daemon, least: int) -> list[Path]:
+    """Files of packets that are at least so long."""
+    return [path for path in house.folder.rglob("*.rtp") if path.stat().st_size >= least]
+
+
 @pytest.mark.peer("baresip")
 def test_after_a_kill_both_phones_get_their_bye(daemon_for: DaemonFor, tmp_path: Path) -> None:
     with (
         Baresip(tmp_path / "bob", user="bob", audio=sound.tone(CALLEE, 20), keep=True, answers=True) as bob,
         Baresip(tmp_path / "alice", user="alice", audio=sound.tone(CALLER, 20), keep=True) as alice,
     ):
-        house = daemon_for({"5000": transfer_to(bob.uri)})
+        house = daemon_for(
+            {"5000": transfer_to(bob.uri)}, settings={"calls": {"capture": True, "capture_media": "all"}}
+        )
         alice.dial(house.uri("5000"))
         bob.wait_event("CALL_ESTABLISHED")
         alice.wait_event("CALL_ESTABLISHED")
         alice.wait_heard(CALLEE)
         bob.wait_heard(CALLER)
+        poll(lambda: len(captured(house, 30_000)) == 2 or None, 10, "not both legs were captured")
         house.kill_everything()
         house.start()
         alice.wait_event("CALL_CLOSED")
         bob.wait_event("CALL_CLOSED")
+        (call,) = house.calls_to("5000")
+        found = capture.fetch(house, call)
+        assert [stream["ended"] for stream in found.about["streams"]] == [None, None]
+        said = [capture.heard(found.rtp(to=port)) for port in found.ports()]
+    tones = [[hertz for hertz in (CALLER, CALLEE) if sound.find_tone(each, hertz)] for each in said]
+    assert sorted(tones) == [[CALLER], [CALLEE]], "what was written can be had"

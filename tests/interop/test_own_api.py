@@ -250,7 +250,7 @@ def test_a_call_can_be_captured(shop: Daemon, api: Api, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "call.zip") as file:
         ladder = file.read("ladder.txt").decode()
         assert json.loads(file.read("record.json"))["call"]["id"] == call["id"]
-        packets = file.read("sip.pcap")
+        packets = file.read("call.pcap")
     for said in ("INVITE + SDP", "200 OK (1 INVITE)", "ACK", "BYE"):
         assert said in ladder, ladder
     assert packets.count(b"BYE sip:") == 1

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kit import sipp, sound, trees
+from kit import capture, sipp, sound, trees
 from kit.baresip import Baresip
 from kit.daemon import Daemon, poll
 from kit.ports import free_port
@@ -58,6 +58,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory, authority: Authority, trun
             }
         ],
         sounds=trees.SOUNDS,
+        settings={"calls": {"capture": True, "capture_media": "all"}},
     )
     daemon.secure(own.cert, own.key, authority.file)
     with daemon:
@@ -119,7 +120,9 @@ def test_baresip_calls_and_is_called_over_tls_with_srtp(
 def test_a_leg_with_srtp_is_bridged_with_one_without(
     secured: Daemon, authority: Authority, phone_pair: Pair, tmp_path: Path
 ) -> None:
-    """carol's telephone lacks SRTP: refused with 488 it is called again without, as it need not encrypt."""
+    """carol's telephone lacks SRTP: refused with 488 it is called again without, as it need not encrypt. A capture has
+    the sound of both legs, readable.
+    """
     safe = {"certificate": phone_pair.both, "authority": authority.file, "keep": True}
     server = f"127.0.0.1:{secured.tls_port}"
     with (
@@ -129,6 +132,16 @@ def test_a_leg_with_srtp_is_bridged_with_one_without(
     ):  # fmt: skip
         wait_registered(carol)
         talk(alice, carol, tls_uri(secured, "5002"))
+    (call,) = secured.calls_to("5002")
+    secured.wait_closed(call)
+    found = capture.fetch(secured, call)
+    assert found.says(b"RTP/SAVP")
+    said = {port: capture.heard(found.rtp(to=port)) for port in found.ports()}
+    told = {port: capture.heard(found.rtp(source=port)) for port in found.ports()}
+    for sounds in (said, told):
+        tones = [[hertz for hertz in (CALLER, CALLEE) if sound.find_tone(each, hertz)] for each in sounds.values()]
+        assert sorted(tones) == [[CALLER], [CALLEE]]
+    assert {len(each.payload) for port in said for each in found.rtp(to=port) if each.kind == 0} == {160}, "no tags"
 
 
 @pytest.mark.peer("baresip")

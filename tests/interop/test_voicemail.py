@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from kit import sound
+from kit import capture, sound
+from kit.api import Api
 from kit.baresip import Baresip
 from kit.daemon import Daemon, poll
 from kit.hooks import HookServer
@@ -165,6 +167,55 @@ def test_a_wrong_pin_opens_nothing(office: Daemon, tmp_path: Path) -> None:
             time.sleep(1.5)
         thief.wait_event("CALL_CLOSED")
     assert said(office, office.calls_to("7000")[-1]) == "nobody logged in"
+
+
+@pytest.mark.peer("baresip")
+def test_a_capture_has_both_ways_of_the_sound_but_not_the_pin(office: Daemon, tmp_path: Path) -> None:
+    """The owner of a box names it, enters the PIN at one go, and presses another key: all but the PIN is captured."""
+    with Baresip(tmp_path / "owner", user="owner", audio=sound.tone(VOICE, 60), keep=True) as owner:
+        owner.dial(office.uri("7000"))
+        owner.wait_event("CALL_ESTABLISHED")
+        call = office.calls_to("7000")[-1]
+        assert Api(office).ask("POST", f"/calls/{call}/capture")[0] == 202
+        press(owner, "100")
+        time.sleep(1.1)  # what led to a secret is hidden with it
+        checked = office.log().count("mailbox_checked")
+        press(owner, f"#{PIN}#")
+        office.wait_log("mailbox_checked", count=checked + 1)
+        press(owner, "5")  # the settings
+        time.sleep(3.0)
+        live = capture.fetch(office, call)
+        owner.hangup()
+        office.wait_closed(call)
+    found = capture.fetch(office, call)
+    for text in (b"INVITE sip:7000@", b"SIP/2.0 200 OK", b"BYE sip:"):
+        assert found.says(text), text
+    (stream,) = found.about["streams"]
+    assert stream["ended"] == "closed"
+    assert {way["kind"] for way in stream["ways"]} == {"rtp", "rtcp"}, "the last report of each call says BYE"
+    (port,) = found.ports()
+    received, sent = found.rtp(to=port), found.rtp(source=port)
+    assert len(live.rtp(to=port)) > 100, "as far as it has got"
+
+    # What the telephone said: its tone, in the order of its numbers, before and after the PIN, which is nowhere.
+    (secret,) = found.about["secret"]
+    numbers = np.diff([each.sequence for each in received]) & 0xFFFF
+    assert (numbers == 1).mean() > 0.98
+    assert sound.find_tone(capture.heard(received, 0.0, secret["from"] - 1.1), VOICE)[0][1] > 0.5
+    assert sound.find_tone(capture.heard(received, secret["to"] + 2.1), VOICE)
+    silent = capture.heard(received, secret["from"], secret["to"] + 1.9)
+    assert len(silent) > sound.RATE
+    assert sound.level(silent) < -60.0
+    pressed = capture.keys(received)
+    assert [key for key in pressed if key != 255] in ([1, 0, 0, 5], [1, 0, 0, 11, 5]), pressed
+    assert pressed.count(255) in (5, 6)
+
+    # What it was told: what it heard.
+    _, heard = owner.heard()
+    told = capture.heard(sent, secret["to"])
+    begin, _ = sound.find_sound(told)[0]
+    piece = told[round(begin * sound.RATE) :][: sound.RATE]
+    assert sound.lag(piece, heard)[1] > 0.9
 
 
 def test_pins_are_not_kept_as_they_are(office: Daemon) -> None:

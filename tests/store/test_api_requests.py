@@ -393,6 +393,7 @@ async def test_two_archives_are_made_at_a_time(house: House, monkeypatch: pytest
     monkeypatch.setattr(capturing, "archive", slowly)
     monkeypatch.setattr(capturing, "record_of", record)
     monkeypatch.setattr(capturing._Captures, "_messages", messages)
+    monkeypatch.setattr(capturing._Captures, "_media", messages)
     path = f"/api/v1/calls/{'0' * 32}/capture"
     answers = await asyncio.gather(*(house.ask("GET", path, house.bearer()) for _ in range(6)))
     assert {(status, len(text)) for status, text in answers} == {(200, capturing._PIECE + 1)}

@@ -112,7 +112,8 @@ class Check:
                     await self._use_greeting(None)
                     await self.talk.say(wording.USUAL_GREETING)
                 case "3":
-                    await self._change_pin()
+                    with self.talk.call.secret():
+                        await self._change_pin()
                 case "#":
                     return True
                 case _:
