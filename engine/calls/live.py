@@ -166,7 +166,7 @@ class LiveCall:
         self.ended_at: float | None = None
         self.arbiter = KeyArbiter()
         self._stream: Stream | None = None
-        self.over = asyncio.Event()
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.transfer_accepted = False
         self.facts = facts
         self.on_hold = on_hold or Hold()
@@ -460,7 +460,8 @@ class LiveCall:
             return False
         self.ending = (by, reason)
         self.ended_at = self.now()
-        self.over.set()
+        if not self.over.done():
+            self.over.set_result(None)
         self._interrupt()
         return True
 

@@ -24,6 +24,9 @@ log = get_logger(__name__)
 START_PATIENCE = 20.0
 """Seconds that a new worker may take to say that it is ready."""
 
+OPEN_PATIENCE = 5.0
+"""Seconds that a worker may take to open a stream."""
+
 RESTART_PAUSE = (0.1, 0.5, 2.0, 5.0)
 """Seconds before a dead worker is started again, growing while it keeps dying."""
 
@@ -131,14 +134,21 @@ class Stream:
     async def close(self, patience: float = 2.0) -> protocol.StreamStats:
         """Close the ports; the statistics of the stream, empty if the worker died or kept them."""
         self.send(protocol.Drop(self.number))
-        try:
-            return await asyncio.wait_for(asyncio.shield(self.closed), patience)
-        except TimeoutError:
-            self._worker.forget(self.number)
-            return protocol.StreamStats()
+        await asyncio.wait([self.closed], timeout=patience)
+        if self.closed.done():
+            return self.closed.result()
+        self._worker.forget(self.number)
+        return protocol.StreamStats()
 
-    async def opened(self) -> int:
-        return await self._opened
+    async def opened(self, patience: float) -> int:
+        """The port. Raises :class:`MediaError`, and :class:`TimeoutError` after ``patience`` seconds."""
+        try:
+            await asyncio.wait([self._opened], timeout=patience)
+            if self._opened.done():
+                return self._opened.result()
+            raise TimeoutError
+        finally:
+            self._opened.cancel()  # nobody waits for it any more
 
     def part(self) -> None:
         """Let go of whoever hears of it: it is closed."""
@@ -282,7 +292,7 @@ class Worker:
         self.gauge.opened(time.monotonic())
         self.send(protocol.Open(stream.number, local))
         try:
-            await asyncio.wait_for(stream.opened(), 5.0)
+            await stream.opened(OPEN_PATIENCE)
         except TimeoutError:
             self.send(protocol.Drop(stream.number))
             raise MediaError(f"media worker {self.name} does not answer") from None

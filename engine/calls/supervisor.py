@@ -270,11 +270,7 @@ class Supervisor(CallLine):
                 self.call.settle(outcome.by, outcome.reason)
 
     async def _over_or(self, other: asyncio.Future[Any]) -> None:
-        over = asyncio.create_task(self.call.over.wait())
-        try:
-            await asyncio.wait([over, other], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            over.cancel()
+        await asyncio.wait([self.call.over, other], return_when=asyncio.FIRST_COMPLETED)
 
     async def _finish(self) -> None:
         by, reason = self.call.ending or ("error", "unknown")

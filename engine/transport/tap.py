@@ -57,7 +57,6 @@ class Watch:
     left_out: int = 0
 
     def add(self, seen: Seen) -> None:
-        seen = seen._replace(data=without_secrets(seen.data))
         if len(self.messages) < MOST_MESSAGES and self.octets + len(seen.data) <= MOST_OCTETS:
             self.messages.append(seen)
             self.octets += len(seen.data)
@@ -78,11 +77,11 @@ class Tap:
         """A message came and is about to be handled: if it begins a call, the watch that is set meanwhile has it."""
         self._current = (flow, message)
         if self._watches and (watch := self._watches.get(_call_id(message))) is not None:
-            watch.add(Seen(time.time(), "in", flow, _encoded(message)))
+            watch.add(_seen_now("in", flow, _encoded(message)))
 
     def sent(self, flow: Flow, data: bytes) -> None:
         if self._watches and (watch := self._watches.get(_call_id(data))) is not None:
-            watch.add(Seen(time.time(), "out", flow, data))
+            watch.add(_seen_now("out", flow, data))
 
     def watch(self, call_id: str) -> Watch:
         """Keep the messages of this Call-ID from now on, the one that is being handled included."""
@@ -91,7 +90,7 @@ class Tap:
         if watch is None:
             watch = self._watches[key] = Watch()
             if self._current is not None and _call_id(self._current[1]) == key:
-                watch.add(Seen(time.time(), "in", self._current[0], _encoded(self._current[1])))
+                watch.add(_seen_now("in", self._current[0], _encoded(self._current[1])))
         return watch
 
     def forget(self, call_id: str) -> None:
@@ -101,6 +100,10 @@ class Tap:
         """The messages of a Call-ID that is watched, so far."""
         watch = self._watches.get(call_id.encode())
         return list(watch.messages) if watch is not None else []
+
+
+def _seen_now(direction: Literal["in", "out"], flow: Flow, data: bytes) -> Seen:
+    return Seen(time.time(), direction, flow, without_secrets(data))
 
 
 def without_secrets(data: bytes) -> bytes:
