@@ -116,10 +116,12 @@ class Captures:
         end = msgspec.json.encode(packetlog.End(why, log.lost))
         log.collected += packetlog.record(packetlog.END, 0, time.time(), end)
         ended = Captured(log.about.stream, log.about.call, log.octets, why, reason)
-        if why != "failed" and self._scribe.send(Append(log.path, bytes(log.collected), last=True)):
+        if why == "failed":
+            self.reports.append(ended)
+        elif self._scribe.send(Append(log.path, bytes(log.collected), last=True)):
             self._closing[log.path] = ended
         else:
-            self.reports.append(ended)
+            self.reports.append(msgspec.structs.replace(ended, why="failed", reason="there is no writer"))
 
     def changed(self, slot: int) -> None:
         """What SDP agreed on, or where the stream is bound, is another: it is told anew with the next packet."""

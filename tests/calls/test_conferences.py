@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any, cast
 
@@ -235,3 +235,44 @@ async def test_no_more_come_in_than_there_is_room_for_whoever_is_being_greeted(r
     assert joined[1].result().exits == ("failed",)
     joined[0].cancel()
     await asyncio.gather(*joined, return_exceptions=True)
+
+
+class WhoPresses(Caller):
+    """A caller who presses keys as they are asked for, and knows which of them are secret."""
+
+    def __init__(self, keys: str) -> None:
+        super().__init__("presses")
+        self.keys, self.secret_keys = keys, ""
+        self._is_secret = False
+
+    @contextlib.contextmanager
+    def secret(self) -> Iterator[None]:
+        self._is_secret = True
+        yield
+        self._is_secret = False
+
+    async def prepare(self, _: object) -> tuple[object, ...]:
+        return ()
+
+    async def key_or_change(self, deadline: float | None) -> str:
+        if not self._is_secret or not self.keys:
+            return await super().key_or_change(deadline)
+        key, self.keys = self.keys[0], self.keys[1:]
+        self.secret_keys += key
+        return key
+
+
+@pytest.mark.parametrize(("keys", "moderates"), [("4711#", False), ("1#0815", True), ("12#13#14#", None)])
+async def test_a_pin_is_asked_for_in_secret(rooms: Conferences, keys: str, moderates: bool | None) -> None:
+    caller = WhoPresses(keys)
+    order = replace(PLAIN, moderator=False, pins=("4711",), moderator_pins=("0815",))
+    joined = await join(rooms, caller, order)
+    assert caller.secret_keys == keys.removesuffix("#") or moderates is None
+    if moderates is None:
+        assert (await joined).story == "the PIN was wrong"
+        assert caller.secret_keys == keys
+        return
+    (room,) = rooms._rooms.values()
+    assert room.moderated == moderates
+    caller.hang_up()
+    await asyncio.gather(joined, return_exceptions=True)

@@ -307,3 +307,22 @@ def test_the_writer_closes_what_a_worker_left(tmp_path: Path) -> None:
         assert path.read_bytes() == b"abcdef"
     finally:
         studio.close()
+
+
+@pytest.mark.parametrize(("bound", "host"), [("::1", "::1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1")])
+def test_the_local_address_is_the_real_one(studio: Studio, path: Path, bound: str, host: str) -> None:
+    phone = Phone(host)
+    try:
+        studio.do(protocol.Open(1, bound))
+        phone.to = studio.last(protocol.Opened).port
+        studio.open.add(1)
+        studio.direct(phone)
+        studio.do(capture(path))
+        studio.talk(phone, sine(500, 0.1))
+        studio.do(protocol.StopCapture(1))
+        studio.run(0.04)
+    finally:
+        phone.close()
+    packets, _ = read(path)
+    assert len(sequences(packets, RECEIVED)) == 5
+    assert {(packet.way.local, packet.way.remote) for packet in packets} == {((host, phone.to), (host, phone.port))}
