@@ -181,6 +181,7 @@ async def _accepted(
         if not leg.settled.done():
             await asyncio.wait([leg.settled], timeout=ACK_PATIENCE)
         if leg.agreed is not None and peer.state != "ended":
+            peers.light(peer)
             return peer
         peer.hang_up("no answer to our offer")
     except NoCommonMedia as error:

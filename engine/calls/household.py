@@ -32,6 +32,7 @@ from engine.sip.client import OutgoingSession
 from engine.sip.dialog_info import DialogState
 from engine.sip.flow import Flow
 from engine.sip.replaces import Replaces
+from engine.sip.session import Session
 from engine.sip.uri import Uri
 from engine.transport.tap import Tap
 from flows.call import CallEnded, Replaced
@@ -85,8 +86,10 @@ class Outside:
     bring: Callable[[str, Caller, CallPlan, str], OutgoingCall] | None = None
     """Calls somebody as a caller, for a plan, as somebody wants it (:meth:`engine.calls.switch.Switch.originate`)."""
     captures: MediaCaptures = field(default_factory=lambda: MediaCaptures(Path()))
-    lamp: Callable[[Peer, DialogState], None] = lambda _peer, _state: None
-    """Tells those who watch the telephone of a peer what it does in this call."""
+    lamp: Callable[[str, Session, DialogState, str], None] = lambda _device, _session, _state, _remote: None
+    """Tells those who watch a device what it does in the call of a session; the last is the URI of the other end, or
+    empty.
+    """
 
     def channel(self, destination: Destination) -> Channel | None:
         """A channel of the trunk by which ``destination`` is called. Raises :class:`NoChannel`."""

@@ -102,6 +102,7 @@ class CallSupervisor(Supervisor):
             raise CallEnded("caller", "cancelled before the answer") from None
         answered = self._loop.time()
         self.pump()
+        self.light("confirmed")
         if not self._caller_leg.settled.done():
             await self._over_or(self._caller_leg.settled)
             if self.call.ending is not None:

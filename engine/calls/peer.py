@@ -130,8 +130,6 @@ class Peer:
     listening: bool = False
     claim: Claim | None = None
     """Who wants to take the call while it rings here."""
-    lamp: str = ""
-    """What was told last to those who watch it (RFC 4235)."""
     rang: bool = False
     """Whether it was put down that it rings."""
     closed: bool = False

@@ -151,7 +151,14 @@ class Peers:
         peer.log = self._log.bind(peer=peer.destination.label)
         self.wire(peer)
         self._put_down(peer)
-        self.outside.lamp(peer, _LAMPS.get(peer.state, "terminated"))
+        self.light(peer)
+
+    def light(self, peer: Peer, state: DialogState | None = None) -> None:
+        """Tell those who watch it whether its telephone rings, talks or is free again."""
+        device, session = peer.destination.device, peer.session
+        if device and session is not None:
+            remote = str(peer.destination.caller.uri) if session.role == "uac" else ""
+            self.outside.lamp(device, session, state or _LAMPS.get(peer.state, "terminated"), remote)
 
     def _put_down(self, peer: Peer) -> None:
         """A leg that nobody dialled, with its dialog."""
@@ -178,7 +185,7 @@ class Peers:
         if peer.state in ("ringing", "early") and not peer.rang:
             peer.rang = True
             self.append(records.Rang(time.time(), call=self.call, leg=peer.id))
-        self.outside.lamp(peer, _LAMPS.get(peer.state, "terminated"))
+        self.light(peer)
         self._poke()
 
     def changed(self, peer: Peer, at: float | None = None) -> None:
@@ -198,13 +205,13 @@ class Peers:
         """To the end, also when who asks for it is cancelled meanwhile."""
         stats = await peer.close()
         peer.release()
+        self.light(peer, "terminated")
         self.put_down_end(peer, peer.end or PeerEnd(487, "given up", by="local"), stats)
         peer.part()
 
     def put_down_end(self, peer: Peer, end: PeerEnd, stats: StreamStats) -> None:
         """What became of a leg, and what was said over SIP, once its stream is closed."""
         self._rung.pop(peer.id, None)
-        self.outside.lamp(peer, "terminated")
         if peer.session is not None:
             self.append(traced(self.outside.tap, peer.session.call_id, self.call, peer.id))
         duration = max(0.0, peer.now() - peer.answered_at) if peer.answered_at is not None else 0.0

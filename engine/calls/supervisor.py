@@ -37,6 +37,7 @@ from engine.calls.referrals import follow_referral
 from engine.calls.services import Fetch, Renderer, StoredFlow, no_stored_flows
 from engine.log import get_logger
 from engine.security import OPEN, MediaSecurity
+from engine.sip.dialog_info import DialogState
 from engine.sip.events import Ended, ReofferAnswered, ReofferRefused
 from engine.sip.offer_answer import Agreed
 from engine.sip.referred import IncomingReferral
@@ -246,6 +247,7 @@ class Supervisor(CallLine):
             flow=self.plan.flow_name,
             sip_call_id=sip_call_id,
         )
+        self.light("trying")
 
     async def _connect(self) -> None:
         """Have a media stream, and what a call needs before its flow. A failure ends the call."""
@@ -321,13 +323,20 @@ class Supervisor(CallLine):
         """Put down what was said over SIP; the end comes next."""
         peer = self.on_the_line
         if peer is None:
+            self.light("terminated")
             if self.session is not None:
                 self.append(traced(self.outside.tap, self.session.call_id, self.id))
             return
         by = "remote" if self.call.ending is not None and self.call.ending[0] == "caller" else "local"
         end = PeerEnd(200, self.call.ending[1] if self.call.ending is not None else "", self._q850, by)
         peer.release()
+        self.peers.light(peer, "terminated")
         self.peers.put_down_end(peer, end, self.stats)
+
+    def light(self, state: DialogState) -> None:
+        """Tell those who watch it what the telephone of the account does that has called."""
+        if self.line_device and self.session is not None:
+            self.outside.lamp(self.line_device, self.session, state, "")
 
     def _cause(self, by: EndedBy) -> str:
         """The cause of the end, a name of :data:`flows.causes.CAUSES`."""

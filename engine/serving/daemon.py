@@ -531,14 +531,10 @@ class Daemon:
         self.transport.endpoint.notifier.publish(entity, states[state], now, group=account, dialog="manual")
         self.transport.pump()
 
-    def _lamp(self, peer: Peer, state: DialogState) -> None:
-        """A telephone that was called rings, talks or is free again: told to those of its account who watch its user,
-        an extension of that user, or the telephone itself, with the dialog as the telephone has it.
+    def _lamp(self, device: str, session: Session, state: DialogState, remote: str) -> None:
+        """A telephone calls or rings, talks or is free again: told to those of its account who watch its user, an
+        extension of that user, or the telephone itself, with the dialog as the telephone has it.
         """
-        device, session = peer.destination.device, peer.session
-        if not device or session is None or state == (peer.lamp or "terminated"):
-            return
-        peer.lamp = state
         ids = {"call_id": session.call_id, "remote_tag": session.local_tag}
         if session.has_dialog:
             ids["local_tag"] = session.dialog.remote_tag
@@ -551,7 +547,7 @@ class Daemon:
                 group=self._account_of(device),
                 dialog=session.call_id,
                 direction="recipient" if session.role == "uac" else "initiator",
-                remote=str(peer.destination.caller.uri) if session.role == "uac" else "",
+                remote=remote,
                 **ids,
             )
         self.transport.pump()

@@ -125,7 +125,7 @@ class Callees:
     def channel(self, destination: Destination) -> None:
         return None
 
-    def lamp(self, peer: Peer, state: str) -> None:
+    def lamp(self, device: str, session: OutgoingSession, state: str, remote: str) -> None:
         pass
 
     def own(self, session: int, peer: Peer) -> None:

@@ -203,6 +203,7 @@ def test_two_calls_of_a_telephone_become_one_and_somebody_else_takes_a_place(off
     api.wait(first["id"], "ended")
     assert office.heard("bob", CAROL)
     assert office.heard("carol", BOB)
+    assert all(lamp_is_off(office, entity) for entity in ("201", "202", "203"))
     for phone in (desk, second, third):
         phone.rtp.close()
     desk.sip.close()
@@ -240,6 +241,7 @@ def test_who_talks_with_a_telephone_takes_its_place_in_a_menu(office: Office, wi
     assert (moved["detail"]["kind"], moved["detail"]["by"]) == ("attended", "alice")
     assert (moved["detail"]["before"], moved["detail"]["after"]) == (["alice", "6000"], ["bob", "6000"])
     assert office.heard("bob", trees.TWO_HZ)
+    assert all(lamp_is_off(office, entity) for entity in ("201", "202"))
     for phone in (menu, call):
         phone.rtp.close()
     menu.sip.close()
@@ -256,6 +258,13 @@ def watch(phone: Phone, entity: str) -> None:
         text = phone.request("SUBSCRIBE", uri=phone.uri, extra=[*extra, f"Authorization: {proof}"])
         answer = transact(phone.sip, text, phone._final("SUBSCRIBE"), others=phone._serve)
     assert answer.status == 200
+
+
+def lamp_is_off(office: Office, entity: str) -> bool:
+    """Whether who begins to watch ``entity`` is told of no dialog."""
+    with Phone(office.house.address, user="carol", password="geheim") as phone:
+        watch(phone, entity)
+        return "<dialog " not in phone.wait_for("NOTIFY").body
 
 
 def blinking(phone: Phone) -> dict[str, str]:
