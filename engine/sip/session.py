@@ -476,3 +476,4 @@ class Session:
             self.core.links.detach(self._dialog.flow, self)
         self.core.dialogs.pop(self._key, None)
         self.core.sessions.pop(self._key, None)
+        self._transfers.part()

@@ -52,6 +52,11 @@ class Transfers(Part):
         for each in self._theirs:
             each.call_ended(now)
 
+    def part(self) -> None:
+        """Let go of all of them, which have the session: none is live, and the session is over."""
+        self.ours = None
+        self._theirs.clear()
+
     # --- what comes in ----------------------------------------------------------------------
 
     def on_notify(self, request: Request, transaction: ServerTransaction, now: float) -> None:

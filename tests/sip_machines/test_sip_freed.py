@@ -12,7 +12,7 @@ from sip_network import ALICE, ANSWER, BOB, OFFER, Network, Peer, Phone
 
 from engine.sip.client import OutgoingSession
 from engine.sip.digest import Challenger, Credentials
-from engine.sip.events import Invited
+from engine.sip.events import Invited, ReferProgress, ReferRequested
 from engine.sip.message import Request
 
 Answering = Callable[[Phone], Phone]
@@ -75,16 +75,7 @@ def answered_and_repeated_after_the_bye(alice: Phone, session: OutgoingSession, 
 
 def hung_up_by_the_callee(alice: Phone, session: OutgoingSession, callee: Callee) -> None:
     callee.reply(200, body=ANSWER)
-    bye = Request("BYE", str(callee.invite.contacts[0].uri), callee.invite.headers.copy())
-    for name, value in (
-        ("Via", "SIP/2.0/UDP 192.0.2.2;branch=z9hG4bKbye"),
-        ("From", f"{callee.invite.headers.get('To')};tag=peer"),
-        ("To", callee.invite.headers.get("From") or ""),
-        ("CSeq", "1 BYE"),
-    ):
-        bye.headers.set(name, value)
-    bye.body = b""
-    callee.peer.send(ALICE, bye)
+    callee.peer.send(ALICE, within(callee, "BYE", 1))
 
 
 def refused(alice: Phone, session: OutgoingSession, callee: Callee) -> None:
@@ -153,6 +144,47 @@ def held(alice: Phone, session: OutgoingSession, callee: Callee) -> None:
     callee.take_bye()
 
 
+def within(callee: Callee, method: str, cseq: int, *headers: tuple[str, str], body: bytes = b"") -> Request:
+    """A request of the callee's in the call."""
+    invite = callee.invite
+    request = Request(method, str(invite.contacts[0].uri), invite.headers.copy(), body)
+    for name, value in (
+        ("Via", f"SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK{method}{cseq}"),
+        ("From", f"{invite.headers.get('To')};tag=peer"),
+        ("To", invite.headers.get("From") or ""),
+        ("Contact", "<sip:peer@192.0.2.2>"),
+        ("CSeq", f"{cseq} {method}"),
+        *headers,
+    ):
+        request.headers.set(name, value)
+    return request
+
+
+def transferred(alice: Phone, session: OutgoingSession, callee: Callee) -> None:
+    callee.reply(200, body=ANSWER)
+    alice.do(lambda now: session.refer("sip:carol@192.0.2.3", now))
+    callee.peer.network.run(0.1)
+    callee.peer.reply(callee.peer.requests("REFER")[0], 202)
+    over = (("Event", "refer"), ("Subscription-State", "terminated;reason=noresource"))
+    callee.peer.send(ALICE, within(callee, "NOTIFY", 1, *over, body=b"SIP/2.0 200 OK\r\n"))
+    callee.peer.network.run(0.1)
+    assert alice.last(ReferProgress).final
+    alice.do(session.bye)
+    callee.take_bye()
+
+
+def asked_for_a_transfer(alice: Phone, session: OutgoingSession, callee: Callee) -> None:
+    callee.reply(200, body=ANSWER)
+    callee.peer.send(ALICE, within(callee, "REFER", 1, ("Refer-To", "<sip:carol@192.0.2.3>")))
+    callee.peer.network.run(0.1)
+    callee.peer.reply(callee.peer.requests("NOTIFY")[0], 200)
+    alice.do(lambda now: alice.last(ReferRequested).referral.notify(200, now))
+    callee.peer.network.run(0.1)
+    callee.peer.reply(callee.peer.requests("NOTIFY")[1], 200)
+    alice.do(session.bye)
+    callee.take_bye()
+
+
 @pytest.mark.parametrize(
     "course",
     [
@@ -169,6 +201,8 @@ def held(alice: Phone, session: OutgoingSession, callee: Callee) -> None:
         asked_for_a_password,
         asked_for_a_longer_interval,
         held,
+        transferred,
+        asked_for_a_transfer,
     ],
 )
 def test_a_call_that_went_out(
