@@ -68,16 +68,16 @@ def _succeed_by(call: Supervisor, comes: Awaitable[Peer | PeerEnd], *, by: str, 
 async def _succeed(call: Supervisor, arriving: asyncio.Future[Peer | PeerEnd], by: str, tell: Tell) -> None:
     try:
         (found,) = await asyncio.gather(arriving, return_exceptions=True)
-        if isinstance(found, Peer):
-            await found.resume()
-        if isinstance(found, Peer) and found.state != "ended" and not (why := occupied(call)):
-            call.transfer_by = by
-            await _exchange(call, found, tell)
-            return
         end = PeerEnd(487, "The call is over", by="local")
         if isinstance(found, Peer):
+            await found.resume()
+            why = occupied(call)
+            if found.end is None and not why:
+                call.transfer_by = by
+                await _exchange(call, found, tell)
+                return
+            end = found.end or PeerEnd(603, why, by="local")
             await call.peers.forget(found)
-            end = found.end if found.state == "ended" and found.end is not None else PeerEnd(603, why, by="local")
         elif isinstance(found, PeerEnd):
             end = found
         elif not isinstance(found, asyncio.CancelledError):

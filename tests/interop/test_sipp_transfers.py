@@ -79,7 +79,6 @@ CASES = [
         transfer(f"refer_attended_{way}_a_flow", HANDED_ON, 2, number, variant=number, hung_up=True)
         for way, number in (("to", "stays"), ("from", "stays"), ("to", "queue"), ("from", "room"))
     ),
-    transfer("refer_attended_from_a_flow_and_bye_at_once", HANDED_ON, 2, "stays", held=6, hung_up=True),
     transfer("refer_attended_to_a_call_that_is_over", HUNG_UP, 1),
     transfer("refer_without_subscription", HANDED_ON, 3, hung_up=True),
     Case("transfer/refer_of_a_stranger_reaches_nobody_outside", HUNG_UP, number="bob", legs=1),
