@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from media.frames import Flags, Powers, Samples, Slots
+from media.frames import Flags, Powers, Samples, Slots, some
 from media.protocol import (
     DetectMachine,
     MachineListens,
@@ -160,7 +160,7 @@ class Answering:
         """
         tonal, over = self._tones.feed(slots, frames, levels)
         at = now - DELAY * FRAME_SECONDS
-        if tonal.any():  # who rings on has not answered yet, and who beeps is not silent
+        if some(tonal):  # who rings on has not answered yet, and who beeps is not silent
             self._since[slots[tonal]] = at
             self._last[slots[tonal & (self._phase[slots] == _MACHINE)]] = at
         self._follow(slots, self._in_front(slots, voiced, tonal, levels), tonal, at)
@@ -214,7 +214,7 @@ class Answering:
         over = (phase >= _DECIDING) & (at >= self._until[slots])
         unsure |= over & deciding
         due = machine | human | unsure | ready | over
-        if not due.any():
+        if not some(due):
             return
         for row in np.flatnonzero(due).tolist():
             slot = int(slots[row])

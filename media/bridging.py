@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from media.frames import NO_SLOTS, NO_SOUND, Powers, Samples, Slots
+from media.frames import NO_SLOTS, NO_SOUND, Powers, Samples, Slots, some
 from media.jitter import JitterBuffers
 from media.mixer import Mixer
 from media.protocol import Report, Talking
@@ -120,7 +120,7 @@ class Bridging:
     def hear(self, members: Slots, received: Samples, levels: Powers, number: int, now: float) -> None:
         """Tick ``number`` brings a frame of each of ``members``."""
         inside = self._mixer.member[members]
-        if inside.any():
+        if some(inside):
             self._mixer.feed(members[inside], received[inside], levels[inside], number)
             self._tell(now)
 
@@ -144,7 +144,7 @@ class Bridging:
         if not self.relays.count:
             return sending
         fed = self.relays.fed(sending)
-        if not fed.any():
+        if not some(fed):
             return sending
         slots = sending[fed]
         busy = np.isin(slots, sounding) | self._sender.pressing(slots)

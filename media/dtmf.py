@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from media.frames import Flags, Powers, Samples, Slots, power
+from media.frames import Flags, Powers, Samples, Slots, power, some
 from media.rates import FRAME, RATE
 
 ROWS = (697.0, 770.0, 852.0, 941.0)
@@ -101,7 +101,7 @@ class ToneReceiver:
         loud = np.flatnonzero(levels >= QUIETEST)
         if loud.size:
             busy[loud] |= self._may_hold_key(frames[loud, _HALF:])
-        if not busy.any():
+        if not some(busy):
             return []
         chosen = slots[busy]
         return self._follow(chosen, self._listen(np.concatenate([self._before(chosen), frames[busy]], axis=1)))

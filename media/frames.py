@@ -7,7 +7,7 @@ kernel works on the rows of many streams at a time. A batch never names a slot t
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,16 @@ FULL_SCALE = 32768.0**2 / 2
 
 NO_SLOTS: Slots = np.zeros(0, np.intp)
 NO_SOUND: Samples = np.zeros((0, FRAME), np.int16)
+
+
+def some(flags: NDArray[Any]) -> bool:
+    """Whether any is set: ``flags.any()`` takes four times as long over the few that a batch has."""
+    return bool(np.count_nonzero(flags))
+
+
+def every(flags: NDArray[Any]) -> bool:
+    """Whether none is unset, also when there are none."""
+    return bool(np.count_nonzero(flags) == flags.size)
 
 
 def power(dbfs: float) -> float:

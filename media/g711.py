@@ -20,7 +20,9 @@ class Law(IntEnum):
     PCMA = 8
 
 
-LAWS = tuple(Law)
+LAWS = tuple((int(law), law) for law in Law)
+"""Numbers and laws: NumPy takes six times as long to compare an array with a member of an enumeration."""
+
 SILENCE = {Law.PCMU: 0xFF, Law.PCMA: 0xD5}
 """The code of the smallest positive value: what silence is sent as."""
 

@@ -17,7 +17,7 @@ from media import g711, rtp
 from media.bridging import Bridging
 from media.captures import Captures
 from media.codecs import L16
-from media.frames import NO_SLOTS, Flags, Floats, Octets, Samples, Slots
+from media.frames import NO_SLOTS, Flags, Floats, Octets, Samples, Slots, every, some
 from media.g711 import Law
 from media.jitter import JitterBuffers
 from media.latch import Address, Verdict
@@ -151,22 +151,22 @@ class Intake:
         arrived: float | Floats = now if sockets.arrivals is None else sockets.arrivals
         if self._shields and (opened := self._shields.open_rows(sockets.rows, slots, places, lengths)) is not None:
             lengths, left = opened
-            if not left.all():
+            if not every(left):
                 sockets.suspect(slots[~left])
                 slots, places, lengths, arrived = slots[left], places[left], lengths[left], _part(arrived, left)
         if self._captured:
             self._captures.received(slots, places, lengths)
         known = (self._kinds[places] & _NO_MARKER == self._kind[slots]) & (self._sources[places] == self._source[slots])
         usual = known & (lengths == OUT_ROW)
-        if usual.all():
+        if every(usual):
             self._take_usual(slots, places, OUT_ROW, arrived, now)
             return
-        if usual.any():
+        if some(usual):
             self._take_usual(slots[usual], places[usual], OUT_ROW, _part(arrived, usual), now)
         if self._linear:
             linear = known & (lengths == _LINEAR_ROW) & (self._law[slots] == _NO_LAW)
             linear &= self._relays.to[slots] == NOBODY  # those go on one by one
-            if linear.any():
+            if some(linear):
                 self._take_usual(slots[linear], places[linear], _LINEAR_ROW, _part(arrived, linear), now)
                 usual |= linear
         odd = np.flatnonzero(~usual)
@@ -183,21 +183,22 @@ class Intake:
             self._sockets.suspect(self.reception.strays)
             self._renumber_restarts()
         self.last_packet[slots] = now
-        if not fresh.all():
+        if not every(fresh):
             slots, rows, timestamps = slots[fresh], rows[fresh], timestamps[fresh]
         codes = self._sockets.rows[rows, rtp.HEADER_SIZE : length]
         if self._relays.count and length == OUT_ROW:
             self._relays.pass_on(slots, columns, rows, codes)
         laws = self._law[slots]
-        for law in g711.LAWS:
-            chosen = laws == law
-            if chosen.all():
+        for number, law in g711.LAWS:
+            chosen = laws == number
+            count = np.count_nonzero(chosen)
+            if count == slots.size:
                 self._insert(slots, timestamps, g711.decode(codes, law))
                 return
-            if chosen.any():
+            if count:
                 self._insert(slots[chosen], timestamps[chosen], g711.decode(codes[chosen], law))
         coded = laws == _NO_LAW
-        if coded.any():
+        if some(coded):
             self._take_coded(slots[coded], timestamps[coded], codes[coded])
 
     def _take_coded(self, slots: Slots, timestamps: NDArray[np.uint32], payloads: Octets) -> None:

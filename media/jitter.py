@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from media import conceal
 from media.delay import AHEAD, FIRST_DELAY, MAX_DELAY, MUCH, SHORT_WINDOW, Delays
-from media.frames import Flags, Samples, Slots, power, powers
+from media.frames import Flags, Samples, Slots, every, power, powers, some
 from media.rates import FRAME
 
 __all__ = ["AHEAD", "DEPTH", "FIRST_DELAY", "MAX_DELAY", "JitterBuffers"]
@@ -105,7 +105,7 @@ class JitterBuffers:
         """One packet for each of ``slots``, all of the same length: ``sounds`` has a row of samples per packet."""
         splices: list[tuple[int, Samples]] = []
         settled = self._settled[slots]
-        if not settled.all():
+        if not every(settled):
             for index in np.flatnonzero(~settled).tolist():
                 self._settle(int(slots[index]), int(timestamps[index]), sounds[index], splices)
         clock = self.clock[slots]
@@ -117,7 +117,7 @@ class JitterBuffers:
         odd |= lead * FRAME != ahead
         if sounds.shape[1] != FRAME:
             odd[:] = True
-        if not odd.any():
+        if not some(odd):
             self._put(slots, clock, lead, sounds)
         else:
             plain = np.flatnonzero(~odd)
@@ -135,7 +135,7 @@ class JitterBuffers:
         which they are.
         """
         excused: Flags = (ahead < 0) & (ahead % FRAME == 0) & self._delays.are_excused(slots, ahead // FRAME)
-        if excused.any():
+        if some(excused):
             self.late[slots[excused]] += 1
             self._delays.excuse(slots[excused])
         return excused
@@ -300,10 +300,10 @@ class JitterBuffers:
         here = self._tag[rows] == clock
         self.clock[slots] = clock + 1
         gap = self._gap[slots]
-        if not here.all() or gap.any():
+        if not every(here) or some(gap):
             self._mend(slots, rows, clock, frames, here, gap)
         due = self._review_at[slots] <= clock
-        if due.any():
+        if some(due):
             for slot in slots[due].tolist():
                 self._review(slot)
         return frames

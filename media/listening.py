@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from media import protocol
 from media.answering import Answering
 from media.echo import EchoGate
-from media.frames import Flags, Powers, Samples, Slots, powers
+from media.frames import Flags, Powers, Samples, Slots, powers, some
 from media.rates import FRAME
 from media.recognising import RecogniserLink, Recognising
 from media.steady import SteadyTones
@@ -121,7 +121,7 @@ class Listening:
         self._gate.play(slots, sent, powers(sent))
         self._echo[slots] <<= np.uint32(1)
         voiced = self._detector.voiced(slots, levels)
-        if voiced.any():
+        if some(voiced):
             voiced = self._without_echo(slots, voiced, levels)
         if self._answering.busy:
             self._look_for_machines(slots, voiced, received, levels, now)
@@ -139,7 +139,7 @@ class Listening:
 
     def _look_for_machines(self, slots: Slots, voiced: Flags, received: Samples, levels: Powers, now: float) -> None:
         watching = self._answering.watching[slots]
-        if not watching.any():
+        if not some(watching):
             return
         watched = slots[watching]
         self._answering.feed(watched, voiced[watching], received[watching], levels[watching], now)
@@ -149,7 +149,7 @@ class Listening:
     def _without_echo(self, slots: Slots, voiced: Flags, levels: Powers) -> Flags:
         faint, doubtful = self._gate.suspects(slots, voiced, levels)
         echo = faint
-        if doubtful.any():
+        if some(doubtful):
             echo[doubtful] = self._gate.judge(slots[doubtful], self._jitter.history)
         self._echo[slots[echo]] |= np.uint32(1)
         return voiced & ~echo

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from media.frames import Flags, Powers, Samples, Slots, power
+from media.frames import Flags, Powers, Samples, Slots, power, some
 from media.rates import FRAME, PHASES
 
 HANGOVER = 20
@@ -185,7 +185,7 @@ class Mixer:
     def _gate(self, slots: Slots, levels: Powers) -> Flags:
         """Who is to be heard; the floors and the lists of talkers follow."""
         gated, muted = self._gated[slots], self._muted[slots]
-        if not gated.any():
+        if not some(gated):
             return ~muted
         floor, left = self._floor[slots], self._left[slots]
         factor = np.where(left > 0, np.float32(OVER_FLOOR * _KEEPS_OPEN), np.float32(OVER_FLOOR))
@@ -245,7 +245,7 @@ class Mixer:
 
 def _added_up(frames: NDArray[np.int32], rank: NDArray[np.intp]) -> NDArray[np.int32]:
     """Sums of runs of ``frames``; ``rank`` counts from 0 in each run."""
-    while rank.any():
+    while some(rank):
         second = np.flatnonzero(rank & 1)
         frames[second - 1] += frames[second]
         first = np.flatnonzero(~rank & 1)

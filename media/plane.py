@@ -21,7 +21,7 @@ from media.bridging import Bridging
 from media.captures import Captures
 from media.codecs import PCMU, codec_of
 from media.dtmf import ToneReceiver
-from media.frames import NO_SLOTS, NO_SOUND, Floats, Powers, Samples, Slots, added, powers
+from media.frames import NO_SLOTS, NO_SOUND, Floats, Powers, Samples, Slots, added, powers, some
 from media.g711 import Law
 from media.intake import ROUNDS, Intake
 from media.jitter import JitterBuffers
@@ -280,15 +280,15 @@ class Plane:
                 self.reports.append(protocol.DigitHeard(stream.number, digit, "inband", now))
         armed = self._listening.armed[members]
         active = self._recorder.active[members]
-        if not (armed.any() or active.any()):
+        if not (some(armed) or some(active)):
             return
         sent = np.zeros((members.size, FRAME), np.int16)
         if sounding.size:
             sent[np.searchsorted(members, sounding)] = frames
         self._bridging.fill_in(members, sent, self._jitter)
-        if active.any():
+        if some(active):
             self._recorder.feed(members[active], received[active], sent[active], in_time=in_time)
-        if armed.any():
+        if some(armed):
             self._listening.feed(members[armed], received[armed], levels[armed], sent[armed], now)
 
     def _look_at_times(self, members: Slots, now: float) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from media.frames import NO_SLOTS, Flags, Floats, Slots
+from media.frames import NO_SLOTS, Flags, Floats, Slots, every, some
 from media.rates import RATE
 
 MAX_DROPOUT = 3000
@@ -157,7 +157,7 @@ class Reception:
         ``timed``: their timestamps tell when they were sent, which those of key events do not.
         """
         due = sequences == self._next[slots]
-        if due.all():
+        if every(due):
             self.strays = NO_SLOTS
             self._go_on(slots, sequences)
             self._note_times(slots, timestamps, arrived, timed=timed)
@@ -259,7 +259,7 @@ class Reception:
         self._received[slots] += 1
         self._note_gaps(slots, step)
         fresh = np.ones(slots.size, np.bool_)
-        if old.any():
+        if some(old):
             fresh = ~(old & (seen & bit != 0))
             self.duplicated[slots[~fresh]] += 1
             self._received[slots[~fresh]] -= 1
@@ -311,7 +311,7 @@ class Reception:
         usual = change < RATE  # nothing is learnt from the first packet, nor when the timestamp wrapped or jumped
         change -= jitter
         change *= 1 / 16
-        if not usual.all():
+        if not every(usual):
             change[~usual] = 0
         change += jitter
         self.jitter[slots] = change

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media import wav, writer
-from media.frames import Flags, Samples, Slots, powers
+from media.frames import Flags, Samples, Slots, every, powers, some
 from media.protocol import Record, Recorded, RecordingEnd
 from media.rates import FRAME, FRAME_SECONDS, RATE
 from media.ring import Ring, create
@@ -186,12 +186,12 @@ class Recorder:
                 continue
             rows = slots + layer * self._capacity
             on = self._on[rows]
-            if on.all():
+            if every(on):
                 self._put(rows, received, sent)
-            elif on.any():
+            elif some(on):
                 self._put(rows[on], received[on], sent[on])
         heard = self._heard[slots]
-        if heard.any():
+        if some(heard):
             self._listen(slots[heard], received[heard])
         if self._waiting and in_time:
             self._count_down(slots)
@@ -235,7 +235,7 @@ class Recorder:
         """A frame of each of ``rows`` into the ring."""
         index = self._index[rows]
         self._index[rows] = index + np.uint32(1)
-        every = rows
+        all_rows = rows
         if self._fading:
             received, sent = self._faded(rows, received, sent)
         ring = self._ring
@@ -255,7 +255,7 @@ class Recorder:
             done = part.stop
         self._head += rows.size
         ring.head = self._head
-        self._end_over_limit(every)
+        self._end_over_limit(all_rows)
 
     def _faded(self, rows: Slots, received: Samples, sent: Samples) -> tuple[Samples, Samples]:
         """Both sides with the edges of pauses in them."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media import rtp
-from media.frames import Flags, Octets, Slots
+from media.frames import Flags, Octets, Slots, every, some
 from media.rates import RATE
 from media.sender import Sender
 
@@ -97,7 +97,7 @@ class Relays:
         """Of ``slots``, all fed by relays, those that are ``busy`` send something of their own in this frame."""
         source = self.source[slots]
         changed = self._interrupted[source] != busy
-        if changed.any():
+        if some(changed):
             self._interrupted[source] = busy
             self._numbered[source[changed]] = False
             for slot in slots[changed & busy].tolist():
@@ -106,8 +106,8 @@ class Relays:
     def pass_on(self, slots: Slots, heads: rtp.Columns, places: Slots, payloads: Octets) -> None:
         """Usual packets, one for each of ``slots``: what lies in the rows ``places`` of ``heads``, and their sound."""
         passing = self._plain[slots] & ~self._interrupted[slots]
-        if not passing.all():
-            if not passing.any():
+        if not every(passing):
+            if not some(passing):
                 return
             slots, places, payloads = slots[passing], places[passing], payloads[passing]
         sequences = heads.sequence[places].astype(np.uint16)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media import uring
-from media.frames import NO_SLOTS, Flags, Slots
+from media.frames import NO_SLOTS, Flags, Slots, every
 from media.latch import Address
 from media.ports import PortPool
 from media.rates import PHASES
@@ -132,10 +132,10 @@ class RingSockets(Sockets):
             self._stamping[:count] = self._fds[tried]
             self._stamped.prepare(count)
             taken = self._ring.submit(self._numbers[ROWS : ROWS + count])
-        elif self._to_stamp and (some := self._stamp_slots[tried]).any():
+        elif self._to_stamp and (chosen := self._stamp_slots[tried]).any():
             self._taking[:count] = self._stamping[:count] = self._fds[tried]
             self._stamped.prepare(count)
-            taken = self._ring.submit(self._numbers[:count] + np.uint32(ROWS) * some)
+            taken = self._ring.submit(self._numbers[:count] + np.uint32(ROWS) * chosen)
         else:
             self._taking[:count] = self._fds[tried]
             taken = self._ring.submit(self._numbers[:count])
@@ -145,7 +145,7 @@ class RingSockets(Sockets):
         if self._to_stamp:
             self.stamps[users] = self._stamped.times(users)
         hit = results >= 0
-        if hit.all() and users.size == count:
+        if every(hit) and users.size == count:
             if stamped:
                 self.arrivals = stamps
             return users, tried[users], results.astype(np.intp)
@@ -193,7 +193,7 @@ class RingSockets(Sockets):
     def transmit(self, slots: Slots) -> list[int]:
         by_ring = self._latched[slots]
         lost: list[int] = []
-        if not by_ring.all():
+        if not every(by_ring):
             lost = super().transmit(slots[~by_ring])
             slots = slots[by_ring]
         if slots.size:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from media import g711
 from media.captures import Captures
 from media.codecs import Codec, Encoder
-from media.frames import Flags, Octets, Samples, Slots
+from media.frames import Flags, Octets, Samples, Slots, some
 from media.rates import FRAME, PHASES, RATE
 from media.rfc4733 import EventPacket, EventSender
 from media.rtp import (
@@ -206,7 +206,7 @@ class Sender:
         """
         self._write_payloads(slots, sounding, frames)
         special = self._special[slots]
-        if special.any():
+        if some(special):
             for slot in slots[special].tolist():
                 self._send_special(slot, sounding, frames, wide, tick)
             slots = slots[~special]
@@ -313,7 +313,7 @@ class Sender:
 
     def _send_rows(self, slots: Slots) -> None:
         self.sent[slots] += 1
-        shields, every = self._shields, slots
+        shields, everybody = self._shields, slots
         lost: list[int] = []
         if shields and (sealed := shields.on[slots]).any():
             lost = self._send_sealed(slots[sealed])
@@ -323,7 +323,7 @@ class Sender:
             self.refused += len(lost)
             self.sent[lost] -= 1
         if self._captured:
-            self._captures.sent(every, lost)
+            self._captures.sent(everybody, lost)
 
     def _send_sealed(self, slots: Slots) -> list[int]:
         """Send the rows of encrypted streams; returns those whose packet did not leave."""
@@ -342,21 +342,25 @@ class Sender:
                 self._send_one(slot, packet)
 
     def _write_payloads(self, slots: Slots, sounding: Slots, frames: Samples) -> None:
+        dirty = self._dirty
+        dirty[sounding] = False
+        silent = slots[dirty[slots]]
+        if silent.size:
+            for number, law in g711.LAWS:
+                self._rows[silent[self._law[silent] == number], HEADER_SIZE:] = g711.SILENCE[law]
+            dirty[silent] = False
+        if not sounding.size:
+            return
+        dirty[sounding] = True
         laws = self._law[sounding]
-        for law in g711.LAWS:
-            chosen = laws == law
-            if chosen.all() and chosen.size:
+        for number, law in g711.LAWS:
+            chosen = laws == number
+            count = np.count_nonzero(chosen)
+            if count == sounding.size:
                 self._rows[sounding, HEADER_SIZE:] = g711.encode(frames, law)
                 break
-            if chosen.any():
+            if count:
                 self._rows[sounding[chosen], HEADER_SIZE:] = g711.encode(frames[chosen], law)
-        self._dirty[sounding] = True
-        silent = slots[self._dirty[slots]]
-        if silent.size != sounding.size:
-            silent = np.setdiff1d(silent, sounding, assume_unique=True) if sounding.size else silent
-            for law in g711.LAWS:
-                self._rows[silent[self._law[silent] == law], HEADER_SIZE:] = g711.SILENCE[law]
-            self._dirty[silent] = False
 
     def _send_special(
         self, slot: int, sounding: Slots, frames: Samples, wide: Mapping[int, Samples], tick: int

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from media.frames import Flags, Powers, Samples, Slots, power
+from media.frames import Flags, Powers, Samples, Slots, power, some
 from media.rates import FRAME, RATE
 
 LEAST = 5
@@ -139,10 +139,10 @@ class SteadyTones:
         self._level[slots] = levels
         run = self._run[slots]
         steady = (levels > QUIETEST) & (levels < last * np.float32(STEADY)) & (last < levels * np.float32(STEADY))
-        if not (steady.any() or run.any()):
+        if not (some(steady) or some(run)):
             return steady, []
         mean, hertz = self._hertz[slots], np.zeros(slots.size, np.float32)
-        if steady.any():
+        if some(steady):
             chosen = slots[steady]
             sound = np.concatenate([self._before(chosen), frames[steady]], axis=1)
             rows = np.flatnonzero(steady)

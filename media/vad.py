@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from media.frames import Flags, Floats, Powers, Slots, level, power
+from media.frames import Flags, Floats, Powers, Slots, level, power, some
 from media.rates import FRAME_SECONDS
 
 SILENCE_FRAMES = 15
@@ -133,7 +133,7 @@ class SpeechDetector:
             self._sum[loud] += levels[voiced]
             self._voiced[loud] += 1
         ended: list[Speech] = []
-        if not speaking.any():
+        if not some(speaking):
             return begun.tolist(), ended
         over = slots[speaking & (self._silent[slots] >= SILENCE_FRAMES)]
         for slot in over.tolist():

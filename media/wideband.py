@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from media.arena import Arena
-from media.frames import Flags, Samples, Slots
+from media.frames import Flags, Samples, Slots, some
 from media.halfband import Downsampler, Upsampler
 from media.player import Player
 
@@ -58,7 +58,7 @@ class Wideband:
         playing, played = self.player.gather(members, now)
         raised = self.is_wide[sounding]
         wide: Sounds = {}
-        if raised.any():
+        if some(raised):
             wide.update(zip(sounding[raised].tolist(), self._up.feed(sounding[raised], frames[raised]), strict=True))
         self._up.reset(np.setdiff1d(members, sounding, assume_unique=True))
         self._down.reset(np.setdiff1d(members, playing, assume_unique=True))
