@@ -61,6 +61,7 @@ from engine.security import OPEN, read_certificates
 from engine.serving.capacity import may_be_realtime, media_workers, most_calls
 from engine.serving.figures import Figures
 from engine.serving.lag import LagMonitor, Lags
+from engine.serving.memory import share_heap
 from engine.serving.trunks import Probes, Registrations, inbound_trunk, outbound_trunk
 from engine.serving.welcome import choices
 from engine.sip import events
@@ -131,6 +132,7 @@ class Daemon:
             raise
 
     async def _start(self) -> None:
+        share_heap()
         config = self.config
         state = Path(config.store.state)
         self.max_calls = most_calls(config)
