@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +26,17 @@ from engine.callbacks import records
 from engine.callbacks.fetch import Fetcher
 from engine.callbacks.journal import Journal, JournalError
 from engine.callbacks.service import CallbackService, StoreError
-from engine.calls.admission import Source, TrunkAddress, TrunkBook
-from engine.calls.allowance import Allowance
-from engine.calls.conference import Conferences
-from engine.calls.conversation import Side
-from engine.calls.directory import AccountTrunk, Directory, load_directory, read_directory
+from engine.calls.admission import TrunkBook
+from engine.calls.directory import Directory, load_directory, read_directory
 from engine.calls.flowbook import FlowBook, FlowError
-from engine.calls.household import Outside
-from engine.calls.identity import Caller
 from engine.calls.media import MediaError, MediaPool
 from engine.calls.origination import Originator
-from engine.calls.outbound import OutgoingCall, Wish
-from engine.calls.parking import Lots
-from engine.calls.peer import Destination, Peer
 from engine.calls.prompts import PromptMaker, PromptTrimmer
 from engine.calls.recogniser import RecogniserError, Recognisers
 from engine.calls.recovery import Recovery
-from engine.calls.routes import Routes
 from engine.calls.services import flow_fetcher
 from engine.calls.spending import DAY, Spending
-from engine.calls.supervisor import CallPlan, Limits, Supervisor
 from engine.calls.switch import Switch
-from engine.calls.trunking import OutboundTrunk
 from engine.calls.voicemail.boxes import Mailboxes
 from engine.calls.voicemail.service import VoicemailService, importer_of_messages, render_early
 from engine.campaigns.dialler import Dialler
@@ -57,21 +46,16 @@ from engine.captures.shelf import CaptureShelf
 from engine.config import Config, ConfigError
 from engine.log import get_logger
 from engine.loop import settle_garbage
-from engine.security import OPEN, read_certificates
+from engine.security import read_certificates
 from engine.serving.capacity import may_be_realtime, media_workers, most_calls
 from engine.serving.figures import Figures
 from engine.serving.lag import LagMonitor, Lags
 from engine.serving.memory import share_heap
-from engine.serving.trunks import Probes, Registrations, inbound_trunk, outbound_trunk
+from engine.serving.trunks import Probes, Registrations
 from engine.serving.welcome import choices
+from engine.serving.wiring import Wiring
 from engine.sip import events
-from engine.sip.client import OutgoingSession
-from engine.sip.dialog_info import DialogState
 from engine.sip.endpoint import Endpoint
-from engine.sip.flow import Flow
-from engine.sip.replaces import Replaces
-from engine.sip.session import Session
-from engine.store.accounts import DEFAULT_ACCOUNT
 from engine.store.retention import Retention
 from engine.transport import SipTransport, TransportError
 from engine.transport.certificates import CertificateError
@@ -100,6 +84,7 @@ class Daemon:
     def __init__(self, config: Config, reload_config: Callable[[], Config] | None = None) -> None:
         self.config = config
         self.lags = Lags()
+        self.wiring = Wiring(self)
         self._reload_config = reload_config
         self._stack = contextlib.AsyncExitStack()
         self._stop = asyncio.Event()
@@ -156,7 +141,7 @@ class Daemon:
         shelf = MediaShelf(state / "media", store)
         self.flows = FlowBook(maker.for_flow, store, shelf)
         self.directory = await load_directory(store, self.flows, config)
-        self._srtp = self.directory.srtp(config.rtp)
+        self.srtp = self.directory.srtp(config.rtp)
         self.spending = Spending()
         async with store.reading() as connection:
             self.spending.take_over(await callbook.spent_since(connection, time.time() // DAY * DAY))
@@ -206,14 +191,13 @@ class Daemon:
             worker.on_captured = captures.media.done
         self._stack.push_async_callback(captures.close)
         self.transport.tap.ended = captures.ended
-        self.transport.endpoint.notifier.group_of = self._account_of
+        self.transport.endpoint.notifier.group_of = self.wiring.account_of
         self._background(captures.keep_clean())
         self.registrations = Registrations(self.transport, keep_alive=config.sip.keep_alive)
         self.probes = Probes(self.transport)
         self._stack.push_async_callback(self.probes.close)
-        trunks = TrunkBook(self._inbound(), self.transport.locator.places)
+        trunks = TrunkBook(self.wiring.inbound(), self.transport.locator.places)
         await trunks.resolve()
-        self.peers: dict[int, Peer] = {}
         self.mailboxes = Mailboxes(self.callbacks.store, self.journal.append, Path(config.store.recordings))
         await self._take_over_mailboxes(config)
         self._background(self.mailboxes.keep_clean())
@@ -232,38 +216,21 @@ class Daemon:
             max_lag_ms=config.calls.max_lag_ms,
             pool=self.pool,
             fetch=flow_fetcher(fetcher),
-            outside=Outside(
-                self._routes,
-                self._invite,
-                self._media_hosts,
-                self._release,
-                self._own,
-                self.transport.tap,
+            outside=self.wiring.outside(
                 tones,
-                Conferences(tones),
-                Lots(tones),
                 VoicemailService(
                     self.mailboxes,
                     tones,
                     await importer_of_messages(state / "voicemail"),
                     lambda account: self.directory.users.get(account, {}),
                 ),
-                self.transport.flows,
-                self._plan_of,
-                self.transport.is_ours,
-                self._publish,
-                self._dialog,
-                config.calls.transfers_outside,
-                calls=lambda account: len(self.switch.calls_of(account)),
-                bring=self._bring,
-                captures=captures.media,
-                lamp=self._lamp,
+                captures.media,
             ),
-            limits_for=self._limits_for,
+            limits_for=self.wiring.limits_for,
             append=self._append,
             backlog=lambda: self.journal.backlog,
             pump=self.transport.pump,
-            account_of=self._account_of,
+            account_of=self.wiring.account_of,
         )
         self._background(trunks.keep_resolving())
         self._background(
@@ -446,9 +413,9 @@ class Daemon:
 
     def _use(self, directory: Directory) -> None:
         self.directory = directory
-        self._srtp = directory.srtp(self.config.rtp)
+        self.srtp = directory.srtp(self.config.rtp)
         self.switch.plan = directory.plans
-        self.switch.trunks.replace(self._inbound())
+        self.switch.trunks.replace(self.wiring.inbound())
         self.registrations.replace(directory.labelled(), directory.lines())
         self.probes.replace(directory.labelled())
         self.transport.endpoint.registrar.replace_devices(directory.passwords(), asyncio.get_running_loop().time())
@@ -468,9 +435,9 @@ class Daemon:
                 self.probes.answered(event)
             case events.SubscriptionChanged():
                 pass
-            case _ if (peer := self.peers.get(event.session.id)) is not None:
+            case _ if (peer := self.wiring.peers.get(event.session.id)) is not None:
                 if isinstance(event, events.Ended):
-                    del self.peers[event.session.id]
+                    del self.wiring.peers[event.session.id]
                 peer.take(event)
             case _:
                 self.switch.take(event)
@@ -478,117 +445,9 @@ class Daemon:
     def _say_bye(self, dialog: dict[str, Any]) -> bool:
         return self.transport.resume_bye(dialog, "the server was restarted")
 
-    def _limits_for(self, session: Session | None, source: Source | None) -> Limits:
-        """Limits of a call, and what its media has: the addresses that its signalling came over, or as configured.
-
-        Without a session there are none yet: the call is going out.
-        """
-        bind, told = self._media_hosts(session.flow) if session is not None else ("", "")
-        security, policies = OPEN, self._srtp
-        if session is not None and source is not None:
-            security = policies.allowed(policies.of_source(source.kind, source.name), session.flow)
-        return Limits(
-            max_duration=self.config.calls.max_duration,
-            rtp_timeout=self.config.rtp.timeout,
-            settle=self.config.calls.settle_ms / 1000,
-            bind_host=bind,
-            media_host=told,
-            codecs=tuple(self.config.rtp.codecs),
-            security=security,
-        )
-
-    def _media_hosts(self, flow: Flow) -> tuple[str, str]:
-        """For media with the peer of ``flow``: the address to bind ports on, and the one to tell."""
-        local = self.transport.local_host(flow)
-        bind = local
-        if self.config.rtp.advertise:
-            bind = "::" if ":" in local else "0.0.0.0"  # noqa: S104 - NAT: any address may be the one
-        return bind, self.config.rtp.advertise or local
-
-    def _routes(self, account: str) -> Routes:
-        registrar = self.transport.endpoint.registrar
-        routes = self.directory.routes(account, registrar, self.transport.contact_host, self._outbound, self._srtp)
-        if (owner := self.directory.accounts.get(account)) is not None:
-            routes.allowance = Allowance(owner, lambda: self.spending.today(account))
-        return routes
-
     def _append(self, record: records.Record) -> None:
         self.journal.append(record)
         self.spending.watch(record)
-
-    def _outbound(self, trunk: AccountTrunk) -> OutboundTrunk:
-        down = trunk.label in self.probes.down
-        route, registered = self.registrations.service_route(trunk.label), not self.registrations.failed(trunk.label)
-        return outbound_trunk(trunk, route, down=down, registered=registered)
-
-    def _inbound(self) -> Iterator[TrunkAddress]:
-        """Those of the operator first: of trunks of which nothing tells them apart they have the call."""
-        found = [each for each in self.directory.trunks if each.config.inbound != "none"]
-        return (inbound_trunk(each) for each in sorted(found, key=lambda each: each.account != DEFAULT_ACCOUNT))
-
-    def _publish(self, account: str, entity: str, state: str) -> None:
-        """A state that a flow of the account sets for those of its devices who watch ``entity`` (RFC 4235)."""
-        states: dict[str, DialogState] = {"idle": "terminated", "ringing": "early", "busy": "confirmed"}
-        now = asyncio.get_running_loop().time()
-        self.transport.endpoint.notifier.publish(entity, states[state], now, group=account, dialog="manual")
-        self.transport.pump()
-
-    def _lamp(self, device: str, session: Session, state: DialogState, remote: str) -> None:
-        """A telephone calls or rings, talks or is free again: told to those of its account who watch its user, an
-        extension of that user, or the telephone itself, with the dialog as the telephone has it.
-        """
-        ids = {"call_id": session.call_id, "remote_tag": session.local_tag}
-        if session.has_dialog:
-            ids["local_tag"] = session.dialog.remote_tag
-        now = asyncio.get_running_loop().time()
-        for entity in (device, *self.directory.names.get(device, ())):
-            self.transport.endpoint.notifier.publish(
-                entity,
-                state,
-                now,
-                group=self._account_of(device),
-                dialog=session.call_id,
-                direction="recipient" if session.role == "uac" else "initiator",
-                remote=remote,
-                **ids,
-            )
-        self.transport.pump()
-
-    def _bring(self, to: str, caller: Caller, plan: CallPlan, source: str) -> OutgoingCall:
-        return self.switch.originate(Wish(to, caller=caller, source=source), plan)
-
-    def _invite(self, destination: Destination, body: bytes, peer: Peer) -> OutgoingSession:
-        session = self.transport.endpoint.invite(
-            destination.uri,
-            from_=destination.caller,
-            to=destination.to,
-            sdp=body,
-            flow=destination.flow,
-            now=asyncio.get_running_loop().time(),
-            headers=destination.headers,
-            credentials=destination.credentials,
-            route=destination.route,
-            trail=destination.trail,
-        )
-        self.peers[session.id] = peer
-        self.transport.tap.watch(session.call_id)
-        return session
-
-    def _account_of(self, device: str) -> str:
-        return self.directory.account_of(device)
-
-    def _dialog(self, replaces: Replaces, account: str) -> tuple[Supervisor, Side] | None:
-        session = self.transport.endpoint.session_of(replaces)
-        return self.switch.owner_of(session, account) if session is not None else None
-
-    def _plan_of(self, number: str, account: str) -> CallPlan | None:
-        return self.directory.plans.own(number, account)
-
-    def _own(self, session: int, peer: Peer) -> None:
-        self.peers[session] = peer
-
-    def _release(self, session: int) -> None:
-        self.peers.pop(session, None)
 
     # --- what people ask ----------------------------------------------------------------
 
