@@ -20,8 +20,8 @@ from engine.accounts.rights import networks
 from engine.addresses import Network, plain_number
 from engine.calls.flowbook import Document, FlowBook, FlowError, Ready, read_flow_files
 from engine.calls.numbers import Dialplan, NumberPlan
+from engine.calls.plans import CallPlan
 from engine.calls.routes import Routes
-from engine.calls.supervisor import CallPlan
 from engine.calls.trunking import OutboundTrunk, OwnHost
 from engine.config import DEVICE_REDIRECTS, AccountsConfig, Config, RtpConfig, TrunkConfig
 from engine.log import get_logger

@@ -44,7 +44,8 @@ from media.tones import Tones
 if TYPE_CHECKING:
     from engine.calls.live import LiveCall
     from engine.calls.outbound import OutgoingCall
-    from engine.calls.supervisor import CallPlan, Supervisor
+    from engine.calls.plans import CallPlan
+    from engine.calls.supervisor import Supervisor
 
 
 @dataclass(frozen=True, slots=True)

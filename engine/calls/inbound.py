@@ -11,8 +11,9 @@ from engine.calls.leg import CallerGone, CallerLeg, NoCommonMedia
 from engine.calls.line import CallLine
 from engine.calls.media import MediaError, Worker
 from engine.calls.peer import Peer
+from engine.calls.plans import CallPlan, Limits, Parties
 from engine.calls.services import Fetch
-from engine.calls.supervisor import SHUTTING_DOWN, CallPlan, Limits, Parties, Supervisor
+from engine.calls.supervisor import SHUTTING_DOWN, Supervisor
 from engine.sip.server import IncomingSession
 from flows.call import CallEnded, EndedBy
 from flows.requests import LastGood

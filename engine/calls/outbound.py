@@ -23,8 +23,9 @@ from engine.calls.identity import Caller
 from engine.calls.line import CallLine
 from engine.calls.media import Worker
 from engine.calls.peer import Destination, Peer, PeerEnd
+from engine.calls.plans import CallPlan, Limits, Parties
 from engine.calls.services import Fetch
-from engine.calls.supervisor import CallPlan, Limits, Parties, Supervisor
+from engine.calls.supervisor import Supervisor
 from engine.sip.uri import Uri
 from flows.call import EndedBy
 from flows.orders import Dial, Target

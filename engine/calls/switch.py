@@ -22,9 +22,10 @@ from engine.calls.media import MediaError, MediaOverload, MediaPool, Worker
 from engine.calls.numbers import Dialplan
 from engine.calls.outbound import OutgoingCall, Wish, wanted
 from engine.calls.peer import Peer
+from engine.calls.plans import CallPlan, Limits, Parties
 from engine.calls.quality import QualityCounts
 from engine.calls.services import Fetch
-from engine.calls.supervisor import SHUTTING_DOWN, CallPlan, Limits, Parties, Supervisor
+from engine.calls.supervisor import SHUTTING_DOWN, Supervisor
 from engine.calls.taking_over import come_in
 from engine.log import get_logger
 from engine.sip import events

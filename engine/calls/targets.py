@@ -11,7 +11,7 @@ from flows.orders import Dial, Target
 
 if TYPE_CHECKING:
     from engine.calls.household import Outside
-    from engine.calls.supervisor import CallPlan
+    from engine.calls.plans import CallPlan
 
 RING_SECONDS = 60.0
 

@@ -16,8 +16,9 @@ from engine.calls.identity import Caller
 from engine.calls.outbound import OutgoingCall, Wish
 from engine.calls.parking import Lots
 from engine.calls.peer import Destination, Peer
+from engine.calls.plans import CallPlan, Limits
 from engine.calls.routes import Routes
-from engine.calls.supervisor import CallPlan, Limits, Supervisor
+from engine.calls.supervisor import Supervisor
 from engine.calls.trunking import OutboundTrunk
 from engine.calls.voicemail.service import VoicemailService
 from engine.captures.media import MediaCaptures

@@ -18,7 +18,7 @@ from engine.calls.channels import Channels
 from engine.calls.media import Stream
 from engine.calls.outbound import Wish
 from engine.calls.peer import Destination, Peer
-from engine.calls.supervisor import CallPlan, Limits
+from engine.calls.plans import CallPlan, Limits
 from engine.captures.media import MediaCaptures
 from engine.sip import events
 from engine.sip.client import OutgoingSession

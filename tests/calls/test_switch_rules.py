@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from engine.calls.keys import read_info_digit
-from engine.calls.supervisor import in_words
+from engine.calls.plans import in_words
 from engine.calls.switch import accepts_sdp
 from engine.sip.headers import Headers
 from engine.sip.message import Request

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from engine.api.verboice import book, calls_book, contacts_book
 from engine.api.verboice.enqueue import DIALECT
-from engine.calls.supervisor import CallPlan, Parties
+from engine.calls.plans import CallPlan, Parties
 from engine.log import get_logger
 from engine.store import Store
 
