@@ -69,6 +69,7 @@ def test_a_session_of_somebody_else_is_not_raised_and_children_go_back(leads: bo
     niceness, group_is_the_same, has_group = raised.split()
     if niceness == "-5":
         assert group_is_the_same == str(not leads or has_group == "False")
+        assert lowered == "0"
     else:
         assert (niceness, group_is_the_same) == (str(os.getpriority(os.PRIO_PROCESS, 0)), "True")
-    assert int(lowered) == max(0, os.getpriority(os.PRIO_PROCESS, 0))
+        assert int(lowered) == max(0, int(niceness))
