@@ -210,6 +210,9 @@ def _recording(row: Row, call: Row | None, killed: Sequence[float], rings: Seque
     try:
         seconds = length(path)
     except (OSError, ValueError) as error:
+        if lasted < SLACK and not row["seconds"]:
+            verdict.figures[f"recordings without sound of calls of less than {SLACK:g} s"] += 1
+            return
         verdict.wrong("recordings that do not open", f"{error}; lasted {lasted:.2f} s, {row['reason']}")
         return
     verdict.figures["recordings opened"] += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import stat
 from abc import ABC, abstractmethod
@@ -25,6 +27,18 @@ def open_regular(path: Path) -> int:
     return fd
 
 
+def in_use(path: Path) -> bool:
+    """Whether a writer has ``path`` open. Raises :class:`OSError`."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def put(fd: int, data: bytes | memoryview, place: int) -> None:
     """Write all of ``data`` (octets) at ``place``. Raises :class:`OSError`."""
     done = os.pwrite(fd, data, place)
@@ -36,12 +50,14 @@ def put(fd: int, data: bytes | memoryview, place: int) -> None:
 
 
 class SoundFile(ABC):
-    """A file being recorded into; takes over the descriptor ``fd`` of a regular file.
+    """A file being recorded into; takes over the descriptor ``fd`` of a regular file, and locks it while it is open.
 
     ``frames`` is how many frames of FRAME samples it holds. All methods raise :class:`OSError` when the disk refuses.
     """
 
     def __init__(self, fd: int, channels: int) -> None:
+        with contextlib.suppress(OSError):  # a file system without locks, or a writer that a disk holds
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.fd = fd
         self.channels = channels
         self.frames = 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 import wave
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,14 +19,15 @@ from engine.log import Logger
 from flows.call import RecordingOrder
 from flows.orders import Sides
 from media import mp3info, protocol
+from media.soundfile import in_use
 
 PATIENCE = 3.0
 """Seconds to wait for the writer to complete a recording."""
 
-DISK_PATIENCE = 2.0
+DISK_PATIENCE = 5.0
 """Seconds to wait for the disk to say how long a file is; after them it counts as empty."""
 
-WRITING_PATIENCE = 1.5
+WRITING_PATIENCE = 4.0
 """Seconds, out of these, in which a writer whose worker is gone may still write what was left to it."""
 
 STILL = 0.3
@@ -265,14 +267,16 @@ async def _seconds_when_still(path: str) -> float:
 
 
 def _wait_until_still(path: str, until: float) -> None:
-    """Return when ``path`` has not grown for a while, is not there, or the monotonic time is ``until``."""
+    """Return when ``path`` has sound and nobody writes into it any more, when it is not there, or the monotonic time is
+    ``until``. As long as there is no sound, a writer that has just been started in the place of another may bring it.
+    """
     before = -1
     while time.monotonic() < until:
         try:
             size = Path(path).stat().st_size
+            if size == before and not in_use(Path(path)) and _seconds(path):
+                return
         except (OSError, ValueError):
-            return
-        if size == before:
             return
         before = size
         time.sleep(STILL)
@@ -311,6 +315,14 @@ def completed(end: records.RecordingFinished, started: records.RecordingStarted)
         return [end]
     owed = records.UploadOwed(end.at, call=end.call, path=end.path, url=started.upload, method=started.method)
     return [end, owed]
+
+
+def wait_for_writers(paths: Iterable[str], until: float) -> None:
+    """Wait for writers of an earlier life that still have one of ``paths`` open, until the monotonic time ``until``."""
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):
+            while time.monotonic() < until and in_use(Path(path)):
+                time.sleep(STILL)
 
 
 def finished_by_file(call_id: str, path: str) -> records.RecordingFinished:

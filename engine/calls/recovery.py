@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.callbacks import records
-from engine.calls.recording import completed, finished_by_file
+from engine.calls.recording import WRITING_PATIENCE, completed, finished_by_file, wait_for_writers
 from engine.calls.voicemail.boxes import discard
 from engine.calls.voicemail.notice import left_of, notice
 from engine.calls.voicemail.talk import LEAST
@@ -50,7 +50,7 @@ class Recovery:
         open_ones = list(
             dict.fromkeys((each.call, path) for each in histories for path in (*each.recordings, *each.messages))
         )
-        ends = await asyncio.to_thread(lambda: [finished_by_file(*each) for each in open_ones])  # the disk may be slow
+        ends = await asyncio.to_thread(_ends, open_ones)  # the disk may be slow
         short = {path for each in histories for path in each.messages} & {e.path for e in ends if e.seconds < LEAST}
         await asyncio.gather(*(discard(Path(path)) for path in short))
         self._recordings = dict(zip(open_ones, ends, strict=True))
@@ -103,6 +103,12 @@ class Recovery:
         if (news := notice(begun, left)) is not None:
             self._append(records.Noted(at, call=begun.call, note=records.note_to_data(news)))
         log.info("message_left", call_id=begun.call, box=begun.box, message=left.message, seconds=round(seconds, 1))
+
+
+def _ends(recordings: Sequence[tuple[str, str]]) -> list[records.RecordingFinished]:
+    """Those of recordings (call and path) whose writers are gone, or have had their time to go."""
+    wait_for_writers((path for _, path in recordings), time.monotonic() + WRITING_PATIENCE)
+    return [finished_by_file(*each) for each in recordings]
 
 
 def given_up(byes: Sequence[float], now: float) -> bool:

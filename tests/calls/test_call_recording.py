@@ -14,12 +14,22 @@ import pytest
 
 from engine.callbacks import records
 from engine.calls import recording as module
-from engine.calls.recording import DISK_PATIENCE, WHOLE_CALL_ORDER, Recording, Recordings, finished_by_file
+from engine.calls.recording import (
+    DISK_PATIENCE,
+    STILL,
+    WHOLE_CALL_ORDER,
+    Recording,
+    Recordings,
+    finished_by_file,
+    wait_for_writers,
+)
 from engine.log import get_logger
 from flows.call import RecordingOrder
 from media import protocol
 from media.mp3 import Mp3File
+from media.rates import FRAME
 from media.soundfile import open_regular
+from media.wav import WavFile
 
 
 def test_a_wav_says_it_itself(tmp_path: Path) -> None:
@@ -124,6 +134,42 @@ async def test_what_a_writer_still_writes_after_its_worker_counts(tmp_path: Path
     await recording.finish(lost=True)
     writing.join()
     assert [(end.seconds, end.reason) for end in ends(journal)] == [(pytest.approx(0.8), "")]
+
+
+@pytest.mark.parametrize("first", [0, 10])
+async def test_a_writer_that_is_slow_is_waited_for(tmp_path: Path, first: int) -> None:
+    """It has the file open and writes nothing for longer than one that is done would; or it is not even there yet."""
+    recording, _, journal = begun(tmp_path)
+    recording.path.parent.mkdir(parents=True)
+    recording.path.touch()
+
+    def write() -> None:
+        if not first:
+            time.sleep(3 * STILL)
+        file = WavFile(open_regular(recording.path), 2, resume=False)
+        if first:
+            file.write(0, np.ones((first, 2, FRAME), np.int16))
+            file.state()
+            time.sleep(3 * STILL)
+        file.write(first, np.ones((40 - first, 2, FRAME), np.int16))
+        file.close()
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    await asyncio.sleep(STILL / 3)
+    await recording.finish(lost=True)
+    writing.join()
+    assert [(end.seconds, end.reason) for end in ends(journal)] == [(pytest.approx(0.8), "")]
+
+
+def test_writers_of_an_earlier_life_have_their_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    file = WavFile(open_regular(path), 2, resume=False)
+    began = time.monotonic()
+    wait_for_writers([str(tmp_path / "b.wav"), str(path)], began + 0.5)
+    assert time.monotonic() - began >= 0.5
+    file.close()
+    wait_for_writers([str(path)], time.monotonic() + 60)
 
 
 def test_a_recording_that_has_ended_is_not_ended_again_after_a_kill() -> None:
