@@ -31,9 +31,6 @@ EVERY = 1.0
 MOST_PENDING = 4 * 1024 * 1024
 """Octets that the writer may lie behind; what comes then is lost."""
 
-SUFFIX = ".rtp"
-"""How the names of files end."""
-
 MOST_WAYS = 64
 """Pairs of addresses of one stream; packets from more than these are left out."""
 
@@ -145,7 +142,7 @@ class Captures:
         self._closing.clear()
         self._writers += 1
         for log in self.by_slot.values():
-            log.path = f"{log.about.path.removesuffix(SUFFIX)}-{self._writers}{SUFFIX}"
+            log.path = f"{log.about.path.removesuffix(packetlog.SUFFIX)}-{self._writers}{packetlog.SUFFIX}"
             log.ways.clear()
 
     # --- packets ------------------------------------------------------------------------

@@ -17,6 +17,9 @@ import msgspec
 
 from media.protocol import CaptureEnd
 
+SUFFIX = ".rtp"
+"""How the names of files end."""
+
 HEAD = struct.Struct("<BBHd")
 """Kind, number of the way, octets that follow, seconds since the epoch."""
 

@@ -16,7 +16,7 @@ from engine.addresses import bracketed
 from engine.captures.secrets import Hiding, Stretch
 from engine.log import get_logger
 from media import protocol
-from media.packetlog import RECEIVED, End, Packet, in_order, read
+from media.packetlog import RECEIVED, SUFFIX, End, Packet, in_order, read
 
 if TYPE_CHECKING:
     from engine.calls.media import Stream
@@ -25,8 +25,6 @@ log = get_logger(__name__)
 
 PATIENCE = 2.0
 """Seconds to wait for files to be complete after the end of a call."""
-
-SUFFIX = ".rtp"
 
 
 @dataclass(slots=True)

@@ -15,11 +15,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from engine.captures.media import SUFFIX, CapturedMedia, MediaCaptures
+from engine.captures.media import CapturedMedia, MediaCaptures
 from engine.captures.secrets import Stretch
 from engine.log import get_logger
 from engine.sip.flow import Flow
 from engine.transport.tap import Seen, Watch
+from media.packetlog import SUFFIX
 
 log = get_logger(__name__)
 

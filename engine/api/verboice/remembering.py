@@ -43,12 +43,13 @@ class Remembering:
         """Facts for the flow, by the names of :mod:`flows.templates`. Never raises."""
         has_use, found_at = self._known.get(plan.account, (False, -TOO_OLD))
         age = self._clock() - found_at
-        look = self._look(plan.account) if age >= LOOK_AGAIN else None
+        if age >= LOOK_AGAIN:
+            self._look(plan.account)
+        if age < TOO_OLD and not has_use:
+            return {}
         try:
             async with asyncio.timeout(PATIENCE):
-                if look is not None and age >= TOO_OLD:
-                    has_use = await asyncio.shield(look)
-                if has_use:
+                if age < TOO_OLD or await asyncio.shield(self._look(plan.account)):
                     return await self._facts(call_id, plan, parties)
         except (SQLAlchemyError, OSError) as error:  # TimeoutError is an OSError
             log.warning("contact_not_looked_up", call_id=call_id, error=f"{type(error).__name__}: {error}")
