@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -68,13 +69,26 @@ def recordings_can_be_played(daemon: Daemon, seconds: float) -> None:
 
 
 def all_ports_are_free(daemon: Daemon) -> None:
+    """No socket of the dead is left. The kernel takes an io_uring apart after its process is gone, so a socket that was
+    in it may outlive the process by a moment; a daemon that starts in that moment passes over the port.
+    """
     for port in range(daemon.rtp_ports[0], daemon.rtp_ports[1] + 1):
-        with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
-            probe.bind(("127.0.0.1", port))
+        poll(lambda port=port: can_bind(port, socket.SOCK_DGRAM) or None, 5.0, f"RTP port {port} was not given back")
     for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-        with closing(socket.socket(socket.AF_INET, kind)) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", daemon.sip_port))
+        assert can_bind(daemon.sip_port, kind, socket.SO_REUSEADDR)
+
+
+def can_bind(port: int, kind: socket.SocketKind, *options: int) -> bool:
+    with closing(socket.socket(socket.AF_INET, kind)) as probe:
+        for option in options:
+            probe.setsockopt(socket.SOL_SOCKET, option, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            return False
+        return True
 
 
 @pytest.mark.parametrize("what", ["control process", "everything"])
