@@ -152,7 +152,7 @@ class Conferences:
             call.trouble("names are not announced in conferences")
         recording = ""
         if order.record:
-            recording = call.record_in_background(RecordingOrder(sides="mix"))
+            recording = call.background.begin(RecordingOrder(sides="mix"))
         log.info("conference_joined", call_id=call.id, room=room.name, members=len(room.members))
         try:
             if not await self._moderator(call, order, room, member, stream, until):
@@ -167,7 +167,7 @@ class Conferences:
         finally:
             hold.unwatch(call.poke)
             if recording:
-                call.stop_one(recording)
+                call.background.stop(recording)
             room.members.pop(call.id, None)
             member.stream.send(protocol.Leave(member.stream.number))
             self._announce(room, call, self._tone(order.exit_tone, self._tones.leaving))

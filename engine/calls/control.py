@@ -14,7 +14,7 @@ from typing import Literal
 
 from engine.callbacks import records
 from engine.calls.allowance import NotAllowed
-from engine.calls.conversation import Side, UnderWay
+from engine.calls.changing import Side, UnderWay
 from engine.calls.handing_on import hand_on
 from engine.calls.services import Ready
 from engine.calls.supervisor import Supervisor

@@ -9,135 +9,18 @@ leaves two who talk, or nobody.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
+from engine.calls.changing import SERVER_ERROR, Change, Rung, Side, UnderWay
+from engine.calls.house import House
 from engine.calls.media import MediaError
-from engine.calls.peer import Destination, Peer, PeerEnd
+from engine.calls.peer import Peer, PeerEnd
 from engine.calls.targets import Aim
-from engine.sip.uri import Uri
-from flows.orders import Dial, Target
-
-Side = Literal["line", "peer"]
 
 _Verdict = Literal["answered", "complete", "cancelled", "alone"]
 
 COMPLETE, CANCEL = "*", "#"
 """Keys of whoever consults."""
-
-SERVER_ERROR = 500
-
-
-class RingHouse(Protocol):
-    """What ringing needs of the call that it is for."""
-
-    def find(self, target: Target, order: Dial) -> list[list[Destination]]:
-        """Where a target is: all lists at once, each of them one after the other."""
-
-    async def located(self, destination: Destination) -> list[Destination]:
-        """The destination at each of its places, in the order in which to try them."""
-
-    def follow(self, destination: Destination, uri: Uri, order: Dial) -> list[list[Destination]]:
-        """Where a redirection of ``destination`` to ``uri`` leads, as :meth:`find` says; empty: it may not."""
-
-    async def make_peer(self, destination: Destination) -> Peer:
-        """A peer with an open stream on the caller's worker. Raises MediaError and NoChannel."""
-
-    def call_peer(self, peer: Peer) -> None:
-        """Send its INVITE."""
-
-    async def forget(self, peer: Peer) -> None:
-        """It is over: close its stream and put down how it ended."""
-
-    def caller_rings(self) -> None:
-        """Tell the caller that it rings, if the call is not answered."""
-
-    def caller_hears(self, peer: Peer) -> None:
-        """Let the caller hear the early media of ``peer``."""
-
-
-class House(RingHouse, Protocol):
-    """What a conversation needs of its call (:mod:`engine.calls.household`)."""
-
-    def now(self) -> float: ...
-
-    def name(self) -> str:
-        """Who is on the line: a number or a name."""
-
-    def conversing(self, conversation: Conversation | None) -> None:
-        """It has begun, or is over."""
-
-    async def connect(self, peer: Peer, other: Peer | None = None) -> None:
-        """Pass sound both ways between ``peer`` and ``other``, or the line, which is answered if that is to be done.
-
-        Whoever was connected before is not any more. Raises MediaError, and CallEnded.
-        """
-
-    async def disconnect(self) -> None:
-        """Pass nothing more, and ring back no more."""
-
-    async def ring_back(self, media: str) -> None:
-        """Let a caller whose call was answered before hear that it rings."""
-
-    def rings_for(self, peer: Peer) -> None:
-        """Let ``peer`` hear that it rings, until it is connected."""
-
-    def music(self) -> None:
-        """Music for the line, until it is connected."""
-
-    def go_on(self, aim: Aim, before: tuple[str, str], after: tuple[str, str]) -> None:
-        """The line is given the flow of ``aim``. Put that down; Replaced is raised by what is awaited next."""
-
-    def off_hold(self) -> None:
-        """Take the line off hold, if it was us who put it there."""
-
-    def exchange(self, peer: Peer) -> Peer:
-        """``peer`` is on the line from now on; who was there is a peer, which is returned. Both have answered."""
-
-    def give_away(self, peer: Peer) -> None:
-        """``peer`` leaves for another call."""
-
-    async def moved(self, peer: Peer) -> None:
-        """``peer``, which was on the line, is about to go: what was recorded of it is complete now."""
-
-    def transferred(self, peer: Peer, before: tuple[str, str], after: tuple[str, str], *, attended: bool) -> None:
-        """Put down that ``peer`` has taken somebody's place."""
-
-    async def wait(self, deadline: float | None) -> str:
-        """Wait until something happens to the call: the key pressed on the line, or empty. Raises CallEnded."""
-
-    def poke(self) -> None:
-        """Something has happened."""
-
-    async def hang_up(self, reason: str) -> None:
-        """End the call. Raises CallEnded."""
-
-    async def unless_over(self, work: asyncio.Task[Peer | PeerEnd]) -> Peer | PeerEnd:
-        """The result of ``work``; it is cancelled, and CallEnded raised, when the caller hangs up."""
-
-
-class UnderWay(Exception):
-    """Another change is under way."""
-
-
-def _nobody(status: int, reason: str) -> None:
-    """Nobody wants to know."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """``ring`` gets hold of who comes, or says why that cannot be; ``tell`` gets SIP statuses, the final one last."""
-
-    leaves: Side
-    ring: Callable[[RingHouse], Awaitable[Peer | PeerEnd]]
-    attended: bool = False
-    """Who leaves talks with who comes first."""
-    joined: bool = False
-    """They have talked before, or know of each other otherwise: it is no blind transfer."""
-    tell: Callable[[int, str], None] = _nobody
-    flow: Aim | None = None
-    """A flow that the one who stays is given in place of somebody who rings."""
 
 
 class Conversation:
@@ -264,7 +147,7 @@ class Conversation:
         if change.flow is not None:
             await self._leave_to(change, change.flow)
             return
-        rung = _Rung(change, self._house)
+        rung = Rung(change, self._house)
         try:
             if change.attended:
                 await self._consult(change, rung, swapped=swapped)
@@ -297,7 +180,7 @@ class Conversation:
 
     # --- blind --------------------------------------------------------------------------
 
-    async def _blind(self, change: Change, rung: _Rung, *, swapped: bool) -> None:
+    async def _blind(self, change: Change, rung: Rung, *, swapped: bool) -> None:
         """The line waits for who comes; as long as it does not ring both go on talking."""
         house, leaver = self._house, self.peer
         apart = hears = False
@@ -363,7 +246,7 @@ class Conversation:
 
     # --- attended -----------------------------------------------------------------------
 
-    async def _consult(self, change: Change, rung: _Rung, *, swapped: bool) -> None:
+    async def _consult(self, change: Change, rung: Rung, *, swapped: bool) -> None:
         """The line hears music while who leaves talks with who comes."""
         house, leaver = self._house, self.peer
         leaver.keys.clear()
@@ -389,7 +272,7 @@ class Conversation:
                 await house.forget(consulted)
             raise
 
-    async def _until_answered(self, change: Change, rung: _Rung, leaver: Peer) -> _Verdict:
+    async def _until_answered(self, change: Change, rung: Rung, leaver: Peer) -> _Verdict:
         """Who is to be consulted rings; who consults hears that."""
         house = self._house
         hears = rings = False
@@ -429,7 +312,7 @@ class Conversation:
                 await self._house.wait(None)
 
     async def _conclude(
-        self, verdict: _Verdict, change: Change, rung: _Rung, consulted: Peer | None, *, swapped: bool
+        self, verdict: _Verdict, change: Change, rung: Rung, consulted: Peer | None, *, swapped: bool
     ) -> None:
         match verdict:
             case "alone":
@@ -445,7 +328,7 @@ class Conversation:
                 await self._as_before(swapped=swapped)
                 change.tell(487, "cancelled")
 
-    async def _stay(self, change: Change, rung: _Rung, consulted: Peer | None, *, swapped: bool) -> None:
+    async def _stay(self, change: Change, rung: Rung, consulted: Peer | None, *, swapped: bool) -> None:
         """Who waited has hung up. Who wanted to leave is on the line now, and talks on with who was consulted."""
         house, gone = self._house, self.peer
         self._line_gone = False
@@ -459,61 +342,3 @@ class Conversation:
             await house.moved(gone)
             await house.forget(gone)
         change.tell(487, "who was to be transferred has hung up")
-
-
-class _Rung:
-    """Somebody who is rung for a change, as ringing sees the house: what is to be heard of it is noted."""
-
-    def __init__(self, change: Change, house: House) -> None:
-        self.rings = False
-        self.early: Peer | None = None
-        self._taken = False
-        self._house = house
-        self._task = asyncio.ensure_future(change.ring(self))
-        self._task.add_done_callback(lambda _: house.poke())
-
-    @property
-    def done(self) -> bool:
-        return self._task.done()
-
-    def result(self) -> Peer | PeerEnd:
-        self._taken = True
-        try:
-            return self._task.result()
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, both go on talking
-            return PeerEnd(SERVER_ERROR, str(error) or type(error).__name__, by="local")
-
-    async def give_up(self) -> None:
-        """Ring no more; who has answered meanwhile is let go."""
-        if self._taken:
-            return
-        self._task.cancel()
-        (found,) = await asyncio.gather(self._task, return_exceptions=True)
-        if isinstance(found, Peer) and found.state != "ended":
-            await self._house.forget(found)
-
-    def find(self, target: Target, order: Dial) -> list[list[Destination]]:
-        return self._house.find(target, order)
-
-    async def located(self, destination: Destination) -> list[Destination]:
-        return await self._house.located(destination)
-
-    def follow(self, destination: Destination, uri: Uri, order: Dial) -> list[list[Destination]]:
-        return self._house.follow(destination, uri, order)
-
-    async def make_peer(self, destination: Destination) -> Peer:
-        return await self._house.make_peer(destination)
-
-    def call_peer(self, peer: Peer) -> None:
-        self._house.call_peer(peer)
-
-    async def forget(self, peer: Peer) -> None:
-        await self._house.forget(peer)
-
-    def caller_rings(self) -> None:
-        self.rings = True
-        self._house.poke()
-
-    def caller_hears(self, peer: Peer) -> None:
-        self.early = peer
-        self._house.poke()

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from engine.calls.allowance import NotAllowed
-from engine.calls.conversation import Conversation, House, RingHouse
+from engine.calls.conversation import Conversation
+from engine.calls.house import House, RingHouse
 from engine.calls.media import MediaError
 from engine.calls.peer import LOCAL_FAULT, NO_CHANNEL, REJECTED, Destination, NoChannel, Peer, PeerEnd
 from engine.log import get_logger

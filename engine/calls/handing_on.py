@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from engine.calls.conversation import Change, RingHouse, Side, UnderWay
+from engine.calls.changing import Change, Side, UnderWay
 from engine.calls.dialling import Ringing
+from engine.calls.house import RingHouse
 from engine.calls.leg import CallerGone, CallerLeg, NoCommonMedia
 from engine.calls.media import MediaError, Stream, Worker
 from engine.calls.peer import Claim, Peer, PeerEnd

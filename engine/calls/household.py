@@ -1,4 +1,4 @@
-"""What dialling and conversations need of their call (:class:`~engine.calls.conversation.House`), on real legs and
+"""What dialling and conversations need of their call (:class:`~engine.calls.house.House`), on real legs and
 streams.
 """
 
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from engine.callbacks import records
+from engine.calls.changing import Side as ConversationSide
 from engine.calls.channels import Channel, Channels
 from engine.calls.conference import Conferences
 from engine.calls.conversation import Conversation
-from engine.calls.conversation import Side as ConversationSide
 from engine.calls.holding import Side
 from engine.calls.identity import Caller
 from engine.calls.leg import CallerGone, CallerLeg, Leg, NoCommonMedia
@@ -243,7 +243,7 @@ class CallHouse:
             one = Side(stream, self._leg().on_hold, gone=lambda: call.stream is None)
         await self._bridge.enter_async_context(coupled(one, _side(peer), self.outside.tones.music))
         if other is None:
-            self.call.bridged(on=True)
+            self.call.background.reached("bridge")
             self.owner.append(
                 records.Bridged(
                     time.time(), call=self.call.id, leg=peer.id, party=self.name(), peer=peer.destination.label
@@ -252,7 +252,7 @@ class CallHouse:
             self.owner.put_through(peer)
 
     async def disconnect(self) -> None:
-        self.call.bridged(on=False)
+        self.call.background.passed("bridge")
         self._stop_sounds()
         await self._bridge.aclose()
 

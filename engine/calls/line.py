@@ -9,23 +9,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from engine.callbacks import records
 from engine.calls.conversation import Conversation
-from engine.calls.keys import KeyArbiter
+from engine.calls.keys import KeyArbiter, read_info_digit
 from engine.calls.leg import Leg
 from engine.calls.live import LiveCall
 from engine.calls.media import Stream, StreamReport
 from engine.calls.peer import Peer, PeerEnd
 from engine.calls.recording import WHOLE_CALL_ORDER, Recordings
 from engine.log import Logger
+from engine.sip.events import ReofferAnswered, ReofferRefused
 from engine.sip.offer_answer import Agreed
 from engine.sip.referred import IncomingReferral
 from engine.sip.session import Session
-from flows.call import Unsupported
+from flows.call import RecordingOrder, Unsupported
 from media import protocol
 
 if TYPE_CHECKING:
@@ -169,7 +171,53 @@ class CallLine:
         )
         self.log.info("transferred", kind=kind, by=self.transfer_by, parties=after)
 
-    # --- recordings that somebody wants while the call lives ------------------------------
+    # --- what its phone and its stream are told, and say -----------------------------------
+
+    def reoffered(self, body: bytes | None) -> None:
+        """A re-INVITE or UPDATE."""
+        if self.leg is not None:
+            self.leg.reoffered(body, self._now())
+
+    def reoffer_decided(self, event: ReofferAnswered | ReofferRefused) -> None:
+        """The final answer to a re-INVITE of ours."""
+        if self.leg is None:
+            return
+        if isinstance(event, ReofferAnswered):
+            self.leg.reoffer_answered(event.sdp)
+        else:
+            self.leg.reoffer_refused(event.status)
+
+    def info(self, content_type: str, body: bytes) -> None:
+        """INFO with a key: ``application/dtmf-relay`` or ``application/dtmf``."""
+        digit = read_info_digit(content_type, body)
+        if digit:
+            self.call.key("info", digit, self._now())
+
+    def send_digits(self, digits: str, tone: float, gap: float) -> None:
+        agreed = self.leg.agreed if self.leg is not None else None
+        if self._stream is not None and agreed is not None:
+            method: Literal["rfc4733", "inband"] = "rfc4733" if agreed.event_type >= 0 else "inband"
+            on, off = round(tone * 1000), round(gap * 1000)
+            self._stream.send(protocol.SendDigits(self._stream.number, digits, method, on, off))
+
+    def detect_machine(self, limits: protocol.MachineLimits | None) -> None:
+        if self._stream is not None:
+            number, on = self._stream.number, limits is not None
+            self._stream.send(protocol.DetectMachine(number, on, limits=limits or protocol.MachineLimits()))
+
+    # --- recordings -----------------------------------------------------------------------
+
+    def begin_recording(self, order: RecordingOrder, path: Path | None = None) -> str:
+        if self._stream is None:
+            raise Unsupported("there is no media stream to record")
+        return self.recordings.begin(self._stream, order, path).id
+
+    async def complete_recording(self, recording: str) -> tuple[float, str]:
+        return await self.recordings.complete(recording, lost=self._stream is None)
+
+    def end_recording(self, recording: str) -> None:
+        if self._stream is not None:
+            self.recordings.stop(recording)
 
     @property
     def recording(self) -> bool:
@@ -178,9 +226,7 @@ class CallLine:
 
     def start_recording(self) -> str:
         """Record the whole call from now on; the id of the recording. Raises Unsupported without a stream."""
-        if self._stream is None:
-            raise Unsupported("there is no media stream to record")
-        self._api_recording = self.recordings.begin(self._stream, WHOLE_CALL_ORDER).id
+        self._api_recording = self.begin_recording(WHOLE_CALL_ORDER)
         return self._api_recording
 
     def stop_recording(self) -> None:

@@ -1,30 +1,30 @@
 """The live call: :class:`flows.call.Call` over a SIP session and a media stream.
 
-Everything here happens on the event loop. What SIP and the media worker report is put down
-as it comes (:meth:`LiveCall.key`, :meth:`LiveCall.report`, :meth:`LiveCall.end`); the executor
-takes it with the awaitable methods. The first :meth:`LiveCall.end` wins, all others are ignored.
+Everything here happens on the event loop. What SIP and the media worker report is put down as it comes
+(:meth:`LiveCall.key`, :meth:`LiveCall.report`, :meth:`LiveCall.end`); the executor takes it with the awaitable methods
+(:mod:`engine.calls.waiting`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
+from typing import NamedTuple
 
+from engine.calls.background import BackgroundRecordings
 from engine.calls.holding import Hold
 from engine.calls.keys import KeyArbiter
 from engine.calls.media import Stream, StreamReport
 from engine.calls.performing import perform
 from engine.calls.services import Fetch, FlowError, Renderer, StoredFlow, no_stored_flows
 from engine.calls.signalling import GONE, Signalling
+from engine.calls.waiting import Waiting
 from engine.log import get_logger
 from flows.call import (
     BargeIn,
     CallEnded,
-    EndedBy,
     Entered,
     Forwarding,
     Input,
@@ -33,7 +33,6 @@ from flows.call import (
     PromptEnded,
     RecordingEnded,
     RecordingOrder,
-    Replaced,
     Reply,
     Request,
     SpeechStarted,
@@ -49,23 +48,14 @@ from media import protocol
 
 log = get_logger(__name__)
 
-MAX_TYPED_AHEAD = 64
-"""Keys that are kept for a step that listens; more are dropped, the oldest first."""
-
 TRANSFER_PATIENCE = 310.0
 """Seconds to wait for the word on a REFER: longer than SIP itself waits (:mod:`engine.sip.refer`)."""
 
 PREPARE_PATIENCE = 30.0
 """Seconds that the sound of a prompt may take to be made while a caller waits for it."""
 
-LARGE = 32 * 1024
-"""Octets of a document from which on it is compiled away from the event loop."""
-
 ORDINARY_ENDS = ("", "stopped", "replaced", "closed")
 """Why prompts end; everything else is a fault."""
-
-
-_T = TypeVar("_T")
 
 
 class Sounding(NamedTuple):
@@ -76,7 +66,7 @@ class Sounding(NamedTuple):
     vocabulary: Vocabulary | None
 
 
-class LiveCall:
+class LiveCall(Waiting):
     """One call on a phone line."""
 
     def __init__(
@@ -95,6 +85,7 @@ class LiveCall:
         on_hold: Hold | None = None,
     ) -> None:
         """``prompts`` are those whose sounds are there; ``render`` makes others."""
+        super().__init__()
         self.id = call_id
         self.caller = caller
         self.callee = callee
@@ -103,11 +94,8 @@ class LiveCall:
         self.path = ""
         self.forwards: list[str] = []
         """URLs that asked for the list of live calls while this one lives."""
-        self.ending: tuple[EndedBy, str] | None = None
-        self.ended_at: float | None = None
         self.arbiter = KeyArbiter()
         self._stream: Stream | None = None
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.transfer_accepted = False
         self.facts = facts
         self.on_hold = on_hold or Hold()
@@ -118,23 +106,16 @@ class LiveCall:
         self._fetch = fetch
         self._stored = stored
         self._settle = settle
-        self._background: set[str] = set()  # recordings that no step waits for
-        self._later: list[tuple[str, RecordingOrder]] = []  # recordings that wait for an answer or a bridge
-        self._bridged = False
+        self.background = BackgroundRecordings(signalling)
         self.machine: protocol.MachineVerdict | None = None
         self.machine_listens: protocol.MachineListens | None = None
         self._silent = False  # nothing can be heard before the answer
-        self._loop = asyncio.get_running_loop()
-        self._wake: asyncio.Future[None] | None = None
-        self._inputs: deque[Input] = deque()
         self._play = 0
         self._ticket = 0
         self._played: tuple[Sequence[Path], bool] = ((), False)  # the last files, and whether again and again
         self._vocabulary: Vocabulary | None = None
         self._transfer: TransferOutcome | None = None
         self._referred = False
-        self._new: Graph | None = None  # what is to go on in place of the flow, until it is told
-        self._waits: set[asyncio.Future[None]] = set()  # done when the call ends, or another flow is to go on
 
     def attach(self, stream: Stream) -> None:
         """The media stream is open, or another one is the call's from now on, which nothing is played to."""
@@ -156,13 +137,10 @@ class LiveCall:
 
     def part(self) -> None:
         """Let go of who signals for it and of the flow: no more will be asked of either."""
-        self.signalling = GONE
+        self.signalling = self.background.signalling = GONE
         self._told = _nothing
 
     # --- what the executor awaits -------------------------------------------------------
-
-    def now(self) -> float:
-        return self._loop.time()
 
     def tell(self, note: Note) -> None:
         if isinstance(note, Entered):
@@ -178,7 +156,7 @@ class LiveCall:
             self._silent = False
             if self.ending is not None:
                 raise CallEnded(*self.ending)
-            self._begin_later("answer")
+            self.background.reached("answer")
             self._told()
 
     def when_answered(self, told: Callable[[], None]) -> None:
@@ -227,7 +205,7 @@ class LiveCall:
         """Play ``prompts``; with ``loop`` again and again until :meth:`stop`."""
         if self.ending is not None:
             return
-        self._inputs = deque(item for item in self._inputs if not isinstance(item, PromptEnded))
+        self._keep(_of_no_prompt)
         if self._stream is None:
             raise CallEnded("error", "there is no media stream")
         self._play_files([self._sounds[prompt] for prompt in prompts], loop=loop)
@@ -235,7 +213,7 @@ class LiveCall:
     def play_files(self, files: Sequence[Path], *, loop: bool = False) -> None:
         """The same for files of ours."""
         if self.ending is None and self._stream is not None:
-            self._inputs = deque(item for item in self._inputs if not isinstance(item, PromptEnded))
+            self._keep(_of_no_prompt)
             self._play_files(files, loop=loop)
 
     def _play_files(self, files: Sequence[Path], *, loop: bool) -> None:
@@ -262,7 +240,7 @@ class LiveCall:
         while self._play:
             await self._wait(None)
         self._raise_if_ended()
-        self._inputs = deque(item for item in self._inputs if not isinstance(item, PromptEnded))
+        self._keep(_of_no_prompt)
 
     def hear(self, vocabulary: Vocabulary | None) -> None:
         if self.ending is not None or self._stream is None:
@@ -272,22 +250,7 @@ class LiveCall:
             ticket = self._stream.hear(words, vocabulary.language if vocabulary is not None else "en")
             self._vocabulary = vocabulary
             self._ticket = ticket if words else 0
-        self._inputs = deque(item for item in self._inputs if isinstance(item, Key | PromptEnded))
-
-    async def next(self, deadline: float | None) -> Input | None:
-        while True:
-            self._raise_if_ended()
-            if self._inputs:
-                return self._inputs.popleft()
-            if deadline is not None and self.now() >= deadline:
-                return None
-            await self._wait(deadline)
-
-    async def pause(self, seconds: float) -> None:
-        until = self.now() + seconds
-        while self.now() < until:
-            await self._wait(until)
-        self._raise_if_ended()
+        self._keep(lambda item: isinstance(item, Key | PromptEnded))
 
     async def transfer(self, target: str) -> TransferOutcome:
         self._raise_if_ended()
@@ -311,9 +274,6 @@ class LiveCall:
     async def fetch(self, request: Request) -> Reply:
         return await self.unless_over(self._fetch(request))
 
-    async def compute(self, work: Callable[[], _T], size: int) -> _T:
-        return work() if size < LARGE else await self.unless_over(asyncio.to_thread(work))
-
     async def stored_flow(self, flow: str) -> Graph | None:
         try:
             found = await self.unless_over(self._stored(flow))
@@ -330,48 +290,6 @@ class LiveCall:
     def record(self, order: RecordingOrder) -> str:
         return self.signalling.begin_recording(order)
 
-    def record_in_background(self, order: RecordingOrder, on: Literal["now", "answer", "bridge"] = "now") -> str:
-        """Record until :meth:`stop_background` or the end of the call: from now on, or not before the call is answered
-        or bridged. Returns the id of the recording, empty if it has not begun.
-        """
-        if (on == "answer" and self.answered_at is None) or (on == "bridge" and not self._bridged):
-            self._later.append((on, order))
-            return ""
-        recording = self.signalling.begin_recording(order)
-        self._background.add(recording)
-        return recording
-
-    @property
-    def in_background(self) -> Collection[str]:
-        """The recordings that :meth:`record_in_background` began."""
-        return self._background
-
-    def bridged(self, *, on: bool) -> None:
-        """The caller was bridged with somebody, or is not any more."""
-        self._bridged = on
-        if on:
-            self._begin_later("bridge")
-
-    def _begin_later(self, what: str) -> None:
-        due = [order for on, order in self._later if on == what]
-        self._later = [(on, order) for on, order in self._later if on != what]
-        for order in due:
-            self.record_in_background(order)
-
-    def stop_one(self, recording: str) -> None:
-        """End one of those that :meth:`record_in_background` began."""
-        self._background.discard(recording)
-        self.signalling.end_recording(recording)
-
-    def stop_background(self) -> bool:
-        """End what :meth:`record_in_background` began; whether there was anything."""
-        for recording in self._background:
-            self.signalling.end_recording(recording)
-        found = bool(self._background or self._later)
-        self._background.clear()
-        self._later.clear()
-        return found
-
     def trouble(self, what: str) -> None:
         """Something did not go as the flow has it; the call goes on."""
         self.tell(Trouble("", what))
@@ -386,47 +304,23 @@ class LiveCall:
     def replace(self, graph: Graph, sounds: Mapping[Prompt, Path]) -> None:
         """Go on with ``graph`` in place of the flow: the step that is under way is stopped (:class:`Replaced`)."""
         self._sounds.update(sounds)
-        self._new = graph
-        self._interrupt()
-
-    async def hangup(self, reason: str) -> NoReturn:
-        self.end("flow", reason)
-        raise CallEnded(*self._ended())
+        self._go_on_with(graph)
 
     # --- what happens to the call -------------------------------------------------------
-
-    def end(self, by: EndedBy, reason: str) -> bool:
-        """The call is over. True for the first to say so; whoever comes later changes nothing."""
-        if self.ending is not None:
-            return False
-        self.ending = (by, reason)
-        self.ended_at = self.now()
-        if not self.over.done():
-            self.over.set_result(None)
-        self._interrupt()
-        return True
-
-    def settle(self, by: EndedBy, reason: str) -> None:
-        """The flow's last word on its own end: hanging up for a limit or an error is not hanging up by plan."""
-        if not self.end(by, reason) and self.ending is not None and self.ending[0] == "flow":
-            self.ending = (by, reason)
 
     def key(self, method: protocol.KeyMethod, digit: str, at: float) -> None:
         """A method reports a press. Digits of methods that do not own the leg are ignored."""
         for delivered in self.arbiter.press(method, digit, at):
             self._put(Key(delivered, at))
-        typed = sum(isinstance(item, Key) for item in self._inputs)
-        if typed > MAX_TYPED_AHEAD:
-            self._inputs.remove(next(item for item in self._inputs if isinstance(item, Key)))
 
     def recorded(self, recording: str, report: protocol.Recorded) -> None:
         """A recording that the flow asked for is over."""
         if report.why == "failed":
             self.trouble(f"the recording {recording} failed: {report.reason}")
-        if recording not in self._background:
+        if recording not in self.background.running:
             reason = report.reason if report.why == "failed" else report.why
             self._put(RecordingEnded(recording, report.seconds, reason, self.now()))
-        self._background.discard(recording)
+        self.background.running.discard(recording)
 
     def transferred(self, outcome: TransferOutcome) -> None:
         """The final word on the REFER that :meth:`transfer` sent."""
@@ -462,12 +356,6 @@ class LiveCall:
             case _:
                 pass
 
-    # --- waiting ------------------------------------------------------------------------
-
-    def poke(self) -> None:
-        """Something that :meth:`key_or_change` waits for has happened."""
-        self._wake_up()
-
     @contextlib.contextmanager
     def secret(self) -> Iterator[None]:
         """A PIN is asked for: what is captured of the call does not tell the keys that are taken within, those that
@@ -481,79 +369,9 @@ class LiveCall:
         finally:
             signalling.keys_are_secret(None)
 
-    async def change(self, deadline: float | None) -> None:
-        """Wait until something happens, or for ``deadline``; keys stay where they are."""
-        await self._wait(deadline)
 
-    async def key_or_change(self, deadline: float | None) -> str:
-        """Wait for a key, a :meth:`poke` or ``deadline``. Returns the key, empty if there was none."""
-        self._raise_if_ended()
-        if not self._inputs and (deadline is None or self.now() < deadline):
-            await self._wait(deadline)
-        while self._inputs:
-            heard = self._inputs.popleft()
-            if isinstance(heard, Key):
-                return heard.digit
-        return ""
-
-    async def unless_over(self, work: Awaitable[_T]) -> _T:
-        """The result of ``work``, which is cancelled when the call ends or another flow is to go on."""
-        task = asyncio.ensure_future(work)
-        interrupted: asyncio.Future[None] = self._loop.create_future()
-        self._waits.add(interrupted)
-        try:
-            if self.ending is None and self._new is None:
-                waiting: list[asyncio.Future[Any]] = [task, interrupted]
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            self._raise_if_ended()
-            return await task
-        finally:
-            self._waits.discard(interrupted)
-            interrupted.cancel()
-            task.cancel()
-
-    def _interrupt(self) -> None:
-        for wait in self._waits:
-            if not wait.done():
-                wait.set_result(None)
-        self._wake_up()
-
-    def _put(self, item: Input) -> None:
-        self._inputs.append(item)
-        self._wake_up()
-
-    def _wake_up(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
-
-    async def _wait(self, deadline: float | None) -> None:
-        self._raise_if_ended()
-        await self._sleep_until(deadline)
-        self._raise_if_ended()
-
-    async def _sleep_until(self, deadline: float | None) -> None:
-        """Until something happens, or the clock reads ``deadline``."""
-        self._wake = self._loop.create_future()
-        timer = self._loop.call_at(deadline, self._wake_up) if deadline is not None else None
-        try:
-            await self._wake
-        finally:
-            self._wake = None
-            if timer is not None:
-                timer.cancel()
-
-    def _ended(self) -> tuple[EndedBy, str]:
-        assert self.ending is not None
-        return self.ending
-
-    def _raise_if_ended(self) -> None:
-        """Raises CallEnded when the call is over, and once Replaced when another flow is to go on."""
-        if self.ending is not None:
-            raise CallEnded(*self.ending)
-        if self._new is not None:
-            new, self._new = self._new, None
-            self._inputs.clear()  # what was pressed was for the flow before
-            raise Replaced(new)
+def _of_no_prompt(item: Input) -> bool:
+    return not isinstance(item, PromptEnded)
 
 
 def _nothing() -> None:

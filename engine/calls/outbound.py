@@ -149,6 +149,7 @@ class OutgoingCall(Supervisor):
         host = bracketed(remote[0]) + (f":{remote[1]}" if remote[1] != 5060 else "")
         self.parties = dataclasses.replace(self.parties, refer_host=host)
         self.call.answered_at = peer.answered_at
+        self.call.background.reached("answer")
         self.take_line(peer)
         self.log.info("call answered", leg=peer.id, sip_call_id=peer.session.call_id)
         self.tell(200, "OK")
@@ -161,7 +162,7 @@ class OutgoingCall(Supervisor):
         for early in peer.infos:
             self.info(early.content_type, early.body)
 
-    # --- what ringing needs (engine.calls.conversation.RingHouse) ---------------------------
+    # --- what ringing needs (engine.calls.house.RingHouse) ---------------------------
 
     def find(self, target: Target, order: Dial) -> list[list[Destination]]:
         return self.outside.routes(self.plan.account).find(target, order, self.wish.caller)

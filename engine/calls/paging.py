@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from engine.calls.conversation import House
 from engine.calls.dialling import NOBODY, Ringing, Trial, clearer, failed, find_all
+from engine.calls.house import House
 from engine.calls.peer import Peer, PeerEnd
 from engine.log import get_logger
 from flows.causes import cause_named, dial_outcome

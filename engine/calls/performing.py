@@ -52,19 +52,19 @@ async def perform(call: LiveCall, order: Order) -> Outcome:
         case StartRecording():
             return _start(call, order)
         case StopRecording():
-            return Outcome((), {}, "recording stopped" if call.stop_background() else "")
+            return Outcome((), {}, "recording stopped" if call.background.stop_all() else "")
         case _:
             raise Unsupported(f"{type(order).__name__} is not possible on a live call yet")
 
 
 async def _dial(call: LiveCall, order: Dial) -> Outcome:
     """Recorded, if at all, for as long as the order takes; keys pressed meanwhile were for the other side."""
-    begun = [call.record_in_background(RecordingOrder(sides=sides)) for sides in order.recorded]
+    begun = [call.background.begin(RecordingOrder(sides=sides)) for sides in order.recorded]
     try:
         return await call.signalling.dial(order)
     finally:
         for recording in begun:
-            call.stop_one(recording)
+            call.background.stop(recording)
 
 
 async def _send(call: LiveCall, order: SendDigits) -> Outcome:
@@ -122,7 +122,7 @@ def _start(call: LiveCall, order: StartRecording) -> Outcome:
     if order.sample_rate not in (0, 8000):
         call.trouble(f"recordings have 8000 samples a second, not {order.sample_rate}")
     begun = [
-        call.record_in_background(
+        call.background.begin(
             RecordingOrder(order.format, sides, order.limit, least=order.least, upload=upload), on=order.on
         )
         for sides, upload in order.each

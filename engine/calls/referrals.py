@@ -12,7 +12,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from engine.calls.allowance import NotAllowed
-from engine.calls.conversation import Side, UnderWay
+from engine.calls.changing import Side, UnderWay
 from engine.calls.handing_on import Tell, hand_on, join
 from engine.calls.media import MediaError
 from engine.calls.taking_over import occupied, take_over

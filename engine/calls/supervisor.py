@@ -13,8 +13,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -24,7 +23,6 @@ from engine.calls.dialling import Dialling
 from engine.calls.holding import hold_of
 from engine.calls.household import CallHouse, Outside
 from engine.calls.identity import REASONS, Caller, Diversion
-from engine.calls.keys import read_info_digit
 from engine.calls.leg import NoCommonMedia
 from engine.calls.line import CallLine, dialog_of
 from engine.calls.live import LiveCall
@@ -38,10 +36,10 @@ from engine.calls.referrals import follow_referral
 from engine.calls.services import Fetch
 from engine.log import get_logger
 from engine.sip.dialog_info import DialogState
-from engine.sip.events import Ended, ReofferAnswered, ReofferRefused
+from engine.sip.events import Ended
 from engine.sip.offer_answer import Agreed
 from engine.sip.referred import IncomingReferral
-from flows.call import EndedBy, Note, RecordingOrder, TransferOutcome, Trouble, Unsupported
+from flows.call import EndedBy, Note, TransferOutcome, Trouble
 from flows.causes import cause_of
 from flows.executor import Executor
 from flows.orders import Conference, Dial, Enqueue, Outcome, Park, Voicemail
@@ -313,18 +311,6 @@ class Supervisor(CallLine):
     def publish(self, entity: str, state: str) -> None:
         self.outside.publish(self.plan.account, entity, state)
 
-    def send_digits(self, digits: str, tone: float, gap: float) -> None:
-        agreed = self.leg.agreed if self.leg is not None else None
-        if self._stream is not None and agreed is not None:
-            method: Literal["rfc4733", "inband"] = "rfc4733" if agreed.event_type >= 0 else "inband"
-            on, off = round(tone * 1000), round(gap * 1000)
-            self._stream.send(protocol.SendDigits(self._stream.number, digits, method, on, off))
-
-    def detect_machine(self, limits: protocol.MachineLimits | None) -> None:
-        if self._stream is not None:
-            number, on = self._stream.number, limits is not None
-            self._stream.send(protocol.DetectMachine(number, on, limits=limits or protocol.MachineLimits()))
-
     async def dial(self, order: Dial) -> Outcome:
         assert self.leg is not None
         house = CallHouse(self, self.known_caller())
@@ -373,18 +359,6 @@ class Supervisor(CallLine):
         if since is not None:
             since = time.time() - (self._loop.time() - since)
         self.outside.captures.secret(self.id, since)
-
-    def begin_recording(self, order: RecordingOrder, path: Path | None = None) -> str:
-        if self._stream is None:
-            raise Unsupported("there is no media stream to record")
-        return self.recordings.begin(self._stream, order, path).id
-
-    async def complete_recording(self, recording: str) -> tuple[float, str]:
-        return await self.recordings.complete(recording, lost=self._stream is None)
-
-    def end_recording(self, recording: str) -> None:
-        if self._stream is not None:
-            self.recordings.stop(recording)
 
     def refer(self, target: str) -> None:
         if self.parties.outside and (refused := self._not_referred(target)):
@@ -500,26 +474,6 @@ class Supervisor(CallLine):
         except NoCommonMedia as error:
             self._sip_status = 488
             self.call.end("error", f"no common media: {error}")
-
-    def reoffered(self, body: bytes | None) -> None:
-        """A re-INVITE or UPDATE."""
-        if self.leg is not None:
-            self.leg.reoffered(body, self._loop.time())
-
-    def reoffer_decided(self, event: ReofferAnswered | ReofferRefused) -> None:
-        """The final answer to a re-INVITE of ours."""
-        if self.leg is None:
-            return
-        if isinstance(event, ReofferAnswered):
-            self.leg.reoffer_answered(event.sdp)
-        else:
-            self.leg.reoffer_refused(event.status)
-
-    def info(self, content_type: str, body: bytes) -> None:
-        """INFO with a key: ``application/dtmf-relay`` or ``application/dtmf``."""
-        digit = read_info_digit(content_type, body)
-        if digit:
-            self.call.key("info", digit, self._loop.time())
 
     def referred(self, peer: Peer | None, referral: IncomingReferral) -> None:
         """The telephone of ``peer``, or that on the line, wants us to call somebody (REFER)."""

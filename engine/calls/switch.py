@@ -11,8 +11,8 @@ from engine.addresses import plain_number
 from engine.callbacks import records
 from engine.calls.admission import Source, TrunkBook, likeliest
 from engine.calls.capacity import Overload, Strain
+from engine.calls.changing import Side, UnderWay
 from engine.calls.channels import Channel, Channels
-from engine.calls.conversation import Side, UnderWay
 from engine.calls.handing_on import let_in, pick_up
 from engine.calls.household import Outside
 from engine.calls.identity import read_caller

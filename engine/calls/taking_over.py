@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from engine.calls.conversation import Side, UnderWay
+from engine.calls.changing import Side, UnderWay
 from engine.calls.handing_on import Tell, arrival, enter, refusal
 from engine.calls.peer import Peer, PeerEnd
 from engine.security import MediaSecurity
@@ -34,7 +34,7 @@ def occupied(call: Supervisor) -> str:
         return "Others are being called"
     if isinstance(doing, Park | Enqueue) and not call.outside.lots.waits(live):
         return "Somebody else took the call"
-    if call.recordings.running_besides(live.in_background):
+    if call.recordings.running_besides(live.background.running):
         return "Something is being recorded"
     return ""
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from engine.calls.admission import Source, TrunkAddress
 from engine.calls.allowance import Allowance
+from engine.calls.changing import Side
 from engine.calls.conference import Conferences
-from engine.calls.conversation import Side
 from engine.calls.directory import AccountTrunk
 from engine.calls.household import Outside
 from engine.calls.identity import Caller

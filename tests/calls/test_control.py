@@ -11,8 +11,8 @@ import pytest
 from engine.callbacks import records
 from engine.calls import control as module
 from engine.calls.allowance import NotAllowed
+from engine.calls.changing import UnderWay
 from engine.calls.control import Control, ControlRefused
-from engine.calls.conversation import UnderWay
 from engine.calls.targets import find_aim
 from flows.call import Unsupported
 

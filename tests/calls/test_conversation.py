@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from engine.calls.conversation import Change, Conversation, UnderWay
+from engine.calls.changing import Change, UnderWay
+from engine.calls.conversation import Conversation
 from engine.calls.media import MediaError
 from engine.calls.peer import Peer, PeerEnd
 from flows.call import CallEnded

@@ -10,8 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from engine.calls.live import MAX_TYPED_AHEAD, LiveCall
+from engine.calls.live import LiveCall
 from engine.calls.services import PromptError
+from engine.calls.waiting import MAX_TYPED_AHEAD
 from flows.call import (
     BargeIn,
     CallEnded,

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from engine.calls.conversation import UnderWay
+from engine.calls.changing import UnderWay
 from engine.calls.parking import Lots, Waiting
 from engine.calls.peer import Peer, PeerEnd
 from engine.calls.supervisor import Supervisor
@@ -22,7 +22,9 @@ class Call:
     no_successor = Supervisor.no_successor
 
     def __init__(self) -> None:
-        self.call = SimpleNamespace(answered_at=1.0, ending=None, being_transferred=False, in_background=set())
+        self.call = SimpleNamespace(
+            answered_at=1.0, ending=None, being_transferred=False, background=SimpleNamespace(running=set())
+        )
         self.conversation: Any = None
         self.doing: object = None
         self.recordings = SimpleNamespace(running_besides=lambda _: False)
