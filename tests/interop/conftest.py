@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 from kit import sipp, trees
+from kit.bird import HANGUP, TOKEN, Bird
 from kit.cases import Case, Fleet
 from kit.daemon import Daemon
 from kit.hooks import HookServer
+from kit.voice import Voice
+from kit.web import WebServer
 
 RECORDED = ("2000", "2001", "2010", "2011", "2012")
 
@@ -115,6 +118,26 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         fleet.sail()
         stack.callback(fleet.close)
         yield fleet
+
+
+@pytest.fixture(scope="module")
+def bird(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bird]:
+    daemon = Daemon(
+        tmp_path_factory.mktemp("bird"),
+        {"7000": HANGUP},
+        devices=[{"name": "bob", "password": "geheim"}],
+    )
+    with WebServer() as web, daemon:
+        yield Bird(daemon, Voice.of(daemon), web)
+
+
+@pytest.fixture
+def hook(bird: Bird, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A webhook for all calls: the path under which it is told."""
+    path = f"/{request.node.name.partition('[')[0]}"
+    (made,) = bird.voice.data("POST", "/webhooks", {"url": bird.listen(path), "token": TOKEN}, status=201)
+    yield path
+    bird.voice.data("DELETE", f"/webhooks/{made['id']}", status=204)
 
 
 @pytest.hookimpl(wrapper=True)
