@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.callers import read_speech
 from benchmarks.key_sweep import coded
 from benchmarks.speech_bank import noise
-from media import protocol
+from media import commands
 from media.answering import Answering
 from media.dtmf import ToneReceiver
 from media.frames import Powers, Samples, Slots, powers
@@ -62,9 +62,9 @@ def _kernel(name: str, batch: int, played: _Played) -> _Step:
     if name == "voice":
         return lambda slots, _, levels, now: detector.feed(slots, detector.voiced(slots, levels), levels, now)
     answering = Answering(batch, SteadyTones(batch, played.before, played.history), [])
-    never = protocol.MachineLimits(initial_silence=1e9, greeting=1e9, pause=1e9, words=10**6, total=1e9)
+    never = commands.MachineLimits(initial_silence=1e9, greeting=1e9, pause=1e9, words=10**6, total=1e9)
     for slot in range(batch):
-        answering.watch(slot, protocol.DetectMachine(slot, limits=never), 0.0)
+        answering.watch(slot, commands.DetectMachine(slot, limits=never), 0.0)
     voiced = np.ones(batch, np.bool_)
     return lambda slots, frames, levels, now: answering.feed(slots, voiced[: slots.size], frames, levels, now)
 

@@ -18,13 +18,13 @@ import soxr
 
 from benchmarks.machine_voices import spoken_by_machine
 from benchmarks.telephone_voices import DIGITS, RATE, SPEAKERS, Recording, adapt_to, as_called, read_wave, recordings
-from media import protocol
 from media.speech import decision
 from media.speech.adaptation import Adaptation
 from media.speech.engine import Key
 from media.speech.features import Samples
 from media.speech.language import english
 from media.speech.matching import KeywordMatcher
+from media.speech.messages import Audio, Begin, End
 from media.speech.recogniser import Desk
 from media.speech.search import Search
 
@@ -189,12 +189,12 @@ def cost(callers: int, nodes: int = 1, seconds: float = 2.0, times: int = 6) -> 
             for caller in range(callers):
                 if not sounds[caller]:
                     if heard:
-                        desk.take(1, protocol.End(caller, 1, heard))
+                        desk.take(1, End(caller, 1, heard))
                         desk.turn()
                     at[caller] = (at[caller] + 1) % len(said)
                     sounds[caller] = said[at[caller]].samples.tobytes()
-                    desk.take(1, protocol.Begin(caller, 1, lists[caller % nodes], "en", heard))
-                desk.take(1, protocol.Audio(caller, 1, sounds[caller][:_CHUNK]))
+                    desk.take(1, Begin(caller, 1, lists[caller % nodes], "en", heard))
+                desk.take(1, Audio(caller, 1, sounds[caller][:_CHUNK]))
                 sounds[caller] = sounds[caller][_CHUNK:]
             desk.turn()
             heard += _CHUNK / 2 / RATE

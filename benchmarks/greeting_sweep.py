@@ -15,13 +15,14 @@ import numpy as np
 
 from benchmarks.key_sweep import Press, coded
 from benchmarks.speech_bank import Sound, at_level, noise, rms_of
-from media import protocol
 from media.answering import Answering
 from media.arena import read_clip
+from media.commands import DetectMachine, MachineLimits
 from media.dtmf import KEYS
 from media.frames import Samples, Slots, powers
 from media.g711 import Law
 from media.rates import FRAME, FRAME_SECONDS, RATE
+from media.reports import MachineListens, MachineVerdict, Report, ToneHeard
 from media.steady import SteadyTones
 from media.tts.store import PromptStore
 from media.tts.synth import Speech, Synth, SynthError, render_all
@@ -84,23 +85,23 @@ class Call:
     is_machine: bool
     greeting: tuple[float, float]
     beep: tuple[float, float] | None = None
-    reports: list[protocol.Report] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
 
-    def report(self, kind: type) -> protocol.Report | None:
+    def report(self, kind: type) -> Report | None:
         """The first report of ``kind``."""
         return next((report for report in self.reports if isinstance(report, kind)), None)
 
 
 def listen(
-    sounds: Sequence[Samples], *, answered: bool = True, limits: protocol.MachineLimits | None = None
-) -> list[list[protocol.Report]]:
+    sounds: Sequence[Samples], *, answered: bool = True, limits: MachineLimits | None = None
+) -> list[list[Report]]:
     """What detectors say of calls, side by side, that were answered at 0 s."""
     length = -(-max(map(len, sounds)) // FRAME)
     frames = np.zeros((len(sounds), length * FRAME), np.int16)
     for row, sound in zip(frames, sounds, strict=True):
         row[: len(sound)] = sound
     frames = frames.reshape(len(sounds), length, FRAME)
-    reports: list[protocol.Report] = []
+    reports: list[Report] = []
     index = 0
 
     def before(slots: Slots) -> Samples:
@@ -113,9 +114,7 @@ def listen(
     answering = Answering(len(sounds), SteadyTones(len(sounds), before, history), reports)
     for slot in range(len(sounds)):
         detector.open(slot)
-        answering.watch(
-            slot, protocol.DetectMachine(slot, answered=answered, limits=limits or protocol.MachineLimits()), 0.0
-        )
+        answering.watch(slot, DetectMachine(slot, answered=answered, limits=limits or MachineLimits()), 0.0)
     for index in range(length):
         slots = np.flatnonzero(answering.watching)
         if not slots.size:
@@ -125,7 +124,7 @@ def listen(
         voiced = detector.voiced(slots, levels)
         answering.feed(slots, voiced, heard, levels, now)
         detector.feed(slots, voiced, levels, now)
-    found: list[list[protocol.Report]] = [[] for _ in sounds]
+    found: list[list[Report]] = [[] for _ in sounds]
     for report in reports:
         found[report.stream].append(report)  # type: ignore[union-attr]
     return found
@@ -243,8 +242,8 @@ def _row(who: str, name: str, calls: list[Call]) -> Row:
     results = {"human": 0, "machine": 0, "unsure": 0}
     after = []
     for each in calls:
-        verdict = each.report(protocol.MachineVerdict)
-        if isinstance(verdict, protocol.MachineVerdict):
+        verdict = each.report(MachineVerdict)
+        if isinstance(verdict, MachineVerdict):
             results[verdict.result] += 1
             after.append(verdict.at - each.greeting[0 if each.is_machine else 1])
     share = [100 * results[result] / len(calls) for result in results]
@@ -255,8 +254,8 @@ def _beeps(name: str, calls: list[Call]) -> Beeps:
     found, false, early, after = 0, 0, 0, []
     with_beep = [each for each in calls if each.beep]
     for each in calls:
-        listens = each.report(protocol.MachineListens)
-        if not isinstance(listens, protocol.MachineListens):
+        listens = each.report(MachineListens)
+        if not isinstance(listens, MachineListens):
             continue
         if each.beep is None:
             false += listens.why == "beep"
@@ -343,19 +342,17 @@ def tone_table() -> list[list[str]]:
         noisy = sound + np.random.default_rng(4).normal(0, rms_of(-45), len(sound))
         cells = []
         for answered in (False, True):
-            (reports,) = listen(
-                [coded(noisy, Law.PCMU)], answered=answered, limits=protocol.MachineLimits(initial_silence=60.0)
-            )
-            kinds = [report.kind for report in reports if isinstance(report, protocol.ToneHeard)]
+            (reports,) = listen([coded(noisy, Law.PCMU)], answered=answered, limits=MachineLimits(initial_silence=60.0))
+            kinds = [report.kind for report in reports if isinstance(report, ToneHeard)]
             verdict = "right" if set(kinds) == right else "wrong"
             cells.append(f"{verdict}: {', '.join(f'{kinds.count(k)} {k}' for k in sorted(set(kinds))) or 'nothing'}")
         rows.append([name, *cells])
     return rows
 
 
-def false_beeps(sound: Samples) -> list[protocol.ToneHeard]:
+def false_beeps(sound: Samples) -> list[ToneHeard]:
     """Tones that are heard in speech."""
     pieces = [sound[start : start + 60 * RATE] for start in range(0, len(sound), 60 * RATE)]
-    forever = protocol.MachineLimits(patience=1e9, message_pause=1e9)
+    forever = MachineLimits(patience=1e9, message_pause=1e9)
     heard = listen(pieces, answered=False, limits=forever)
-    return [report for reports in heard for report in reports if isinstance(report, protocol.ToneHeard)]
+    return [report for reports in heard for report in reports if isinstance(report, ToneHeard)]

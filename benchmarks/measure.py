@@ -18,7 +18,7 @@ from benchmarks.bench import Bench, LeftOut
 from benchmarks.callers import EVENT_TYPE, Bank, Schedule, Sound, make_bank, write_prompt
 from benchmarks.generator import Expected, Generator, Heard, Plan
 from benchmarks.media_processes import MediaProcesses, offers_io_paths, scratch
-from media import conceal, protocol
+from media import commands, conceal, ipc, reports
 from media.rates import FRAME
 
 COMPARED = 8
@@ -36,7 +36,7 @@ class Work(Protocol):
     def schedule(self, bank: Bank, calls: int) -> Schedule:
         """What the callers say."""
 
-    def commands(self, stream: int, folder: Path) -> Iterable[protocol.Message]:
+    def commands(self, stream: int, folder: Path) -> Iterable[ipc.Message]:
         """What is asked of the worker for a stream, after all of them are open and directed."""
 
     def expected(self, bank: Bank, schedule: Schedule, prompt: Sound) -> list[Expected]:
@@ -57,8 +57,8 @@ class Sample:
     heard: Heard
     keys: dict[str, int]
     utterances: int
-    loads: list[protocol.WorkerLoad]
-    stats: list[protocol.StreamStats]
+    loads: list[reports.WorkerLoad]
+    stats: list[reports.StreamStats]
     problems: list[str]
 
     @property
@@ -109,7 +109,7 @@ async def _measure(bench: Bench, work: Work, folder: Path, calls: int, io: str, 
             ports = await worker.open(calls)
             for stream in range(calls):
                 worker.send(
-                    protocol.Direct(
+                    commands.Direct(
                         stream + 1, "127.0.0.1", generator.port(stream), generator.control_port, 0, EVENT_TYPE
                     )
                 )

@@ -16,8 +16,9 @@ from types import TracebackType
 from typing import Self
 
 from benchmarks import processes
-from media import protocol
+from media import commands, ipc, reports
 from media.ipc import Child
+from media.speech.messages import UtteranceEnded
 
 PORTS = "32768-60998"
 START_PATIENCE = 30.0
@@ -59,7 +60,7 @@ class MediaProcesses:
         self, folder: Path, *, io: str = "portable", words: bool = False, module: str = "media.worker"
     ) -> None:
         self.about = ""
-        self.loads: list[protocol.WorkerLoad] = []
+        self.loads: list[reports.WorkerLoad] = []
         self.keys: Counter[str] = Counter()
         """Keys heard, by method."""
         self.utterances = 0
@@ -70,10 +71,10 @@ class MediaProcesses:
         arguments = ["--ports", PORTS]
         if offers_io_paths():
             arguments += ["--io", io]
-        self._worker: Child[protocol.Report] = Child(module, protocol.Report, self._take, arguments=arguments)
-        self._recogniser: Child[protocol.Report] = Child(
+        self._worker: Child[reports.Report] = Child(module, reports.Report, self._take, arguments=arguments)
+        self._recogniser: Child[reports.Report] = Child(
             "media.speech.recogniser",
-            protocol.Report,
+            reports.Report,
             self._take_recogniser,
             arguments=["--listen", str(folder / "ears"), "--max-listening", "1000"],
         )
@@ -81,7 +82,7 @@ class MediaProcesses:
         self._hears = asyncio.Event()
         self._failure = ""
         self._ports: dict[int, int] = {}
-        self._closed: list[protocol.StreamStats] = []
+        self._closed: list[reports.StreamStats] = []
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -93,7 +94,7 @@ class MediaProcesses:
             await self._or_death(self._ready.wait(), START_PATIENCE)
             if self._words:
                 await self._or_death(self._hears.wait(), START_PATIENCE)
-                self.send(protocol.UseRecogniser(str(self._folder / "ears")))
+                self.send(commands.UseRecogniser(str(self._folder / "ears")))
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
@@ -109,54 +110,54 @@ class MediaProcesses:
         # A writer that has much to write does so after its worker is gone.
         await asyncio.to_thread(processes.wait_until_gone, last, LEAVE_PATIENCE)
 
-    def _take(self, report: protocol.Report) -> None:
+    def _take(self, report: reports.Report) -> None:
         match report:
-            case protocol.Ready(about=about):
+            case ipc.Ready(about=about):
                 self.about = about
                 self._ready.set()
-            case protocol.Failed(reason=reason) | protocol.OpenFailed(reason=reason):
+            case ipc.Failed(reason=reason) | reports.OpenFailed(reason=reason):
                 self._failure = reason
-            case protocol.Opened(stream=stream, port=port):
+            case reports.Opened(stream=stream, port=port):
                 self._ports[stream] = port
-            case protocol.Closed(stats=stats):
+            case reports.Closed(stats=stats):
                 self._closed.append(stats)
-            case protocol.WorkerLoad():
+            case reports.WorkerLoad():
                 self.loads.append(report)
-            case protocol.DigitHeard(method=method):
+            case reports.DigitHeard(method=method):
                 self.keys[method] += 1
-            case protocol.UtteranceEnded():
+            case UtteranceEnded():
                 self.utterances += 1
-            case protocol.Recorded(reason=reason, lost=lost) if reason or lost:
+            case reports.Recorded(reason=reason, lost=lost) if reason or lost:
                 self.not_recorded.append(reason or f"{lost} samples lost")
-            case protocol.PlayEnded(reason=reason) if reason not in {"", "stopped", "closed", "replaced"}:
+            case reports.PlayEnded(reason=reason) if reason not in {"", "stopped", "closed", "replaced"}:
                 self._failure = reason
             case _:
                 pass
         self._changed.set()
 
-    def _take_recogniser(self, report: protocol.Report) -> None:
+    def _take_recogniser(self, report: reports.Report) -> None:
         match report:
-            case protocol.Ready():
+            case ipc.Ready():
                 self._hears.set()
-            case protocol.Failed(reason=reason):
+            case ipc.Failed(reason=reason):
                 self._failure = reason
             case _:
                 pass
 
-    def send(self, command: protocol.Message) -> None:
+    def send(self, command: ipc.Message) -> None:
         self._worker.send(command)
 
     async def open(self, streams: int) -> list[int]:
         """Open streams 1, 2, … ``streams``; their ports."""
         for stream in range(1, streams + 1):
-            self.send(protocol.Open(stream, "127.0.0.1"))
+            self.send(commands.Open(stream, "127.0.0.1"))
         await self._until(lambda: len(self._ports) == streams)
         return [self._ports[stream] for stream in range(1, streams + 1)]
 
-    async def drop_all(self) -> list[protocol.StreamStats]:
+    async def drop_all(self) -> list[reports.StreamStats]:
         """Close all streams; what the worker says of each."""
         for stream in self._ports:
-            self.send(protocol.Drop(stream))
+            self.send(commands.Drop(stream))
         await self._until(lambda: len(self._closed) == len(self._ports))
         return self._closed
 

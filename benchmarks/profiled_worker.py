@@ -24,7 +24,7 @@ from media.plane import Plane
 
 TABLE = "IVREA_BENCH_PROFILE"
 ROOT = "Plane.tick"
-_LEFT_ALONE = ("media.protocol", "media.ipc", "media.process", "media.cadence")
+_LEFT_ALONE = ("media.commands", "media.reports", "media.ipc", "media.process", "media.cadence")
 
 
 class Stopwatch:

@@ -11,7 +11,7 @@ from benchmarks import callers
 from benchmarks.callers import Bank, Schedule, Sound
 from benchmarks.generator import Expected
 from benchmarks.measure import spread_out
-from media import protocol
+from media import commands, ipc
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
@@ -24,8 +24,8 @@ class PlayAndKeys:
     def schedule(self, bank: Bank, calls: int) -> Schedule:
         return callers.half_talking(bank, calls, keys=True)
 
-    def commands(self, stream: int, folder: Path) -> Iterable[protocol.Message]:
-        return [protocol.Play(stream + 1, 1, [str(folder / "prompt.wav")], loop=True)]
+    def commands(self, stream: int, folder: Path) -> Iterable[ipc.Message]:
+        return [commands.Play(stream + 1, 1, [str(folder / "prompt.wav")], loop=True)]
 
     def expected(self, bank: Bank, schedule: Schedule, prompt: Sound) -> list[Expected]:
         return [Expected(stream, [prompt]) for stream in spread_out(len(schedule))]
@@ -34,9 +34,9 @@ class PlayAndKeys:
 class Recorded(PlayAndKeys):
     """The same, and both sides are recorded in 16-bit stereo."""
 
-    def commands(self, stream: int, folder: Path) -> Iterable[protocol.Message]:
-        more = {"recording": stream + 1} if "recording" in protocol.Record.__struct_fields__ else {}
-        record = protocol.Record(stream=stream + 1, path=str(folder / f"{stream}.wav"), **more)
+    def commands(self, stream: int, folder: Path) -> Iterable[ipc.Message]:
+        more = {"recording": stream + 1} if "recording" in commands.Record.__struct_fields__ else {}
+        record = commands.Record(stream=stream + 1, path=str(folder / f"{stream}.wav"), **more)
         return [*super().commands(stream, folder), record]
 
 
@@ -51,8 +51,8 @@ class TenWords(PlayAndKeys):
     def schedule(self, bank: Bank, calls: int) -> Schedule:
         return (callers.talking if self._talking else callers.silent)(bank, calls)
 
-    def commands(self, stream: int, folder: Path) -> Iterable[protocol.Message]:
-        return [*super().commands(stream, folder), protocol.Hear(stream + 1, 1, WORDS)]
+    def commands(self, stream: int, folder: Path) -> Iterable[ipc.Message]:
+        return [*super().commands(stream, folder), commands.Hear(stream + 1, 1, WORDS)]
 
 
 class Bridged:
@@ -63,8 +63,8 @@ class Bridged:
     def schedule(self, bank: Bank, calls: int) -> Schedule:
         return callers.half_talking(bank, calls, keys=False)
 
-    def commands(self, stream: int, folder: Path) -> Iterable[protocol.Message]:
-        return [protocol.Relay(stream + 1, (stream ^ 1) + 1)]
+    def commands(self, stream: int, folder: Path) -> Iterable[ipc.Message]:
+        return [commands.Relay(stream + 1, (stream ^ 1) + 1)]
 
     def expected(self, bank: Bank, schedule: Schedule, prompt: Sound) -> list[Expected]:
         return [
@@ -82,8 +82,8 @@ class Conference:
     def schedule(self, bank: Bank, calls: int) -> Schedule:
         return callers.in_rooms(bank, calls, size=self.size)
 
-    def commands(self, stream: int, folder: Path) -> Iterable[protocol.Message]:
-        return [protocol.Join(stream + 1, stream // self.size + 1)]
+    def commands(self, stream: int, folder: Path) -> Iterable[ipc.Message]:
+        return [commands.Join(stream + 1, stream // self.size + 1)]
 
     def expected(self, bank: Bank, schedule: Schedule, prompt: Sound) -> list[Expected]:
         found = []

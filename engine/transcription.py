@@ -14,9 +14,9 @@ from typing import Any
 from engine.log import get_logger
 from media.files import AsRecorded, MediaError
 from media.ipc import Child
-from media.protocol import HeardWord
 from media.recordings import as_wave, read_wave
 from media.speech.dictation import LanguageNotInstalled, TranscriptionError, model_for
+from media.speech.messages import HeardWord
 from media.speech.model import ModelError
 from media.speech.transcriber import FromTranscriber, Transcribe, TranscriptionRefused
 from media.speech.vosk_engine import check_model

@@ -17,18 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from media.commands import DetectMachine
 from media.frames import Flags, Powers, Samples, Slots, some
-from media.protocol import (
-    DetectMachine,
-    MachineListens,
-    MachineReason,
-    MachineResult,
-    MachineVerdict,
-    Report,
-    ToneHeard,
-    ToneKind,
-)
 from media.rates import FRAME_SECONDS
+from media.reports import MachineListens, MachineReason, MachineResult, MachineVerdict, Report, ToneHeard, ToneKind
 from media.steady import LEAST, SteadyTones, Tone
 
 DELAY = LEAST + 1

@@ -9,8 +9,8 @@ import numpy as np
 from media.frames import NO_SLOTS, NO_SOUND, Powers, Samples, Slots, some
 from media.jitter import JitterBuffers
 from media.mixer import Mixer
-from media.protocol import Report, Talking
 from media.relay import NOBODY, Relays
+from media.reports import Report, Talking
 from media.sender import Sender
 from media.stream import Stream
 

@@ -15,9 +15,10 @@ import msgspec
 import numpy as np
 
 from media import packetlog
+from media.commands import Capture
 from media.frames import Flags, Slots
 from media.latch import Address
-from media.protocol import Capture, Captured, CaptureEnd, Report
+from media.reports import Captured, CaptureEnd, Report
 from media.sockets import Sockets
 from media.stream import Stream
 from media.writer import Append, Appended
@@ -101,7 +102,7 @@ class Captures:
         self._sockets.stamp(stream.slot, on=True)
 
     def stop(self, slot: int, why: CaptureEnd = "closed", reason: str = "") -> None:
-        """Capture it no longer; :class:`~media.protocol.Captured` follows when the file is complete."""
+        """Capture it no longer; :class:`~media.reports.Captured` follows when the file is complete."""
         log = self.by_slot.pop(slot, None)
         if log is None:
             return

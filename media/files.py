@@ -16,8 +16,7 @@ from typing import Any
 
 import msgspec
 
-from media.ipc import Child
-from media.protocol import Message
+from media.ipc import Child, Message
 from media.tts.store import PromptStore, content_key
 
 MAX_BYTES = 64 * 1024 * 1024

@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from media import protocol
+from media.commands import Activity, Hear
 from media.dtmf import ToneReceiver
 from media.frames import Samples, Slots, powers
 from media.jitter import DEPTH
 from media.listening import Listening
 from media.rates import FRAME, FRAME_SECONDS
+from media.reports import Report, SpeechEnded, UtteranceStarted
 from media.speech.engine import Key, Recogniser
+from media.speech.messages import Audio, Begin, Cancel, End, FromRecogniser, UtteranceEnded, WordSpotted
 
 AFTER = 25
 """Frames of silence after the sound: speech in which it breaks off ends 300 ms later, as on a call that goes on."""
@@ -96,28 +98,28 @@ class Bench:
 
     def __init__(self, recogniser: Recogniser) -> None:
         self._recogniser = recogniser
-        self._answers: list[protocol.FromRecogniser] = []
+        self._answers: list[FromRecogniser] = []
 
     def send(self, message: msgspec.Struct) -> None:
         """See :class:`media.recognising.RecogniserLink`: the recogniser does its work at once."""
         match message:
-            case protocol.Begin():
+            case Begin():
                 self._recogniser.begin(_key(message), message.words, message.language, message.at)
-            case protocol.Audio():
+            case Audio():
                 self._answers += [
-                    protocol.WordSpotted(message.stream, message.ticket, spotted.word, spotted.confidence, spotted.at)
+                    WordSpotted(message.stream, message.ticket, spotted.word, spotted.confidence, spotted.at)
                     for spotted in self._recogniser.audio(_key(message), message.pcm)
                 ]
-            case protocol.End():
+            case End():
                 words = self._recogniser.end(_key(message))
-                self._answers.append(protocol.UtteranceEnded(message.stream, message.ticket, words, message.at))
-            case protocol.Cancel():
+                self._answers.append(UtteranceEnded(message.stream, message.ticket, words, message.at))
+            case Cancel():
                 self._recogniser.cancel(_key(message))
 
     def flush(self) -> None:
         """Nothing waits."""
 
-    def receive(self) -> list[protocol.FromRecogniser]:
+    def receive(self) -> list[FromRecogniser]:
         """See :class:`media.recognising.RecogniserLink`."""
         answers, self._answers = self._answers, []
         return answers
@@ -126,7 +128,7 @@ class Bench:
         """Nothing is to be closed."""
 
 
-def _key(message: protocol.Begin | protocol.Audio | protocol.End | protocol.Cancel) -> Key:
+def _key(message: Begin | Audio | End | Cancel) -> Key:
     return Key(0, message.stream, message.ticket)
 
 
@@ -174,7 +176,7 @@ class Ears:
         self._slots: Slots = np.arange(count)
         self._nothing: Samples = np.zeros((count, FRAME), np.int16)
         self._past = _Past(count)
-        self._reports: list[protocol.Report] = []
+        self._reports: list[Report] = []
         self._tones = ToneReceiver(count, self._past.before)
         self._listening = Listening(count, self._past, self._reports)
         self._heard = [_Heard() for _ in range(count)]
@@ -185,8 +187,8 @@ class Ears:
             self._tones.open(slot)
             self._listening.open(slot)
             if words and recogniser is not None:
-                self._listening.hear(slot, protocol.Hear(slot, 1, list(words), language))
-            self._listening.activity(slot, protocol.Activity(slot, True))
+                self._listening.hear(slot, Hear(slot, 1, list(words), language))
+            self._listening.activity(slot, Activity(slot, True))
 
     def feed(self, frames: Samples) -> None:
         """The next frame of each call, (count, 160)."""
@@ -212,24 +214,24 @@ class Ears:
             for heard in self._heard
         ]
 
-    def _take(self, report: protocol.Report) -> None:
+    def _take(self, report: Report) -> None:
         match report:
-            case protocol.SpeechEnded():
+            case SpeechEnded():
                 heard = self._heard[report.stream]
                 heard.voice_until = report.at
                 heard.speech.append(Span(_time(report.since), _time(report.at), round(report.dbfs, 1)))
-            case protocol.UtteranceStarted():
+            case UtteranceStarted():
                 self._heard[report.stream].starts.append(report.at)
-            case protocol.WordSpotted():
+            case WordSpotted():
                 spot = Spot(report.word, report.confidence, _time(self._frames * FRAME_SECONDS))
                 self._heard[report.stream].spotted.append(spot)
-            case protocol.UtteranceEnded():
+            case UtteranceEnded():
                 self._end(self._heard[report.stream], report)
             case _:
                 pass
 
     @staticmethod
-    def _end(heard: _Heard, ended: protocol.UtteranceEnded) -> None:
+    def _end(heard: _Heard, ended: UtteranceEnded) -> None:
         """Utterances end in the order in which they began; one that is cut for its length ends in speech."""
         until = heard.voice_until if heard.voice_until is not None else ended.at
         words = tuple(

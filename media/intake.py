@@ -21,9 +21,9 @@ from media.frames import NO_SLOTS, Flags, Floats, Octets, Samples, Slots, every,
 from media.g711 import Law
 from media.jitter import JitterBuffers
 from media.latch import Address, Verdict
-from media.protocol import DigitHeard, Report
 from media.reception import Reception
 from media.relay import NOBODY
+from media.reports import DigitHeard, Report
 from media.sockets import OUT_ROW, ROW, Sockets
 from media.srtp import Shields
 from media.stream import Stream

@@ -3,7 +3,7 @@
 :class:`Link` is the non-blocking end for loops of our own (media workers, recogniser);
 :class:`Child` is the asyncio end, which also starts the process and sees it exit.
 Children are spawned with :mod:`subprocess`, never forked, one BLAS thread each; they ignore
-SIGINT and SIGTERM and leave when their socket ends.
+SIGINT and SIGTERM and leave when their socket ends. What each says of itself is :class:`Ready` or :class:`Failed`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,23 @@ ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_
 
 class LinkClosed(Exception):
     """The other end is gone."""
+
+
+class Message(msgspec.Struct, array_like=True, tag=True, frozen=True):
+    """Base of all messages."""
+
+
+class Ready(Message, frozen=True):
+    """The process is up; ``about`` says in words what it chose (I/O path, priority, model)."""
+
+    pid: int
+    about: str
+
+
+class Failed(Message, frozen=True):
+    """The process cannot work at all and is about to exit."""
+
+    reason: str
 
 
 class Framing(Generic[Received]):

@@ -8,12 +8,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from media import protocol
 from media.answering import Answering
+from media.commands import Activity, DetectMachine, Hear
 from media.echo import EchoGate
 from media.frames import Flags, Powers, Samples, Slots, powers, some
 from media.rates import FRAME
 from media.recognising import RecogniserLink, Recognising
+from media.reports import Report, SpeechEnded, SpeechStarted
 from media.steady import SteadyTones
 from media.vad import SpeechDetector
 
@@ -42,7 +43,7 @@ class _Ear:
 class Listening:
     """Speech detection for streams that somebody listens to. ``armed`` says which slots those are."""
 
-    def __init__(self, capacity: int, jitter: History, reports: list[protocol.Report]) -> None:
+    def __init__(self, capacity: int, jitter: History, reports: list[Report]) -> None:
         self.armed: Flags = np.zeros(capacity, np.bool_)
         self.reports = reports
         self._jitter = jitter
@@ -62,7 +63,7 @@ class Listening:
 
     # --- streams ------------------------------------------------------------------------
 
-    def hear(self, slot: int, message: protocol.Hear) -> None:
+    def hear(self, slot: int, message: Hear) -> None:
         """Listen for words, or no longer."""
         listened = slot in self._ears
         ear = self._arm(slot, message.stream)
@@ -76,12 +77,12 @@ class Listening:
         ear.words = bool(message.words)
         self._disarm_idle(slot)
 
-    def activity(self, slot: int, message: protocol.Activity) -> None:
+    def activity(self, slot: int, message: Activity) -> None:
         """Tell of all speech, or no longer."""
         self._arm(slot, message.stream).activity = message.on
         self._disarm_idle(slot)
 
-    def detect_machine(self, slot: int, message: protocol.DetectMachine, now: float) -> None:
+    def detect_machine(self, slot: int, message: DetectMachine, now: float) -> None:
         """Find out who answered, or no longer."""
         self._arm(slot, message.stream)
         self._answering.watch(slot, message, now)
@@ -135,7 +136,7 @@ class Listening:
             ear = self._ears[speech.slot]
             ear.recognising.utterances.end(ear.stream, now)
             if ear.activity:
-                self.reports.append(protocol.SpeechEnded(ear.stream, speech.since, speech.until, speech.dbfs))
+                self.reports.append(SpeechEnded(ear.stream, speech.since, speech.until, speech.dbfs))
 
     def _look_for_machines(self, slots: Slots, voiced: Flags, received: Samples, levels: Powers, now: float) -> None:
         watching = self._answering.watching[slots]
@@ -158,7 +159,7 @@ class Listening:
         ear = self._ears[slot]
         since = float(self._detector.since[slot])
         if ear.activity:
-            self.reports.append(protocol.SpeechStarted(ear.stream, since))
+            self.reports.append(SpeechStarted(ear.stream, since))
         if ear.words:
             ear.recognising.utterances.begin(ear.stream, since, self._pre_roll(slot), now)
 

@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 
 import msgspec
 
-from media.protocol import CaptureEnd
+from media.reports import CaptureEnd
 
 SUFFIX = ".rtp"
 """How the names of files end."""

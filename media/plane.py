@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from media import dtmf, protocol, rtcp
+from media import commands, dtmf, reports, rtcp
 from media.arena import Arena
 from media.bridging import Bridging
 from media.captures import Captures
@@ -80,7 +80,7 @@ class Plane:
     ) -> None:
         """``arena`` and ``wide_arena`` keep prompts of 8 and 16 kHz."""
         capacity = sockets.capacity
-        self.reports: list[protocol.Report] = []
+        self.reports: list[reports.Report] = []
         self._sockets = sockets
         self._recorder = recorder
         self._arena = arena
@@ -119,25 +119,25 @@ class Plane:
         self._drops_before = 0
         self._drops: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self._handlers: dict[type, Callable[[Any, float], None]] = {
-            protocol.Open: self._open,
-            protocol.Direct: self._direct,
-            protocol.Play: self._play,
-            protocol.Stop: self._stop,
-            protocol.Hear: self._hear,
-            protocol.Activity: self._activity,
-            protocol.DetectMachine: self._detect_machine,
-            protocol.SendDigits: self._send_digits,
-            protocol.Record: self._record,
-            protocol.PauseRecord: self._pause_record,
-            protocol.StopRecord: self._stop_record,
-            protocol.Capture: self._capture,
-            protocol.StopCapture: self._stop_capture,
-            protocol.Join: self._join,
-            protocol.Leave: self._leave,
-            protocol.Relay: self._relay,
-            protocol.RtpTimeout: self._rtp_timeout,
-            protocol.Drop: self._drop,
-            protocol.UseRecogniser: self._use_recogniser,
+            commands.Open: self._open,
+            commands.Direct: self._direct,
+            commands.Play: self._play,
+            commands.Stop: self._stop,
+            commands.Hear: self._hear,
+            commands.Activity: self._activity,
+            commands.DetectMachine: self._detect_machine,
+            commands.SendDigits: self._send_digits,
+            commands.Record: self._record,
+            commands.PauseRecord: self._pause_record,
+            commands.StopRecord: self._stop_record,
+            commands.Capture: self._capture,
+            commands.StopCapture: self._stop_capture,
+            commands.Join: self._join,
+            commands.Leave: self._leave,
+            commands.Relay: self._relay,
+            commands.RtpTimeout: self._rtp_timeout,
+            commands.Drop: self._drop,
+            commands.UseRecogniser: self._use_recogniser,
         }
 
     @property
@@ -149,18 +149,18 @@ class Plane:
         """The process is about to end: recordings are left to their writer."""
         self._recorder.leave()
 
-    def command(self, message: protocol.Command, now: float) -> None:
+    def command(self, message: commands.Command, now: float) -> None:
         """Do what the control process asks. Commands for streams that are gone are ignored."""
         self._handlers[type(message)](message, now)
 
-    def load(self, late_ms: Floats, busy: float) -> protocol.WorkerLoad:
+    def load(self, late_ms: Floats, busy: float) -> reports.WorkerLoad:
         """How the plane is doing, given how late its ticks began lately, and how busy the process was. To be called
         about once a second.
         """
         self._arena.tidy()
         self._wide_arena.tidy()
         median, high = np.percentile(late_ms, [50, 99])
-        return protocol.WorkerLoad(
+        return reports.WorkerLoad(
             streams=len(self._streams),
             late_ms_p50=float(median),
             late_ms_p99=float(high),
@@ -277,7 +277,7 @@ class Plane:
         for slot, digit in self._tones.feed(members, received, levels):
             stream = self._by_slot[slot]
             if stream is not None:
-                self.reports.append(protocol.DigitHeard(stream.number, digit, "inband", now))
+                self.reports.append(reports.DigitHeard(stream.number, digit, "inband", now))
         armed = self._listening.armed[members]
         active = self._recorder.active[members]
         if not (some(armed) or some(active)):
@@ -304,7 +304,7 @@ class Plane:
             silent = now - max(stream.timeout_since, float(self._intake.last_packet[slot]))
             if silent >= stream.timeout:
                 stream.lost_reported = True
-                self.reports.append(protocol.RtpLost(stream.number, silent))
+                self.reports.append(reports.RtpLost(stream.number, silent))
 
     def _look_at_drops(self, members: Slots, frame: int) -> None:
         """What the kernel dropped, of each stream every four seconds: a look is a system call."""
@@ -341,19 +341,19 @@ class Plane:
 
     # --- commands -----------------------------------------------------------------------
 
-    def _open(self, message: protocol.Open, now: float) -> None:
+    def _open(self, message: commands.Open, now: float) -> None:
         if message.stream in self._streams:
-            self.reports.append(protocol.OpenFailed(message.stream, "stream is open"))
+            self.reports.append(reports.OpenFailed(message.stream, "stream is open"))
             return
         phase = max(range(PHASES), key=lambda phase: len(self._free[phase]))
         if not self._free[phase]:
-            self.reports.append(protocol.OpenFailed(message.stream, "no room for more streams"))
+            self.reports.append(reports.OpenFailed(message.stream, "no room for more streams"))
             return
         slot = self._free[phase][-1]
         try:
             port = self._sockets.open(slot, message.local, now)
         except NoPort as error:
-            self.reports.append(protocol.OpenFailed(message.stream, str(error)))
+            self.reports.append(reports.OpenFailed(message.stream, str(error)))
             return
         self._free[phase].pop()
         self._sender.open(slot)
@@ -364,9 +364,9 @@ class Plane:
         self._jitter.open(slot)
         self._tones.open(slot)
         self._listening.open(slot)
-        self.reports.append(protocol.Opened(message.stream, port))
+        self.reports.append(reports.Opened(message.stream, port))
 
-    def _direct(self, message: protocol.Direct, now: float) -> None:
+    def _direct(self, message: commands.Direct, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is None:
             return
@@ -394,7 +394,7 @@ class Plane:
         self._deal(stream)
 
     @staticmethod
-    def _agree_on_sound(stream: Stream, message: protocol.Direct) -> None:
+    def _agree_on_sound(stream: Stream, message: commands.Direct) -> None:
         """The codec, and the payload types that it may come in; a codec that is not known counts as PCMU."""
         try:
             codec = codec_of(message.codec, message.payload_type)
@@ -423,10 +423,10 @@ class Plane:
         self._members[phase] = _listed(self._members[phase], slot, present=stream.live)
         self._sending[phase] = _listed(self._sending[phase], slot, present=sends)
 
-    def _play(self, message: protocol.Play, now: float) -> None:
+    def _play(self, message: commands.Play, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is None:
-            self.reports.append(protocol.PlayEnded(message.stream, message.play, now, False, "no such stream"))
+            self.reports.append(reports.PlayEnded(message.stream, message.play, now, False, "no such stream"))
             return
         wide = self._wideband.is_wide[stream.slot]
         player, other = (self._wideband.player, self._player) if wide else (self._player, self._wideband.player)
@@ -434,29 +434,29 @@ class Plane:
         player.play(stream.slot, message.stream, message.play, message.files, message.start_at, now, loop=message.loop)
         self._take_ended()
 
-    def _stop(self, message: protocol.Stop, now: float) -> None:
+    def _stop(self, message: commands.Stop, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
             self._player.stop(stream.slot, now)
             self._wideband.player.stop(stream.slot, now)
             self._take_ended()
 
-    def _hear(self, message: protocol.Hear, now: float) -> None:
+    def _hear(self, message: commands.Hear, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
             self._listening.hear(stream.slot, message)
 
-    def _activity(self, message: protocol.Activity, now: float) -> None:
+    def _activity(self, message: commands.Activity, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
             self._listening.activity(stream.slot, message)
 
-    def _detect_machine(self, message: protocol.DetectMachine, now: float) -> None:
+    def _detect_machine(self, message: commands.DetectMachine, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
             self._listening.detect_machine(stream.slot, message, now)
 
-    def _send_digits(self, message: protocol.SendDigits, now: float) -> None:
+    def _send_digits(self, message: commands.SendDigits, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is None:
             return
@@ -470,65 +470,65 @@ class Plane:
         if not self._sender.press(slot, digit, KEY_MS, KEY_PAUSE_MS) and self._player.toning(slot) < MOST_TONES:
             self._player.tone(slot, dtmf.tones(digit, KEY_MS, KEY_PAUSE_MS))
 
-    def _record(self, message: protocol.Record, now: float) -> None:
+    def _record(self, message: commands.Record, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is None:
             reason = "no such stream"
             self.reports.append(
-                protocol.Recorded(message.stream, message.recording, message.path, 0.0, 0, reason, "failed")
+                reports.Recorded(message.stream, message.recording, message.path, 0.0, 0, reason, "failed")
             )
         else:
             beep = self._player.tone(stream.slot, BEEP) if message.beep else 0
             self._recorder.start(stream.slot, message, wait=beep)
 
-    def _pause_record(self, message: protocol.PauseRecord, now: float) -> None:
+    def _pause_record(self, message: commands.PauseRecord, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
             self._recorder.pause(stream.slot, message.recording, on=message.on)
 
-    def _stop_record(self, message: protocol.StopRecord, now: float) -> None:
+    def _stop_record(self, message: commands.StopRecord, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
             self._recorder.stop(stream.slot, message.recording)
 
-    def _capture(self, message: protocol.Capture, now: float) -> None:
+    def _capture(self, message: commands.Capture, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is None:
-            self.reports.append(protocol.Captured(message.stream, message.call, 0, "failed", "no such stream"))
+            self.reports.append(reports.Captured(message.stream, message.call, 0, "failed", "no such stream"))
         else:
             self._captures.start(stream, message)
 
-    def _stop_capture(self, message: protocol.StopCapture, now: float) -> None:
+    def _stop_capture(self, message: commands.StopCapture, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
             self._captures.stop(stream.slot)
 
-    def _join(self, message: protocol.Join, now: float) -> None:
+    def _join(self, message: commands.Join, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
             self._bridging.join(
                 stream, message.room, muted=message.muted, deaf=message.deaf, gated=message.gated, now=now
             )
 
-    def _leave(self, message: protocol.Leave, now: float) -> None:
+    def _leave(self, message: commands.Leave, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
             self._bridging.leave(stream, now)
 
-    def _relay(self, message: protocol.Relay, now: float) -> None:
+    def _relay(self, message: commands.Relay, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
             self._bridging.relay(stream, self._streams.get(message.to))
 
-    def _rtp_timeout(self, message: protocol.RtpTimeout, now: float) -> None:
+    def _rtp_timeout(self, message: commands.RtpTimeout, now: float) -> None:
         stream = self._streams.get(message.stream)
         if stream is not None:
             stream.timeout, stream.timeout_since, stream.lost_reported = message.seconds, now, False
 
-    def _use_recogniser(self, message: protocol.UseRecogniser, now: float) -> None:
+    def _use_recogniser(self, message: commands.UseRecogniser, now: float) -> None:
         self._listening.connect(message.path, message.number, message.of, now)
 
-    def _drop(self, message: protocol.Drop, now: float) -> None:
+    def _drop(self, message: commands.Drop, now: float) -> None:
         stream = self._streams.pop(message.stream, None)
         if stream is None:
             return
@@ -555,12 +555,12 @@ class Plane:
         self._free[stream.phase].append(slot)
         stream.live = False
         self._deal(stream)
-        self.reports.append(protocol.Closed(message.stream, statistics))
+        self.reports.append(reports.Closed(message.stream, statistics))
 
-    def _statistics(self, stream: Stream) -> protocol.StreamStats:
+    def _statistics(self, stream: Stream) -> reports.StreamStats:
         slot, reception = stream.slot, self._intake.reception
         refused, repeated = self._shields.counts(slot)
-        return protocol.StreamStats(
+        return reports.StreamStats(
             received=reception.received(slot),
             sent=int(self._sender.sent[slot]),
             lost=reception.lost(slot),

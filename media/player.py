@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from media.arena import Arena, BadClip, Clip
 from media.frames import NO_SLOTS, Floats, Samples, Slots
-from media.protocol import PlayEnded
 from media.rates import FRAME_SECONDS
+from media.reports import PlayEnded
 
 FADE_SECONDS = 0.005
 """In which a stopped prompt dies away."""

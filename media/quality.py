@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from media.protocol import StreamStats
+from media.reports import StreamStats
 
 BEST = 93.2
 """R with all parameters at their default (G.107 7.7)."""

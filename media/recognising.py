@@ -8,7 +8,9 @@ from typing import Protocol
 
 import msgspec
 
-from media import ipc, protocol
+from media import ipc
+from media.reports import Report
+from media.speech.messages import FromRecogniser
 from media.utterances import Utterances
 
 MAX_PENDING = 4 * 1024 * 1024
@@ -26,12 +28,12 @@ class RecogniserLink(Protocol):
         """Octets that are not on their way yet."""
 
     def send(self, message: msgspec.Struct) -> None:
-        """Queue a message (:data:`media.protocol.ToRecogniser`)."""
+        """Queue a message (:data:`media.speech.messages.ToRecogniser`)."""
 
     def flush(self) -> None:
         """Let go what can leave now. Raises :class:`~media.ipc.LinkClosed`."""
 
-    def receive(self) -> Sequence[protocol.FromRecogniser]:
+    def receive(self) -> Sequence[FromRecogniser]:
         """The answers that are there. Raises :class:`~media.ipc.LinkClosed`."""
 
     def close(self) -> None: ...
@@ -40,7 +42,7 @@ class RecogniserLink(Protocol):
 class Recognising:
     """Utterances on their way to one recogniser, which may be gone and come back."""
 
-    def __init__(self, reports: list[protocol.Report]) -> None:
+    def __init__(self, reports: list[Report]) -> None:
         self.utterances = Utterances(reports)
         self._link: RecogniserLink | None = None
         self._path = ""
@@ -66,7 +68,7 @@ class Recognising:
         except OSError:
             sock.close()
             return
-        self.attach(ipc.Link(sock, protocol.FromRecogniser))
+        self.attach(ipc.Link(sock, FromRecogniser))
 
     def poll(self, now: float) -> None:
         """Exchange messages with the recogniser; to be called with every tick."""

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media import wav, writer
+from media.commands import Record
 from media.frames import Flags, Samples, Slots, every, powers, some
-from media.protocol import Record, Recorded, RecordingEnd
 from media.rates import FRAME, FRAME_SECONDS, RATE
+from media.reports import Recorded, RecordingEnd
 from media.ring import Ring, create
 from media.scribe import Connect, Scribe, spawn
 from media.vad import SpeechDetector

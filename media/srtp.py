@@ -12,8 +12,8 @@ import numpy as np
 from pylibsrtp import Error, Policy, Session
 
 from media import rtp
+from media.commands import Srtp
 from media.frames import Flags, Octets, Slots
-from media.protocol import Srtp
 
 PROFILES = {
     "AES_CM_128_HMAC_SHA1_80": Policy.SRTP_PROFILE_AES128_CM_SHA1_80,

@@ -12,7 +12,7 @@ from media.rfc4733 import EventReceiver
 
 @dataclass(slots=True)
 class Stream:
-    """What is rare or odd about a stream. It is *live* from its first :class:`~media.protocol.Direct` on."""
+    """What is rare or odd about a stream. It is *live* from its first :class:`~media.commands.Direct` on."""
 
     number: int
     slot: int

@@ -1,7 +1,7 @@
 """Utterances on their way to the recogniser, and what comes back. No sockets, no clock.
 
-Every utterance that was told of with :class:`~media.protocol.UtteranceStarted` ends with exactly one
-:class:`~media.protocol.UtteranceEnded` unless nobody listens any more; every ``Begin`` is followed
+Every utterance that was told of with :class:`~media.reports.UtteranceStarted` ends with exactly one
+:class:`~media.speech.messages.UtteranceEnded` unless nobody listens any more; every ``Begin`` is followed
 by ``End`` or ``Cancel`` unless the recogniser is gone. One utterance of a stream is recognised at a time: the next
 one waits for the answer.
 """
@@ -11,19 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from media.protocol import (
-    Audio,
-    Begin,
-    Cancel,
-    End,
-    FromRecogniser,
-    Report,
-    ToRecogniser,
-    UtteranceEnded,
-    UtteranceStarted,
-    WordSpotted,
-)
 from media.rates import RATE
+from media.reports import Report, UtteranceStarted
+from media.speech.messages import Audio, Begin, Cancel, End, FromRecogniser, ToRecogniser, UtteranceEnded, WordSpotted
 
 LONGEST = 8.0
 """Seconds after which an utterance is ended though its speech goes on."""

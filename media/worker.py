@@ -18,7 +18,7 @@ from random import SystemRandom
 
 import numpy as np
 
-from media import ipc, protocol
+from media import commands, ipc
 from media.arena import Arena
 from media.cadence import Cadence
 from media.plane import Plane
@@ -42,11 +42,11 @@ MAX_PENDING = 64 * 1024 * 1024
 class Worker:
     """The loop around a plane."""
 
-    def __init__(self, link: ipc.Link[protocol.Command], plane: Plane, now: float) -> None:
+    def __init__(self, link: ipc.Link[commands.Command], plane: Plane, now: float) -> None:
         self._link = link
         self._plane = plane
         self._cadence = Cadence(now)
-        self._commands: deque[protocol.Command] = deque()
+        self._commands: deque[commands.Command] = deque()
         self._late: list[float] = []
         self._load_due = now + LOAD_EVERY
         self._loaded_at, self._spent = now, time.process_time()
@@ -132,26 +132,26 @@ def main() -> None:
     parser.add_argument("--realtime", action="store_true", help="run with SCHED_FIFO where allowed")
     arguments = parser.parse_args()
     ipc.detach_from_terminal()
-    link: ipc.Link[protocol.Command] = ipc.Link.from_fd(arguments.fd, protocol.Command)
+    link: ipc.Link[commands.Command] = ipc.Link.from_fd(arguments.fd, commands.Command)
     try:
         pool = PortPool(*parse_range(arguments.ports), SystemRandom())
     except ValueError as error:
-        link.send(protocol.Failed(str(error)))
+        link.send(ipc.Failed(str(error)))
         link.flush()
         sys.exit(1)
     files = raise_file_limit()
-    capacity = max(1, min(protocol.MAX_STREAMS, pool.size, (files - SPARE_FILES) // FILES_PER_STREAM))
+    capacity = max(1, min(commands.MAX_STREAMS, pool.size, (files - SPARE_FILES) // FILES_PER_STREAM))
     wall = time.time() - time.monotonic()
     try:
         sockets = _sockets(arguments.io, capacity, pool)
     except OSError as error:
-        link.send(protocol.Failed(f"no io_uring: {error.strerror}"))
+        link.send(ipc.Failed(f"no io_uring: {error.strerror}"))
         link.flush()
         sys.exit(1)
     plane = Plane(sockets, Recorder(capacity), Arena(), SystemRandom(), wall, Arena(rate=WIDE_RATE))
     priority = raise_priority(realtime=arguments.realtime)
     about = f"{sockets.about}, {capacity} streams at most, {priority}"
-    link.send(protocol.Ready(os.getpid(), about))
+    link.send(ipc.Ready(os.getpid(), about))
     # What was made until now lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()

@@ -19,9 +19,9 @@ import msgspec
 import numpy as np
 
 from media import ipc
+from media.commands import Sides, SoundFormat
 from media.frames import Samples, Slots
 from media.process import raise_file_limit
-from media.protocol import Sides, SoundFormat
 from media.ring import TAKEN, Ring
 from media.soundfile import SoundFile, open_regular, put
 from media.wav import WavFile

@@ -15,7 +15,7 @@ from benchmarks.cases.plane import NAMES
 from benchmarks.figures import number
 from benchmarks.generator import Generator, Plan
 from benchmarks.media_processes import IO_PATHS, MediaProcesses, ProcessError, offers_io_paths, scratch
-from media import protocol
+from media import commands
 
 SHOWN = 0.01
 """Share of the whole from which a method has a row of its own."""
@@ -91,7 +91,7 @@ class TickProfile:
                 ports = await worker.open(calls)
                 for stream in range(calls):
                     far = generator.port(stream), generator.control_port
-                    worker.send(protocol.Direct(stream + 1, "127.0.0.1", *far, 0, EVENT_TYPE))
+                    worker.send(commands.Direct(stream + 1, "127.0.0.1", *far, 0, EVENT_TYPE))
                     for command in work.commands(stream, folder):
                         worker.send(command)
                 generator.start(ports)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 
+from media.commands import MAX_STREAMS
 from media.ports import REST
-from media.protocol import MAX_STREAMS, WorkerLoad
+from media.reports import WorkerLoad
 
 SILENCE = 3.0
 """Seconds without a report after which a worker gets no new streams."""

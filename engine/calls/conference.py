@@ -14,7 +14,7 @@ from engine.log import get_logger
 from flows.call import RecordingOrder
 from flows.orders import Conference, Outcome
 from flows.prompts import Prompt
-from media import protocol
+from media import commands
 from media.tones import Tones
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class Conferences:
             if recording:
                 call.background.stop(recording)
             room.members.pop(call.id, None)
-            member.stream.send(protocol.Leave(member.stream.number))
+            member.stream.send(commands.Leave(member.stream.number))
             self._announce(room, call, self._tone(order.exit_tone, self._tones.leaving))
             if order.ends_with_member and not room.lost and call.stream is stream:
                 room.closed = True
@@ -184,7 +184,7 @@ class Conferences:
         hold = member.call.on_hold
         member.mixed = True
         member.stream.send(
-            protocol.Join(
+            commands.Join(
                 member.stream.number,
                 room.number,
                 muted=order.muted or hold.quiet,

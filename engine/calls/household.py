@@ -38,7 +38,7 @@ from engine.transport.tap import Tap
 from flows.call import CallEnded, Replaced
 from flows.orders import Dial, Target
 from flows.prompts import Prompt
-from media import protocol
+from media import commands
 from media.tones import Tones
 
 if TYPE_CHECKING:
@@ -213,20 +213,20 @@ class CallHouse:
         self._speak()
 
     def page(self, peer: Peer) -> None:
-        peer.stream.send(protocol.Join(peer.stream.number, self._page, muted=True, gated=False))
+        peer.stream.send(commands.Join(peer.stream.number, self._page, muted=True, gated=False))
 
     def end_page(self) -> None:
         if self._page:
             self._page = 0
             self._leg().on_hold.unwatch(self._speak)
             if (stream := self.call.stream) is not None:
-                stream.send(protocol.Leave(stream.number))
+                stream.send(commands.Leave(stream.number))
 
     def _speak(self) -> None:
         """The caller is heard and hears nobody; a phone on hold is not heard, whatever music it sends."""
         if (stream := self.call.stream) is not None:
             quiet = self._leg().on_hold.quiet
-            stream.send(protocol.Join(stream.number, self._page, muted=quiet, deaf=True, gated=False))
+            stream.send(commands.Join(stream.number, self._page, muted=quiet, deaf=True, gated=False))
 
     # --- talking ------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from media.protocol import KeyMethod
+from media.reports import KeyMethod
 
 PAIRING = 8.0
 """Seconds within which two methods' reports of one press arrive: INFO comes after the release."""

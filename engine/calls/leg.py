@@ -23,7 +23,7 @@ from engine.sip.offer_answer import Agreed, LocalMedia, NotAcceptable
 from engine.sip.sdp import SdpError, SessionDescription
 from engine.sip.server import IncomingSession
 from engine.sip.session import Session
-from media import protocol
+from media import commands
 
 
 class NoCommonMedia(Exception):
@@ -243,7 +243,7 @@ class Leg:
         """Have the worker say when no sound comes for too long, if any is to come."""
         if self._stream is not None and self.agreed is not None:
             expected = self._talking and self.agreed.receive and not self.agreed.held
-            self._stream.send(protocol.RtpTimeout(self._stream.number, self._rtp_timeout if expected else 0.0))
+            self._stream.send(commands.RtpTimeout(self._stream.number, self._rtp_timeout if expected else 0.0))
 
 
 def nobody_agrees(agreed: Agreed, before: Agreed | None) -> None:

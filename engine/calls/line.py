@@ -28,7 +28,7 @@ from engine.sip.offer_answer import Agreed
 from engine.sip.referred import IncomingReferral
 from engine.sip.session import Session
 from flows.call import RecordingOrder, Unsupported
-from media import protocol
+from media import commands, reports
 
 if TYPE_CHECKING:
     from engine.calls.household import Outside
@@ -144,7 +144,7 @@ class CallLine:
     def give_away(self, peer: Peer) -> None:
         """``peer`` leaves for another call: here it is over."""
         end = PeerEnd(200, "transferred to another call", by="local")
-        self.peers.put_down_end(peer, end, protocol.StreamStats())
+        self.peers.put_down_end(peer, end, reports.StreamStats())
 
     def put_through(self, peer: Peer) -> None:
         """The line talks with ``peer`` now."""
@@ -198,12 +198,12 @@ class CallLine:
         if self._stream is not None and agreed is not None:
             method: Literal["rfc4733", "inband"] = "rfc4733" if agreed.event_type >= 0 else "inband"
             on, off = round(tone * 1000), round(gap * 1000)
-            self._stream.send(protocol.SendDigits(self._stream.number, digits, method, on, off))
+            self._stream.send(commands.SendDigits(self._stream.number, digits, method, on, off))
 
-    def detect_machine(self, limits: protocol.MachineLimits | None) -> None:
+    def detect_machine(self, limits: commands.MachineLimits | None) -> None:
         if self._stream is not None:
             number, on = self._stream.number, limits is not None
-            self._stream.send(protocol.DetectMachine(number, on, limits=limits or protocol.MachineLimits()))
+            self._stream.send(commands.DetectMachine(number, on, limits=limits or commands.MachineLimits()))
 
     # --- recordings -----------------------------------------------------------------------
 

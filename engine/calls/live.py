@@ -44,7 +44,8 @@ from flows.call import (
 from flows.graph import Graph
 from flows.orders import Order, Outcome
 from flows.prompts import Prompt
-from media import protocol
+from media import reports
+from media.speech.messages import UtteranceEnded, WordSpotted
 
 log = get_logger(__name__)
 
@@ -107,8 +108,8 @@ class LiveCall(Waiting):
         self._stored = stored
         self._settle = settle
         self.background = BackgroundRecordings(signalling)
-        self.machine: protocol.MachineVerdict | None = None
-        self.machine_listens: protocol.MachineListens | None = None
+        self.machine: reports.MachineVerdict | None = None
+        self.machine_listens: reports.MachineListens | None = None
         self._silent = False  # nothing can be heard before the answer
         self._play = 0
         self._ticket = 0
@@ -308,12 +309,12 @@ class LiveCall(Waiting):
 
     # --- what happens to the call -------------------------------------------------------
 
-    def key(self, method: protocol.KeyMethod, digit: str, at: float) -> None:
+    def key(self, method: reports.KeyMethod, digit: str, at: float) -> None:
         """A method reports a press. Digits of methods that do not own the leg are ignored."""
         for delivered in self.arbiter.press(method, digit, at):
             self._put(Key(delivered, at))
 
-    def recorded(self, recording: str, report: protocol.Recorded) -> None:
+    def recorded(self, recording: str, report: reports.Recorded) -> None:
         """A recording that the flow asked for is over."""
         if report.why == "failed":
             self.trouble(f"the recording {recording} failed: {report.reason}")
@@ -334,23 +335,23 @@ class LiveCall(Waiting):
     def report(self, report: StreamReport) -> None:
         """What the media worker says of the stream; reports about earlier steps are ignored."""
         match report:
-            case protocol.DigitHeard(method=method, digit=digit, at=at):
+            case reports.DigitHeard(method=method, digit=digit, at=at):
                 self.key(method, digit, at)
-            case protocol.PlayEnded(play=play, at=at, reason=reason) if play == self._play:
+            case reports.PlayEnded(play=play, at=at, reason=reason) if play == self._play:
                 self._play = 0
                 if reason not in ORDINARY_ENDS:
                     log.error("prompt_not_played", call_id=self.id, reason=reason)
                 self._put(PromptEnded(at))
-            case protocol.UtteranceStarted(ticket=ticket, at=at) if ticket == self._ticket:
+            case reports.UtteranceStarted(ticket=ticket, at=at) if ticket == self._ticket:
                 self._put(SpeechStarted(at))
-            case protocol.WordSpotted(ticket=ticket, word=word, at=at) if ticket == self._ticket:
+            case WordSpotted(ticket=ticket, word=word, at=at) if ticket == self._ticket:
                 self._put(BargeIn(word, at))
-            case protocol.UtteranceEnded(ticket=ticket, words=words, at=at) if ticket == self._ticket:
+            case UtteranceEnded(ticket=ticket, words=words, at=at) if ticket == self._ticket:
                 self._put(Words(tuple(heard.word for heard in words), at))
-            case protocol.MachineVerdict():
+            case reports.MachineVerdict():
                 self.machine = report
                 self._wake_up()
-            case protocol.MachineListens():
+            case reports.MachineListens():
                 self.machine_listens = report
                 self._wake_up()
             case _:

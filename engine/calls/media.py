@@ -16,8 +16,9 @@ from engine import tasks
 from engine.calls.capacity import WorkerGauge
 from engine.log import get_logger
 from engine.sip.offer_answer import Agreed
-from media import protocol
+from media import commands, ipc, reports
 from media.ipc import Child
+from media.speech.messages import RecogniserLoad, UtteranceEnded, WordSpotted
 
 log = get_logger(__name__)
 
@@ -31,19 +32,19 @@ RESTART_PAUSE = (0.1, 0.5, 2.0, 5.0)
 """Seconds before a dead worker is started again, growing while it keeps dying."""
 
 StreamReport = (
-    protocol.PlayEnded
-    | protocol.DigitHeard
-    | protocol.SpeechStarted
-    | protocol.SpeechEnded
-    | protocol.Talking
-    | protocol.WordSpotted
-    | protocol.UtteranceStarted
-    | protocol.UtteranceEnded
-    | protocol.ToneHeard
-    | protocol.MachineVerdict
-    | protocol.MachineListens
-    | protocol.RtpLost
-    | protocol.Recorded
+    reports.PlayEnded
+    | reports.DigitHeard
+    | reports.SpeechStarted
+    | reports.SpeechEnded
+    | reports.Talking
+    | WordSpotted
+    | reports.UtteranceStarted
+    | UtteranceEnded
+    | reports.ToneHeard
+    | reports.MachineVerdict
+    | reports.MachineListens
+    | reports.RtpLost
+    | reports.Recorded
 )
 
 
@@ -74,7 +75,7 @@ class Stream:
         self.call = ""
         """The call that it is of (:mod:`engine.captures.media`)."""
         self.captured = False
-        self.closed: asyncio.Future[protocol.StreamStats] = asyncio.get_running_loop().create_future()
+        self.closed: asyncio.Future[reports.StreamStats] = asyncio.get_running_loop().create_future()
         self.on_report = on_report
         self.on_lost = on_lost
         self._worker = worker
@@ -83,14 +84,14 @@ class Stream:
         self._tickets = itertools.count(1)
 
     def play(self, files: Sequence[Path], *, start_at: float = 0.0, loop: bool = False) -> int:
-        """Start ``files`` in place of what plays; the number comes back in :class:`~media.protocol.PlayEnded`."""
+        """Start ``files`` in place of what plays; the number comes back in :class:`~media.reports.PlayEnded`."""
         number = next(self._plays)
-        self.send(protocol.Play(self.number, number, [str(file) for file in files], start_at, loop))
+        self.send(commands.Play(self.number, number, [str(file) for file in files], start_at, loop))
         return number
 
     def relay(self, to: Stream | None) -> None:
         """Pass what is received on to ``to``, a stream of the same worker, or no longer."""
-        self.send(protocol.Relay(self.number, 0 if to is None else to.number))
+        self.send(commands.Relay(self.number, 0 if to is None else to.number))
 
     @property
     def worker(self) -> Worker:
@@ -100,7 +101,7 @@ class Stream:
         """Send and receive as SDP agreed on; ``relatch`` lets symmetric RTP latch anew."""
         keys = agreed.srtp
         self.send(
-            protocol.Direct(
+            commands.Direct(
                 self.number,
                 agreed.host,
                 agreed.port,
@@ -115,30 +116,30 @@ class Stream:
                 agreed.other_payload_type,
                 agreed.codec,
                 agreed.receive_payload_type,
-                None if keys is None else protocol.Srtp(keys.suite, keys.send, keys.receive),
+                None if keys is None else commands.Srtp(keys.suite, keys.send, keys.receive),
             )
         )
 
     def stop(self) -> None:
-        self.send(protocol.Stop(self.number))
+        self.send(commands.Stop(self.number))
 
     def hear(self, words: Sequence[str], language: str = "en") -> int:
         """Listen for ``words`` (none: no longer); what is heard carries the ticket returned."""
         ticket = next(self._tickets)
-        self.send(protocol.Hear(self.number, ticket, list(words), language))
+        self.send(commands.Hear(self.number, ticket, list(words), language))
         return ticket
 
-    def send(self, command: protocol.Message) -> None:
+    def send(self, command: ipc.Message) -> None:
         self._worker.send(command)
 
-    async def close(self, patience: float = 2.0) -> protocol.StreamStats:
+    async def close(self, patience: float = 2.0) -> reports.StreamStats:
         """Close the ports; the statistics of the stream, empty if the worker died or kept them."""
-        self.send(protocol.Drop(self.number))
+        self.send(commands.Drop(self.number))
         await asyncio.wait([self.closed], timeout=patience)
         if self.closed.done():
             return self.closed.result()
         self._worker.forget(self.number)
-        return protocol.StreamStats()
+        return reports.StreamStats()
 
     async def opened(self, patience: float) -> int:
         """The port. Raises :class:`MediaError`, and :class:`TimeoutError` after ``patience`` seconds."""
@@ -154,25 +155,19 @@ class Stream:
         """Let go of whoever hears of it: it is closed."""
         self.on_report, self.on_lost = nobody_hears, nobody_hears
 
-    def take(self, report: protocol.Report) -> None:
+    def take(self, report: reports.Report) -> None:
         """A report of the worker about this stream."""
         match report:
-            case protocol.Opened(port=port):
+            case reports.Opened(port=port):
                 self.port = port
                 if not self._opened.done():
                     self._opened.set_result(port)
-            case protocol.OpenFailed(reason=reason):
+            case reports.OpenFailed(reason=reason):
                 self._fail(reason)
-            case protocol.Closed(stats=stats):
+            case reports.Closed(stats=stats):
                 if not self.closed.done():
                     self.closed.set_result(stats)
-            case (
-                protocol.Ready()
-                | protocol.Failed()
-                | protocol.WorkerLoad()
-                | protocol.RecogniserLoad()
-                | protocol.Captured()
-            ):
+            case ipc.Ready() | ipc.Failed() | reports.WorkerLoad() | RecogniserLoad() | reports.Captured():
                 pass
             case _:
                 self.on_report(report)
@@ -181,7 +176,7 @@ class Stream:
         """The worker died."""
         self._fail(reason)
         if not self.closed.done():
-            self.closed.set_result(protocol.StreamStats())
+            self.closed.set_result(reports.StreamStats())
         self.on_lost(reason)
 
     def _fail(self, reason: str) -> None:
@@ -199,17 +194,17 @@ class Worker:
         self.about = ""
         """What the process says it chose: I/O path, priority and the like."""
         self.streams: dict[int, Stream] = {}
-        self.load: protocol.WorkerLoad | None = None
+        self.load: reports.WorkerLoad | None = None
         self.restarts = 0
         self.ready = asyncio.Event()
         self.failure = ""
-        self.on_captured: Callable[[protocol.Captured], None] = nobody_hears
+        self.on_captured: Callable[[reports.Captured], None] = nobody_hears
         """Gets the ends of captures, also of streams that are closed."""
         self._arguments = arguments
         self._numbers = numbers
-        self._child: Child[protocol.Report] | None = None
+        self._child: Child[reports.Report] | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._recognisers: dict[int, protocol.UseRecogniser] = {}
+        self._recognisers: dict[int, commands.UseRecogniser] = {}
 
     @property
     def pid(self) -> int | None:
@@ -228,7 +223,7 @@ class Worker:
     async def _keep(self) -> None:
         deaths = 0
         while True:
-            self._child = Child("media.worker", protocol.Report, self._take, arguments=self._arguments)
+            self._child = Child("media.worker", reports.Report, self._take, arguments=self._arguments)
             try:
                 await self._child.start()
             except OSError as error:  # no memory, no file descriptors: better later
@@ -256,28 +251,28 @@ class Worker:
             log.error("media_worker_died", worker=self.name, status=_status(status))
             await asyncio.sleep(RESTART_PAUSE[min(deaths, len(RESTART_PAUSE) - 1)])
 
-    def _take(self, report: protocol.Report) -> None:
+    def _take(self, report: reports.Report) -> None:
         match report:
-            case protocol.Ready(pid=pid, about=about):
+            case ipc.Ready(pid=pid, about=about):
                 self.about = about
                 self.gauge.started(time.monotonic())
                 self.ready.set()
                 log.info("media_worker_ready", worker=self.name, pid=pid, about=about)
-            case protocol.Failed(reason=reason):
+            case ipc.Failed(reason=reason):
                 self.failure = reason
                 log.error("media_worker_failed", worker=self.name, reason=reason)
-            case protocol.WorkerLoad():
+            case reports.WorkerLoad():
                 self.load = report
                 self.gauge.report(report, time.monotonic())
-            case protocol.RecogniserLoad():
+            case RecogniserLoad():
                 pass
-            case protocol.Captured():
+            case reports.Captured():
                 self.on_captured(report)
             case _:
                 stream = self.streams.get(report.stream)
                 if stream is None:
                     return
-                if isinstance(report, protocol.Closed | protocol.OpenFailed):  # the latter also when nobody waits
+                if isinstance(report, reports.Closed | reports.OpenFailed):  # the latter also when nobody waits
                     self.forget(report.stream)
                 stream.take(report)
 
@@ -290,22 +285,22 @@ class Worker:
             raise MediaError(f"media worker {self.name} is not running")
         self.streams[stream.number] = stream
         self.gauge.opened(time.monotonic())
-        self.send(protocol.Open(stream.number, local))
+        self.send(commands.Open(stream.number, local))
         try:
             await stream.opened(OPEN_PATIENCE)
         except TimeoutError:
-            self.send(protocol.Drop(stream.number))
+            self.send(commands.Drop(stream.number))
             raise MediaError(f"media worker {self.name} does not answer") from None
         except asyncio.CancelledError:
-            self.send(protocol.Drop(stream.number))
+            self.send(commands.Drop(stream.number))
             raise
         return stream
 
-    def use_recogniser(self, recogniser: protocol.UseRecogniser) -> None:
+    def use_recogniser(self, recogniser: commands.UseRecogniser) -> None:
         self._recognisers[recogniser.number] = recogniser
         self.send(recogniser)
 
-    def send(self, command: protocol.Message) -> None:
+    def send(self, command: ipc.Message) -> None:
         if self._child is not None:
             self._child.send(command)
 
@@ -386,7 +381,7 @@ class MediaPool:
     def _least_busy(self) -> Worker:
         return min(self._ready(), key=lambda worker: worker.gauge.rank)
 
-    def use_recogniser(self, recogniser: protocol.UseRecogniser) -> None:
+    def use_recogniser(self, recogniser: commands.UseRecogniser) -> None:
         """All workers, also those to come, are to send it its share of the streams."""
         for worker in self.workers:
             worker.use_recogniser(recogniser)

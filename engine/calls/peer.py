@@ -28,7 +28,7 @@ from engine.sip.redirect import Trail
 from engine.sip.referred import IncomingReferral
 from engine.sip.session import Session
 from engine.sip.uri import Address, Uri
-from media import protocol
+from media import reports
 
 LOCAL_FAULT, NO_CHANNEL, REJECTED = "NETWORK_OUT_OF_ORDER", "NORMAL_CIRCUIT_CONGESTION", "CALL_REJECTED"
 """Causes of ours: something here broke, all channels of a trunk are in use, the account may not call there."""
@@ -194,14 +194,14 @@ class Peer:
     def report(self, report: StreamReport) -> None:
         """What the media worker says of the stream."""
         match report:
-            case protocol.RtpLost(seconds=seconds):
+            case reports.RtpLost(seconds=seconds):
                 self.hang_up(f"no sound came for {seconds:.0f} s")
-            case protocol.DigitHeard(method=method, digit=digit, at=at):
+            case reports.DigitHeard(method=method, digit=digit, at=at):
                 self._pressed(method, digit, at)
             case _:
                 pass
 
-    def _pressed(self, method: protocol.KeyMethod, digit: str, at: float) -> None:
+    def _pressed(self, method: reports.KeyMethod, digit: str, at: float) -> None:
         delivered = self._arbiter.press(method, digit, at)
         if self.listening and delivered:
             self.keys.extend(delivered)
@@ -257,7 +257,7 @@ class Peer:
         """Take it off hold again; whether it is."""
         return await self.leg.resume(self.now(), self.pump)
 
-    async def close(self) -> protocol.StreamStats:
+    async def close(self) -> reports.StreamStats:
         """Hang up, if that is still to be done, and close the ports."""
         self.hang_up()
         return await self.stream.close()

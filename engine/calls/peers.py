@@ -24,8 +24,7 @@ from engine.sip.server import IncomingSession
 from engine.sip.session import Session
 from engine.sip.uri import Address
 from engine.transport.tap import Tap
-from media import protocol
-from media.protocol import StreamStats
+from media.reports import Recorded, StreamStats
 
 if TYPE_CHECKING:
     from engine.calls.household import Outside
@@ -49,7 +48,7 @@ class Peers:
         pump: Callable[[], None],
         log: Logger,
         poke: Callable[[], None],
-        recorded: Callable[[protocol.Recorded], None],
+        recorded: Callable[[Recorded], None],
         referred: Callable[[Peer, IncomingReferral], None],
     ) -> None:
         """``poke`` wakes whoever waits for a change of any of them. ``recorded`` gets the ends of recordings, which are
@@ -240,7 +239,7 @@ class Peers:
         return f"{self.call}-leg{next(self._numbers)}"
 
     def _report(self, peer: Peer, report: StreamReport) -> None:
-        if isinstance(report, protocol.Recorded):
+        if isinstance(report, Recorded):
             self._recorded(report)
         else:
             peer.report(report)

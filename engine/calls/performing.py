@@ -22,7 +22,7 @@ from flows.orders import (
     Voicemail,
 )
 from flows.prompts import Prompt
-from media import protocol
+from media import commands, reports
 
 if TYPE_CHECKING:
     from engine.calls.live import LiveCall
@@ -89,8 +89,8 @@ async def _respond(call: LiveCall, order: Respond) -> Outcome:
 async def _detect(call: LiveCall, order: DetectMachine) -> Outcome:
     """Listen to who picked up; with ``wait`` until a machine's greeting is over, or its beep."""
     until = call.now() + order.patience
-    usual = protocol.MachineLimits()
-    limits = protocol.MachineLimits(
+    usual = commands.MachineLimits()
+    limits = commands.MachineLimits(
         initial_silence=min(usual.initial_silence, order.patience),
         greeting=min(usual.greeting, order.patience),
         total=min(usual.total, order.patience),
@@ -112,7 +112,7 @@ async def _detect(call: LiveCall, order: DetectMachine) -> Outcome:
         call.signalling.detect_machine(None)
 
 
-def _of_verdict(verdict: protocol.MachineVerdict | None) -> dict[str, str]:
+def _of_verdict(verdict: reports.MachineVerdict | None) -> dict[str, str]:
     if verdict is None:
         return {}
     return {"why": verdict.reason, "confidence": f"{verdict.confidence:.2f}", "greeting": f"{verdict.greeting:.1f}"}

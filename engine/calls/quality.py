@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-from media.protocol import StreamStats
 from media.quality import Quality
+from media.reports import StreamStats
 
 Sample = tuple[str, str, list[tuple[str, float]], float]
 """Name, help, (upper bound, calls up to it) and sum of a histogram."""

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from engine import tasks
 from engine.log import get_logger
-from media import protocol
+from media import commands, ipc, reports
 from media.ipc import Child
+from media.speech.messages import RecogniserLoad
 
 log = get_logger(__name__)
 
@@ -39,7 +40,7 @@ class Recognisers:
         vosk_model: str,
         vosk_processes: int,
         max_listening: int,
-        on_new: Callable[[protocol.UseRecogniser], None],
+        on_new: Callable[[commands.UseRecogniser], None],
     ) -> None:
         """``max_listening`` calls at a time, of all of them together."""
         self._on_new = on_new
@@ -54,7 +55,7 @@ class Recognisers:
         ]
 
     def _announce(self, number: int, path: str) -> None:
-        self._on_new(protocol.UseRecogniser(path, number, len(self.processes)))
+        self._on_new(commands.UseRecogniser(path, number, len(self.processes)))
 
     @property
     def about(self) -> str:
@@ -86,12 +87,12 @@ class RecogniserProcess:
             self._arguments += ["--vosk-model", vosk_model]
         self._patience = VOSK_PATIENCE if vosk_model else START_PATIENCE
         self._on_path = on_path
-        self._child: Child[protocol.Report] | None = None
+        self._child: Child[reports.Report] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._failure = ""
         self.about = ""
-        self.load: protocol.RecogniserLoad | None = None
+        self.load: RecogniserLoad | None = None
         self.restarts = 0
         self.refused = 0
         """Utterances that were not heard because as many as ``max_listening`` were, over all restarts."""
@@ -124,7 +125,7 @@ class RecogniserProcess:
             generation += 1
             self._child = Child(
                 "media.speech.recogniser",
-                protocol.Report,
+                reports.Report,
                 partial(self._take, path),
                 arguments=("--listen", path, *self._arguments),
             )
@@ -146,23 +147,23 @@ class RecogniserProcess:
             log.error("recogniser_died", status=status)
             await asyncio.sleep(RESTART_PAUSE)
 
-    def _take(self, path: str, report: protocol.Report) -> None:
+    def _take(self, path: str, report: reports.Report) -> None:
         match report:
-            case protocol.Ready(pid=pid, about=about):
+            case ipc.Ready(pid=pid, about=about):
                 self.about = about
                 self.load = None
                 self._ready.set()
                 log.info("recogniser_ready", pid=pid, about=about)
                 self._on_path(path)
-            case protocol.Failed(reason=reason):
+            case ipc.Failed(reason=reason):
                 self._failure = reason
                 log.error("recogniser_failed", reason=reason)
-            case protocol.RecogniserLoad():
+            case RecogniserLoad():
                 self._note(report)
             case _:
                 pass
 
-    def _note(self, load: protocol.RecogniserLoad) -> None:
+    def _note(self, load: RecogniserLoad) -> None:
         """Count what was not heard over the limit; tell of it at most once a second, as often as load is told."""
         before = self.load.refused if self.load is not None else 0
         if load.refused > before:

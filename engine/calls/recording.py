@@ -18,7 +18,7 @@ from engine.calls.media import Stream
 from engine.log import Logger
 from flows.call import RecordingOrder
 from flows.orders import Sides
-from media import mp3info, protocol
+from media import commands, mp3info, reports
 from media.soundfile import in_use
 
 PATIENCE = 3.0
@@ -40,7 +40,7 @@ WHOLE_CALL = 0
 """The number of a call's own recording on its stream; those that a flow makes count from 1."""
 
 
-_SIDES: dict[Sides, protocol.Sides] = {
+_SIDES: dict[Sides, commands.Sides] = {
     "caller": "caller",
     "peer": "engine",
     "mix": "mix",
@@ -88,7 +88,7 @@ class Recording:
         order = self.order
         self._append(msgspec.structs.replace(self._started, at=time.time()))
         stream.send(
-            protocol.Record(
+            commands.Record(
                 stream.number,
                 self.number,
                 str(self.path),
@@ -110,9 +110,9 @@ class Recording:
     def stop(self) -> None:
         """End it now; :meth:`done` follows."""
         if self.stream is not None and self.running:
-            self.stream.send(protocol.StopRecord(self.stream.number, self.number))
+            self.stream.send(commands.StopRecord(self.stream.number, self.number))
 
-    def done(self, report: protocol.Recorded) -> None:
+    def done(self, report: reports.Recorded) -> None:
         """The writer has completed the file, or failed to: put that down at once, whether or not the call goes on."""
         if self._ended.is_set():
             return
@@ -213,7 +213,7 @@ class Recordings:
             if made.id == recording:
                 made.stop()
 
-    def done(self, report: protocol.Recorded) -> Recording | None:
+    def done(self, report: reports.Recorded) -> Recording | None:
         """The writer has completed a file, or failed to. Returns which, if a flow made it."""
         for made in self._made:
             if made.number == report.recording:

@@ -7,7 +7,7 @@ from typing import NoReturn, Protocol, cast
 
 from flows.call import CallEnded, Note, RecordingOrder
 from flows.orders import Conference, Dial, Enqueue, Outcome, Park, Voicemail
-from media import protocol
+from media import commands
 
 
 class Signalling(Protocol):
@@ -24,7 +24,7 @@ class Signalling(Protocol):
 
     def send_digits(self, digits: str, tone: float, gap: float) -> None: ...
 
-    def detect_machine(self, limits: protocol.MachineLimits | None) -> None:
+    def detect_machine(self, limits: commands.MachineLimits | None) -> None:
         """Find out who answered (``None``: no longer); :meth:`LiveCall.report` gets what is found."""
 
     def publish(self, entity: str, state: str) -> None:

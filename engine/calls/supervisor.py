@@ -44,7 +44,7 @@ from flows.causes import cause_of
 from flows.executor import Executor
 from flows.orders import Conference, Dial, Enqueue, Outcome, Park, Voicemail
 from flows.requests import LastGood
-from media import protocol
+from media import reports
 from media.quality import Quality, judge
 
 log = get_logger(__name__)
@@ -82,7 +82,7 @@ class Supervisor(CallLine):
         super().__init__(parties.caller if self.direction == "inbound" else parties.callee, parties.device)
         self.id = call_id or uuid.uuid4().hex
         self.plan = plan
-        self.stats = protocol.StreamStats()
+        self.stats = reports.StreamStats()
         self.quality: Quality | None = None
         """How it sounded; None until the call has ended, and when nothing was received."""
         self.parties = parties
@@ -415,9 +415,9 @@ class Supervisor(CallLine):
 
     def _on_report(self, report: StreamReport) -> None:
         match report:
-            case protocol.RtpLost(seconds=seconds):
+            case reports.RtpLost(seconds=seconds):
                 self.call.end("limit", f"no sound came from the caller for {seconds:.0f} s")
-            case protocol.Recorded():
+            case reports.Recorded():
                 if (recording := self.recordings.done(report)) is not None:
                     self.call.recorded(recording.id, report)
             case _:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from engine.addresses import bracketed
 from engine.captures.secrets import Hiding, Stretch
 from engine.log import get_logger
-from media import protocol
+from media import commands, reports
 from media.packetlog import RECEIVED, SUFFIX, End, Packet, in_order, read
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class MediaCaptures:
             stream.call = call
             if stream.captured:
                 stream.captured = False
-                stream.send(protocol.StopCapture(stream.number))
+                stream.send(commands.StopCapture(stream.number))
         if self._limit and not stream.captured and self.wanted(call):
             self._start(call, stream)
 
@@ -77,9 +77,9 @@ class MediaCaptures:
         wanted.complete.clear()
         stream.captured = True
         path = self._folder / f"{call}-{stream.number}{SUFFIX}"
-        stream.send(protocol.Capture(stream.number, str(path.absolute()), call, left))
+        stream.send(commands.Capture(stream.number, str(path.absolute()), call, left))
 
-    def done(self, report: protocol.Captured) -> None:
+    def done(self, report: reports.Captured) -> None:
         """A file is complete."""
         if report.why != "closed":
             log.warning("media_capture_ended", call_id=report.call, why=report.why, reason=report.reason)

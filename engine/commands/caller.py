@@ -28,7 +28,7 @@ from engine.sip.uri import Address, Uri
 from engine.transport import SipTransport, TransportError
 from engine.transport.net import address_towards
 from flows.script import Hangup, Press, Say, Statement, Wait
-from media import protocol
+from media import commands, reports
 from media.tts.store import PromptStore
 from media.tts.synth import Synth, SynthError
 
@@ -250,7 +250,7 @@ class TestCaller:
                 self._pump()
                 await self._sleep(each)
             return
-        self._stream.send(protocol.SendDigits(self._stream.number, keys, method, KEY_ON_MS, KEY_OFF_MS))
+        self._stream.send(commands.SendDigits(self._stream.number, keys, method, KEY_ON_MS, KEY_OFF_MS))
         await self._sleep(each * len(keys))
 
     def _hang_up(self, reason: str) -> None:
@@ -260,7 +260,7 @@ class TestCaller:
 
     async def _finish_recording(self) -> None:
         if self._record is not None and self._stream is not None and self._answered_at is not None:
-            self._stream.send(protocol.StopRecord(self._stream.number, 0))
+            self._stream.send(commands.StopRecord(self._stream.number, 0))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._recorded.wait(), 3.0)
 
@@ -299,10 +299,10 @@ class TestCaller:
         self._answered_at = self._now()
         self._direct(agreed)
         assert self._stream is not None
-        self._stream.send(protocol.Activity(self._stream.number, on=True))
+        self._stream.send(commands.Activity(self._stream.number, on=True))
         if self._record is not None:
             self._record.parent.mkdir(parents=True, exist_ok=True)
-            self._stream.send(protocol.Record(self._stream.number, 0, str(self._record.absolute())))
+            self._stream.send(commands.Record(self._stream.number, 0, str(self._record.absolute())))
 
     def _direct(self, agreed: offer_answer.Agreed) -> None:
         assert self._stream is not None
@@ -324,18 +324,18 @@ class TestCaller:
 
     def _on_report(self, report: StreamReport) -> None:
         match report:
-            case protocol.SpeechStarted():
+            case reports.SpeechStarted():
                 self._speaking = self._spoke = True
-            case protocol.SpeechEnded(since=since, at=at, dbfs=dbfs):
+            case reports.SpeechEnded(since=since, at=at, dbfs=dbfs):
                 self._speaking, self._spoke = False, True
                 self._quiet_since = at
                 start = self._answered_at or 0.0
                 self.report.heard.append(
                     {"from": round(since - start, 2), "to": round(at - start, 2), "dbfs": round(dbfs, 1)}
                 )
-            case protocol.PlayEnded(play=play) if play == self._playing:
+            case reports.PlayEnded(play=play) if play == self._playing:
                 self._playing = 0
-            case protocol.Recorded():
+            case reports.Recorded():
                 self._recorded.set()
             case _:
                 return

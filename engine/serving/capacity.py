@@ -7,7 +7,7 @@ import os
 import resource
 
 from engine.config import Config
-from media.protocol import MAX_STREAMS
+from media.commands import MAX_STREAMS
 
 FILES_PER_CALL = 4
 """RTP, RTCP, and room for a recording and a connection."""

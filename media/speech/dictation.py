@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from media.frames import Samples, powers
-from media.protocol import HeardWord
 from media.rates import FRAME_SECONDS, WIDE_RATE
 from media.speech.lexicon import is_english
+from media.speech.messages import HeardWord
 from media.speech.model import ModelError
 from media.speech.vosk_engine import check_model
 from media.vad import SpeechDetector

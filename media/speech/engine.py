@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from media.protocol import HeardWord
+from media.speech.messages import HeardWord
 
 
 class Key(NamedTuple):

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from media.protocol import HeardWord
 from media.speech import decision
 from media.speech.engine import Key, Spotted
 from media.speech.features import RATE, SHIFT, Floats, cut
 from media.speech.language import Language, english
+from media.speech.messages import HeardWord
 from media.speech.network import Network
 from media.speech.scoring import Densities, score
 from media.speech.search import Search, advance

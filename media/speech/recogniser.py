@@ -1,8 +1,9 @@
 """The recogniser's process: ``python -m media.speech.recogniser --fd N --listen SOCKET``.
 
-Media workers connect to the Unix socket and stream utterances (:data:`media.protocol.ToRecogniser`);
-the control process holds the other end of ``--fd`` and is told :class:`~media.protocol.Ready` or
-:class:`~media.protocol.Failed`, then :class:`~media.protocol.RecogniserLoad`. When that end closes, the process leaves.
+Media workers connect to the Unix socket and stream utterances (:data:`media.speech.messages.ToRecogniser`);
+the control process holds the other end of ``--fd`` and is told :class:`~media.ipc.Ready` or
+:class:`~media.ipc.Failed`, then :class:`~media.speech.messages.RecogniserLoad`. When that end closes, the process
+leaves.
 
 Sound is queued per utterance and worked off in turns: a tenth of a second of every utterance that
 has sound waiting, all of them together, so that a long utterance delays a short one by little and
@@ -23,10 +24,21 @@ from pathlib import Path
 
 import msgspec
 
-from media import protocol
-from media.ipc import Link, LinkClosed, detach_from_terminal
+from media.ipc import Failed, Link, LinkClosed, Message, Ready, detach_from_terminal
 from media.process import lower_priority
+from media.reports import Report
 from media.speech.engine import BatchRecogniser, Key, OneByOne
+from media.speech.messages import (
+    Audio,
+    Begin,
+    Cancel,
+    End,
+    FromRecogniser,
+    RecogniserLoad,
+    ToRecogniser,
+    UtteranceEnded,
+    WordSpotted,
+)
 from media.speech.model import ModelError
 
 TURN = 1600
@@ -85,20 +97,20 @@ class Desk:
         """Whether :meth:`turn` has something to do."""
         return bool(self._line)
 
-    def take(self, connection: int, message: protocol.ToRecogniser) -> None:
+    def take(self, connection: int, message: ToRecogniser) -> None:
         """A message came from a worker."""
         key = Key(connection, message.stream, message.ticket)
         match message:
-            case protocol.Begin():
+            case Begin():
                 self._begin(key, message)
-            case protocol.Audio():
+            case Audio():
                 self._audio(key, message.pcm)
-            case protocol.End():
+            case End():
                 waiting = self._open.get(key)
                 if waiting is not None and waiting.ends_at is None:
                     waiting.ends_at = message.at
                     self._line[key] = waiting
-            case protocol.Cancel():
+            case Cancel():
                 self._forget(key)
 
     def disconnect(self, connection: int) -> None:
@@ -106,7 +118,7 @@ class Desk:
         for key in [key for key in self._open if key.connection == connection]:
             self._forget(key)
 
-    def turn(self) -> list[tuple[int, protocol.FromRecogniser]]:
+    def turn(self) -> list[tuple[int, FromRecogniser]]:
         """Work off a little of every utterance in line: answers, each with its connection."""
         line, self._line = self._line, {}
         sounds: dict[Key, bytes] = {}
@@ -115,8 +127,8 @@ class Desk:
                 sounds[key] = bytes(waiting.sound[:TURN])
                 del waiting.sound[:TURN]
         self.waiting_bytes -= sum(map(len, sounds.values()))
-        answers: list[tuple[int, protocol.FromRecogniser]] = [
-            (key.connection, protocol.WordSpotted(key.stream, key.ticket, *spotted))
+        answers: list[tuple[int, FromRecogniser]] = [
+            (key.connection, WordSpotted(key.stream, key.ticket, *spotted))
             for key, spotted in (self._recogniser.advance(sounds) if sounds else ())
         ]
         self._line.update((key, waiting) for key, waiting in line.items() if waiting.sound)
@@ -129,10 +141,10 @@ class Desk:
             del self._open[key]
             at = line[key].ends_at
             assert at is not None
-            answers.append((key.connection, protocol.UtteranceEnded(key.stream, key.ticket, words.get(key, []), at)))
+            answers.append((key.connection, UtteranceEnded(key.stream, key.ticket, words.get(key, []), at)))
         return answers
 
-    def _begin(self, key: Key, message: protocol.Begin) -> None:
+    def _begin(self, key: Key, message: Begin) -> None:
         self._forget(key)
         waiting = self._open[key] = _Waiting()
         full = self._listening >= self._max_listening or self.waiting_bytes > MOST_WAITING * _BYTES_PER_SECOND
@@ -172,17 +184,17 @@ class Desk:
 class Server:
     """The loop: control link, listening socket, workers' links, and turns in between."""
 
-    def __init__(self, control: Link[protocol.Message], listener: socket.socket, desk: Desk) -> None:
+    def __init__(self, control: Link[Message], listener: socket.socket, desk: Desk) -> None:
         self._control = control
         self._listener = listener
         self._desk = desk
-        self._links: dict[int, Link[protocol.ToRecogniser]] = {}
+        self._links: dict[int, Link[ToRecogniser]] = {}
         self._next = 1
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ, 0)
         self._selector.register(listener, selectors.EVENT_READ, -1)
         self._turn_at = 0.0
-        self._told: protocol.RecogniserLoad | None = None
+        self._told: RecogniserLoad | None = None
         self._tell_at = 0.0
 
     def run(self) -> None:
@@ -212,7 +224,7 @@ class Server:
             connected, _ = self._listener.accept()
         except OSError:
             return  # gone again before we looked, or no descriptor free: the worker tries anew
-        link: Link[protocol.ToRecogniser] = Link(connected, protocol.ToRecogniser)
+        link: Link[ToRecogniser] = Link(connected, ToRecogniser)
         self._links[self._next] = link
         self._selector.register(link, selectors.EVENT_READ, self._next)
         self._next += 1
@@ -233,7 +245,7 @@ class Server:
             self._desk.counters.broken += 1
             self._drop(connection)
 
-    def _answer(self, connection: int, answer: protocol.FromRecogniser) -> None:
+    def _answer(self, connection: int, answer: FromRecogniser) -> None:
         link = self._links.get(connection)
         if link is None:
             return
@@ -243,7 +255,7 @@ class Server:
         except LinkClosed:
             self._drop(connection)
 
-    def _flush(self, connection: int, link: Link[protocol.ToRecogniser]) -> None:
+    def _flush(self, connection: int, link: Link[ToRecogniser]) -> None:
         link.flush()
         if link.pending > MOST_UNREAD:
             self._desk.counters.broken += 1
@@ -264,7 +276,7 @@ class Server:
         self._tell_at = now + 1.0
         desk, counters = self._desk, self._desk.counters
         waiting = round(desk.waiting_bytes / _BYTES_PER_SECOND, 2)
-        load = protocol.RecogniserLoad(
+        load = RecogniserLoad(
             desk.utterances, waiting, counters.decided, counters.refused, counters.cut, counters.broken
         )
         if load != self._told:
@@ -308,16 +320,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     detach_from_terminal()
     lower_priority()
-    control: Link[protocol.Message] = Link.from_fd(options.fd, protocol.Report)
+    control: Link[Message] = Link.from_fd(options.fd, Report)
     try:
         recogniser = make_recogniser(options.vosk_model)
         listener = listen(options.listen)
     except (ModelError, OSError) as error:
-        control.send(protocol.Failed(str(error)))
+        control.send(Failed(str(error)))
         with contextlib.suppress(LinkClosed):
             control.flush()
         return 1
-    control.send(protocol.Ready(os.getpid(), recogniser.about))
+    control.send(Ready(os.getpid(), recogniser.about))
     with contextlib.suppress(LinkClosed):
         control.flush()
     try:

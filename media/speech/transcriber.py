@@ -11,10 +11,11 @@ import os
 import resource
 from pathlib import Path
 
-from media.protocol import HeardWord, Message
+from media.ipc import Message
 from media.recordings import read_wave
 from media.servant import Servant
 from media.speech.dictation import make_dictation
+from media.speech.messages import HeardWord
 from media.speech.model import ModelError
 
 NICENESS = 10

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from media.protocol import HeardWord
 from media.rates import RATE
 from media.speech.engine import Key, Spotted
+from media.speech.messages import HeardWord
 from media.speech.model import ModelError
 
 UNKNOWN = "[unk]"

@@ -24,8 +24,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from media.ipc import Failed, Ready
 from media.levels import Samples, active_level, normalise, to_int16, trim
-from media.protocol import Failed, Ready
 from media.rates import WIDE_RATE
 from media.servant import Servant
 from media.tts import text as texts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from media.protocol import Failed, Message, Ready
+from media.ipc import Failed, Message, Ready
 
 
 class Render(Message, frozen=True):

@@ -19,8 +19,7 @@ from typing import Any
 
 import structlog
 
-from media.ipc import Child
-from media.protocol import Failed, Ready
+from media.ipc import Child, Failed, Ready
 from media.tts import text as texts
 from media.tts import voices
 from media.tts.messages import FromSpeaker, Render, Rendered, RenderFailed

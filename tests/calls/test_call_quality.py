@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from engine.calls.quality import Histogram, QualityCounts
-from media.protocol import StreamStats
 from media.quality import judge
+from media.reports import StreamStats
 
 
 def test_a_histogram_counts_up_to_and_with_each_bound() -> None:

@@ -25,7 +25,7 @@ from engine.calls.recording import (
 )
 from engine.log import get_logger
 from flows.call import RecordingOrder
-from media import protocol
+from media import commands, reports
 from media.mp3 import Mp3File
 from media.rates import FRAME
 from media.soundfile import open_regular
@@ -82,7 +82,7 @@ def ends(journal: list[records.Record]) -> list[records.RecordingFinished]:
 
 async def test_a_recording_that_fails_during_the_call_is_put_down_at_once_and_once(tmp_path: Path) -> None:
     recording, _stream, journal = begun(tmp_path)
-    recording.done(protocol.Recorded(1, 0, str(recording.path), 4.0, 160, "disk full", "failed"))
+    recording.done(reports.Recorded(1, 0, str(recording.path), 4.0, 160, "disk full", "failed"))
     (end,) = ends(journal)
     assert (end.seconds, end.lost, end.reason) == (4.0, 160, "disk full")
     await recording.finish()
@@ -94,7 +94,7 @@ async def test_a_writer_that_answers_late_leaves_one_end(tmp_path: Path, monkeyp
     monkeypatch.setattr(module, "PATIENCE", 0.05)
     recording, _stream, journal = begun(tmp_path)
     await recording.finish()
-    recording.done(protocol.Recorded(1, 0, str(recording.path), 4.0, 0))
+    recording.done(reports.Recorded(1, 0, str(recording.path), 4.0, 0))
     (end,) = ends(journal)
     assert (end.seconds, end.reason) == (0.0, "the writer does not answer")
 
@@ -189,8 +189,8 @@ async def test_the_whole_call_is_recorded_on_when_somebody_else_is_on_its_line(t
     made = Recordings("c1", tmp_path, journal.append, get_logger("test"))
 
     def writer(message: Any) -> None:
-        if isinstance(message, protocol.StopRecord):
-            made.done(protocol.Recorded(1, message.recording, f"{message.recording}.wav", 2.0, 0))
+        if isinstance(message, commands.StopRecord):
+            made.done(reports.Recorded(1, message.recording, f"{message.recording}.wav", 2.0, 0))
 
     left, stays = (cast("Any", SimpleNamespace(number=number, send=writer)) for number in (1, 2))
     made.whole_call(left)

@@ -9,7 +9,7 @@ import pytest
 from engine.calls.capacity import CLIP, SILENCE, Overload, Strain, WorkerGauge
 from engine.calls.media import MediaOverload, MediaPool
 from media.ports import REST
-from media.protocol import WorkerLoad
+from media.reports import WorkerLoad
 
 LIMIT = 0.85
 

@@ -13,7 +13,7 @@ import pytest
 from engine.calls.conference import Conferences
 from flows.call import CallEnded
 from flows.orders import Conference, Outcome
-from media import protocol
+from media import commands
 
 PLAIN = Conference(room="room", welcome="", entry_tone="", exit_tone="", moderator=True)
 ENDING = Conference(room="room", welcome="", entry_tone="", exit_tone="", moderator=True, ends_with_member=True)
@@ -209,8 +209,8 @@ async def test_who_takes_the_place_of_a_member_is_in_the_room_and_does_not_end_i
     await settle()
     (room,) = rooms._rooms.values()
     assert set(room.members) == {"alice", "bob"}
-    assert isinstance(before.sent[-1], protocol.Leave)
-    assert [type(each) for each in after.sent] == ([] if waits else [protocol.Join])
+    assert isinstance(before.sent[-1], commands.Leave)
+    assert [type(each) for each in after.sent] == ([] if waits else [commands.Join])
     assert room.members["alice"].stream is after
     alice.hang_up()
     await settle()

@@ -29,7 +29,7 @@ from engine.sip.uri import Address, Uri
 from engine.transport.tap import Tap
 from flows.dialects.messagebird import compile_messagebird
 from flows.executor import Settings
-from media import protocol
+from media import commands, ipc, reports
 
 
 class Worker:
@@ -48,12 +48,12 @@ class Worker:
         stream = Stream(cast("Any", self), next(self.numbers), on_report, on_lost)
         self.streams[stream.number] = stream
         self.opened.append(weakref.ref(stream))
-        stream.take(protocol.Opened(stream.number, 40000))
+        stream.take(reports.Opened(stream.number, 40000))
         return stream
 
-    def send(self, command: protocol.Message) -> None:
-        if isinstance(command, protocol.Drop):
-            self.streams.pop(command.stream).take(protocol.Closed(command.stream, protocol.StreamStats()))
+    def send(self, command: ipc.Message) -> None:
+        if isinstance(command, commands.Drop):
+            self.streams.pop(command.stream).take(reports.Closed(command.stream, reports.StreamStats()))
 
 
 async def no_sound(*_: object) -> Path:

@@ -14,7 +14,7 @@ from engine.calls.leg import PeerLeg
 from engine.calls.media import Stream
 from engine.log import get_logger
 from engine.sip import sdp
-from media import protocol
+from media import commands
 
 MUSIC = Path("/music.wav")
 
@@ -177,11 +177,11 @@ async def test_a_leg_is_held_and_resumed_by_re_invite(leg: Made) -> None:
     assert await holding
     assert made.on_hold.holding
     assert not made.on_hold.held
-    (direct,) = [message for message in sent if isinstance(message, protocol.Direct)]
+    (direct,) = [message for message in sent if isinstance(message, commands.Direct)]
     assert (direct.send, direct.receive) == (True, False)
-    (timeout,) = [message for message in sent if isinstance(message, protocol.RtpTimeout)]
+    (timeout,) = [message for message in sent if isinstance(message, commands.RtpTimeout)]
     assert timeout.seconds == 0.0
-    assert [message.files for message in sent if isinstance(message, protocol.Play)] == [[str(MUSIC)]]
+    assert [message.files for message in sent if isinstance(message, commands.Play)] == [[str(MUSIC)]]
 
     resuming = await begin(made.resume(2.0, pumped))
     assert session.direction() == "sendrecv"
@@ -189,7 +189,7 @@ async def test_a_leg_is_held_and_resumed_by_re_invite(leg: Made) -> None:
     made.reoffer_answered(ANSWER % b"sendrecv")
     assert await resuming
     assert not made.on_hold.holding
-    assert [message for message in sent if isinstance(message, protocol.Stop)]
+    assert [message for message in sent if isinstance(message, commands.Stop)]
 
 
 @pytest.mark.parametrize("body", [None, b"v=0\r\n"], ids=["refused", "a useless answer"])

@@ -11,7 +11,7 @@ from engine.calls.leg import CallerLeg, PeerLeg
 from engine.calls.media import Stream
 from engine.log import get_logger
 from engine.sip import sdp
-from media import protocol
+from media import commands
 
 
 def leg_and_stream(codecs: tuple[str, ...], offer: bytes | None = None) -> tuple[CallerLeg, list[Any]]:
@@ -35,8 +35,8 @@ def leg_and_stream(codecs: tuple[str, ...], offer: bytes | None = None) -> tuple
     return leg, sent
 
 
-def direct_of(sent: list[Any]) -> protocol.Direct:
-    (direct,) = [message for message in sent if isinstance(message, protocol.Direct)]
+def direct_of(sent: list[Any]) -> commands.Direct:
+    (direct,) = [message for message in sent if isinstance(message, commands.Direct)]
     return direct
 
 
@@ -102,7 +102,7 @@ OFFER = b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 5004 RTP/AVP 0\r\n"
 
 
 def timeouts(sent: list[Any]) -> list[float]:
-    return [message.seconds for message in sent if isinstance(message, protocol.RtpTimeout)]
+    return [message.seconds for message in sent if isinstance(message, commands.RtpTimeout)]
 
 
 async def test_nobody_has_to_send_before_the_answer() -> None:

@@ -45,7 +45,8 @@ from flows.orders import (
     Upload,
 )
 from flows.prompts import Prompt
-from media import protocol
+from media import commands, reports
+from media.speech.messages import HeardWord, UtteranceEnded, WordSpotted
 
 
 class Stream:
@@ -92,7 +93,7 @@ class Signalling:
     def publish(self, entity: str, state: str) -> None:
         self.log.append(f"{entity} {state}")
 
-    def detect_machine(self, limits: protocol.MachineLimits | None) -> None:
+    def detect_machine(self, limits: commands.MachineLimits | None) -> None:
         self.log.append("detect" if limits is not None else "detect no more")
 
     def begin_recording(self, order: RecordingOrder) -> str:
@@ -173,8 +174,8 @@ async def line(web: Web) -> tuple[LiveCall, Stream, Signalling]:
 Line = tuple[LiveCall, Stream, Signalling]
 
 
-def ended(play: int, *, complete: bool = True) -> protocol.PlayEnded:
-    return protocol.PlayEnded(1, play, 1.0, complete)
+def ended(play: int, *, complete: bool = True) -> reports.PlayEnded:
+    return reports.PlayEnded(1, play, 1.0, complete)
 
 
 async def test_a_prompt_begins_at_the_settle_time_and_is_waited_for(line: Line):
@@ -193,7 +194,7 @@ async def test_a_prompt_begins_at_the_settle_time_and_is_waited_for(line: Line):
 async def test_keys_pressed_during_a_prompt_wait_for_the_next_step(line: Line):
     call, _, _ = line
     call.start([Prompt("a")])
-    call.report(protocol.DigitHeard(1, "4", "rfc4733", 0.5))
+    call.report(reports.DigitHeard(1, "4", "rfc4733", 0.5))
     call.report(ended(1))
     await call.played()
     call.hear(Vocabulary(("yes",)))
@@ -235,14 +236,14 @@ async def test_the_end_of_a_replaced_prompt_is_not_the_end_of_the_new_one(line: 
 async def test_words_of_an_earlier_step_are_not_heard_in_a_later_one(line: Line):
     call, stream, _ = line
     call.hear(Vocabulary(("yes", "no")))
-    call.report(protocol.UtteranceStarted(1, 1, 1.0))
-    call.report(protocol.WordSpotted(1, 1, "yes", 0.9, 1.5))
+    call.report(reports.UtteranceStarted(1, 1, 1.0))
+    call.report(WordSpotted(1, 1, "yes", 0.9, 1.5))
     assert await call.next(None) == SpeechStarted(1.0)
     call.hear(Vocabulary(("one",)))
-    call.report(protocol.UtteranceEnded(1, 1, [protocol.HeardWord("yes", 0.9, 1.1, 1.5)], 2.0))
+    call.report(UtteranceEnded(1, 1, [HeardWord("yes", 0.9, 1.1, 1.5)], 2.0))
     assert await call.next(call.now()) is None
-    call.report(protocol.WordSpotted(1, 2, "one", 0.9, 2.5))
-    call.report(protocol.UtteranceEnded(1, 2, [protocol.HeardWord("one", 0.9, 2.1, 2.5)], 3.0))
+    call.report(WordSpotted(1, 2, "one", 0.9, 2.5))
+    call.report(UtteranceEnded(1, 2, [HeardWord("one", 0.9, 2.1, 2.5)], 3.0))
     assert await call.next(None) == BargeIn("one", 2.5)
     assert await call.next(None) == Words(("one",), 3.0)
     call.hear(None)
@@ -254,7 +255,7 @@ async def test_an_utterance_that_ends_as_a_prompt_is_repeated_is_not_lost(line: 
     call.hear(Vocabulary(("yes",)))
     call.start([Prompt("a")])
     call.report(ended(1))
-    call.report(protocol.UtteranceEnded(1, 1, [protocol.HeardWord("yes", 0.9, 1.1, 1.5)], 2.0))
+    call.report(UtteranceEnded(1, 1, [HeardWord("yes", 0.9, 1.1, 1.5)], 2.0))
     call.start([Prompt("a")])
     assert await call.next(None) == Words(("yes",), 2.0)
     assert await call.next(call.now()) is None
@@ -357,7 +358,7 @@ async def test_a_caller_who_leaves_after_a_transfer_was_transferred(line: Line):
 async def test_endless_keys_do_not_fill_the_memory(line: Line):
     call, _, _ = line
     for index in range(MAX_TYPED_AHEAD + 10):
-        call.report(protocol.DigitHeard(1, str(index % 10), "rfc4733", float(index)))
+        call.report(reports.DigitHeard(1, str(index % 10), "rfc4733", float(index)))
     kept = []
     while (item := await call.next(call.now())) is not None:
         kept.append(item)
@@ -442,9 +443,9 @@ async def test_recordings_in_the_background_and_in_a_step(line: Line) -> None:
     await call.perform(StartRecording(format="mp3", upload=Upload("http://h/")))
     assert (await call.perform(StopRecording())).story == "recording stopped"
     assert signalling.log == ["record stereo mp3", "stop c1-1"]
-    call.recorded("c1-1", protocol.Recorded(1, 1, "/r/c1-1.wav", 4.5, why="silence"))
+    call.recorded("c1-1", reports.Recorded(1, 1, "/r/c1-1.wav", 4.5, why="silence"))
     assert await call.next(None) == RecordingEnded("c1-1", 4.5, "silence", pytest.approx(call.now(), abs=1.0))
-    call.recorded("c1-1", protocol.Recorded(1, 1, "/r/c1-1.wav", 0.0, reason="disk full", why="failed"))
+    call.recorded("c1-1", reports.Recorded(1, 1, "/r/c1-1.wav", 0.0, reason="disk full", why="failed"))
     assert "the recording c1-1 failed: disk full" in troubles(signalling)
 
 
@@ -479,16 +480,16 @@ async def test_what_a_live_call_cannot_do_is_said(line: Line) -> None:
 
 @pytest.mark.parametrize(("result", "exits"), [("machine", ("machine",)), ("human", ()), ("unsure", ())])
 async def test_who_picked_up_is_found_out_and_a_greeting_waited_for(
-    line: Line, result: protocol.MachineResult, exits: tuple[str, ...]
+    line: Line, result: reports.MachineResult, exits: tuple[str, ...]
 ) -> None:
     call, _, signalling = line
     asking = asyncio.create_task(call.perform(DetectMachine(patience=5.0)))
     await asyncio.sleep(0)
-    call.report(protocol.MachineVerdict(1, result, "greeting", 0.9, 1.0, 2.4, 6))
+    call.report(reports.MachineVerdict(1, result, "greeting", 0.9, 1.0, 2.4, 6))
     await asyncio.sleep(0.01)
     assert asking.done() == (result != "machine")
-    call.report(protocol.DigitHeard(1, "5", "rfc4733", 1.5))
-    call.report(protocol.MachineListens(1, "beep", 1000.0, 3.0))
+    call.report(reports.DigitHeard(1, "5", "rfc4733", 1.5))
+    call.report(reports.MachineListens(1, "beep", 1000.0, 3.0))
     outcome = await asking
     assert (outcome.exits, outcome.facts["result"], outcome.facts["greeting"]) == (exits, result, "2.4")
     assert signalling.log == ["detect", "detect no more"]

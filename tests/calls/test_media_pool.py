@@ -12,7 +12,7 @@ import pytest
 
 from engine.calls.capacity import WorkerGauge
 from engine.calls.media import MediaError, MediaPool, StreamReport, Worker, split_ports
-from media import protocol
+from media import reports
 
 PORTS = (61_000, 61_039)
 
@@ -96,5 +96,5 @@ async def test_a_stream_that_cannot_be_opened_is_forgotten_also_when_nobody_wait
     opening.cancel()
     await asyncio.gather(opening, return_exceptions=True)
     assert (len(worker.streams), worker.gauge.streams) == (1, 1)  # its ports may yet be bound
-    worker._take(protocol.OpenFailed(1, "no room"))
+    worker._take(reports.OpenFailed(1, "no room"))
     assert (len(worker.streams), worker.gauge.streams) == (0, 0)

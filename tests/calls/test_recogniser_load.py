@@ -5,11 +5,11 @@ from __future__ import annotations
 from structlog.testing import capture_logs
 
 from engine.calls.recogniser import RecogniserProcess
-from media import protocol
+from media.speech.messages import RecogniserLoad
 
 
-def load(refused: int) -> protocol.RecogniserLoad:
-    return protocol.RecogniserLoad(utterances=2, waiting=0.0, decided=5, refused=refused, cut=0, broken=0)
+def load(refused: int) -> RecogniserLoad:
+    return RecogniserLoad(utterances=2, waiting=0.0, decided=5, refused=refused, cut=0, broken=0)
 
 
 def test_utterances_over_the_limit() -> None:

@@ -24,7 +24,7 @@ from engine.captures.pcap import checksum, pcap
 from engine.captures.secrets import UNKNOWN, Hiding
 from engine.captures.shelf import CaptureShelf
 from engine.transport.tap import Seen, Watch
-from media import g711, packetlog, protocol
+from media import commands, g711, ipc, packetlog, reports
 from media.codecs import CODECS
 from media.g711 import Law
 from media.packetlog import RECEIVED, SENT, End, Packet, Way
@@ -163,7 +163,7 @@ class FakeStream:
         self.number, self.call, self.captured = number, "", False
         self.told: list[Any] = []
 
-    def send(self, command: protocol.Message) -> None:
+    def send(self, command: ipc.Message) -> None:
         self.told.append(command)
 
 
@@ -181,13 +181,13 @@ async def test_only_streams_of_wanted_calls_are_captured(tmp_path: Path) -> None
     assert joined(shelf.media, CALL, one) == []
     shelf.want(CALL)
     path = str(tmp_path / f"{CALL}-1.rtp")
-    assert one.told == [protocol.Capture(1, path, CALL, 1000)]
+    assert one.told == [commands.Capture(1, path, CALL, 1000)]
     one.told.clear()
     assert joined(shelf.media, CALL, one) == [], "once"
-    shelf.media.done(protocol.Captured(1, CALL, 400, "closed"))
-    assert joined(shelf.media, CALL, two) == [protocol.Capture(2, str(tmp_path / f"{CALL}-2.rtp"), CALL, 600)]
-    assert joined(shelf.media, other, one) == [protocol.StopCapture(1)], "another call has it, which is not wanted"
-    shelf.media.done(protocol.Captured(2, CALL, 600, "limit"))
+    shelf.media.done(reports.Captured(1, CALL, 400, "closed"))
+    assert joined(shelf.media, CALL, two) == [commands.Capture(2, str(tmp_path / f"{CALL}-2.rtp"), CALL, 600)]
+    assert joined(shelf.media, other, one) == [commands.StopCapture(1)], "another call has it, which is not wanted"
+    shelf.media.done(reports.Captured(2, CALL, 600, "limit"))
     assert joined(shelf.media, CALL, one) == [], "there is no room left"
     shelf.media.over(CALL)
     await shelf.close()
@@ -208,7 +208,7 @@ async def test_the_end_of_files_is_waited_for(tmp_path: Path) -> None:
     waiting = asyncio.create_task(shelf.captured_media(CALL))
     await asyncio.sleep(0.05)
     assert not waiting.done()
-    shelf.media.done(protocol.Captured(1, CALL, 1, "closed"))
+    shelf.media.done(reports.Captured(1, CALL, 1, "closed"))
     assert not await waiting
     assert await asyncio.wait_for(shelf.captured_media(CALL, lives=True), 1.0) is not None
 

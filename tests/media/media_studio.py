@@ -14,7 +14,7 @@ from random import Random
 import av
 import numpy as np
 
-from media import g711, ipc, protocol, writer
+from media import commands, g711, ipc, reports, writer
 from media.arena import Arena, BadClip
 from media.g711 import Law
 from media.plane import Plane
@@ -150,11 +150,11 @@ class Studio:
         self.recorder = Recorder(capacity, self.written.connect)
         wide = Arena(reader=Inline(), rate=WIDE_RATE)
         self.plane = Plane(self.sockets, self.recorder, Arena(reader=Inline()), Random(2), 1.7e9, wide)
-        self.heard: list[protocol.Report] = []
+        self.heard: list[reports.Report] = []
         self.open: set[int] = set()
         self.each_tick: Callable[[], None] = lambda: None
 
-    def do(self, *messages: protocol.Command) -> None:
+    def do(self, *messages: commands.Command) -> None:
         for message in messages:
             self.plane.command(message, self.now)
         self.collect()
@@ -185,8 +185,8 @@ class Studio:
 
     def connect(self, phone: Phone, stream: int = 1, **direct: object) -> int:
         """Open a stream towards ``phone`` and let it run."""
-        self.do(protocol.Open(stream, phone.host))
-        port = self.last(protocol.Opened).port
+        self.do(commands.Open(stream, phone.host))
+        port = self.last(reports.Opened).port
         phone.to = port
         self.open.add(stream)
         self.direct(phone, stream, **direct)
@@ -194,7 +194,7 @@ class Studio:
 
     def direct(self, phone: Phone, stream: int = 1, **changes: object) -> None:
         fields = {"rtcp_port": phone.control_port, "payload_type": int(phone.law), "event_type": 101, **changes}
-        self.do(protocol.Direct(stream, phone.host, phone.port, **fields))
+        self.do(commands.Direct(stream, phone.host, phone.port, **fields))
 
     def talk(self, phone: Phone, sound: np.ndarray) -> list[bytes]:
         """Send ``sound`` packet by packet; returns what came back meanwhile."""
@@ -207,7 +207,7 @@ class Studio:
 
     def close(self) -> None:
         for stream in self.open:
-            self.do(protocol.Drop(stream))
+            self.do(commands.Drop(stream))
         if self.written.ring_fd >= 0:
             os.close(self.written.ring_fd)
             self.written.ring_fd = -1

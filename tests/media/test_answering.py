@@ -13,11 +13,11 @@ from benchmarks import greeting_sweep, voice_sweep
 from benchmarks.greeting_sweep import listen, other_tones, sine
 from benchmarks.key_sweep import coded
 from benchmarks.speech_bank import rms_of, speakers
-from media import protocol
 from media.answering import kind_of
+from media.commands import Activity, DetectMachine, Drop, MachineLimits
 from media.g711 import Law
-from media.protocol import DetectMachine, MachineLimits, MachineListens, MachineVerdict, ToneHeard
 from media.rates import FRAME, RATE
+from media.reports import MachineListens, MachineVerdict, Report, SpeechEnded, ToneHeard
 from media.steady import Tone, single_tone
 from media.tts.synth import missing_extra
 
@@ -35,19 +35,19 @@ def talking(seconds: float, seed: int = 1) -> np.ndarray:
     return voice(seconds, dbfs=-20.0, seed=seed)
 
 
-def heard(*parts: np.ndarray, law: Law = Law.PCMU, **how: object) -> list[protocol.Report]:
+def heard(*parts: np.ndarray, law: Law = Law.PCMU, **how: object) -> list[Report]:
     """What is said of a call with this sound, in faint noise."""
     sound = np.concatenate(parts)
     sound = sound + np.random.default_rng(7).normal(0, rms_of(-60.0), len(sound))
     return listen([coded(sound, law)], **how)[0]
 
 
-def verdict(reports: list[protocol.Report]) -> MachineVerdict:
+def verdict(reports: list[Report]) -> MachineVerdict:
     (found,) = (report for report in reports if isinstance(report, MachineVerdict))
     return found
 
 
-def of(reports: list[protocol.Report], kind: type) -> list:
+def of(reports: list[Report], kind: type) -> list:
     return [report for report in reports if isinstance(report, kind)]
 
 
@@ -294,13 +294,13 @@ def test_through_the_plane(called: Studio, phone: Phone) -> None:
 
 
 def test_words_are_heard_as_well(called: Studio, phone: Phone) -> None:
-    called.do(protocol.Activity(1, True))
+    called.do(Activity(1, True))
     called.talk(phone, np.concatenate([silence(0.5), said(0.5), silence(1.5)]))
     assert called.last(MachineVerdict).result == "human"
-    assert len(called.reports(protocol.SpeechEnded)) == 1
+    assert len(called.reports(SpeechEnded)) == 1
     called.do(DetectMachine(1, on=False))
     called.talk(phone, np.concatenate([said(0.5), silence(0.5)]))
-    assert len(called.reports(protocol.SpeechEnded)) == 2
+    assert len(called.reports(SpeechEnded)) == 2
 
 
 def test_asked_no_longer_or_gone(called: Studio, phone: Phone) -> None:
@@ -309,7 +309,7 @@ def test_asked_no_longer_or_gone(called: Studio, phone: Phone) -> None:
     called.talk(phone, silence(2))
     called.do(DetectMachine(1))
     called.talk(phone, said(1))
-    called.do(protocol.Drop(1), DetectMachine(1))
+    called.do(Drop(1), DetectMachine(1))
     called.open.clear()
     called.run(0.1)
     assert called.reports(MachineVerdict) == []

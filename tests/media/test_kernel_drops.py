@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from media_studio import Phone, Studio
 
-from media import protocol
+from media import commands
 
 
 def dropped(studio: Studio) -> int:
@@ -22,7 +22,7 @@ def test_drops_of_open_and_closed_streams_are_told(studio: Studio, phone: Phone)
     studio.run(1.0)
     told = dropped(studio)
     assert 1000 < told < 5000
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
     assert dropped(studio) == told
     studio.connect(phone, 2)  # in the same slot

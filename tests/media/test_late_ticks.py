@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from media_studio import Phone, Studio, read_wav, samples_of, write_wav
 
-from media import dtmf, g711, protocol, rtp
+from media import commands, dtmf, g711, reports, rtp
 from media.cadence import Cadence
 from media.g711 import Law
 from media.rates import FRAME, FRAME_SECONDS, RATE
@@ -54,13 +54,13 @@ class Course:
             self.tick(work=work)
 
     def record(self, path: Path, prompt: str) -> None:
-        self.studio.do(protocol.Record(1, 1, str(path)), protocol.Play(1, 1, [prompt]))
+        self.studio.do(commands.Record(1, 1, str(path)), commands.Play(1, 1, [prompt]))
 
     def recorded(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         """Both sides of the recording, which ends."""
-        self.studio.do(protocol.StopRecord(1, 1))
+        self.studio.do(commands.StopRecord(1, 1))
         self.run(0.05)
-        recorded = self.studio.last(protocol.Recorded)
+        recorded = self.studio.last(reports.Recorded)
         assert (recorded.reason, recorded.lost) == ("", 0)
         sound = read_wav(path).astype(np.int16)
         return sound[:, 0].reshape(-1, FRAME), sound[:, 1].reshape(-1, FRAME)
@@ -169,7 +169,7 @@ def test_a_call_that_begins_while_ticks_are_late(
 def test_a_stop_of_seconds_is_silence_and_shifts_nothing(studio: Studio, phone: Phone, tmp_path: Path) -> None:
     course = course_of(studio, phone, 8.0)
     path = tmp_path / "call.wav"
-    studio.do(protocol.Record(1, 1, str(path)))
+    studio.do(commands.Record(1, 1, str(path)))
     course.run(0.5)
     course.tick(3.0)
     course.run(6.0)
@@ -188,14 +188,14 @@ def test_a_key_is_heard_though_no_tick_was_in_time(studio: Studio, phone: Phone)
     course.run(0.9)
     course.tick(0.5)
     course.run(0.3)
-    assert [report.digit for report in studio.reports(protocol.DigitHeard)] == ["5"]
+    assert [report.digit for report in studio.reports(reports.DigitHeard)] == ["5"]
 
 
 def test_a_recording_waits_for_its_beep_though_the_tick_is_late(studio: Studio, phone: Phone, tmp_path: Path) -> None:
     course = course_of(studio, phone)
     course.run(0.2)
     path = tmp_path / "call.wav"
-    studio.do(protocol.Record(1, 1, str(path), beep=True))
+    studio.do(commands.Record(1, 1, str(path), beep=True))
     course.tick(0.4)
     course.run(2.0)
     _, right = course.recorded(path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from media_studio import Phone, Studio, read_wav, rms, sine, tone_power
 
-from media import protocol
+from media import commands, reports
 from media.g711 import Law
 from media.rates import FRAME
 
@@ -17,9 +17,9 @@ def test_keys_by_the_number_of_either_description(studio: Studio, phone: Phone, 
     studio.talk(phone, np.zeros(5 * FRAME))
     phone.raw(phone.event(7, FRAME, phone.timestamp, payload_type=payload_type))
     studio.run(0.1)
-    assert [heard.digit for heard in studio.reports(protocol.DigitHeard)] == ["7"]
+    assert [heard.digit for heard in studio.reports(reports.DigitHeard)] == ["7"]
     phone.take()
-    studio.do(protocol.SendDigits(1, "5"))
+    studio.do(commands.SendDigits(1, "5"))
     studio.run(0.5)
     types = {packet[1] & 0x7F for packet in phone.take()}
     assert types == {0, 96}
@@ -28,11 +28,11 @@ def test_keys_by_the_number_of_either_description(studio: Studio, phone: Phone, 
 def test_sound_changes_between_the_laws_that_both_list(studio: Studio, phone: Phone, tmp_path: Path) -> None:
     studio.connect(phone, other_payload_type=int(Law.PCMA))
     path = tmp_path / "call.wav"
-    studio.do(protocol.Record(1, 1, str(path)))
+    studio.do(commands.Record(1, 1, str(path)))
     for law in (Law.PCMU, Law.PCMA, Law.PCMU):
         phone.law = law
         studio.talk(phone, sine(500, 0.5))
-    studio.do(protocol.StopRecord(1, 1))
+    studio.do(commands.StopRecord(1, 1))
     studio.run(0.02)
     left = read_wav(path)[:, 0]
     for part in left[2000:10000].reshape(
@@ -46,7 +46,7 @@ def test_the_other_law_is_foreign_when_one_side_lacks_it(studio: Studio, phone: 
     studio.connect(phone)
     phone.law = Law.PCMA
     studio.talk(phone, sine(500, 0.1))
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
     studio.run(0.1)
-    assert studio.last(protocol.Closed).stats.received == 0
+    assert studio.last(reports.Closed).stats.received == 0

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from media_studio import Phone, Studio, Tone, read_wav, rms, samples_of, sine, tone_power
 
-from media import codecs, protocol, rtp
+from media import codecs, commands, reports, rtp
 from media.g711 import Law
 from media.rates import FRAME
 
@@ -31,7 +31,7 @@ def bridge(studio: Studio, phones: list[Phone], **direct: object) -> None:
     for stream, each in zip(PAIR, phones, strict=False):
         studio.connect(each, stream, **direct)
     talk(studio, phones[:2], [np.zeros(6 * FRAME)] * 2)
-    studio.do(protocol.Relay(1, 2), protocol.Relay(2, 1))
+    studio.do(commands.Relay(1, 2), commands.Relay(2, 1))
 
 
 def talk(studio: Studio, phones: list[Phone], sounds: list[np.ndarray]) -> list[list[bytes]]:
@@ -121,9 +121,9 @@ def test_numbers_go_on_when_a_bridge_begins_and_ends(studio: Studio, phones: lis
         studio.connect(each, stream)
     quiet = [np.zeros(10 * FRAME)] * 2
     packets = talk(studio, phones[:2], quiet)[0]
-    studio.do(protocol.Relay(2, 1))
+    studio.do(commands.Relay(2, 1))
     packets += talk(studio, phones[:2], quiet)[0]
-    studio.do(protocol.Relay(2, 0))
+    studio.do(commands.Relay(2, 0))
     packets += talk(studio, phones[:2], quiet)[0]
     heads = parsed(packets)
     assert {rtp.sequence_delta(two.sequence, one.sequence) for one, two in itertools.pairwise(heads)} == {1}
@@ -135,7 +135,7 @@ def test_numbers_go_on_when_a_bridge_begins_and_ends(studio: Studio, phones: lis
 def test_a_prompt_takes_the_place_of_what_is_relayed(studio: Studio, phones: list[Phone], tone: Tone) -> None:
     bridge(studio, phones)
     talk(studio, phones[:2], [sine(500, 0.2), sine(900, 0.2)])
-    studio.do(protocol.Play(1, 1, [tone(1500, 0.5)]))
+    studio.do(commands.Play(1, 1, [tone(1500, 0.5)]))
     packets = talk(studio, phones[:2], [sine(500, 1), sine(900, 1)])[0]
     heads = parsed(packets)
     assert [rtp.sequence_delta(two.sequence, one.sequence) for one, two in itertools.pairwise(heads)] == [1] * (
@@ -156,7 +156,7 @@ def test_keys_pass_a_bridge_and_are_heard_on_the_way(studio: Studio, phones: lis
     for n in range(5):
         phones[0].raw(phones[0].event(7, FRAME * (n + 1), stamp, end=n == 4))
         studio.run(0.02)
-    assert [(key.stream, key.digit) for key in studio.reports(protocol.DigitHeard)] == [(1, "7")]
+    assert [(key.stream, key.digit) for key in studio.reports(reports.DigitHeard)] == [(1, "7")]
     events = [packet for packet in parsed(phones[1].take()) if packet.payload_type == 97]
     assert len(events) == 5
     assert len({event.timestamp for event in events}) == 1
@@ -207,7 +207,7 @@ def test_keys_pass_between_codecs(studio: Studio, phones: list[Phone]) -> None:
 def test_who_leaves_a_bridge_leaves_the_other_one_in_peace(studio: Studio, phones: list[Phone]) -> None:
     bridge(studio, phones)
     talk(studio, phones[:2], [sine(500, 0.2), sine(900, 0.2)])
-    studio.do(protocol.Drop(2))
+    studio.do(commands.Drop(2))
     studio.open.discard(2)
     packets = talk(studio, phones[:1], [sine(500, 0.4)])[0]
     assert len(packets) == pytest.approx(20, abs=2)
@@ -216,9 +216,9 @@ def test_who_leaves_a_bridge_leaves_the_other_one_in_peace(studio: Studio, phone
 
 def test_a_recorded_bridge_has_both_sides(studio: Studio, phones: list[Phone], tmp_path: Path) -> None:
     bridge(studio, phones)
-    studio.do(protocol.Record(1, 1, str(tmp_path / "leg.wav")))
+    studio.do(commands.Record(1, 1, str(tmp_path / "leg.wav")))
     talk(studio, phones[:2], [sine(500, 1), sine(900, 1)])
-    studio.do(protocol.StopRecord(1, 1))
+    studio.do(commands.StopRecord(1, 1))
     studio.run(0.02)
     sound = read_wav(tmp_path / "leg.wav")[10 * FRAME : 45 * FRAME]
     for side, hertz, other in ((0, 500, 900), (1, 900, 500)):
@@ -229,7 +229,7 @@ def test_a_recorded_bridge_has_both_sides(studio: Studio, phones: list[Phone], t
 def test_one_who_is_relayed_elsewhere_is_not_relayed_here_any_more(studio: Studio, phones: list[Phone]) -> None:
     bridge(studio, phones)
     studio.connect(phones[2], 3)
-    studio.do(protocol.Relay(1, 3))
+    studio.do(commands.Relay(1, 3))
     _, second, third = talk(studio, phones[:3], [sine(500, 0.6), sine(900, 0.6), sine(1300, 0.6)])
     assert tone_power(sound_of(third)[5 * FRAME :], 500) > 7000
     assert rms(sound_of(second)[5 * FRAME :]) < 10
@@ -243,7 +243,7 @@ def room(studio: Studio, phones: list[Phone], **rights: object) -> None:
         studio.connect(each, stream)
     talk(studio, phones, [np.zeros(6 * FRAME)] * len(phones))
     for stream in range(1, len(phones) + 1):
-        studio.do(protocol.Join(stream, 7, **rights))
+        studio.do(commands.Join(stream, 7, **rights))
 
 
 def test_members_of_a_room_hear_the_others_and_not_themselves(studio: Studio, phones: list[Phone]) -> None:
@@ -256,13 +256,13 @@ def test_members_of_a_room_hear_the_others_and_not_themselves(studio: Studio, ph
         for other, tone_hertz in enumerate(hertz):
             expected = 0 if other == place else 4000
             assert tone_power(sound, tone_hertz) == pytest.approx(expected, abs=200)
-    talking = studio.reports(protocol.Talking)
+    talking = studio.reports(reports.Talking)
     assert sorted(each.stream for each in talking if each.on) == [1, 2, 3, 4]
 
 
 def test_rights_in_a_room(studio: Studio, phones: list[Phone]) -> None:
     room(studio, phones[:3])
-    studio.do(protocol.Join(1, 7, muted=True), protocol.Join(2, 7, deaf=True))
+    studio.do(commands.Join(1, 7, muted=True), commands.Join(2, 7, deaf=True))
     first, second, third = talk(studio, phones[:3], [sine(500, 1), sine(700, 1), sine(1100, 1)])
     sounds = [sound_of(packets)[10 * FRAME :] for packets in (first, second, third)]
     assert tone_power(sounds[0], 700) > 7000
@@ -274,7 +274,7 @@ def test_rights_in_a_room(studio: Studio, phones: list[Phone]) -> None:
 
 def test_a_prompt_is_heard_over_the_room(studio: Studio, phones: list[Phone], tone: Tone) -> None:
     room(studio, phones[:2])
-    studio.do(protocol.Play(1, 1, [tone(1500, 1.0)]))
+    studio.do(commands.Play(1, 1, [tone(1500, 1.0)]))
     first, _ = talk(studio, phones[:2], [np.zeros(FRAME * 40), sine(700, 0.8)])
     sound = sound_of(first)[10 * FRAME :]
     assert tone_power(sound, 1500) > 7000
@@ -284,7 +284,7 @@ def test_a_prompt_is_heard_over_the_room(studio: Studio, phones: list[Phone], to
 def test_who_left_a_room_hears_it_no_more(studio: Studio, phones: list[Phone]) -> None:
     room(studio, phones[:3])
     talk(studio, phones[:3], [sine(500, 0.2), sine(700, 0.2), sine(1100, 0.2)])
-    studio.do(protocol.Leave(1))
+    studio.do(commands.Leave(1))
     first, second, _ = talk(studio, phones[:3], [sine(500, 0.6), sine(700, 0.6), sine(1100, 0.6)])
     assert rms(sound_of(first)[5 * FRAME :]) < 10
     assert tone_power(sound_of(second)[5 * FRAME :], 500) < 80
@@ -295,7 +295,7 @@ def test_a_member_that_is_relayed_stays_in_its_room(studio: Studio, phones: list
     """Both at once: its packets go to the other one as well."""
     room(studio, phones[:2])
     studio.connect(phones[2], 3)
-    studio.do(protocol.Relay(1, 3))
+    studio.do(commands.Relay(1, 3))
     _, second, third = talk(studio, phones[:3], [sine(500, 0.6), sine(700, 0.6), sine(1100, 0.6)])
     assert tone_power(sound_of(second)[8 * FRAME :], 500) > 7000
     assert tone_power(sound_of(third)[5 * FRAME :], 500) > 7000
@@ -310,7 +310,7 @@ def test_wideband_passes_a_bridge_untouched(studio: Studio, phones: list[Phone])
     encoders = [codecs.G722.encoder(), codecs.G722.encoder()]
     time = np.arange(32000) / 16000
     sounds = [8000 * np.sin(2 * np.pi * hertz * time) for hertz in (5000, 6000)]
-    studio.do(protocol.Relay(1, 2), protocol.Relay(2, 1))
+    studio.do(commands.Relay(1, 2), commands.Relay(2, 1))
     sent: list[list[bytes]] = [[], []]
     got: list[list[bytes]] = [[], []]
     for start in range(0, 32000, 320):
@@ -332,7 +332,7 @@ def test_wideband_and_narrowband_in_one_room(studio: Studio, phones: list[Phone]
     encoder, decoder = codecs.G722.encoder(), codecs.G722.decoder(16000)
     wide = (8000 * np.sin(2 * np.pi * 500 * np.arange(16000) / 16000)).astype(np.int16)
     narrow = sine(900, 1)
-    studio.do(protocol.Join(1, 7), protocol.Join(2, 7))
+    studio.do(commands.Join(1, 7), commands.Join(2, 7))
     got: list[list[bytes]] = [[], []]
     for frame in range(50):
         phones[0].raw(phones[0].packet(encoder.encode(wide[frame * 320 : (frame + 1) * 320]), 9))
@@ -407,7 +407,7 @@ def test_time_never_goes_back_for_the_far_end(studio: Studio, phones: list[Phone
     speak(5)
     phones[0].sequence, phones[0].timestamp = 40000, 2**31
     speak(5)
-    studio.do(protocol.Relay(1, 0))
+    studio.do(commands.Relay(1, 0))
     studio.run(0.2)
     heard += phones[1].take()
     heads = parsed(heard)
@@ -423,7 +423,7 @@ def test_time_goes_on_after_a_bridge_also_for_long_packets(studio: Studio, phone
     for _ in range(10):
         phones[0].raw(phones[0].sound(sine(500, ptime / 1000)))
         studio.run(ptime / 1000)
-    studio.do(protocol.Relay(1, 0))
+    studio.do(commands.Relay(1, 0))
     studio.run(0.5)
     heads = parsed(phones[1].take())[1:]
     for one, two in itertools.pairwise(heads):
@@ -451,7 +451,7 @@ def test_a_flood_of_keys_is_bounded_and_ends_with_the_bridge(studio: Studio, pho
         event = phones[0].event(number % 10, FRAME, phones[0].timestamp + 4 * FRAME * number)
         phones[0].raw(event[:8] + b"\0\0\0\7" + event[12:])  # a source of its own, as some gateways have it
         studio.run(0.005)
-    studio.do(protocol.Relay(1, 0))
+    studio.do(commands.Relay(1, 0))
     studio.run(0.3)
     phones[1].take()
     studio.run(1.0)
@@ -475,10 +475,10 @@ def test_keys_become_tones_where_events_were_not_agreed_on(studio: Studio, phone
 def test_talking_is_told_of_who_talked(studio: Studio, phones: list[Phone]) -> None:
     room(studio, phones[:2])
     talk(studio, phones[:2], [sine(500, 0.3), np.zeros(15 * FRAME)])
-    studio.do(protocol.Leave(1), protocol.Leave(2), protocol.Drop(1))
+    studio.do(commands.Leave(1), commands.Leave(2), commands.Drop(1))
     studio.open.discard(1)
     studio.connect(phones[2], 9)
     studio.run(0.5)
-    studio.do(protocol.Join(9, 7))
+    studio.do(commands.Join(9, 7))
     studio.run(0.5)
-    assert [(each.stream, each.on) for each in studio.reports(protocol.Talking)] == [(1, True), (1, False)]
+    assert [(each.stream, each.on) for each in studio.reports(reports.Talking)] == [(1, True), (1, False)]

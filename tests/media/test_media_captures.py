@@ -12,17 +12,16 @@ import pytest
 from media_studio import Phone, Studio, samples_of, sine, tone_power
 from pylibsrtp import Policy, Session
 
-from media import packetlog, protocol, rtcp, writer
+from media import commands, packetlog, reports, rtcp, writer
 from media.packetlog import RECEIVED, SENT, End, Packet, Way
-from media.protocol import Srtp
 from media.rates import FRAME
 
 CALL = "c1"
 PLENTY = 1 << 20
 
 
-def capture(path: Path, stream: int = 1, limit: int = PLENTY, call: str = CALL) -> protocol.Capture:
-    return protocol.Capture(stream, str(path), call, limit)
+def capture(path: Path, stream: int = 1, limit: int = PLENTY, call: str = CALL) -> commands.Capture:
+    return commands.Capture(stream, str(path), call, limit)
 
 
 def read(path: Path) -> tuple[list[Packet], list[End]]:
@@ -38,7 +37,7 @@ def sequences(packets: list[Packet], kind: int) -> list[int]:
 
 def ended(studio: Studio) -> list[tuple[int, str]]:
     studio.run(0.04)
-    return [(report.stream, report.why) for report in studio.reports(protocol.Captured)]
+    return [(report.stream, report.why) for report in studio.reports(reports.Captured)]
 
 
 @pytest.fixture
@@ -48,13 +47,13 @@ def path(tmp_path: Path) -> Path:
 
 def test_both_ways_with_times_and_addresses(studio: Studio, phone: Phone, path: Path, tone) -> None:
     port = studio.connect(phone)
-    studio.do(protocol.Play(1, 1, [tone(440.0)]))
+    studio.do(commands.Play(1, 1, [tone(440.0)]))
     before = time.time()
     studio.do(capture(path))
     came = studio.talk(phone, sine(1000, 0.5))
     after = time.time()
     assert studio.open
-    studio.do(protocol.StopCapture(1))
+    studio.do(commands.StopCapture(1))
     assert ended(studio) == [(1, "closed")]
     studio.talk(phone, sine(1000, 0.1))
     packets, ends = read(path)
@@ -83,7 +82,7 @@ def test_the_kernels_time_is_that_of_the_packet(studio: Studio, phone: Phone, pa
         phone.raw(phone.sound(np.zeros(FRAME)))
         time.sleep(0.03)  # the worker is late
         studio.run(0.02)
-    studio.do(protocol.StopCapture(1))
+    studio.do(commands.StopCapture(1))
     studio.run(0.04)
     received = [packet.at for packet in read(path)[0] if packet.kind == RECEIVED]
     assert len(received) == 6
@@ -98,7 +97,7 @@ def test_control_packets_lie_on_the_port_beside(studio: Studio, phone: Phone, pa
     report = rtcp.report(phone.ssrc, sender=(1 << 40, 160, 5, 800), about=None, cname="p")
     phone.control.sendto(report, (phone.host, port + 1))
     studio.run(0.04)
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
     assert ended(studio) == [(1, "closed")]
     packets, ends = read(path)
@@ -113,7 +112,7 @@ def test_control_packets_lie_on_the_port_beside(studio: Studio, phone: Phone, pa
 def test_what_was_encrypted_can_be_read(studio: Studio, phone: Phone, path: Path) -> None:
     ours, theirs = bytes(range(30)), bytes(range(30, 60))
     suite = "AES_CM_128_HMAC_SHA1_80"
-    studio.connect(phone, srtp=Srtp(suite, ours, theirs))
+    studio.connect(phone, srtp=commands.Srtp(suite, ours, theirs))
     studio.do(capture(path))
     session = Session(
         Policy(theirs, Policy.SSRC_ANY_OUTBOUND, srtp_profile=Policy.SRTP_PROFILE_AES128_CM_SHA1_80),
@@ -124,7 +123,7 @@ def test_what_was_encrypted_can_be_read(studio: Studio, phone: Phone, path: Path
     wire = phone.take()
     phone.raw(phone.sound(np.zeros(FRAME)))  # not encrypted: nobody's
     studio.run(0.02)
-    studio.do(protocol.StopCapture(1))
+    studio.do(commands.StopCapture(1))
     studio.run(0.04)
     packets, _ = read(path)
     received = [packet.data for packet in packets if packet.kind == RECEIVED]
@@ -144,13 +143,13 @@ def test_both_legs_of_a_bridge(studio: Studio, phone: Phone, tmp_path: Path) -> 
         studio.connect(other, 2)
         studio.do(capture(first, 1), capture(second, 2))
         studio.talk(other, np.zeros(FRAME * 3))
-        studio.do(protocol.Relay(1, 2), protocol.Relay(2, 1))
+        studio.do(commands.Relay(1, 2), commands.Relay(2, 1))
         studio.talk(phone, sine(700, 0.4))
         stamp = phone.timestamp
         phone.raw(phone.event(7, 160, stamp))
         phone.raw(phone.event(7, 320, stamp, end=True))
         studio.run(0.06)
-        studio.do(protocol.StopCapture(1), protocol.StopCapture(2))
+        studio.do(commands.StopCapture(1), commands.StopCapture(2))
         studio.run(0.04)
     finally:
         other.close()
@@ -177,7 +176,7 @@ def test_a_limit_is_that_of_all_streams_of_a_call(studio: Studio, phone: Phone, 
     found = [read(path) for path in paths]
     assert [[end.why for end in ends] for _, ends in found] == [["limit"], ["limit"]]
     assert sum(len(packet.data) + packetlog.HEAD.size for packets, _ in found for packet in packets) <= 8000
-    assert sum(report.octets for report in studio.reports(protocol.Captured)) <= 8000
+    assert sum(report.octets for report in studio.reports(reports.Captured)) <= 8000
     assert studio.plane._captures.idle
 
 
@@ -188,7 +187,7 @@ def test_another_file_takes_the_place_of_the_one_before(studio: Studio, phone: P
     studio.talk(phone, sine(500, 0.1))
     studio.do(capture(second, call="b"))
     studio.talk(phone, sine(500, 0.1))
-    studio.do(protocol.StopCapture(1))
+    studio.do(commands.StopCapture(1))
     assert ended(studio) == [(1, "closed"), (1, "closed")]
     one, other = (sequences(read(path)[0], RECEIVED) for path in (first, second))
     assert one + other == [(65530 + number) & 0xFFFF for number in range(10)]
@@ -200,9 +199,9 @@ def test_a_disk_that_refuses_ends_the_capture_alone(studio: Studio, phone: Phone
     blocked.write_bytes(b"")
     studio.do(capture(blocked / "c1-1.rtp"))
     studio.talk(phone, sine(500, 0.1))
-    studio.do(protocol.StopCapture(1))
+    studio.do(commands.StopCapture(1))
     assert ended(studio) == [(1, "failed")]
-    assert studio.last(protocol.Captured).reason
+    assert studio.last(reports.Captured).reason
     assert studio.talk(phone, sine(500, 0.1)), "the call goes on"
 
 
@@ -219,7 +218,7 @@ def test_strangers_cannot_make_addresses_without_end(studio: Studio, phone: Phon
             stranger.sendto(b"\x80\x00" + bytes(170), (phone.host, phone.to))
             studio.run(0.02)
     studio.talk(phone, np.zeros(FRAME))
-    studio.do(protocol.StopCapture(1))
+    studio.do(commands.StopCapture(1))
     studio.run(0.04)
     packets, _ = read(path)
     assert len({packet.way.remote for packet in packets}) <= 64
@@ -234,7 +233,7 @@ def test_a_writer_that_dies_costs_what_it_had(studio: Studio, phone: Phone, path
     captures = studio.plane._captures
     captures.writer_lost()
     studio.talk(phone, sine(500, 0.1))
-    studio.do(protocol.StopCapture(1))
+    studio.do(commands.StopCapture(1))
     assert ended(studio) == [(1, "closed")]
     packets, ends = read(path.with_name("c1-1-2.rtp"))
     assert len(ends) == 1
@@ -249,7 +248,7 @@ def test_what_a_writer_does_not_take_is_lost_and_counted(studio: Studio, phone: 
     studio.talk(phone, sine(500, 0.1))
     monkeypatch.setattr("media.captures.MOST_PENDING", PLENTY)
     studio.talk(phone, sine(500, 0.1))
-    studio.do(protocol.StopCapture(1))
+    studio.do(commands.StopCapture(1))
     studio.run(0.04)
     packets, (end,) = read(path)
     assert end.lost > 5
@@ -284,7 +283,7 @@ def test_who_is_not_captured_is_not_looked_at(studio: Studio, phone: Phone, path
         monkeypatch.setattr(captures, name, lambda *_args, name=name, **_more: called.append(name))
 
     def talk() -> None:
-        studio.do(protocol.SendDigits(1, "5"))
+        studio.do(commands.SendDigits(1, "5"))
         phone.control.sendto(rtcp.report(1, sender=None, about=None, cname="p"), (phone.host, phone.to + 1))
         studio.talk(phone, sine(500, 0.2))
 
@@ -313,13 +312,13 @@ def test_the_writer_closes_what_a_worker_left(tmp_path: Path) -> None:
 def test_the_local_address_is_the_real_one(studio: Studio, path: Path, bound: str, host: str) -> None:
     phone = Phone(host)
     try:
-        studio.do(protocol.Open(1, bound))
-        phone.to = studio.last(protocol.Opened).port
+        studio.do(commands.Open(1, bound))
+        phone.to = studio.last(reports.Opened).port
         studio.open.add(1)
         studio.direct(phone)
         studio.do(capture(path))
         studio.talk(phone, sine(500, 0.1))
-        studio.do(protocol.StopCapture(1))
+        studio.do(commands.StopCapture(1))
         studio.run(0.04)
     finally:
         phone.close()

@@ -11,10 +11,12 @@ from media_studio import Phone, Studio, rms, samples_of, voice, write_wav
 
 from benchmarks import voice_sweep
 from benchmarks.speech_bank import speakers
-from media import ipc, protocol
+from media import ipc
+from media.commands import Activity, Drop, Hear, Play, UseRecogniser
 from media.frames import level, powers
-from media.protocol import Audio, Begin, Cancel, End, HeardWord, UtteranceEnded, UtteranceStarted, WordSpotted
 from media.rates import FRAME, RATE
+from media.reports import PlayEnded, SpeechStarted, UtteranceStarted
+from media.speech.messages import Audio, Begin, Cancel, End, HeardWord, ToRecogniser, UtteranceEnded, WordSpotted
 from media.utterances import ANSWER_WITHIN, LONGEST, Utterances
 from media.vad import SpeechDetector
 
@@ -288,7 +290,7 @@ class Ear:
         self.messages: list = []
 
     def accept(self) -> None:
-        self.link = ipc.Link(self.listener.accept()[0], protocol.ToRecogniser)
+        self.link = ipc.Link(self.listener.accept()[0], ToRecogniser)
 
     def take(self) -> list:
         assert self.link is not None
@@ -303,7 +305,7 @@ class Ear:
 @pytest.fixture
 def ear(tmp_path: Path, studio: Studio):
     made = Ear(tmp_path / "ear")
-    studio.do(protocol.UseRecogniser(str(tmp_path / "ear")))
+    studio.do(UseRecogniser(str(tmp_path / "ear")))
     made.accept()
     yield made
     made.link.close()
@@ -312,7 +314,7 @@ def ear(tmp_path: Path, studio: Studio):
 
 def test_an_utterance_reaches_the_recogniser_whole(studio: Studio, phone: Phone, ear: Ear) -> None:
     studio.connect(phone)
-    studio.do(protocol.Hear(1, 5, ["yes", "no"], "en"))
+    studio.do(Hear(1, 5, ["yes", "no"], "en"))
     word = voice(0.5)
     studio.talk(phone, np.concatenate([silence(1), word, silence(0.6)]))
     assert kinds(ear.take())[0] is Begin
@@ -337,11 +339,11 @@ def test_an_utterance_reaches_the_recogniser_whole(studio: Studio, phone: Phone,
 
 def test_a_long_utterance_is_cut_and_goes_on_as_another(studio: Studio, phone: Phone, ear: Ear) -> None:
     studio.connect(phone)
-    studio.do(protocol.Hear(1, 5, ["yes"]), protocol.Activity(1, True))
+    studio.do(Hear(1, 5, ["yes"]), Activity(1, True))
     talk = np.concatenate([voice(0.45, seed=n) for n in range(26)])  # gaps of less than 0.2 s
     studio.each_tick = ear.take
     studio.talk(phone, np.concatenate([silence(0.5), talk, silence(0.5)]))
-    assert studio.reports(protocol.SpeechStarted)
+    assert studio.reports(SpeechStarted)
     course = [m for m in ear.take() if isinstance(m, Begin | End | Cancel)]
     # Nobody answers: the second one, which has waited for that, is told when the first is given up.
     assert kinds(course) == [Begin, End, Cancel, Begin, End]
@@ -351,15 +353,15 @@ def test_a_long_utterance_is_cut_and_goes_on_as_another(studio: Studio, phone: P
 
 def test_listening_stops_in_the_middle(studio: Studio, phone: Phone, ear: Ear) -> None:
     studio.connect(phone)
-    studio.do(protocol.Hear(1, 5, ["yes"]))
+    studio.do(Hear(1, 5, ["yes"]))
     studio.talk(phone, np.concatenate([silence(0.5), voice(0.3)]))
-    studio.do(protocol.Hear(1, 6, []))
+    studio.do(Hear(1, 6, []))
     studio.talk(phone, silence(0.5))
     assert kinds(ear.take())[-1] is Cancel
     assert studio.reports(UtteranceEnded) == []
-    studio.do(protocol.Hear(1, 7, ["no"]))
+    studio.do(Hear(1, 7, ["no"]))
     studio.talk(phone, np.concatenate([silence(0.2), voice(0.3), silence(0.1)]))
-    studio.do(protocol.Drop(1))
+    studio.do(Drop(1))
     studio.open.clear()
     studio.run(0.02)
     assert kinds(ear.take())[-1] is Cancel
@@ -367,13 +369,13 @@ def test_listening_stops_in_the_middle(studio: Studio, phone: Phone, ear: Ear) -
 
 def test_a_recogniser_that_leaves_and_one_that_follows(studio: Studio, phone: Phone, ear: Ear, tmp_path: Path) -> None:
     studio.connect(phone)
-    studio.do(protocol.Hear(1, 5, ["yes"]))
+    studio.do(Hear(1, 5, ["yes"]))
     studio.talk(phone, np.concatenate([silence(0.5), voice(0.3)]))
     ear.link.close()
     studio.talk(phone, silence(0.5))
     assert studio.last(UtteranceEnded).words == []
     assert studio.plane.load(np.zeros(1), 0.0).not_listening == 1
-    studio.do(protocol.UseRecogniser(str(tmp_path / "other")))
+    studio.do(UseRecogniser(str(tmp_path / "other")))
     studio.talk(phone, np.concatenate([voice(0.3), silence(0.5)]))
     assert len(studio.reports(UtteranceEnded)) == 2
     other = Ear(tmp_path / "other")
@@ -408,10 +410,10 @@ def test_our_own_prompt_coming_back_is_not_speech(
 ) -> None:
     prompt = write_wav(tmp_path / "prompt.wav", voice(6, 140, -20, 11))
     studio.connect(phone)
-    studio.do(protocol.Hear(1, 5, ["yes"]), protocol.Play(1, 1, [prompt]))
+    studio.do(Hear(1, 5, ["yes"]), Play(1, 1, [prompt]))
     with_echo(studio, phone, noise(7, -62), decibels, delay)
     assert studio.reports(UtteranceStarted) == []
-    assert studio.last(protocol.PlayEnded).complete
+    assert studio.last(PlayEnded).complete
 
 
 def test_a_caller_talks_over_the_echo_and_the_echo_is_left_out(
@@ -419,7 +421,7 @@ def test_a_caller_talks_over_the_echo_and_the_echo_is_left_out(
 ) -> None:
     prompt = write_wav(tmp_path / "prompt.wav", voice(6, 140, -20, 11))
     studio.connect(phone)
-    studio.do(protocol.Hear(1, 5, ["yes"]), protocol.Play(1, 1, [prompt]))
+    studio.do(Hear(1, 5, ["yes"]), Play(1, 1, [prompt]))
     caller = np.concatenate([silence(2.5), voice(0.5, 210, -20, 5), silence(3)]) + noise(6, -62)
     spoke_at = studio.now + 2.5
     with_echo(studio, phone, caller, -15, 0.06)

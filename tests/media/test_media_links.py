@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from media import ipc, protocol, ring, writer
+from media import commands, ipc, reports, ring, writer
 from media.ipc import Child
 from media.worker import Worker
 
@@ -33,19 +33,19 @@ class SlowPlane:
     idle = False
 
     def __init__(self) -> None:
-        self.reports: list[protocol.Report] = []
-        self.obeyed: list[protocol.Command] = []
+        self.reports: list[reports.Report] = []
+        self.obeyed: list[commands.Command] = []
         self.obeyed_at_tick: list[int] = []
 
     def tick(self, now: float, number: int, skipped: int, behind: int) -> None:
         self.obeyed_at_tick.append(len(self.obeyed))
         time.sleep(0.0056)
 
-    def command(self, message: protocol.Command, now: float) -> None:
+    def command(self, message: commands.Command, now: float) -> None:
         self.obeyed.append(message)
 
-    def load(self, late_ms: np.ndarray) -> protocol.Report:
-        return protocol.RtpLost(1, 1.0)
+    def load(self, late_ms: np.ndarray) -> reports.Report:
+        return reports.RtpLost(1, 1.0)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def overloaded() -> Iterator[tuple[SlowPlane, ipc.Link, threading.Thread]]:
     ours, theirs = socket.socketpair()
     plane = SlowPlane()
     began = time.monotonic() - 0.02  # behind from the beginning
-    worker = Worker(ipc.Link(theirs, protocol.Command), plane, began)  # type: ignore[arg-type]
+    worker = Worker(ipc.Link(theirs, commands.Command), plane, began)  # type: ignore[arg-type]
 
     def run() -> None:
         with pytest.raises(ipc.LinkClosed):
@@ -61,7 +61,7 @@ def overloaded() -> Iterator[tuple[SlowPlane, ipc.Link, threading.Thread]]:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    link: ipc.Link = ipc.Link(ours, protocol.Report)
+    link: ipc.Link = ipc.Link(ours, reports.Report)
     yield plane, link, thread
     link.close()
     thread.join(2)
@@ -78,7 +78,7 @@ def test_an_overloaded_worker_still_obeys_and_goes_on_ticking(overloaded) -> Non
     plane, link, _ = overloaded
     time.sleep(0.1)
     for stream in range(100):
-        link.send(protocol.Drop(stream))
+        link.send(commands.Drop(stream))
     link.flush()
     assert wait(lambda: len(plane.obeyed) == 100)
     assert [message.stream for message in plane.obeyed] == list(range(100))
@@ -149,11 +149,11 @@ def test_a_writer_works_on_a_high_descriptor(high, tmp_path: Path) -> None:
 
 SERVANT = """
 import sys
-from media import protocol
+from media import commands, ipc, reports
 from media.servant import Servant
-servant = Servant(int(sys.argv[1]), protocol.Command)
+servant = Servant(int(sys.argv[1]), commands.Command)
 for request in servant.requests():
-    servant.send(protocol.Failed("x" * 4_000_000))
+    servant.send(ipc.Failed("x" * 4_000_000))
 """
 
 
@@ -163,15 +163,15 @@ def test_a_servant_with_a_high_descriptor_waits_for_a_slow_reader(high) -> None:
     fd = theirs.fileno()
     with subprocess.Popen([sys.executable, "-c", SERVANT, str(fd)], pass_fds=(fd,)) as process:
         theirs.close()
-        link: ipc.Link[protocol.Report] = ipc.Link(ours, protocol.Report)
-        link.send(protocol.Drop(1))
+        link: ipc.Link[reports.Report] = ipc.Link(ours, reports.Report)
+        link.send(commands.Drop(1))
         link.flush()
         time.sleep(0.1)
         try:
             (answer,) = next_messages(link)
         finally:
             link.close()
-        assert isinstance(answer, protocol.Failed)
+        assert isinstance(answer, ipc.Failed)
         assert len(answer.reason) == 4_000_000
         assert process.wait(5) == 0
 
@@ -181,10 +181,10 @@ def test_a_servant_with_a_high_descriptor_waits_for_a_slow_reader(high) -> None:
 BABBLER = """
 import socket, struct, sys, time
 import msgspec
-from media import ipc, protocol
-link = ipc.Link.from_fd(int(sys.argv[2]), protocol.Command)
+from media import commands, ipc, reports
+link = ipc.Link.from_fd(int(sys.argv[2]), commands.Command)
 for number in range(3):
-    link.send(protocol.RtpLost(number, 1.0))
+    link.send(reports.RtpLost(number, 1.0))
 link.flush()
 garbage = {garbage!r}
 if garbage:
@@ -196,7 +196,7 @@ time.sleep(60)
 async def babbler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, garbage: bytes, on_message) -> Child:
     (tmp_path / "babbler.py").write_text(BABBLER.format(garbage=garbage))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(ipc.__file__).parent.parent)]))
-    child: Child = Child("babbler", protocol.Report, on_message)
+    child: Child = Child("babbler", reports.Report, on_message)
     await child.start()
     return child
 
@@ -206,7 +206,7 @@ async def test_a_fault_in_a_handler_costs_one_message_and_is_logged(
 ) -> None:
     heard: asyncio.Queue[int] = asyncio.Queue()
 
-    def on_message(message: protocol.RtpLost) -> None:
+    def on_message(message: reports.RtpLost) -> None:
         if message.stream == 1:
             raise KeyError("a fault")
         heard.put_nowait(message.stream)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media_studio import Phone, Studio, Tone, rms, samples_of, sine, tone_power, write_wav
 
-from media import protocol, rtp
+from media import commands, reports, rtp
 from media.dtmf import tones
 from media.g711 import Law
 from media.rates import FRAME
@@ -44,7 +44,7 @@ def test_sends_silence_then_the_prompt_then_silence(studio: Studio, phone: Phone
     phone.law = law
     studio.connect(phone)
     studio.run(0.1)
-    studio.do(protocol.Play(1, 9, [tone(440, 0.3), tone(880, 0.2)]))
+    studio.do(commands.Play(1, 9, [tone(440, 0.3), tone(880, 0.2)]))
     studio.run(0.7)
     packets = phone.take()
     assert_continuous(packets)
@@ -56,7 +56,7 @@ def test_sends_silence_then_the_prompt_then_silence(studio: Studio, phone: Phone
     assert len(prompt) == pytest.approx(4000, abs=4)
     assert tone_power(prompt[400:2000], 440) == pytest.approx(8000, rel=0.02)
     assert tone_power(prompt[2400:4000], 880) == pytest.approx(8000, rel=0.02)
-    ended = studio.reports(protocol.PlayEnded)
+    ended = studio.reports(reports.PlayEnded)
     assert [(e.play, e.complete, e.reason) for e in ended] == [(9, True, "")]
 
 
@@ -64,42 +64,42 @@ def test_starts_when_told_to_the_frame(studio: Studio, phone: Phone, tone: Tone)
     for offset in (0.100, 0.107, 0.113):
         studio.connect(phone)
         start = studio.now + offset
-        studio.do(protocol.Play(1, 1, [tone(440)], start_at=start))
+        studio.do(commands.Play(1, 1, [tone(440)], start_at=start))
         began = None
         while began is None:
             studio.tick()
             if any(rms(samples_of(packet)) > 1000 for packet in phone.take()):
                 began = studio.now - 0.005
         assert abs(began - start) <= 0.0101
-        studio.do(protocol.Drop(1))
+        studio.do(commands.Drop(1))
         studio.open.clear()
 
 
 def test_stop_fades_within_five_milliseconds_of_the_next_frame(studio: Studio, phone: Phone, tone: Tone) -> None:
     studio.connect(phone)
-    studio.do(protocol.Play(1, 1, [tone(440, 3)]))
+    studio.do(commands.Play(1, 1, [tone(440, 3)]))
     studio.run(0.5)
     phone.take()
-    studio.do(protocol.Stop(1))
+    studio.do(commands.Stop(1))
     studio.run(0.2)
     sound = sounds(phone.take())
     audible = np.flatnonzero(np.abs(sound) > 40)
     assert audible[-1] < 40
     assert np.abs(np.diff(sound[:200])).max() < 8000 * 2 * np.pi * 440 / 8000 * 1.3  # no click
-    ended = studio.last(protocol.PlayEnded)
+    ended = studio.last(reports.PlayEnded)
     assert (ended.play, ended.complete, ended.reason) == (1, False, "stopped")
-    studio.do(protocol.Stop(1))
+    studio.do(commands.Stop(1))
     studio.run(0.1)
-    assert len(studio.reports(protocol.PlayEnded)) == 1
+    assert len(studio.reports(reports.PlayEnded)) == 1
 
 
 def test_a_new_play_replaces_the_old_one(studio: Studio, phone: Phone, tone: Tone) -> None:
     studio.connect(phone)
-    studio.do(protocol.Play(1, 1, [tone(440, 3)]))
+    studio.do(commands.Play(1, 1, [tone(440, 3)]))
     studio.run(0.1)
-    studio.do(protocol.Play(1, 2, [tone(880, 0.2)]), protocol.Play(1, 3, [tone(1000, 0.2)]))
+    studio.do(commands.Play(1, 2, [tone(880, 0.2)]), commands.Play(1, 3, [tone(1000, 0.2)]))
     studio.run(0.5)
-    ended = [(e.play, e.complete, e.reason) for e in studio.reports(protocol.PlayEnded)]
+    ended = [(e.play, e.complete, e.reason) for e in studio.reports(reports.PlayEnded)]
     assert sorted(ended) == [(1, False, "replaced"), (2, False, "replaced"), (3, True, "")]
     assert tone_power(sounds(phone.take()[-20:-14]), 1000) > 1000
 
@@ -122,16 +122,16 @@ def test_every_play_ends_exactly_once(studio: Studio, phone: Phone, tone: Tone, 
         [empty, tone(440, 0.04)],
     ]
     for number, files in enumerate(plays):
-        studio.do(protocol.Play(1, number, files))
+        studio.do(commands.Play(1, number, files))
         studio.run(0.2)
-    studio.do(protocol.Play(1, 100, [empty], loop=True))
+    studio.do(commands.Play(1, 100, [empty], loop=True))
     studio.run(0.1)
-    studio.do(protocol.Play(1, 101, [tone(440, 0.04)], loop=True))
+    studio.do(commands.Play(1, 101, [tone(440, 0.04)], loop=True))
     studio.run(0.3)
-    studio.do(protocol.Drop(1), protocol.Play(1, 102, [tone(440)]))
+    studio.do(commands.Drop(1), commands.Play(1, 102, [tone(440)]))
     studio.open.clear()
-    ended = {e.play: (e.complete, e.reason) for e in studio.reports(protocol.PlayEnded)}
-    assert len(studio.reports(protocol.PlayEnded)) == len(ended) == len(plays) + 3
+    ended = {e.play: (e.complete, e.reason) for e in studio.reports(reports.PlayEnded)}
+    assert len(studio.reports(reports.PlayEnded)) == len(ended) == len(plays) + 3
     assert all(not ended[n][0] and ended[n][1] for n in range(5))
     assert "22050 Hz" in ended[2][1]
     assert [ended[n] for n in (5, 6, 7, 100)] == [(True, "")] * 4
@@ -140,7 +140,7 @@ def test_every_play_ends_exactly_once(studio: Studio, phone: Phone, tone: Tone, 
 
 def test_a_loop_goes_on_without_a_gap(studio: Studio, phone: Phone, tone: Tone) -> None:
     studio.connect(phone)
-    studio.do(protocol.Play(1, 1, [tone(500, 0.04)], loop=True))
+    studio.do(commands.Play(1, 1, [tone(500, 0.04)], loop=True))
     studio.run(0.5)
     packets = phone.take()
     assert all(rms(samples_of(packet)) > 1000 for packet in packets[1:])
@@ -149,7 +149,7 @@ def test_a_loop_goes_on_without_a_gap(studio: Studio, phone: Phone, tone: Tone) 
 @pytest.mark.parametrize("ptime", [10, 20, 30, 40, 60])
 def test_packet_times(studio: Studio, phone: Phone, tone: Tone, ptime: int) -> None:
     studio.connect(phone, ptime=ptime)
-    studio.do(protocol.Play(1, 1, [tone(440, 2)]))
+    studio.do(commands.Play(1, 1, [tone(440, 2)]))
     arrivals: list[float] = []
     packets: list[bytes] = []
 
@@ -198,13 +198,13 @@ def test_time_that_the_process_missed_shows_in_the_timestamps(studio: Studio, ph
 
 def test_hold_stops_sending_and_the_prompt_goes_on_unheard(studio: Studio, phone: Phone, tone: Tone) -> None:
     studio.connect(phone)
-    studio.do(protocol.Play(1, 1, [tone(440, 0.3)]))
+    studio.do(commands.Play(1, 1, [tone(440, 0.3)]))
     studio.run(0.1)
     before = headers(phone.take())[-1]
     studio.direct(phone, send=False)
     studio.run(0.4)
     assert phone.take() == []
-    assert studio.last(protocol.PlayEnded).complete
+    assert studio.last(reports.PlayEnded).complete
     studio.direct(phone)
     studio.run(0.1)
     after = headers(phone.take())[0]
@@ -241,14 +241,14 @@ def test_the_clock_of_other_packet_times_goes_on_through_hold_and_stalls(
 def test_an_address_that_cannot_be_sent_to(studio: Studio, phone: Phone) -> None:
     for host, port in (("0.0.0.0", 4000), ("example.org", 4000), ("127.0.0.1", 0), ("224.0.0.1", 4000)):
         studio.connect(phone)
-        studio.do(protocol.Direct(1, host, port, 0, 0))
+        studio.do(commands.Direct(1, host, port, 0, 0))
         studio.run(0.1)
         phone.raw(phone.sound(SILENCE))
         phone.raw(phone.sound(SILENCE))
         phone.take()
         studio.run(0.1)
         assert len(phone.take()) >= 4  # sent to where its packets come from
-        studio.do(protocol.Drop(1))
+        studio.do(commands.Drop(1))
         studio.open.clear()
 
 
@@ -258,9 +258,9 @@ def test_a_peer_that_is_gone_is_no_error(studio: Studio) -> None:
     studio.talk(phone, np.zeros(800))
     phone.close()
     studio.run(0.5)
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
-    assert studio.last(protocol.Closed).stats.received == 5
+    assert studio.last(reports.Closed).stats.received == 5
 
 
 # --- receiving --------------------------------------------------------------------------
@@ -281,9 +281,9 @@ def test_counts_what_comes_in(studio: Studio, phone: Phone) -> None:
     phone.raw(b"x" * 1700)
     phone.raw(phone.packet(b"other", 97))
     studio.run(0.1)
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
-    stats = studio.last(protocol.Closed).stats
+    stats = studio.last(reports.Closed).stats
     assert (stats.received, stats.lost, stats.reordered, stats.duplicated) == (49, 1, 1, 1)
     assert (stats.malformed, stats.foreign) == (5, 0)
 
@@ -303,12 +303,12 @@ def decorated(phone: Phone, sound: np.ndarray, kind: str) -> bytes:
 @pytest.mark.parametrize("kind", ["padding", "sources", "extension"])
 def test_unusual_packets_are_heard(studio: Studio, phone: Phone, tmp_path, kind: str) -> None:
     studio.connect(phone)
-    studio.do(protocol.Activity(1, True))
+    studio.do(commands.Activity(1, True))
     for n in range(60):
         sound = sine(300, 0.02, 6000) if 20 <= n < 40 else SILENCE
         phone.raw(decorated(phone, sound, kind))
         studio.run(0.02)
-    speech = studio.last(protocol.SpeechEnded)
+    speech = studio.last(reports.SpeechEnded)
     assert speech.at - speech.since == pytest.approx(0.4, abs=0.05)
     assert speech.dbfs == pytest.approx(20 * np.log10(6000 / 32768), abs=1)
 
@@ -325,15 +325,15 @@ def test_latches_once_and_again_only_on_sdp(studio: Studio, phone: Phone) -> Non
     studio.talk(other, np.zeros(5 * FRAME))
     assert other.take() == []
     assert phone.take()
-    studio.do(protocol.Direct(1, phone.host, phone.port, 0, 0, 101, relatch=True))
+    studio.do(commands.Direct(1, phone.host, phone.port, 0, 0, 101, relatch=True))
     studio.talk(other, np.zeros(5 * FRAME))
     phone.take()
     studio.run(0.1)
     assert len(other.take()) >= 4
     assert phone.take() == []
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
-    stats = studio.last(protocol.Closed).stats
+    stats = studio.last(reports.Closed).stats
     assert stats.received == 3 + 4
     other.close()
 
@@ -347,9 +347,9 @@ def test_a_single_stray_packet_does_not_take_over(studio: Studio, phone: Phone) 
     assert phone.take()
     assert stray.take() == []
     studio.talk(phone, np.zeros(3 * FRAME))
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
-    stats = studio.last(protocol.Closed).stats
+    stats = studio.last(reports.Closed).stats
     assert (stats.received, stats.foreign) == (3, 1)
     stray.close()
 
@@ -364,9 +364,9 @@ def test_a_stranger_does_not_take_a_call_whose_peer_is_where_sdp_says(studio: St
     studio.talk(stranger, np.zeros(5 * FRAME))
     assert stranger.take() == []
     assert len(studio.talk(phone, np.zeros(5 * FRAME))) >= 5
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
-    assert studio.last(protocol.Closed).stats.received == 4 + 10
+    assert studio.last(reports.Closed).stats.received == 4 + 10
     stranger.close()
 
 
@@ -383,9 +383,9 @@ def test_a_peer_behind_a_nat_is_answered_at_once_and_latched_in_the_end(studio: 
     phone.take()
     studio.talk(outside, np.zeros(5 * FRAME))
     assert phone.take() == []
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
-    stats = studio.last(protocol.Closed).stats
+    stats = studio.last(reports.Closed).stats
     assert 106 <= stats.received <= 107
     assert (stats.lost, stats.duplicated) == (0, 0)
     assert 70 <= stats.foreign <= 80  # then the kernel filters
@@ -407,9 +407,9 @@ def test_after_a_move_the_old_peer_is_left_behind(studio: Studio, phone: Phone) 
     assert len(studio.talk(new, np.zeros(5 * FRAME))) >= 5
     studio.talk(phone, np.zeros(100 * FRAME))
     assert phone.take() == []
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
-    assert studio.last(protocol.Closed).stats.received == 5 + 5
+    assert studio.last(reports.Closed).stats.received == 5 + 5
     new.close()
 
 
@@ -450,9 +450,9 @@ def test_two_sources_on_one_address_do_not_take_turns(studio: Studio, phone: Pho
     for _ in range(50):
         phone.raw(other.sound(SILENCE)[:8] + b"\0\0\0\7" + bytes(FRAME))
         studio.talk(phone, np.zeros(FRAME))
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
-    assert studio.last(protocol.Closed).stats.received == 5 + 50
+    assert studio.last(reports.Closed).stats.received == 5 + 50
     other.close()
 
 
@@ -466,44 +466,44 @@ def test_keys_do_not_show_as_jitter(studio: Studio, phone: Phone) -> None:
             studio.run(0.02)
         phone.timestamp += 20 * FRAME
         studio.talk(phone, np.zeros(20 * FRAME))
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
-    assert studio.last(protocol.Closed).stats.jitter_ms < 0.1
+    assert studio.last(reports.Closed).stats.jitter_ms < 0.1
 
 
 def test_a_new_source_on_the_same_address(studio: Studio, phone: Phone) -> None:
     studio.connect(phone)
-    studio.do(protocol.Activity(1, True))
+    studio.do(commands.Activity(1, True))
     studio.talk(phone, np.zeros(10 * FRAME))
     phone.ssrc, phone.sequence, phone.timestamp = 77, 5, 123456
     studio.talk(phone, sine(300, 0.4))
     studio.talk(phone, np.zeros(30 * FRAME))
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
-    stats = studio.last(protocol.Closed).stats
+    stats = studio.last(reports.Closed).stats
     assert (stats.received, stats.lost) == (10 + 20 + 30 - 1, 0)
-    speech = studio.last(protocol.SpeechEnded)
+    speech = studio.last(reports.SpeechEnded)
     assert speech.at - speech.since == pytest.approx(0.4, abs=0.05)
 
 
 def test_loss_of_the_network_is_told_once_and_not_on_hold(studio: Studio, phone: Phone) -> None:
     studio.connect(phone)
-    studio.do(protocol.RtpTimeout(1, 2.0))
+    studio.do(commands.RtpTimeout(1, 2.0))
     studio.talk(phone, np.zeros(50 * FRAME))
     studio.run(1.9)
-    assert studio.reports(protocol.RtpLost) == []
+    assert studio.reports(reports.RtpLost) == []
     studio.run(0.2)
-    (lost,) = studio.reports(protocol.RtpLost)
+    (lost,) = studio.reports(reports.RtpLost)
     assert lost.seconds == pytest.approx(2.0, abs=0.05)
     studio.run(5)
-    assert len(studio.reports(protocol.RtpLost)) == 1
+    assert len(studio.reports(reports.RtpLost)) == 1
     studio.direct(phone, receive=False)
     studio.run(5)
     studio.direct(phone)
     studio.run(1.9)
-    assert len(studio.reports(protocol.RtpLost)) == 1
+    assert len(studio.reports(reports.RtpLost)) == 1
     studio.run(0.2)
-    assert len(studio.reports(protocol.RtpLost)) == 2
+    assert len(studio.reports(reports.RtpLost)) == 2
 
 
 # --- keys -------------------------------------------------------------------------------
@@ -521,11 +521,11 @@ def test_keys_by_events_without_marker(studio: Studio, phone: Phone) -> None:
             phone.raw(phone.event(digit, FRAME * 5, stamp, end=True))
         phone.timestamp += FRAME * 5
         studio.talk(phone, np.zeros(5 * FRAME))
-    digits = studio.reports(protocol.DigitHeard)
+    digits = studio.reports(reports.DigitHeard)
     assert [(d.digit, d.method) for d in digits] == [("1", "rfc4733"), ("1", "rfc4733"), ("*", "rfc4733")]
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
-    assert studio.last(protocol.Closed).stats.lost == 0
+    assert studio.last(reports.Closed).stats.lost == 0
 
 
 def test_events_before_any_sound_and_from_another_source(studio: Studio, phone: Phone) -> None:
@@ -535,7 +535,7 @@ def test_events_before_any_sound_and_from_another_source(studio: Studio, phone: 
     phone.ssrc = 99
     phone.raw(phone.event(4, FRAME, phone.timestamp + 4000))
     studio.run(0.02)
-    assert [d.digit for d in studio.reports(protocol.DigitHeard)] == ["3", "4"]
+    assert [d.digit for d in studio.reports(reports.DigitHeard)] == ["3", "4"]
 
 
 def test_events_that_were_not_agreed_on_are_not_keys(studio: Studio, phone: Phone) -> None:
@@ -546,7 +546,7 @@ def test_events_that_were_not_agreed_on_are_not_keys(studio: Studio, phone: Phon
     phone.raw(phone.event(3, FRAME, phone.timestamp))
     phone.raw(phone.event(4, FRAME, phone.timestamp, payload_type=96))
     studio.run(0.1)
-    assert [(d.stream, d.digit) for d in studio.reports(protocol.DigitHeard)] == [(2, "4")]
+    assert [(d.stream, d.digit) for d in studio.reports(reports.DigitHeard)] == [(2, "4")]
 
 
 @pytest.mark.parametrize("law", list(Law))
@@ -554,35 +554,35 @@ def test_keys_by_tone(studio: Studio, phone: Phone, law: Law) -> None:
     phone.law = law
     studio.connect(phone)
     studio.talk(phone, np.concatenate([np.zeros(1600), tones("11*0", 80, 100), np.zeros(800)]))
-    assert [(d.digit, d.method) for d in studio.reports(protocol.DigitHeard)] == [(digit, "inband") for digit in "11*0"]
+    assert [(d.digit, d.method) for d in studio.reports(reports.DigitHeard)] == [(digit, "inband") for digit in "11*0"]
 
 
 @pytest.mark.parametrize("method", ["rfc4733", "inband"])
 def test_keys_pressed_by_one_stream_are_heard_by_another(studio: Studio, method: str) -> None:
     """Two streams of the plane talk to each other."""
-    studio.do(protocol.Open(1, "127.0.0.1"), protocol.Open(2, "127.0.0.1"))
-    one, two = (report.port for report in studio.reports(protocol.Opened))
-    studio.do(protocol.Direct(1, "127.0.0.1", two, 0, 0, 101), protocol.Direct(2, "127.0.0.1", one, 0, 0, 101))
+    studio.do(commands.Open(1, "127.0.0.1"), commands.Open(2, "127.0.0.1"))
+    one, two = (report.port for report in studio.reports(reports.Opened))
+    studio.do(commands.Direct(1, "127.0.0.1", two, 0, 0, 101), commands.Direct(2, "127.0.0.1", one, 0, 0, 101))
     studio.open |= {1, 2}
     studio.run(0.1)
-    studio.do(protocol.SendDigits(1, "15A#", method=method))
+    studio.do(commands.SendDigits(1, "15A#", method=method))
     studio.run(1.2)
-    heard = studio.reports(protocol.DigitHeard)
+    heard = studio.reports(reports.DigitHeard)
     assert [(d.stream, d.digit, d.method) for d in heard] == [(2, digit, method) for digit in "15A#"]
     times = [d.at for d in heard]
     assert np.diff(times) == pytest.approx(0.2, abs=0.021)
     studio.run(0.3)
     for stream in (1, 2):
-        studio.do(protocol.Drop(stream))
+        studio.do(commands.Drop(stream))
     studio.open.clear()
-    assert [closed.stats.lost for closed in studio.reports(protocol.Closed)] == [0, 0]
+    assert [closed.stats.lost for closed in studio.reports(reports.Closed)] == [0, 0]
 
 
 def test_keys_sent_on_the_wire(studio: Studio, phone: Phone) -> None:
     studio.connect(phone)
     studio.run(0.1)
     phone.take()
-    studio.do(protocol.SendDigits(1, "7", on_ms=100, off_ms=60))
+    studio.do(commands.SendDigits(1, "7", on_ms=100, off_ms=60))
     studio.run(0.3)
     packets = headers(phone.take())
     events = [packet for packet in packets if packet.payload_type == 101]
@@ -597,7 +597,7 @@ def test_keys_sent_on_the_wire(studio: Studio, phone: Phone) -> None:
 
 def test_keys_fall_back_to_tones_when_events_were_not_agreed_on(studio: Studio, phone: Phone) -> None:
     studio.connect(phone, event_type=-1)
-    studio.do(protocol.SendDigits(1, "5", on_ms=100))
+    studio.do(commands.SendDigits(1, "5", on_ms=100))
     studio.run(0.2)
     sound = sounds(phone.take())
     loud = sound[np.abs(sound) > 0]
@@ -637,9 +637,9 @@ def test_reports_go_both_ways(studio: Studio, phone: Phone) -> None:
     phone.control.sendto(b"junk", ("127.0.0.1", phone.to + 1))
     studio.run(0.1)
     phone.take_control()
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
-    stats = studio.last(protocol.Closed).stats
+    stats = studio.last(reports.Closed).stats
     assert (stats.remote_lost, stats.remote_jitter_ms, stats.malformed) == (7, 2.0, 1)
     assert 0 <= stats.round_trip_ms < 8000
     (last,) = phone.take_control()
@@ -652,42 +652,42 @@ def test_reports_go_both_ways(studio: Studio, phone: Phone) -> None:
 def test_open_and_drop(studio: Studio, phone: Phone) -> None:
     port = studio.connect(phone)
     assert port % 2 == 0
-    studio.do(protocol.Open(1, "127.0.0.1"))
-    assert studio.last(protocol.OpenFailed).reason == "stream is open"
+    studio.do(commands.Open(1, "127.0.0.1"))
+    assert studio.last(reports.OpenFailed).reason == "stream is open"
     for local in ("nonsense", "203.0.113.7"):
-        studio.do(protocol.Open(2, local))
-        assert studio.last(protocol.OpenFailed).stream == 2
-    studio.do(protocol.Drop(1), protocol.Drop(1), protocol.Drop(99))
+        studio.do(commands.Open(2, local))
+        assert studio.last(reports.OpenFailed).stream == 2
+    studio.do(commands.Drop(1), commands.Drop(1), commands.Drop(99))
     studio.open.clear()
-    assert len(studio.reports(protocol.Closed)) == 1
+    assert len(studio.reports(reports.Closed)) == 1
     ports = set()
     for number in range(32):
-        studio.do(protocol.Open(100 + number, "127.0.0.1"))
-        ports.add(studio.last(protocol.Opened).port)
+        studio.do(commands.Open(100 + number, "127.0.0.1"))
+        ports.add(studio.last(reports.Opened).port)
     assert len(ports) == 32
     assert port not in ports
-    studio.do(protocol.Open(200, "127.0.0.1"))
-    assert studio.last(protocol.OpenFailed).reason == "no room for more streams"
+    studio.do(commands.Open(200, "127.0.0.1"))
+    assert studio.last(reports.OpenFailed).reason == "no room for more streams"
     for number in range(32):
-        studio.do(protocol.Drop(100 + number))
+        studio.do(commands.Drop(100 + number))
     assert studio.plane.idle
 
 
 def test_a_slot_forgets_its_last_stream(studio: Studio, phone: Phone, tone: Tone) -> None:
     studio.connect(phone)
-    studio.do(protocol.Activity(1, True), protocol.Play(1, 1, [tone(440)]), protocol.SendDigits(1, "123"))
+    studio.do(commands.Activity(1, True), commands.Play(1, 1, [tone(440)]), commands.SendDigits(1, "123"))
     studio.talk(phone, sine(300, 0.5))
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.heard.clear()
     other = Phone()
     studio.connect(other, 2)
     studio.talk(other, np.zeros(1600))
     studio.run(0.3)
-    assert [r for r in studio.heard if isinstance(r, protocol.DigitHeard | protocol.SpeechStarted)] == []
+    assert [r for r in studio.heard if isinstance(r, reports.DigitHeard | reports.SpeechStarted)] == []
     assert np.abs(sounds(other.take())).max() == 0
-    studio.do(protocol.Drop(2))
+    studio.do(commands.Drop(2))
     studio.open.clear()
-    stats = studio.last(protocol.Closed).stats
+    stats = studio.last(reports.Closed).stats
     assert (stats.received, stats.lost, stats.late) == (10, 0, 0)
     other.close()
 
@@ -696,20 +696,20 @@ def test_ipv6(studio: Studio) -> None:
     phone = Phone("::1")
     studio.connect(phone)
     assert studio.talk(phone, tones("5", 100, 100))
-    assert studio.last(protocol.DigitHeard).digit == "5"
+    assert studio.last(reports.DigitHeard).digit == "5"
     phone.close()
 
 
 def test_commands_for_streams_that_are_gone(studio: Studio) -> None:
     studio.do(
-        protocol.Direct(9, "127.0.0.1", 4000, 4001, 0),
-        protocol.Stop(9),
-        protocol.Hear(9, 1, ["yes"]),
-        protocol.Activity(9, True),
-        protocol.SendDigits(9, "1"),
-        protocol.StopRecord(9, 1),
-        protocol.RtpTimeout(9, 1.0),
-        protocol.Drop(9),
+        commands.Direct(9, "127.0.0.1", 4000, 4001, 0),
+        commands.Stop(9),
+        commands.Hear(9, 1, ["yes"]),
+        commands.Activity(9, True),
+        commands.SendDigits(9, "1"),
+        commands.StopRecord(9, 1),
+        commands.RtpTimeout(9, 1.0),
+        commands.Drop(9),
     )
     assert studio.heard == []
 
@@ -721,9 +721,9 @@ def test_a_flood_on_one_port_starves_nobody(studio: Studio, phone: Phone) -> Non
     for _ in range(300):
         phone.raw(b"\x80" + bytes(171))
     studio.talk(quiet, np.zeros(10 * FRAME))
-    studio.do(protocol.Drop(1), protocol.Drop(2))
+    studio.do(commands.Drop(1), commands.Drop(2))
     studio.open.clear()
-    assert studio.last(protocol.Closed).stats.received == 10
+    assert studio.last(reports.Closed).stats.received == 10
     quiet.close()
 
 
@@ -745,7 +745,7 @@ def test_no_datagram_breaks_the_plane(datagrams: list[tuple[str, bytes]]) -> Non
     studio.connect(peer)
     studio.connect(quiet, 2)
     stranger.to = peer.to
-    studio.do(protocol.Activity(1, True), protocol.Hear(1, 1, ["yes"]))
+    studio.do(commands.Activity(1, True), commands.Hear(1, 1, ["yes"]))
     studio.talk(quiet, np.zeros(2 * FRAME))
     for origin, data in datagrams:
         if origin == "control":
@@ -754,8 +754,8 @@ def test_no_datagram_breaks_the_plane(datagrams: list[tuple[str, bytes]]) -> Non
             (peer if origin == "peer" else stranger).raw(data)
         studio.talk(quiet, np.zeros(FRAME))
     studio.run(0.1)
-    studio.do(protocol.Drop(1), protocol.Drop(2))
-    stats = studio.last(protocol.Closed).stats
+    studio.do(commands.Drop(1), commands.Drop(2))
+    stats = studio.last(reports.Closed).stats
     assert (stats.received, stats.lost, stats.late, stats.malformed) == (2 + len(datagrams), 0, 0, 0)
     for phone in (peer, quiet, stranger):
         phone.close()
@@ -764,9 +764,9 @@ def test_no_datagram_breaks_the_plane(datagrams: list[tuple[str, bytes]]) -> Non
 def test_packets_of_zeros_are_nobodys(studio: Studio, phone: Phone) -> None:
     """Whatever begins like no RTP packet is refused, also where nothing is expected yet."""
     stranger = Phone()
-    studio.do(protocol.Open(1, "127.0.0.1"))
+    studio.do(commands.Open(1, "127.0.0.1"))
     studio.open.add(1)
-    stranger.to = studio.last(protocol.Opened).port
+    stranger.to = studio.last(reports.Opened).port
     heads = [b"\0\0", b"\0\x80", b"\x80\0", b"\0\x7f", b"\xff\xff"]
     for head in heads:
         stranger.raw(head + bytes(170))
@@ -776,9 +776,9 @@ def test_packets_of_zeros_are_nobodys(studio: Studio, phone: Phone) -> None:
         for head in heads:
             stranger.raw(head + bytes(10) + np.arange(160, dtype=np.uint8).tobytes())
         studio.run(0.05)
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
-    stats = studio.last(protocol.Closed).stats
+    stats = studio.last(reports.Closed).stats
     assert stats.received <= 10  # those with a valid header are RTP, and latch where nobody else speaks
     assert stats.malformed + stats.foreign + stats.received >= 50
     stranger.close()
@@ -794,9 +794,9 @@ def test_a_stall_is_made_up_for_at_once(studio: Studio, phone: Phone) -> None:
     studio.tick(skipped=15)
     studio.run(0.06)
     studio.talk(phone, np.zeros(50 * FRAME))
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
-    stats = studio.last(protocol.Closed).stats
+    stats = studio.last(reports.Closed).stats
     assert stats.received == 85
     assert stats.late <= 18
     assert stats.delay_ms < 80

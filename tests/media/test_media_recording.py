@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media_studio import InlineWriter, Phone, Studio, Tone, read_wav, rms, sine, tone_power
 
-from media import protocol, wav
+from media import commands, reports, wav
 from media.rates import FRAME, RATE
 from media.recorder import Recorder
 from media.ring import Ring, create
@@ -31,13 +31,13 @@ def test_caller_left_and_prompt_right_at_the_same_time(
 ) -> None:
     path = tmp_path / "2026" / "11" / "call.wav"
     studio.connect(phone)
-    studio.do(protocol.Record(1, 1, str(path)))
+    studio.do(commands.Record(1, 1, str(path)))
     studio.talk(phone, np.zeros(RATE // 2))
-    studio.do(protocol.Play(1, 1, [tone(440, 0.5)]))
+    studio.do(commands.Play(1, 1, [tone(440, 0.5)]))
     studio.talk(phone, np.concatenate([sine(1000, 0.5), np.zeros(RATE)]))
-    studio.do(protocol.StopRecord(1, 1))
+    studio.do(commands.StopRecord(1, 1))
     studio.run(0.02)
-    recorded = studio.last(protocol.Recorded)
+    recorded = studio.last(reports.Recorded)
     assert (recorded.path, recorded.lost, recorded.reason) == (str(path), 0, "")
     assert recorded.seconds == pytest.approx(2.0, abs=0.02)
     sound = read_wav(path)
@@ -54,7 +54,7 @@ def test_caller_left_and_prompt_right_at_the_same_time(
 def test_a_lossy_network_does_not_shift_the_sides(studio: Studio, phone: Phone, tmp_path: Path) -> None:
     path = tmp_path / "call.wav"
     studio.connect(phone)
-    studio.do(protocol.Record(1, 1, str(path)))
+    studio.do(commands.Record(1, 1, str(path)))
     rng = Random(3)
     beeps = np.concatenate([np.concatenate([sine(700, 0.1), np.zeros(3200)]) for _ in range(10)])
     for start in range(0, len(beeps), FRAME):
@@ -64,7 +64,7 @@ def test_a_lossy_network_does_not_shift_the_sides(studio: Studio, phone: Phone, 
         if rng.random() < 0.1:
             phone.raw(packet)
         studio.run(0.02)
-    studio.do(protocol.StopRecord(1, 1))
+    studio.do(commands.StopRecord(1, 1))
     studio.run(0.02)
     left = read_wav(path)[:, 0]
     energy = np.array([rms(part) for part in left[: len(left) // 4000 * 4000].reshape(-1, 4000)])
@@ -76,15 +76,15 @@ def test_a_lossy_network_does_not_shift_the_sides(studio: Studio, phone: Phone, 
 
 def test_a_new_recording_ends_the_old_one_and_drop_ends_both(studio: Studio, phone: Phone, tmp_path: Path) -> None:
     studio.connect(phone)
-    studio.do(protocol.Record(1, 1, str(tmp_path / "a.wav")))
+    studio.do(commands.Record(1, 1, str(tmp_path / "a.wav")))
     studio.run(0.5)
-    studio.do(protocol.Record(1, 1, str(tmp_path / "b.wav")))
+    studio.do(commands.Record(1, 1, str(tmp_path / "b.wav")))
     studio.run(0.3)
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
     studio.tick()
     studio.tick()
-    assert [(Path(r.path).name, r.seconds) for r in studio.reports(protocol.Recorded)] == [
+    assert [(Path(r.path).name, r.seconds) for r in studio.reports(reports.Recorded)] == [
         ("a.wav", pytest.approx(0.5, abs=0.021)),
         ("b.wav", pytest.approx(0.3, abs=0.021)),
     ]
@@ -93,12 +93,12 @@ def test_a_new_recording_ends_the_old_one_and_drop_ends_both(studio: Studio, pho
 
 def test_missed_time_is_silence(studio: Studio, phone: Phone, tone: Tone, tmp_path: Path) -> None:
     studio.connect(phone)
-    studio.do(protocol.Record(1, 1, str(tmp_path / "a.wav")), protocol.Play(1, 1, [tone(440, 3)]))
+    studio.do(commands.Record(1, 1, str(tmp_path / "a.wav")), commands.Play(1, 1, [tone(440, 3)]))
     studio.run(0.2)
     studio.now += 1.0
     studio.tick(skipped=50)
     studio.run(0.2)
-    studio.do(protocol.StopRecord(1, 1))
+    studio.do(commands.StopRecord(1, 1))
     studio.run(0.02)
     right = read_wav(tmp_path / "a.wav")[:, 1]
     assert len(right) / RATE == pytest.approx(1.4, abs=0.03)
@@ -109,15 +109,15 @@ def test_a_folder_that_cannot_be_made(studio: Studio, phone: Phone, tmp_path: Pa
     (tmp_path / "file").write_text("")
     studio.connect(phone)
     for path in (tmp_path / "file" / "a.wav", Path("/dev/full")):
-        studio.do(protocol.Record(1, 1, str(path)))
+        studio.do(commands.Record(1, 1, str(path)))
         studio.run(0.1)
-        recorded = studio.last(protocol.Recorded)
+        recorded = studio.last(reports.Recorded)
         assert recorded.path == str(path)
         assert recorded.reason
     assert len(phone.take()) >= 8
-    studio.do(protocol.StopRecord(1, 1))
+    studio.do(commands.StopRecord(1, 1))
     studio.run(0.1)
-    assert len(studio.reports(protocol.Recorded)) == 2
+    assert len(studio.reports(reports.Recorded)) == 2
 
 
 # --- ring and writer --------------------------------------------------------------------
@@ -135,7 +135,7 @@ def numbered(path: Path) -> list[tuple[int, int]]:
 def test_a_full_ring_loses_sound_but_not_time(tmp_path: Path) -> None:
     pump = InlineWriter()
     recorder = Recorder(4, pump.connect, cells=10)
-    recorder.start(2, protocol.Record(7, 1, str(tmp_path / "a.wav")))
+    recorder.start(2, commands.Record(7, 1, str(tmp_path / "a.wav")))
     for n in range(1, 16):
         recorder.feed(np.array([2]), frame(n), frame(-n))
     recorder.poll(1.0)
@@ -156,7 +156,7 @@ def test_a_full_ring_loses_sound_but_not_time(tmp_path: Path) -> None:
 def test_sound_takes_memory_only_until_it_is_written(tmp_path: Path) -> None:
     pump = InlineWriter()
     recorder = Recorder(4, pump.connect, cells=4096)
-    recorder.start(2, protocol.Record(7, 1, str(tmp_path / "a.wav")))
+    recorder.start(2, commands.Record(7, 1, str(tmp_path / "a.wav")))
     held = []
     for n in range(10_000):
         recorder.feed(np.array([2]), frame(n), frame(-n))
@@ -211,7 +211,7 @@ class Course:
 
     def start(self, slot: int, number: int) -> None:
         name = f"{len(self.expected)}.wav"
-        self.recorder.start(slot, protocol.Record(slot, number, str(self.folder / name)))
+        self.recorder.start(slot, commands.Record(slot, number, str(self.folder / name)))
         self.running[slot, number], self.expected[name] = name, []
 
     def stop(self, slot: int, number: int) -> None:
@@ -290,7 +290,7 @@ def test_a_new_writer_keeps_the_sound_of_all_recordings(tmp_path: Path) -> None:
     pump = InlineWriter()
     recorder = Recorder(4, pump.connect)
     for slot in range(3):
-        recorder.start(slot, protocol.Record(slot, 1, str(tmp_path / f"{slot}.wav")))
+        recorder.start(slot, commands.Record(slot, 1, str(tmp_path / f"{slot}.wav")))
     for n in range(1, 11):
         sound = np.repeat(np.array([n, 20 + n, 40 + n], np.int16)[:, None], FRAME, axis=1)
         recorder.feed(np.arange(3), sound, -sound)
@@ -313,7 +313,7 @@ def test_a_new_writer_keeps_the_sound_of_all_recordings(tmp_path: Path) -> None:
 def test_headers_say_the_size_every_second(tmp_path: Path) -> None:
     pump = InlineWriter()
     recorder = Recorder(4, pump.connect)
-    recorder.start(0, protocol.Record(1, 1, str(tmp_path / "a.wav")))
+    recorder.start(0, commands.Record(1, 1, str(tmp_path / "a.wav")))
     for n in range(200):
         recorder.feed(np.array([0]), frame(n), frame(n))
         recorder.poll(n * 0.02)
@@ -331,7 +331,7 @@ def test_header_is_what_the_standard_library_writes(tmp_path: Path) -> None:
 
 def test_a_killed_writer_is_started_again_and_goes_on(tmp_path: Path) -> None:
     recorder = Recorder(4)
-    recorder.start(0, protocol.Record(1, 1, str(tmp_path / "a.wav")))
+    recorder.start(0, commands.Record(1, 1, str(tmp_path / "a.wav")))
     value = 0
 
     def feed(count: int) -> None:
@@ -381,7 +381,7 @@ def test_a_worker_that_leaves_without_a_writer_starts_one(tmp_path: Path, loss_i
     """The control process is killed while a killed writer has no successor yet: sound in the ring is written."""
     recorder = Recorder(4)
     path = tmp_path / "a.wav"
-    recorder.start(0, protocol.Record(1, 1, str(path)))
+    recorder.start(0, commands.Record(1, 1, str(path)))
     recorder.poll(time.monotonic())
     deadline = time.monotonic() + 10
     while not path.exists():

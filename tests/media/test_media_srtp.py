@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from media_studio import Phone, Studio, rms, samples_of, sine, tone_power
 from pylibsrtp import Policy, Session
 
-from media import protocol, rtcp
-from media.protocol import Srtp
+from media import commands, reports, rtcp
 from media.rates import FRAME
 from media.srtp import NotSealed, Shield
 
@@ -53,7 +52,7 @@ def test_appendix_b_2_the_keystream() -> None:
 
 @pytest.mark.parametrize(("suite", "tag"), [(EIGHTY, 10), (THIRTY_TWO, 4)])
 def test_packets_are_sealed_by_the_keys_of_appendix_b_3(suite: str, tag: int) -> None:
-    shield = Shield(Srtp(suite, MASTER, MASTER))
+    shield = Shield(commands.Srtp(suite, MASTER, MASTER))
     packet = rtp_packet(0x1234)
     assert shield.seal(packet) == sealed_by_hand(packet, 0x1234, tag)
     assert shield.open(sealed_by_hand(packet, 0x1234, tag), control=False) == packet
@@ -61,22 +60,22 @@ def test_packets_are_sealed_by_the_keys_of_appendix_b_3(suite: str, tag: int) ->
 
 def test_a_packet_of_libsrtps_own_test() -> None:
     expected = "800f1234decafbadcafebabe4e55dc4ce79978d88ca4d215949d2402b78d6acc99ea179b8dbb"
-    assert Shield(Srtp(EIGHTY, MASTER, OTHER)).seal(rtp_packet(0x1234)).hex() == expected
+    assert Shield(commands.Srtp(EIGHTY, MASTER, OTHER)).seal(rtp_packet(0x1234)).hex() == expected
 
 
 def test_the_roll_over_counter_goes_up_with_the_numbers_and_outlives_a_new_agreement() -> None:
-    shield = Shield(Srtp(EIGHTY, MASTER, MASTER))
+    shield = Shield(commands.Srtp(EIGHTY, MASTER, MASTER))
     for index in range(0xFFFE, 0x10003):
         packet = rtp_packet(index)
         assert shield.seal(packet) == sealed_by_hand(packet, index, 10)
         assert shield.open(sealed_by_hand(packet, index, 10), control=False) == packet
-        shield.rekey(Srtp(EIGHTY, MASTER, MASTER))
+        shield.rekey(commands.Srtp(EIGHTY, MASTER, MASTER))
     late = rtp_packet(0xFFF0)
     assert shield.open(sealed_by_hand(late, 0xFFF0, 10), control=False) == late, "from before the roll-over"
 
 
 def test_repetitions_forgeries_and_wrong_keys_are_counted_apart() -> None:
-    sender, shield = Shield(Srtp(EIGHTY, MASTER, OTHER)), Shield(Srtp(EIGHTY, OTHER, MASTER))
+    sender, shield = Shield(commands.Srtp(EIGHTY, MASTER, OTHER)), Shield(commands.Srtp(EIGHTY, OTHER, MASTER))
     packet = sender.seal(rtp_packet(1))
     assert shield.open(packet, control=False) is not None
     assert shield.open(packet, control=False) is None
@@ -87,12 +86,12 @@ def test_repetitions_forgeries_and_wrong_keys_are_counted_apart() -> None:
         assert shield.open(junk, control=False) is None
         assert shield.open(junk, control=True) is None
     assert (shield.repeated, shield.refused) == (1, 12)
-    shield.rekey(Srtp(EIGHTY, OTHER, OTHER))
+    shield.rekey(commands.Srtp(EIGHTY, OTHER, OTHER))
     assert shield.open(sender.seal(rtp_packet(4)), control=False) is None
 
 
 def test_a_number_is_not_used_twice_under_one_key() -> None:
-    shield = Shield(Srtp(EIGHTY, MASTER, OTHER))
+    shield = Shield(commands.Srtp(EIGHTY, MASTER, OTHER))
     shield.seal(rtp_packet(7))
     with pytest.raises(NotSealed):
         shield.seal(rtp_packet(7, b"other"))
@@ -103,11 +102,11 @@ def test_a_number_is_not_used_twice_under_one_key() -> None:
 @pytest.mark.parametrize(("suite", "key"), [("F8_128_HMAC_SHA1_80", MASTER), (EIGHTY, MASTER[:16])])
 def test_keys_that_are_none_are_refused(suite: str, key: bytes) -> None:
     with pytest.raises(ValueError, match=r"suite|key"):
-        Shield(Srtp(suite, key, key))
+        Shield(commands.Srtp(suite, key, key))
 
 
 def test_keys_are_not_shown() -> None:
-    assert repr(MASTER) not in repr(protocol.Direct(1, "h", 1, 1, 0, srtp=Srtp(EIGHTY, MASTER, OTHER)))
+    assert repr(MASTER) not in repr(commands.Direct(1, "h", 1, 1, 0, srtp=commands.Srtp(EIGHTY, MASTER, OTHER)))
 
 
 # --- in the plane -----------------------------------------------------------------------
@@ -138,7 +137,7 @@ def secure() -> Iterator[SecurePhone]:
     phone.close()
 
 
-KEYS = Srtp(EIGHTY, MASTER, OTHER)
+KEYS = commands.Srtp(EIGHTY, MASTER, OTHER)
 
 
 def sound_of(packets: list[bytes]) -> np.ndarray:
@@ -147,15 +146,15 @@ def sound_of(packets: list[bytes]) -> np.ndarray:
 
 def test_sound_both_ways_and_rtcp(studio: Studio, secure: SecurePhone, tone: object) -> None:
     studio.connect(secure, srtp=KEYS)
-    studio.do(protocol.Play(1, 1, [tone(440, 2.0)]))  # type: ignore[operator]
+    studio.do(commands.Play(1, 1, [tone(440, 2.0)]))  # type: ignore[operator]
     came = studio.talk(secure, sine(700, 1.0))
     secure.sock.sendto(secure.out.protect_rtcp(rtcp.report(secure.ssrc, sender=None, about=None, cname="x")),
                        (secure.host, secure.to))  # fmt: skip
     studio.run(6.0)
     assert tone_power(sound_of(came)[1600:], 440) > 4000
     assert len(secure.take_control()) >= 1, "reports that the phone could decrypt"
-    studio.do(protocol.Drop(1))
-    stats = studio.last(protocol.Closed).stats
+    studio.do(commands.Drop(1))
+    stats = studio.last(reports.Closed).stats
     studio.open.clear()
     assert (stats.received, stats.not_decrypted, stats.malformed, stats.foreign) == (50, 0, 0, 0)
 
@@ -170,8 +169,8 @@ def test_plain_packets_and_wrong_keys_are_not_heard_and_move_nothing(studio: Stu
     studio.talk(plain, sine(900, 0.2))
     assert not plain.take()
     assert not Phone.take(wrong)
-    studio.do(protocol.Drop(1))
-    stats = studio.last(protocol.Closed).stats
+    studio.do(commands.Drop(1))
+    stats = studio.last(reports.Closed).stats
     studio.open.clear()
     assert (stats.received, stats.foreign) == (25, 0)
     assert stats.not_decrypted == 30, "later ones do not get past the kernel: the stream has latched"
@@ -186,8 +185,8 @@ def test_repeated_packets_are_counted_as_such(studio: Studio, secure: SecurePhon
         for _ in range(2):
             secure.sock.sendto(packet, (secure.host, secure.to))
         studio.run(0.02)
-    studio.do(protocol.Drop(1))
-    stats = studio.last(protocol.Closed).stats
+    studio.do(commands.Drop(1))
+    stats = studio.last(reports.Closed).stats
     studio.open.clear()
     assert (stats.received, stats.not_decrypted) == (20, 0)
     assert stats.duplicated == 19, "what lay behind the packet that the stream latched on was thrown away"
@@ -200,7 +199,7 @@ def test_a_relay_decrypts_and_encrypts(studio: Studio, secure: SecurePhone) -> N
     both = (secure, plain)
     for phone in both:
         studio.talk(phone, np.zeros(6 * FRAME))
-    studio.do(protocol.Relay(1, 2), protocol.Relay(2, 1))
+    studio.do(commands.Relay(1, 2), commands.Relay(2, 1))
     for phone in both:
         phone.take()
     got: dict[Phone, list[bytes]] = {secure: [], plain: []}
@@ -222,8 +221,8 @@ def test_keys_of_telephones_pass_as_events(studio: Studio, secure: SecurePhone) 
     for duration in (160, 320, 480):
         secure.raw(secure.event(5, duration, 99_000, end=duration == 480))
         studio.run(0.02)
-    assert [report.digit for report in studio.reports(protocol.DigitHeard)] == ["5"]
-    studio.do(protocol.SendDigits(1, "7"))
+    assert [report.digit for report in studio.reports(reports.DigitHeard)] == ["5"]
+    studio.do(commands.SendDigits(1, "7"))
     studio.run(0.3)
     assert any(packet[1] & 0x7F == 101 and packet[12] == 7 for packet in secure.take())
 

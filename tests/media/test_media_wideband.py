@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from media_studio import Phone, Studio, read_wav, samples_of, sine, tone_power, write_wav
 
-from media import protocol
+from media import commands, reports
 from media.codecs import G722, L16, PCMA, Codec
 from media.g711 import Law
 from media.rates import FRAME, RATE, WIDE_RATE
@@ -80,7 +80,7 @@ def talk(
 
 def test_a_wide_prompt_is_heard_wide(studio: Studio, phone: Phone, wide_clip) -> None:
     studio.connect(phone, **WIDE)
-    studio.do(protocol.Play(1, 1, [wide_clip(5000)]))
+    studio.do(commands.Play(1, 1, [wide_clip(5000)]))
     studio.run(1.2)
     packets = own(phone.take())
     assert {len(packet) for packet in packets} == {172}
@@ -88,12 +88,12 @@ def test_a_wide_prompt_is_heard_wide(studio: Studio, phone: Phone, wide_clip) ->
     sound = heard(packets)
     assert amplitude(sound[3200:12800], 5000) == pytest.approx(8000, rel=0.1)
     assert np.abs(sound[-1600:]).max() < 50
-    assert studio.last(protocol.PlayEnded).complete
+    assert studio.last(reports.PlayEnded).complete
 
 
 def test_a_narrow_prompt_is_heard_too(studio: Studio, phone: Phone, tone) -> None:
     studio.connect(phone, **WIDE)
-    studio.do(protocol.Play(1, 1, [tone(1000)]))
+    studio.do(commands.Play(1, 1, [tone(1000)]))
     studio.run(1.2)
     sound = heard(phone.take())[3200:12800]
     assert amplitude(sound, 1000) == pytest.approx(8000, rel=0.03)
@@ -102,7 +102,7 @@ def test_a_narrow_prompt_is_heard_too(studio: Studio, phone: Phone, tone) -> Non
 
 def test_a_narrow_caller_hears_a_wide_prompt(studio: Studio, phone: Phone, wide_clip) -> None:
     studio.connect(phone)
-    studio.do(protocol.Play(1, 1, [wide_clip(1000)]))
+    studio.do(commands.Play(1, 1, [wide_clip(1000)]))
     studio.run(0.8)
     sound = np.concatenate([samples_of(packet) for packet in phone.take()])[1600:4800]
     assert tone_power(sound, 1000) == pytest.approx(8000, rel=0.03)
@@ -110,7 +110,7 @@ def test_a_narrow_caller_hears_a_wide_prompt(studio: Studio, phone: Phone, wide_
 
 def test_linear_sound_goes_out_in_network_order(studio: Studio, phone: Phone, tone) -> None:
     studio.connect(phone, **LINEAR)
-    studio.do(protocol.Play(1, 1, [tone(1000)]))
+    studio.do(commands.Play(1, 1, [tone(1000)]))
     studio.run(0.8)
     packets = own(phone.take(), 96)
     assert {len(packet) for packet in packets} == {332}
@@ -124,7 +124,7 @@ def test_other_packet_times(
     studio: Studio, phone: Phone, tone, codec: Codec, direct: dict[str, object], ptime: int
 ) -> None:
     studio.connect(phone, ptime=ptime, **direct)
-    studio.do(protocol.Play(1, 1, [tone(1000)]))
+    studio.do(commands.Play(1, 1, [tone(1000)]))
     studio.run(1.0)
     number = int(str(direct["payload_type"]))
     packets = own(phone.take(), number)
@@ -137,10 +137,10 @@ def test_other_packet_times(
 
 def test_keys_as_tones_and_as_events(studio: Studio, phone: Phone, wide_clip) -> None:
     studio.connect(phone, **WIDE)
-    studio.do(protocol.Play(1, 1, [wide_clip(5000, 2.0)]))
+    studio.do(commands.Play(1, 1, [wide_clip(5000, 2.0)]))
     studio.run(0.4)
     phone.take()
-    studio.do(protocol.SendDigits(1, "5", "inband", 200, 100))
+    studio.do(commands.SendDigits(1, "5", "inband", 200, 100))
     studio.run(0.2)
     sound = heard(phone.take())[1200:2800]
     assert amplitude(sound, 770) > 1000
@@ -148,7 +148,7 @@ def test_keys_as_tones_and_as_events(studio: Studio, phone: Phone, wide_clip) ->
     assert amplitude(sound, 5000) < 300, "the key comes in place of the prompt"
     studio.run(0.4)
     phone.take()
-    studio.do(protocol.SendDigits(1, "7", "rfc4733", 100, 100))
+    studio.do(commands.SendDigits(1, "7", "rfc4733", 100, 100))
     studio.run(0.6)
     packets = phone.take()
     assert {packet[12] for packet in packets if packet[1] & 0x7F == 101} == {7}
@@ -157,12 +157,12 @@ def test_keys_as_tones_and_as_events(studio: Studio, phone: Phone, wide_clip) ->
 
 def test_a_stopped_prompt_dies_away(studio: Studio, phone: Phone, wide_clip) -> None:
     studio.connect(phone, **WIDE)
-    studio.do(protocol.Play(1, 1, [wide_clip(500, 2.0)]))
+    studio.do(commands.Play(1, 1, [wide_clip(500, 2.0)]))
     studio.run(0.5)
-    studio.do(protocol.Stop(1))
+    studio.do(commands.Stop(1))
     studio.run(0.3)
     sound = heard(phone.take())
-    assert not studio.last(protocol.PlayEnded).complete
+    assert not studio.last(reports.PlayEnded).complete
     assert np.abs(sound[-3200:]).max() < 60
     assert np.abs(np.diff(sound)).max() < 1.3 * 8000 * 2 * np.pi * 500 / WIDE_RATE, "a click"
 
@@ -170,7 +170,7 @@ def test_a_stopped_prompt_dies_away(studio: Studio, phone: Phone, wide_clip) -> 
 def test_after_a_hold_the_far_end_is_in_step(studio: Studio, phone: Phone, wide_clip) -> None:
     """What was not sent must not have been encoded: both ends of G.722 adapt to what they had in common."""
     studio.connect(phone, **WIDE)
-    studio.do(protocol.Play(1, 1, [wide_clip(1000, 3.0)]))
+    studio.do(commands.Play(1, 1, [wide_clip(1000, 3.0)]))
     studio.run(0.5)
     studio.direct(phone, send=False, **WIDE)
     studio.run(0.5)
@@ -183,9 +183,9 @@ def test_after_a_hold_the_far_end_is_in_step(studio: Studio, phone: Phone, wide_
 
 def test_after_a_key_the_far_end_is_in_step(studio: Studio, phone: Phone, wide_clip) -> None:
     studio.connect(phone, **WIDE)
-    studio.do(protocol.Play(1, 1, [wide_clip(1000, 3.0)]))
+    studio.do(commands.Play(1, 1, [wide_clip(1000, 3.0)]))
     studio.run(0.5)
-    studio.do(protocol.SendDigits(1, "7", "rfc4733", 200, 100))
+    studio.do(commands.SendDigits(1, "7", "rfc4733", 200, 100))
     studio.run(1.0)
     packets = phone.take()
     assert any(packet[1] & 0x7F == 101 for packet in packets)
@@ -197,9 +197,9 @@ def test_after_a_key_the_far_end_is_in_step(studio: Studio, phone: Phone, wide_c
 
 def recorded(studio: Studio, phone: Phone, path: Path, talking: Callable[[], object]) -> np.ndarray:
     """Both sides while ``talking``: shape (n, 2)."""
-    studio.do(protocol.Record(1, 1, str(path)))
+    studio.do(commands.Record(1, 1, str(path)))
     talking()
-    studio.do(protocol.StopRecord(1, 1))
+    studio.do(commands.StopRecord(1, 1))
     studio.run(0.1)
     return read_wav(path)
 
@@ -220,17 +220,17 @@ def test_the_caller_is_recorded(
     assert studio_stats(studio).malformed == 0
 
 
-def studio_stats(studio: Studio) -> protocol.StreamStats:
-    studio.do(protocol.Drop(1))
+def studio_stats(studio: Studio) -> reports.StreamStats:
+    studio.do(commands.Drop(1))
     studio.open.clear()
-    stats: protocol.StreamStats = studio.last(protocol.Closed).stats
+    stats: reports.StreamStats = studio.last(reports.Closed).stats
     return stats
 
 
 def test_what_plays_wide_is_recorded_narrow(studio: Studio, phone: Phone, tmp_path: Path, wide_clip) -> None:
     studio.connect(phone, **WIDE)
     both = write_wav(tmp_path / "both.wav", wide_sine(1000, 1.0, 6000) + wide_sine(5000, 1.0, 6000), rate=WIDE_RATE)
-    studio.do(protocol.Play(1, 1, [both]))
+    studio.do(commands.Play(1, 1, [both]))
     sides = recorded(studio, phone, tmp_path / "a.wav", lambda: talk(studio, phone, wide_sine(300, 0.8)))
     right = sides[1600:5600, 1]
     assert tone_power(right, 1000) == pytest.approx(6000, rel=0.02)
@@ -252,7 +252,7 @@ def test_keys_in_the_sound_of_g722(studio: Studio, phone: Phone) -> None:
     studio.connect(phone, **WIDE)
     pressed = wide_sine(852, 0.1, 4000) + wide_sine(1209, 0.1, 4000)
     talk(studio, phone, np.concatenate([np.zeros(3200), pressed, np.zeros(3200)]))
-    assert [(digit.digit, digit.method) for digit in studio.reports(protocol.DigitHeard)] == [("7", "inband")]
+    assert [(digit.digit, digit.method) for digit in studio.reports(reports.DigitHeard)] == [("7", "inband")]
 
 
 def test_numbers_of_both_directions(studio: Studio, phone: Phone, tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_hostile_payloads(studio: Studio, phone: Phone, codec: str, number: int)
 
 def test_a_codec_may_change_while_a_prompt_plays(studio: Studio, phone: Phone, wide_clip) -> None:
     studio.connect(phone, **WIDE)
-    studio.do(protocol.Play(1, 1, [wide_clip(1000, 1.5)]))
+    studio.do(commands.Play(1, 1, [wide_clip(1000, 1.5)]))
     studio.run(0.5)
     phone.take()
     studio.direct(phone)
@@ -334,16 +334,16 @@ def test_a_codec_may_change_while_a_prompt_plays(studio: Studio, phone: Phone, w
     studio.run(0.4)
     assert amplitude(heard(phone.take())[1600:4800], 1000) == pytest.approx(8000, rel=0.05)
     studio.run(0.4)
-    assert studio.last(protocol.PlayEnded).complete
-    assert len(studio.reports(protocol.PlayEnded)) == 1
+    assert studio.last(reports.PlayEnded).complete
+    assert len(studio.reports(reports.PlayEnded)) == 1
 
 
 def test_a_play_replaces_one_of_the_other_band(studio: Studio, phone: Phone, wide_clip) -> None:
     studio.connect(phone, **WIDE)
-    studio.do(protocol.Play(1, 1, [wide_clip(1000, 3.0)]))
+    studio.do(commands.Play(1, 1, [wide_clip(1000, 3.0)]))
     studio.run(0.2)
     studio.direct(phone, payload_type=int(Law.PCMA))
-    studio.do(protocol.Play(1, 2, [wide_clip(500, 0.5)]))
+    studio.do(commands.Play(1, 2, [wide_clip(500, 0.5)]))
     studio.run(0.2)
     phone.take()
     studio.run(0.2)
@@ -351,7 +351,7 @@ def test_a_play_replaces_one_of_the_other_band(studio: Studio, phone: Phone, wid
     assert tone_power(sound, 500) == pytest.approx(8000, rel=0.05)
     assert tone_power(sound, 1000) < 200
     studio.run(0.4)
-    ended = [(report.play, report.complete, report.reason) for report in studio.reports(protocol.PlayEnded)]
+    ended = [(report.play, report.complete, report.reason) for report in studio.reports(reports.PlayEnded)]
     assert sorted(ended) == [(1, False, "replaced"), (2, True, "")]
 
 
@@ -359,7 +359,7 @@ def test_wide_and_narrow_streams_side_by_side(studio: Studio, phone: Phone, tone
     other = Phone()
     studio.connect(phone, 1, **WIDE)
     studio.connect(other, 2)
-    studio.do(protocol.Play(1, 1, [wide_clip(5000)]), protocol.Play(2, 1, [tone(700)]))
+    studio.do(commands.Play(1, 1, [wide_clip(5000)]), commands.Play(2, 1, [tone(700)]))
     studio.run(0.8)
     assert amplitude(heard(phone.take())[3200:9600], 5000) == pytest.approx(8000, rel=0.1)
     narrow = np.concatenate([samples_of(packet) for packet in other.take()])
@@ -371,12 +371,12 @@ def test_a_slot_starts_afresh(studio: Studio, phone: Phone, tone) -> None:
     """A G.711 stream in a slot that a G.722 stream left."""
     studio.connect(phone, 1, **WIDE)
     studio.run(0.2)
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
     phone.take()
     second = Phone()
     studio.connect(second, 2)
-    studio.do(protocol.Play(2, 1, [tone(700)]))
+    studio.do(commands.Play(2, 1, [tone(700)]))
     studio.run(0.5)
     packets = second.take()
     assert {packet[1] & 0x7F for packet in packets} == {0}
@@ -390,7 +390,7 @@ def test_l16_is_relayed_as_it_is_while_others_are_decoded(studio: Studio, tmp_pa
     ours = [Phone() for _ in range(3)]
     for number, each in enumerate(ours, 1):
         studio.connect(each, number, **LINEAR)
-    studio.do(protocol.Relay(1, 2), protocol.Relay(2, 1), protocol.Record(3, 1, str(tmp_path / "c.wav")))
+    studio.do(commands.Relay(1, 2), commands.Relay(2, 1), commands.Record(3, 1, str(tmp_path / "c.wav")))
     encoder = L16.encoder()
     sent: list[bytes] = []
     came: list[bytes] = []
@@ -402,7 +402,7 @@ def test_l16_is_relayed_as_it_is_while_others_are_decoded(studio: Studio, tmp_pa
         studio.run(0.02)
         came += [packet[12:] for packet in own(ours[1].take(), 96)]
     assert came[-40:] == sent[-40:]
-    studio.do(protocol.StopRecord(3, 1))
+    studio.do(commands.StopRecord(3, 1))
     studio.run(0.1)
     assert tone_power(read_wav(tmp_path / "c.wav")[2400:6400, 0], 1000) == pytest.approx(8000, rel=0.001)
     for each in ours:
@@ -423,8 +423,8 @@ def test_short_and_long_packets_of_several_codecs_in_one_round(studio: Studio) -
                 each.timestamp += units
         studio.run(0.02)
     for number, (each, _, units) in enumerate(ours, 1):
-        studio.do(protocol.Drop(number))
-        stats = studio.last(protocol.Closed).stats
+        studio.do(commands.Drop(number))
+        stats = studio.last(reports.Closed).stats
         assert stats.received >= 50 * FRAME // units - 1  # one may be thrown away when the stream latches
         assert stats.malformed == 0
         each.close()

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from media_studio import Phone, read_wav, rms, samples_of, sine, tone_power, voice
 
-from media import protocol
+from media import commands, ipc, reports
 from media.g711 import Law
 from media.ipc import Child
 
@@ -26,13 +26,13 @@ PATIENCE = 10.0
 
 class Worker:
     def __init__(self) -> None:
-        self.reports: asyncio.Queue[protocol.Report] = asyncio.Queue()
-        self.kept: list[protocol.Report] = []
-        self.child: Child[protocol.Report] = Child(
-            "media.worker", protocol.Report, self.reports.put_nowait, arguments=["--ports", PORTS]
+        self.reports: asyncio.Queue[reports.Report] = asyncio.Queue()
+        self.kept: list[reports.Report] = []
+        self.child: Child[reports.Report] = Child(
+            "media.worker", reports.Report, self.reports.put_nowait, arguments=["--ports", PORTS]
         )
 
-    def send(self, message: protocol.Message) -> None:
+    def send(self, message: ipc.Message) -> None:
         self.child.send(message)
 
     async def expect(self, kind: type, within: float = 3.0, **fields: object):
@@ -74,22 +74,22 @@ async def talk(phone: Phone, sound: np.ndarray) -> None:
 async def worker() -> AsyncIterator[Worker]:
     made = Worker()
     await made.child.start()
-    await made.expect(protocol.Ready, 10)
+    await made.expect(ipc.Ready, 10)
     yield made
     await made.child.close()
 
 
 async def opened(worker: Worker, stream: int = 1) -> int:
-    worker.send(protocol.Open(stream, "127.0.0.1"))
-    return (await worker.expect(protocol.Opened, stream=stream)).port
+    worker.send(commands.Open(stream, "127.0.0.1"))
+    return (await worker.expect(reports.Opened, stream=stream)).port
 
 
 async def test_plays_stops_and_closes(worker: Worker, phone: Phone, tone) -> None:
     await opened(worker)
-    worker.send(protocol.Play(1, 7, [tone(440, 0.4)]))
-    worker.send(protocol.Direct(1, "127.0.0.1", phone.port, phone.port + 1, 0, 101))
+    worker.send(commands.Play(1, 7, [tone(440, 0.4)]))
+    worker.send(commands.Direct(1, "127.0.0.1", phone.port, phone.port + 1, 0, 101))
     packets = [data for _, data in await collect(phone, 0.7)]
-    ended = await worker.expect(protocol.PlayEnded)
+    ended = await worker.expect(reports.PlayEnded)
     assert (ended.play, ended.complete) == (7, True)
     headers = [struct.unpack_from("!BBHII", data) for data in packets]
     assert headers[0][1] == 0x80
@@ -98,63 +98,63 @@ async def test_plays_stops_and_closes(worker: Worker, phone: Phone, tone) -> Non
     assert {(b[3] - a[3]) & 0xFFFFFFFF for a, b in itertools.pairwise(headers)} == {160}
     loud = [rms(samples_of(data)) > 1000 for data in packets]
     assert sum(loud) == 20
-    worker.send(protocol.Drop(1))
-    closed = await worker.expect(protocol.Closed)
+    worker.send(commands.Drop(1))
+    closed = await worker.expect(reports.Closed)
     assert closed.stats.sent >= len(packets)
 
 
 async def test_barge_in_ends_the_prompt_within_a_frame(worker: Worker, phone: Phone, tone) -> None:
     phone.to = await opened(worker)
-    worker.send(protocol.Direct(1, "127.0.0.1", phone.port, phone.port + 1, 0, 101))
-    worker.send(protocol.Play(1, 7, [tone(440, 3)]))
+    worker.send(commands.Direct(1, "127.0.0.1", phone.port, phone.port + 1, 0, 101))
+    worker.send(commands.Play(1, 7, [tone(440, 3)]))
     await collect(phone, 0.3)
     pressed = time.monotonic()
     for duration in (160, 320, 480):
         phone.raw(phone.event(5, duration, phone.timestamp))
-    digit = await worker.expect(protocol.DigitHeard)
+    digit = await worker.expect(reports.DigitHeard)
     assert (digit.digit, digit.method) == ("5", "rfc4733")
     assert digit.at - pressed < 0.015
-    worker.send(protocol.Stop(1))
+    worker.send(commands.Stop(1))
     packets = await collect(phone, 0.2)
     last = max(at for at, data in packets if rms(samples_of(data)) > 1000)
     assert last - pressed <= 0.06
-    ended = await worker.expect(protocol.PlayEnded)
+    ended = await worker.expect(reports.PlayEnded)
     assert (ended.complete, ended.reason) == (False, "stopped")
     with pytest.raises(TimeoutError):
-        await worker.expect(protocol.DigitHeard, 0.1)
+        await worker.expect(reports.DigitHeard, 0.1)
 
 
 async def test_an_answering_machine_over_rtp(worker: Worker, phone: Phone) -> None:
     """Ringback as early media, an answer, a long greeting, and a beep, in A-law."""
     phone.law = Law.PCMA
     phone.to = await opened(worker)
-    worker.send(protocol.Direct(1, "127.0.0.1", phone.port, phone.port + 1, int(Law.PCMA), 101))
-    worker.send(protocol.DetectMachine(1, answered=False))
+    worker.send(commands.Direct(1, "127.0.0.1", phone.port, phone.port + 1, int(Law.PCMA), 101))
+    worker.send(commands.DetectMachine(1, answered=False))
     await talk(phone, np.concatenate([np.zeros(2400), sine(425, 1.0, 3000), np.zeros(2400)]))
-    assert (await worker.expect(protocol.ToneHeard)).kind == "progress"
-    worker.send(protocol.DetectMachine(1, limits=protocol.MachineLimits(greeting=1.5)))
+    assert (await worker.expect(reports.ToneHeard)).kind == "progress"
+    worker.send(commands.DetectMachine(1, limits=commands.MachineLimits(greeting=1.5)))
     greeting = voice(2.2, dbfs=-20)
     await talk(phone, np.concatenate([np.zeros(4000), greeting, np.zeros(4000), sine(1000, 0.4, 4000), np.zeros(2400)]))
-    verdict = await worker.expect(protocol.MachineVerdict)
+    verdict = await worker.expect(reports.MachineVerdict)
     assert (verdict.result, verdict.reason) == ("machine", "greeting")
-    listens = await worker.expect(protocol.MachineListens)
+    listens = await worker.expect(reports.MachineListens)
     assert listens.why == "beep"
     assert listens.hertz == pytest.approx(1000, abs=5)
 
 
 async def test_a_person_over_rtp(worker: Worker, phone: Phone) -> None:
     phone.to = await opened(worker)
-    worker.send(protocol.Direct(1, "127.0.0.1", phone.port, phone.port + 1, 0, 101))
-    worker.send(protocol.DetectMachine(1))
+    worker.send(commands.Direct(1, "127.0.0.1", phone.port, phone.port + 1, 0, 101))
+    worker.send(commands.DetectMachine(1))
     await talk(phone, np.concatenate([np.zeros(4000), voice(0.5, dbfs=-20, syllables=False), np.zeros(9600)]))
-    assert (await worker.expect(protocol.MachineVerdict)).result == "human"
+    assert (await worker.expect(reports.MachineVerdict)).result == "human"
 
 
 async def test_reports_its_load_every_second(worker: Worker) -> None:
-    first = await worker.expect(protocol.WorkerLoad, 3)
+    first = await worker.expect(reports.WorkerLoad, 3)
     assert (first.streams, first.ring_drops, first.not_listening) == (0, 0, 0)
     await opened(worker)
-    assert (await worker.expect(protocol.WorkerLoad, 3, streams=1)).late_ms_p50 < 5
+    assert (await worker.expect(reports.WorkerLoad, 3, streams=1)).late_ms_p50 < 5
 
 
 def is_running(pid: int) -> bool:
@@ -189,8 +189,8 @@ def is_free(port: int) -> bool:
 
 async def recording(worker: Worker, phone: Phone, path: Path, seconds: float) -> int:
     phone.to = await opened(worker)
-    worker.send(protocol.Direct(1, "127.0.0.1", phone.port, phone.port + 1, 0, 101))
-    worker.send(protocol.Record(1, 1, str(path)))
+    worker.send(commands.Direct(1, "127.0.0.1", phone.port, phone.port + 1, 0, 101))
+    worker.send(commands.Record(1, 1, str(path)))
     await talk(phone, sine(1000, seconds))
     return phone.to
 
@@ -241,13 +241,11 @@ async def test_a_broken_message_ends_the_worker(worker: Worker) -> None:
 
 
 async def test_impossible_ports_are_said_at_once() -> None:
-    reports: asyncio.Queue[protocol.Report] = asyncio.Queue()
-    child: Child[protocol.Report] = Child(
-        "media.worker", protocol.Report, reports.put_nowait, arguments=["--ports", "9-9"]
-    )
+    came: asyncio.Queue[reports.Report] = asyncio.Queue()
+    child: Child[reports.Report] = Child("media.worker", reports.Report, came.put_nowait, arguments=["--ports", "9-9"])
     await child.start()
-    failed = await asyncio.wait_for(reports.get(), 10)
-    assert isinstance(failed, protocol.Failed)
+    failed = await asyncio.wait_for(came.get(), 10)
+    assert isinstance(failed, ipc.Failed)
     assert "9-9" in failed.reason
     assert await asyncio.wait_for(child.exited, 2) == 1
     await child.close()

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.protocol import StreamStats
 from media.quality import BEST, CODECS, Codec, delay_impairment, judge, loss_impairment, opinion, rating
+from media.reports import StreamStats
 
 SHARES = st.floats(0, 1)
 BURSTS = st.floats(0.5, 30)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from media_studio import InlineWriter, Phone, Studio, Tone, read_sound, read_wav, rms, sine, tone_power
 
-from media import protocol, writer
+from media import commands, reports, writer
 from media.process import SERVING_NICENESS
 from media.rates import FRAME, RATE
 from media.recorder import Recorder
@@ -48,9 +48,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-def by_number(studio: Studio) -> dict[int, protocol.Recorded]:
-    recorded = {report.recording: report for report in studio.reports(protocol.Recorded)}
-    assert len(recorded) == len(studio.reports(protocol.Recorded))
+def by_number(studio: Studio) -> dict[int, reports.Recorded]:
+    recorded = {report.recording: report for report in studio.reports(reports.Recorded)}
+    assert len(recorded) == len(studio.reports(reports.Recorded))
     return recorded
 
 
@@ -65,7 +65,7 @@ def talk_undisturbed(studio: Studio, phone: Phone, seconds: float) -> None:
     assert set(np.diff(stamps)) == {FRAME}
 
 
-def assert_whole(path: Path, recorded: protocol.Recorded, seconds: float) -> None:
+def assert_whole(path: Path, recorded: reports.Recorded, seconds: float) -> None:
     assert (recorded.why, recorded.lost) == ("stopped", 0)
     assert recorded.seconds == pytest.approx(seconds, abs=0.021)
     left, right = read_wav(path).T
@@ -81,8 +81,8 @@ def test_a_full_disk_ends_its_recording_alone(
     if suffix == "mp3":
         (small_disk / "other").write_bytes(bytes(50 * 1024))
     studio.connect(phone)
-    studio.do(protocol.Play(1, 1, [tone(440, 8)]))
-    studio.do(protocol.Record(1, 1, str(full), format=suffix), protocol.Record(1, 2, str(other)))
+    studio.do(commands.Play(1, 1, [tone(440, 8)]))
+    studio.do(commands.Record(1, 1, str(full), format=suffix), commands.Record(1, 2, str(other)))
     talk_undisturbed(studio, phone, 6.0)
     ended = by_number(studio)
     assert set(ended) == {1}
@@ -92,7 +92,7 @@ def test_a_full_disk_ends_its_recording_alone(
     assert len(sound) / RATE == pytest.approx(ended[1].seconds, abs=0.5)
     assert len(sound) > 1.0 * RATE
     assert tone_power(sound[1000 : RATE - 1000, 0], 700) == pytest.approx(8000, rel=0.1)
-    studio.do(protocol.StopRecord(1, 1), protocol.StopRecord(1, 2))
+    studio.do(commands.StopRecord(1, 1), commands.StopRecord(1, 2))
     studio.run(0.02)
     assert_whole(other, by_number(studio)[2], 6.0)
 
@@ -103,10 +103,10 @@ def test_a_quota_ends_the_recording_that_meets_it(
 ) -> None:
     path = tmp_path / f"a.{suffix}"
     studio.connect(phone)
-    studio.do(protocol.Play(1, 1, [tone(440, 8)]), protocol.Record(1, 1, str(path), format=suffix))
+    studio.do(commands.Play(1, 1, [tone(440, 8)]), commands.Record(1, 1, str(path), format=suffix))
     with no_bigger_than(44 + 100 * 640 + 300 if suffix == "wav" else 288 * 30 + 100):
         talk_undisturbed(studio, phone, 4.0)
-    (recorded,) = studio.reports(protocol.Recorded)
+    (recorded,) = studio.reports(reports.Recorded)
     assert recorded.why == "failed"
     assert "File too large" in recorded.reason
     sound = read_sound(path)
@@ -120,18 +120,18 @@ def test_a_disk_that_is_full_from_the_beginning(studio: Studio, phone: Phone, sm
             file.write(bytes(4096))
     studio.connect(phone)
     for number, suffix in enumerate(("wav", "mp3")):
-        studio.do(protocol.Record(1, number, str(small_disk / f"a.{suffix}"), format=suffix))
+        studio.do(commands.Record(1, number, str(small_disk / f"a.{suffix}"), format=suffix))
     studio.run(0.2)
-    assert [(r.why, r.seconds) for r in studio.reports(protocol.Recorded)] == [("failed", 0.0)] * 2
+    assert [(r.why, r.seconds) for r in studio.reports(reports.Recorded)] == [("failed", 0.0)] * 2
 
 
 @pytest.mark.parametrize("suffix", ["wav", "mp3"])
 def test_a_folder_that_vanishes(studio: Studio, phone: Phone, tone: Tone, tmp_path: Path, suffix: str) -> None:
     folder, other = tmp_path / "gone", tmp_path / "kept"
     studio.connect(phone)
-    studio.do(protocol.Play(1, 1, [tone(440, 8)]))
-    studio.do(protocol.Record(1, 1, str(folder / f"a.{suffix}"), format=suffix))
-    studio.do(protocol.Record(1, 2, str(other / "b.wav")))
+    studio.do(commands.Play(1, 1, [tone(440, 8)]))
+    studio.do(commands.Record(1, 1, str(folder / f"a.{suffix}"), format=suffix))
+    studio.do(commands.Record(1, 2, str(other / "b.wav")))
     talk_undisturbed(studio, phone, 0.5)
     shutil.rmtree(folder)
     other.rename(tmp_path / "moved")
@@ -140,19 +140,19 @@ def test_a_folder_that_vanishes(studio: Studio, phone: Phone, tone: Tone, tmp_pa
     assert set(ended) == {1}
     assert ended[1].why == "failed"
     assert "removed" in ended[1].reason
-    studio.do(protocol.StopRecord(1, 2))
+    studio.do(commands.StopRecord(1, 2))
     studio.run(0.02)
     assert_whole(tmp_path / "moved" / "b.wav", by_number(studio)[2], 3.0)
 
 
 def test_a_file_removed_just_before_the_end_is_told(studio: Studio, phone: Phone, tmp_path: Path) -> None:
     studio.connect(phone)
-    studio.do(protocol.Record(1, 1, str(tmp_path / "a.wav")))
+    studio.do(commands.Record(1, 1, str(tmp_path / "a.wav")))
     studio.run(0.1)
     (tmp_path / "a.wav").unlink()
-    studio.do(protocol.StopRecord(1, 1))
+    studio.do(commands.StopRecord(1, 1))
     studio.run(0.02)
-    assert studio.last(protocol.Recorded).why == "failed"
+    assert studio.last(reports.Recorded).why == "failed"
 
 
 def test_what_is_no_file_is_refused_without_waiting(studio: Studio, phone: Phone, tone: Tone, tmp_path: Path) -> None:
@@ -160,16 +160,16 @@ def test_what_is_no_file_is_refused_without_waiting(studio: Studio, phone: Phone
     os.mkfifo(pipe)
     (tmp_path / "link.wav").symlink_to(file)
     studio.connect(phone)
-    studio.do(protocol.Play(1, 1, [tone(440, 8)]), protocol.Record(1, 0, str(file)))
+    studio.do(commands.Play(1, 1, [tone(440, 8)]), commands.Record(1, 0, str(file)))
     for number, path in enumerate((pipe, tmp_path, Path("/dev/full"))):
-        studio.do(protocol.Record(1, number + 1, str(path)))
+        studio.do(commands.Record(1, number + 1, str(path)))
     talk_undisturbed(studio, phone, 0.5)
-    studio.do(protocol.Record(1, 4, str(tmp_path / "link.wav")))
+    studio.do(commands.Record(1, 4, str(tmp_path / "link.wav")))
     talk_undisturbed(studio, phone, 0.5)
     ended = by_number(studio)
     assert {number: report.why for number, report in ended.items()} == dict.fromkeys((1, 2, 3, 4), "failed")
     assert "already" in ended[4].reason
-    studio.do(protocol.StopRecord(1, 0))
+    studio.do(commands.StopRecord(1, 0))
     studio.run(0.02)
     assert_whole(file, by_number(studio)[0], 1.0)
 
@@ -215,7 +215,7 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
 def test_a_writer_that_stands_still_for_seconds_costs_counted_sound(tmp_path: Path) -> None:
     recorder = Recorder(1, cells=100)
     call = Call(recorder)
-    recorder.start(0, protocol.Record(1, 1, str(tmp_path / "a.wav")))
+    recorder.start(0, commands.Record(1, 1, str(tmp_path / "a.wav")))
     process = recorder._scribe._process
     assert process is not None
     call.until((tmp_path / "a.wav").exists)
@@ -238,7 +238,7 @@ def test_a_writer_that_stands_still_for_seconds_costs_counted_sound(tmp_path: Pa
 def test_a_writer_that_never_comes_back_is_replaced(tmp_path: Path) -> None:
     recorder = Recorder(1, cells=100)
     call = Call(recorder)
-    recorder.start(0, protocol.Record(1, 1, str(tmp_path / "a.wav")))
+    recorder.start(0, commands.Record(1, 1, str(tmp_path / "a.wav")))
     first = recorder._scribe._process
     assert first is not None
     call.until((tmp_path / "a.wav").exists)
@@ -285,8 +285,8 @@ def test_recordings_end_when_nobody_can_write_them(tmp_path: Path) -> None:
 
     recorder = Recorder(1, connect, cells=300)
     call = Call(recorder)
-    recorder.start(0, protocol.Record(1, 1, str(tmp_path / "a.wav")))
-    recorder.start(0, protocol.Record(1, 2, str(tmp_path / "b.wav")))
+    recorder.start(0, commands.Record(1, 1, str(tmp_path / "a.wav")))
+    recorder.start(0, commands.Record(1, 2, str(tmp_path / "b.wav")))
     call.run(75)
     recorder.stop(0, 2)
     recorder._scribe._told_at = 0.0
@@ -306,7 +306,7 @@ def test_recordings_end_when_nobody_can_write_them(tmp_path: Path) -> None:
     held.gone = True
     call.run(2)
     pump.pump(call.now)
-    recorder.start(0, protocol.Record(1, 3, str(tmp_path / "c.wav")))
+    recorder.start(0, commands.Record(1, 3, str(tmp_path / "c.wav")))
     call.run(50)
     recorder.stop(0, 3)
     for _ in range(3):
@@ -329,7 +329,7 @@ def test_recordings_end_when_every_writer_dies_at_once(tmp_path: Path) -> None:
 
     recorder = Recorder(1, connect, cells=300)
     call = Call(recorder)
-    recorder.start(0, protocol.Record(1, 1, str(tmp_path / "a.wav")))
+    recorder.start(0, commands.Record(1, 1, str(tmp_path / "a.wav")))
     call.run(round((GIVE_UP_AFTER - 0.5) / 0.02))
     assert not recorder.done
     call.run(round((RESTART_AFTER + 1.0) / 0.02))
@@ -351,7 +351,7 @@ def test_a_writer_that_comes_late_begins_with_an_empty_file(tmp_path: Path) -> N
 
     recorder = Recorder(1, connect)
     call = Call(recorder)
-    recorder.start(0, protocol.Record(1, 1, str(path)))
+    recorder.start(0, commands.Record(1, 1, str(path)))
     call.run(50)
     recorder._scribe._told_at = 0.0
     recorder.poll(call.now)
@@ -445,12 +445,12 @@ def test_other_streams_do_not_notice_a_writer_that_stands_still(
     studio: Studio, phone: Phone, tone: Tone, tmp_path: Path
 ) -> None:
     studio.connect(phone)
-    studio.do(protocol.Play(1, 1, [tone(440, 8)]), protocol.Record(1, 1, str(tmp_path / "a.wav")))
+    studio.do(commands.Play(1, 1, [tone(440, 8)]), commands.Record(1, 1, str(tmp_path / "a.wav")))
     talk_undisturbed(studio, phone, 0.5)
     pump, studio.written.pump = studio.written.pump, lambda now: None  # type: ignore[method-assign]
     talk_undisturbed(studio, phone, 3.0)
     studio.written.pump = pump  # type: ignore[method-assign]
     talk_undisturbed(studio, phone, 0.5)
-    studio.do(protocol.StopRecord(1, 1))
+    studio.do(commands.StopRecord(1, 1))
     studio.run(0.02)
     assert_whole(tmp_path / "a.wav", by_number(studio)[1], 4.0)

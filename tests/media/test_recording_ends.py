@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from media_studio import Phone, Studio, Tone, read_sound, read_wav, rms, samples_of, sine, tone_power, voice
 
-from media import protocol
+from media import commands, reports
 from media.g711 import Law, decode, encode
 from media.rates import FRAME, RATE
 from media.recorder import AT_ONCE
 
 
 def ends(studio: Studio) -> list[tuple[int, str, float]]:
-    return [(r.recording, r.why, r.seconds) for r in studio.reports(protocol.Recorded)]
+    return [(r.recording, r.why, r.seconds) for r in studio.reports(reports.Recorded)]
 
 
 def near(seconds: float, tolerance: float = 0.021) -> object:
@@ -33,13 +33,13 @@ def test_a_limit_ends_one_recording_to_the_sample(studio: Studio, phone: Phone, 
     studio.connect(phone)
     limited, whole = tmp_path / f"limited.{suffix}", tmp_path / "whole.wav"
     studio.do(
-        protocol.Record(1, 1, str(limited), format=suffix, limit=1.0),
-        protocol.Record(1, 2, str(whole), limit=0.001),
-        protocol.Record(1, 3, str(whole.with_name("b.wav"))),
+        commands.Record(1, 1, str(limited), format=suffix, limit=1.0),
+        commands.Record(1, 2, str(whole), limit=0.001),
+        commands.Record(1, 3, str(whole.with_name("b.wav"))),
     )
     studio.talk(phone, sine(700, 2.0))
     assert ends(studio) == [(2, "limit", 0.02), (1, "limit", 1.0)]
-    studio.do(protocol.StopRecord(1, 1), protocol.StopRecord(1, 3))
+    studio.do(commands.StopRecord(1, 1), commands.StopRecord(1, 3))
     studio.run(0.02)
     assert ends(studio)[2:] == [(3, "stopped", near(2.0))]
     sound = read_sound(limited)
@@ -49,7 +49,7 @@ def test_a_limit_ends_one_recording_to_the_sample(studio: Studio, phone: Phone, 
 
 def test_a_caller_who_says_nothing_ends_a_recording(studio: Studio, phone: Phone, path: Path) -> None:
     studio.connect(phone)
-    studio.do(protocol.Record(1, 1, str(path), "caller", silence=1.5))
+    studio.do(commands.Record(1, 1, str(path), "caller", silence=1.5))
     noise = np.random.default_rng(1).normal(0, 20, 3 * RATE)
     studio.talk(phone, noise)
     assert ends(studio) == [(1, "silence", near(1.5))]
@@ -57,23 +57,23 @@ def test_a_caller_who_says_nothing_ends_a_recording(studio: Studio, phone: Phone
 
 def test_a_caller_who_falls_silent_ends_a_recording(studio: Studio, phone: Phone, path: Path) -> None:
     studio.connect(phone)
-    studio.do(protocol.Record(1, 1, str(path), "caller", silence=1.5), protocol.Record(1, 2, str(path) + "2", "caller"))
+    studio.do(commands.Record(1, 1, str(path), "caller", silence=1.5), commands.Record(1, 2, str(path) + "2", "caller"))
     studio.talk(phone, np.concatenate([np.zeros(RATE), voice(4.0)]))
     assert ends(studio) == []
     studio.talk(phone, np.zeros(2 * RATE))
     assert ends(studio) == [(1, "silence", near(6.5, 0.3))]
-    studio.do(protocol.StopRecord(1, 2))
+    studio.do(commands.StopRecord(1, 2))
     studio.run(0.02)
     assert ends(studio)[1:] == [(2, "stopped", near(7.0))]
 
 
 def test_silence_before_a_pause_does_not_count_after_it(studio: Studio, phone: Phone, path: Path) -> None:
     studio.connect(phone)
-    studio.do(protocol.Record(1, 1, str(path), silence=1.0))
+    studio.do(commands.Record(1, 1, str(path), silence=1.0))
     studio.talk(phone, np.zeros(round(0.8 * RATE)))
-    studio.do(protocol.PauseRecord(1, 1, True))
+    studio.do(commands.PauseRecord(1, 1, True))
     studio.talk(phone, np.zeros(3 * RATE))
-    studio.do(protocol.PauseRecord(1, 1, False))
+    studio.do(commands.PauseRecord(1, 1, False))
     studio.talk(phone, np.zeros(round(0.8 * RATE)))
     assert ends(studio) == []
     studio.talk(phone, np.zeros(round(0.4 * RATE)))
@@ -86,13 +86,13 @@ def test_trailing_silence_is_cut_off(studio: Studio, phone: Phone, tmp_path: Pat
     file = tmp_path / f"a.{suffix}"
     studio.connect(phone)
     silence = 2.0 if why == "silence" else 0.0
-    studio.do(protocol.Record(1, 1, str(file), "caller", suffix, silence=silence, trim=True))
+    studio.do(commands.Record(1, 1, str(file), "caller", suffix, silence=silence, trim=True))
     words = voice(2.0)
     studio.talk(phone, np.concatenate([np.zeros(RATE // 2), words, np.zeros(3 * RATE)]))
     if why == "stopped":
-        studio.do(protocol.StopRecord(1, 1))
+        studio.do(commands.StopRecord(1, 1))
     elif why == "closed":
-        studio.do(protocol.Drop(1))
+        studio.do(commands.Drop(1))
         studio.open.clear()
     studio.tick()
     studio.tick()
@@ -107,9 +107,9 @@ def test_trailing_silence_is_cut_off(studio: Studio, phone: Phone, tmp_path: Pat
 
 def test_a_trimmed_recording_without_a_word_is_empty(studio: Studio, phone: Phone, path: Path) -> None:
     studio.connect(phone)
-    studio.do(protocol.Record(1, 1, str(path), trim=True))
+    studio.do(commands.Record(1, 1, str(path), trim=True))
     studio.talk(phone, np.zeros(RATE))
-    studio.do(protocol.StopRecord(1, 1))
+    studio.do(commands.StopRecord(1, 1))
     studio.run(0.02)
     assert ends(studio) == [(1, "stopped", 0.0)]
     assert len(read_wav(path)) == 0
@@ -121,15 +121,15 @@ def test_a_trimmed_recording_without_a_word_is_empty(studio: Studio, phone: Phon
 def test_a_pause_leaves_sound_out_without_a_click(studio: Studio, phone: Phone, tone: Tone, path: Path) -> None:
     studio.connect(phone)
     low = sine(200, 2.0)
-    studio.do(protocol.Record(1, 1, str(path)))
+    studio.do(commands.Record(1, 1, str(path)))
     studio.talk(phone, low[: RATE // 2])
-    studio.do(protocol.PauseRecord(1, 1, True))
+    studio.do(commands.PauseRecord(1, 1, True))
     studio.talk(phone, low[RATE // 2 :][:FRAME])
-    studio.do(protocol.Play(1, 1, [tone(700, 0.3)]))
+    studio.do(commands.Play(1, 1, [tone(700, 0.3)]))
     studio.talk(phone, low[RATE // 2 + FRAME : RATE + 1000])
-    studio.do(protocol.PauseRecord(1, 1, False))
+    studio.do(commands.PauseRecord(1, 1, False))
     studio.talk(phone, low[RATE + 1000 :][: RATE // 2])
-    studio.do(protocol.StopRecord(1, 1))
+    studio.do(commands.StopRecord(1, 1))
     studio.run(0.02)
     assert ends(studio) == [(1, "stopped", near(1.0, 0.041))]
     left, right = read_wav(path).T
@@ -145,13 +145,13 @@ def test_a_pause_leaves_sound_out_without_a_click(studio: Studio, phone: Phone, 
 
 def test_a_pause_that_is_taken_back_at_once_cuts_nothing(studio: Studio, phone: Phone, path: Path) -> None:
     studio.connect(phone)
-    studio.do(protocol.Record(1, 1, str(path)))
+    studio.do(commands.Record(1, 1, str(path)))
     low = sine(200, 1.0)
     studio.talk(phone, low[: RATE // 2])
     for on in (True, False, False, True, True, False):
-        studio.do(protocol.PauseRecord(1, 1, on))
+        studio.do(commands.PauseRecord(1, 1, on))
     studio.talk(phone, low[RATE // 2 :])
-    studio.do(protocol.StopRecord(1, 1))
+    studio.do(commands.StopRecord(1, 1))
     studio.run(0.02)
     sent = decode(encode(low.astype(np.int16), Law.PCMU), Law.PCMU).astype(float)
     left = read_wav(path)[:, 0]
@@ -162,23 +162,23 @@ def test_a_pause_that_is_taken_back_at_once_cuts_nothing(studio: Studio, phone: 
 
 def test_what_is_paused_counts_towards_no_limit(studio: Studio, phone: Phone, path: Path) -> None:
     studio.connect(phone)
-    studio.do(protocol.Record(1, 1, str(path), limit=1.0))
+    studio.do(commands.Record(1, 1, str(path), limit=1.0))
     studio.run(0.5)
-    studio.do(protocol.PauseRecord(1, 1, True))
+    studio.do(commands.PauseRecord(1, 1, True))
     studio.run(2.0)
     assert ends(studio) == []
-    studio.do(protocol.PauseRecord(1, 1, False))
+    studio.do(commands.PauseRecord(1, 1, False))
     studio.run(0.6)
     assert ends(studio) == [(1, "limit", 1.0)]
 
 
 def test_a_paused_recording_can_be_stopped(studio: Studio, phone: Phone, path: Path) -> None:
     studio.connect(phone)
-    studio.do(protocol.Record(1, 1, str(path)))
+    studio.do(commands.Record(1, 1, str(path)))
     studio.run(0.5)
-    studio.do(protocol.PauseRecord(1, 1, True))
+    studio.do(commands.PauseRecord(1, 1, True))
     studio.run(0.5)
-    studio.do(protocol.StopRecord(1, 1), protocol.PauseRecord(1, 1, False))
+    studio.do(commands.StopRecord(1, 1), commands.PauseRecord(1, 1, False))
     studio.run(0.5)
     assert ends(studio) == [(1, "stopped", near(0.5, 0.041))]
     assert len(read_wav(path)) == round(ends(studio)[0][2] * RATE)
@@ -201,7 +201,7 @@ def beeps(sound: np.ndarray) -> list[tuple[float, float]]:
 
 def test_a_beep_is_heard_and_not_recorded(studio: Studio, phone: Phone, path: Path) -> None:
     studio.connect(phone)
-    studio.do(protocol.Record(1, 1, str(path), beep=True))
+    studio.do(commands.Record(1, 1, str(path), beep=True))
     packets = studio.talk(phone, sine(600, 0.2))
     packets += studio.talk(phone, np.zeros(RATE // 2))
     packets += studio.talk(phone, sine(600, 0.5))
@@ -212,7 +212,7 @@ def test_a_beep_is_heard_and_not_recorded(studio: Studio, phone: Phone, path: Pa
     amplitude = tone_power(middle, 1000)
     assert rms(middle) == pytest.approx(amplitude / 2**0.5, rel=0.02)
     assert np.abs(np.diff(sound)).max() < 1.2 * amplitude * 2 * np.pi * 1000 / RATE
-    studio.do(protocol.StopRecord(1, 1))
+    studio.do(commands.StopRecord(1, 1))
     studio.run(0.02)
     assert ends(studio) == [(1, "stopped", near(1.2 - 0.26))]
     left, right = read_wav(path).T
@@ -223,11 +223,11 @@ def test_a_beep_is_heard_and_not_recorded(studio: Studio, phone: Phone, path: Pa
 
 def test_a_beep_waits_for_tones_and_the_recording_for_the_beep(studio: Studio, phone: Phone, path: Path) -> None:
     studio.connect(phone)
-    studio.do(protocol.SendDigits(1, "12", "inband", 100, 100), protocol.Record(1, 1, str(path), beep=True))
+    studio.do(commands.SendDigits(1, "12", "inband", 100, 100), commands.Record(1, 1, str(path), beep=True))
     packets = studio.talk(phone, np.zeros(RATE))
     lengths = [length for _, length in beeps(heard(packets))]
     assert lengths == [near(0.1, 0.01), near(0.1, 0.01), near(0.25, 0.01)]
-    studio.do(protocol.StopRecord(1, 1))
+    studio.do(commands.StopRecord(1, 1))
     studio.run(0.02)
     assert rms(read_wav(path)[:, 1]) == 0
     assert ends(studio) == [(1, "stopped", near(1.0 - 0.66))]
@@ -237,11 +237,11 @@ def test_a_recording_paused_during_its_beep_begins_with_the_end_of_the_pause(
     studio: Studio, phone: Phone, path: Path
 ) -> None:
     studio.connect(phone)
-    studio.do(protocol.Record(1, 1, str(path), beep=True), protocol.PauseRecord(1, 1, True))
+    studio.do(commands.Record(1, 1, str(path), beep=True), commands.PauseRecord(1, 1, True))
     studio.run(1.0)
-    studio.do(protocol.PauseRecord(1, 1, False))
+    studio.do(commands.PauseRecord(1, 1, False))
     studio.run(0.5)
-    studio.do(protocol.StopRecord(1, 1))
+    studio.do(commands.StopRecord(1, 1))
     studio.run(0.02)
     assert ends(studio) == [(1, "stopped", near(0.5))]
 
@@ -252,16 +252,16 @@ def test_a_recording_paused_during_its_beep_begins_with_the_end_of_the_pause(
 def test_every_record_is_answered_once(studio: Studio, phone: Phone, tmp_path: Path) -> None:
     studio.connect(phone)
     for number in range(AT_ONCE + 1):
-        studio.do(protocol.Record(1, number, str(tmp_path / f"{number}.wav")))
+        studio.do(commands.Record(1, number, str(tmp_path / f"{number}.wav")))
     studio.run(0.1)
     assert ends(studio) == [(AT_ONCE, "failed", 0.0)]
-    studio.do(protocol.Record(1, 0, str(tmp_path / "again.wav")), protocol.StopRecord(1, 77))
-    studio.do(protocol.PauseRecord(1, 77, True), protocol.PauseRecord(77, 1, True), protocol.StopRecord(77, 1))
+    studio.do(commands.Record(1, 0, str(tmp_path / "again.wav")), commands.StopRecord(1, 77))
+    studio.do(commands.PauseRecord(1, 77, True), commands.PauseRecord(77, 1, True), commands.StopRecord(77, 1))
     studio.run(0.1)
     assert ends(studio)[1:] == [(0, "stopped", near(0.1))]
-    studio.do(protocol.Record(77, 5, str(tmp_path / "none.wav")))
-    assert studio.last(protocol.Recorded).reason == "no such stream"
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Record(77, 5, str(tmp_path / "none.wav")))
+    assert studio.last(reports.Recorded).reason == "no such stream"
+    studio.do(commands.Drop(1))
     studio.open.clear()
     studio.tick()
     studio.tick()
@@ -274,6 +274,6 @@ def test_every_record_is_answered_once(studio: Studio, phone: Phone, tmp_path: P
 @pytest.mark.parametrize("name", ["a\0.wav", "b" * 300 + ".wav", "", "."])
 def test_a_path_that_is_none(studio: Studio, phone: Phone, tmp_path: Path, name: str) -> None:
     studio.connect(phone)
-    studio.do(protocol.Record(1, 1, f"{tmp_path}/{name}"), protocol.Record(1, 2, str(tmp_path / "good.wav")))
+    studio.do(commands.Record(1, 1, f"{tmp_path}/{name}"), commands.Record(1, 2, str(tmp_path / "good.wav")))
     studio.run(0.1)
     assert ends(studio) == [(1, "failed", 0.0)]

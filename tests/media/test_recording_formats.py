@@ -24,7 +24,7 @@ from media_studio import (
     write_wav,
 )
 
-from media import mp3info, protocol, writer
+from media import commands, mp3info, reports, writer
 from media.mp3 import LONGEST_GAP, Mp3File
 from media.rates import FRAME, RATE
 from media.recorder import Recorder
@@ -38,10 +38,10 @@ def loud(side: np.ndarray, threshold: float = 500) -> np.ndarray:
     return np.flatnonzero(np.abs(side) > threshold)
 
 
-def stop(studio: Studio, count: int) -> list[protocol.Recorded]:
-    studio.do(*(protocol.StopRecord(1, number) for number in range(1, count + 1)))
+def stop(studio: Studio, count: int) -> list[reports.Recorded]:
+    studio.do(*(commands.StopRecord(1, number) for number in range(1, count + 1)))
     studio.run(0.02)
-    recorded = studio.reports(protocol.Recorded)
+    recorded = studio.reports(reports.Recorded)
     assert [(r.recording, r.why, r.reason) for r in recorded] == [(n, "stopped", "") for n in range(1, count + 1)]
     return recorded
 
@@ -53,11 +53,11 @@ def test_four_recordings_of_a_stream_take_a_side_each(
     studio.connect(phone)
     paths = {sides: tmp_path / f"{sides}.wav" for sides in ("caller", "both", "mix", "engine")}
     for number, (sides, path) in enumerate(paths.items(), 1):
-        studio.do(protocol.Record(1, number, str(path), sides))
+        studio.do(commands.Record(1, number, str(path), sides))
     if amplitude == 8000:
-        studio.do(protocol.Play(1, 1, [tone(440, 1)]))
+        studio.do(commands.Play(1, 1, [tone(440, 1)]))
     else:
-        studio.do(protocol.SendDigits(1, "5", "inband", 500, 0))
+        studio.do(commands.SendDigits(1, "5", "inband", 500, 0))
     studio.talk(phone, sine(1000, 1.0, amplitude))
     stop(studio, 4)
     left, right = read_wav(paths["both"]).T
@@ -74,17 +74,17 @@ def test_four_recordings_of_a_stream_take_a_side_each(
 def test_recordings_of_a_stream_begin_and_end_by_themselves(studio: Studio, phone: Phone, tmp_path: Path) -> None:
     studio.connect(phone)
     prompt = write_wav(tmp_path / "prompt.wav", voice(2.0))
-    studio.do(protocol.Record(1, 1, str(tmp_path / "call.wav")), protocol.Play(1, 1, [prompt]))
+    studio.do(commands.Record(1, 1, str(tmp_path / "call.wav")), commands.Play(1, 1, [prompt]))
     studio.run(0.5)
-    studio.do(protocol.Record(1, 2, str(tmp_path / "message.wav"), "engine"))
+    studio.do(commands.Record(1, 2, str(tmp_path / "message.wav"), "engine"))
     studio.run(0.5)
-    studio.do(protocol.StopRecord(1, 2))
+    studio.do(commands.StopRecord(1, 2))
     studio.run(0.5)
-    studio.do(protocol.Drop(1))
+    studio.do(commands.Drop(1))
     studio.open.clear()
     studio.tick()
     studio.tick()
-    ends = [(r.recording, r.why, r.seconds) for r in studio.reports(protocol.Recorded)]
+    ends = [(r.recording, r.why, r.seconds) for r in studio.reports(reports.Recorded)]
     assert ends == [
         (2, "stopped", pytest.approx(0.5, abs=0.021)),
         (1, "closed", pytest.approx(1.5, abs=0.021)),
@@ -97,13 +97,13 @@ def test_recordings_of_a_stream_begin_and_end_by_themselves(studio: Studio, phon
 def test_mp3_sounds_like_wav_at_the_same_time(studio: Studio, phone: Phone, tone: Tone, tmp_path: Path) -> None:
     studio.connect(phone)
     studio.do(
-        protocol.Record(1, 1, str(tmp_path / "a.wav")),
-        protocol.Record(1, 2, str(tmp_path / "a.mp3"), format="mp3"),
-        protocol.Record(1, 3, str(tmp_path / "mono.mp3"), "caller", "mp3"),
+        commands.Record(1, 1, str(tmp_path / "a.wav")),
+        commands.Record(1, 2, str(tmp_path / "a.mp3"), format="mp3"),
+        commands.Record(1, 3, str(tmp_path / "mono.mp3"), "caller", "mp3"),
     )
     studio.talk(phone, np.zeros(RATE // 2))
     studio.talk(phone, sine(1000, 0.5))
-    studio.do(protocol.Play(1, 1, [tone(440, 0.5)]))
+    studio.do(commands.Play(1, 1, [tone(440, 0.5)]))
     studio.talk(phone, np.zeros(RATE))
     recorded = stop(studio, 3)
     plain, packed = read_wav(tmp_path / "a.wav"), read_mp3(tmp_path / "a.mp3")
@@ -201,7 +201,7 @@ def test_a_kill_leaves_a_playable_file_and_a_new_writer_goes_on(tmp_path: Path, 
     path = tmp_path / f"a.{suffix}"
     recorder = Recorder(1)
     source = Source(recorder)
-    recorder.start(0, protocol.Record(1, 1, str(path), format=suffix))
+    recorder.start(0, commands.Record(1, 1, str(path), format=suffix))
     source.feed(150)
     octets = 44 + 150 * 640 if suffix == "wav" else 288 * 37
     source.until(lambda: path.exists() and path.stat().st_size >= octets, "3 s of sound")
@@ -231,7 +231,7 @@ def test_a_writer_whose_worker_is_gone_completes_an_mp3(tmp_path: Path) -> None:
     pump = InlineWriter()
     recorder = Recorder(1, pump.connect)
     source = Source(recorder)
-    recorder.start(0, protocol.Record(1, 1, str(tmp_path / "a.mp3"), format="mp3"))
+    recorder.start(0, commands.Record(1, 1, str(tmp_path / "a.mp3"), format="mp3"))
     source.feed(100)
     recorder.poll(1.0)
     pump.pump(1.0)
@@ -249,12 +249,12 @@ def test_more_mp3_than_can_be_encoded_are_refused(
     monkeypatch.setattr(writer, "MP3_AT_MOST", 1)
     studio.connect(phone)
     for number, name in enumerate(("a.mp3", "b.mp3", "c.wav"), 1):
-        studio.do(protocol.Record(1, number, str(tmp_path / name), "mix", name[-3:]))
+        studio.do(commands.Record(1, number, str(tmp_path / name), "mix", name[-3:]))
     studio.run(0.2)
-    (refused,) = studio.reports(protocol.Recorded)
+    (refused,) = studio.reports(reports.Recorded)
     assert (refused.recording, refused.why) == (2, "failed")
     assert "MP3" in refused.reason
     assert not (tmp_path / "b.mp3").exists()
-    studio.do(protocol.StopRecord(1, 1), protocol.Record(1, 4, str(tmp_path / "d.mp3"), "mix", "mp3"))
+    studio.do(commands.StopRecord(1, 1), commands.Record(1, 4, str(tmp_path / "d.mp3"), "mix", "mp3"))
     studio.run(0.2)
-    assert {r.recording for r in studio.reports(protocol.Recorded) if r.why == "failed"} == {2}
+    assert {r.recording for r in studio.reports(reports.Recorded) if r.why == "failed"} == {2}

@@ -18,9 +18,11 @@ import numpy as np
 import pytest
 from media_studio import Phone, Studio, sine
 
-from media import ipc, protocol, uring
-from media.ipc import Child
+from media import ipc, uring
+from media.commands import Direct, Drop, Open
+from media.ipc import Child, Failed, Ready
 from media.rates import FRAME, RATE
+from media.reports import Closed, Opened, Report
 
 
 @pytest.fixture
@@ -128,8 +130,8 @@ def test_completions_may_come_in_any_order(monkeypatch: pytest.MonkeyPatch) -> N
                 phone.timestamp += FRAME
         studio.run(0.02)
     for stream in range(1, 9):
-        studio.do(protocol.Drop(stream))
-    closed = {report.stream: report.stats for report in studio.reports(protocol.Closed)}
+        studio.do(Drop(stream))
+    closed = {report.stream: report.stats for report in studio.reports(Closed)}
     for number, phone in enumerate(phones):
         stats = closed[number + 1]
         assert (stats.malformed, stats.foreign, stats.duplicated, stats.lost) == (0, 0, 0, 0)
@@ -152,13 +154,13 @@ os.execv(sys.executable, [sys.executable, "-m", "media.worker", *sys.argv[1:]])
 """
 
 
-def first_word(*arguments: str) -> protocol.Report:
+def first_word(*arguments: str) -> Report:
     """What a worker says first that may not use io_uring."""
     ours, theirs = socket.socketpair()
     command = [sys.executable, "-c", FORBID, "--fd", str(theirs.fileno()), "--ports", "31000-31098", *arguments]
     with subprocess.Popen(command, pass_fds=[theirs.fileno()], env={**os.environ, **ipc.ONE_THREAD}) as process:
         theirs.close()
-        link: ipc.Link[protocol.Report] = ipc.Link(ours, protocol.Report)
+        link: ipc.Link[Report] = ipc.Link(ours, Report)
         try:
             waiter = select.poll()  # select() refuses high descriptors
             waiter.register(ours, select.POLLIN)
@@ -171,34 +173,32 @@ def first_word(*arguments: str) -> protocol.Report:
 
 def test_where_io_uring_is_forbidden_the_worker_takes_the_portable_way_and_says_why() -> None:
     ready = first_word()
-    assert isinstance(ready, protocol.Ready)
+    assert isinstance(ready, Ready)
     assert ready.about.startswith(f"portable I/O (epoll; io_uring: {os.strerror(errno.EPERM)})")
 
 
 def test_where_io_uring_must_be_and_is_forbidden_the_worker_does_not_start() -> None:
     failed = first_word("--io", "uring")
-    assert isinstance(failed, protocol.Failed)
+    assert isinstance(failed, Failed)
     assert os.strerror(errno.EPERM) in failed.reason
 
 
 async def test_jitter_is_that_of_the_network_not_of_our_turns() -> None:
     """In real time: the kernel tells when packets came. The sender notes when it sent them, and both must agree."""
-    reports: asyncio.Queue[protocol.Report] = asyncio.Queue()
-    child: Child[protocol.Report] = Child(
-        "media.worker", protocol.Report, reports.put_nowait, arguments=["--ports", "31100-31198"]
-    )
+    reports: asyncio.Queue[Report] = asyncio.Queue()
+    child: Child[Report] = Child("media.worker", Report, reports.put_nowait, arguments=["--ports", "31100-31198"])
     await child.start()
     phone, rng = Phone(), Random(4)
     try:
-        while not isinstance(report := await asyncio.wait_for(reports.get(), 30), protocol.Ready):
+        while not isinstance(report := await asyncio.wait_for(reports.get(), 30), Ready):
             pass
         if "io_uring" not in report.about.partition(",")[0].partition("(")[0]:
             pytest.skip(f"no io_uring here: {report.about}")
-        child.send(protocol.Open(1, "127.0.0.1"))
-        while not isinstance(report := await asyncio.wait_for(reports.get(), 5), protocol.Opened):
+        child.send(Open(1, "127.0.0.1"))
+        while not isinstance(report := await asyncio.wait_for(reports.get(), 5), Opened):
             pass
         phone.to = report.port
-        child.send(protocol.Direct(1, "127.0.0.1", phone.port, phone.control_port, 0, 101))
+        child.send(Direct(1, "127.0.0.1", phone.port, phone.control_port, 0, 101))
         sent: list[float] = []
         sound = sine(440, 0.02)
         began = time.monotonic()
@@ -207,8 +207,8 @@ async def test_jitter_is_that_of_the_network_not_of_our_turns() -> None:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             sent.append(time.monotonic())
             phone.raw(phone.sound(sound))
-        child.send(protocol.Drop(1))
-        while not isinstance(report := await asyncio.wait_for(reports.get(), 5), protocol.Closed):
+        child.send(Drop(1))
+        while not isinstance(report := await asyncio.wait_for(reports.get(), 5), Closed):
             pass
     finally:
         phone.close()

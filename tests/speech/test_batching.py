@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from speech_kit import DIGITS, SPEAKERS, Samples, on_the_phone, spoken_digit
 
-from media.protocol import HeardWord
 from media.speech import language
 from media.speech.engine import Key
 from media.speech.matching import KeywordMatcher
+from media.speech.messages import HeardWord
 
 pytestmark = pytest.mark.sound
 

@@ -8,9 +8,9 @@ from speech_kit import DIGITS, Samples, read_sentence, spoken_digit
 
 from media.dtmf import tones
 from media.hearing import Ears, Hearing, framed, hear
-from media.protocol import HeardWord
 from media.speech.engine import Key, Spotted
 from media.speech.matching import KeywordMatcher
+from media.speech.messages import HeardWord
 
 GENERATOR = np.random.default_rng(7)
 

@@ -18,7 +18,7 @@ from speech_kit import DATA, DIGITS, mu_law, on_the_phone, read_sentence, recogn
 
 from engine.calls.recogniser import RecogniserError, Recognisers
 from engine.transcription import Transcriber
-from media import protocol
+from media import commands
 from media.frames import powers
 from media.hearing import hear
 from media.ipc import Framing
@@ -27,6 +27,7 @@ from media.rates import FRAME
 from media.speech.dictation import VoskDictation
 from media.speech.engine import Key
 from media.speech.lexicon import pronounceable
+from media.speech.messages import Begin, End, FromRecogniser, UtteranceEnded
 from media.speech.model import ModelError
 from media.speech.vosk_engine import UNKNOWN, VoskEngine, check_model
 
@@ -227,9 +228,9 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def recognisers(
     folder: Path, library: None
-) -> AsyncIterator[tuple[Recognisers, asyncio.Queue[protocol.UseRecogniser]]]:
+) -> AsyncIterator[tuple[Recognisers, asyncio.Queue[commands.UseRecogniser]]]:
     """Three processes with a stand-in for the library, and what is told of them."""
-    told: asyncio.Queue[protocol.UseRecogniser] = asyncio.Queue()
+    told: asyncio.Queue[commands.UseRecogniser] = asyncio.Queue()
     running = Recognisers(vosk_model=str(folder), vosk_processes=3, max_listening=10, on_new=told.put_nowait)
     await running.start()
     yield running, told
@@ -237,7 +238,7 @@ async def recognisers(
 
 
 async def test_several_processes_and_one_that_dies(
-    recognisers: tuple[Recognisers, asyncio.Queue[protocol.UseRecogniser]],
+    recognisers: tuple[Recognisers, asyncio.Queue[commands.UseRecogniser]],
 ) -> None:
     running, told = recognisers
     assert "3 processes" in running.about
@@ -254,7 +255,7 @@ async def test_several_processes_and_one_that_dies(
 
 
 async def test_each_process_recognises_for_its_streams(
-    recognisers: tuple[Recognisers, asyncio.Queue[protocol.UseRecogniser]],
+    recognisers: tuple[Recognisers, asyncio.Queue[commands.UseRecogniser]],
 ) -> None:
     _, told = recognisers
     listening = Listening(6, Past(), reports := [])
@@ -264,14 +265,14 @@ async def test_each_process_recognises_for_its_streams(
     slots = np.arange(6)
     for slot in range(6):
         listening.open(slot)
-        listening.hear(slot, protocol.Hear(slot, 1, ["yes"] if slot % 3 else ["no"]))
+        listening.hear(slot, commands.Hear(slot, 1, ["yes"] if slot % 3 else ["no"]))
     nothing = np.zeros((6, FRAME), np.int16)
     loud = np.full((6, FRAME), 3000, np.int16)
     now = 0.0
     for frame in [nothing] * 20 + [loud] * 20 + [nothing] * 20:
         listening.feed(slots, frame, powers(frame), nothing, now := now + 0.02)
         listening.poll(now)
-    while len(ended := [each for each in reports if isinstance(each, protocol.UtteranceEnded)]) < 6:
+    while len(ended := [each for each in reports if isinstance(each, UtteranceEnded)]) < 6:
         await asyncio.sleep(0.01)
         listening.poll(now)
     heard = {each.stream: [word.word for word in each.words] for each in ended}
@@ -295,17 +296,17 @@ async def test_callers_beyond_the_limit_are_counted_and_logged(
     warned: list[int] = []
     quiet = SimpleNamespace(info=lambda *_, **__: None, warning=lambda _, utterances, **__: warned.append(utterances))
     monkeypatch.setattr("engine.calls.recogniser.log", quiet)
-    told: asyncio.Queue[protocol.UseRecogniser] = asyncio.Queue()
+    told: asyncio.Queue[commands.UseRecogniser] = asyncio.Queue()
     running = Recognisers(vosk_model=str(folder), vosk_processes=1, max_listening=2, on_new=told.put_nowait)
     await running.start()
     (process,) = running.processes
     assert list(process.outcomes()) == []
     _, writer = await asyncio.open_unix_connection(told.get_nowait().path)
-    framing: Framing[protocol.FromRecogniser] = Framing(protocol.FromRecogniser)
+    framing: Framing[FromRecogniser] = Framing(FromRecogniser)
     for stream in range(5):
-        writer.write(framing.encode(protocol.Begin(stream, 1, ["yes"], "en", 0.0)))
+        writer.write(framing.encode(Begin(stream, 1, ["yes"], "en", 0.0)))
     for stream in range(5):
-        writer.write(framing.encode(protocol.End(stream, 1, 1.0)))
+        writer.write(framing.encode(End(stream, 1, 1.0)))
     while dict(process.outcomes()) != {"decided": 2, "refused": 3, "cut": 0}:  # noqa: ASYNC110 - told once a second
         await asyncio.sleep(0.01)
     writer.close()

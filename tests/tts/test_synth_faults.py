@@ -20,7 +20,7 @@ from media.tts.synth import Synth, SynthError
 PRELUDE = """
 import os, pathlib, sys, time
 import numpy as np
-from media.protocol import Failed, Ready
+from media.ipc import Failed, Ready
 from media.servant import Servant
 from media.tts.messages import Render, RenderFailed, Rendered
 from media.tts.store import PromptStore
