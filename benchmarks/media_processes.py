@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -28,13 +25,6 @@ IO_PATHS = ("portable", "uring")
 
 class ProcessError(Exception):
     """A process of the media plane does not do what it should; the text says which and what it said last."""
-
-
-@functools.cache
-def offers_io_paths() -> bool:
-    """Whether the worker can be told which way in and out to take."""
-    told = subprocess.run([sys.executable, "-m", "media.worker", "--help"], capture_output=True, text=True, check=False)
-    return "--io" in told.stdout
 
 
 @contextlib.contextmanager
@@ -68,10 +58,9 @@ class MediaProcesses:
         self._folder = folder
         self._words = words
         self._complaints = folder / "complaints"
-        arguments = ["--ports", PORTS]
-        if offers_io_paths():
-            arguments += ["--io", io]
-        self._worker: Child[reports.Report] = Child(module, reports.Report, self._take, arguments=arguments)
+        self._worker: Child[reports.Report] = Child(
+            module, reports.Report, self._take, arguments=["--ports", PORTS, "--io", io]
+        )
         self._recogniser: Child[reports.Report] = Child(
             "media.speech.recogniser",
             reports.Report,

@@ -35,8 +35,7 @@ class Recorded(PlayAndKeys):
     """The same, and both sides are recorded in 16-bit stereo."""
 
     def commands(self, stream: int, folder: Path) -> Iterable[ipc.Message]:
-        more = {"recording": stream + 1} if "recording" in commands.Record.__struct_fields__ else {}
-        record = commands.Record(stream=stream + 1, path=str(folder / f"{stream}.wav"), **more)
+        record = commands.Record(stream + 1, stream + 1, str(folder / f"{stream}.wav"))
         return [*super().commands(stream, folder), record]
 
 

@@ -63,11 +63,6 @@ class Codec:
         """Whether it is one of the two laws, which go by table in batches."""
         return self.payload_type in _LAWS
 
-    @property
-    def frame(self) -> int:
-        """Samples in 20 ms."""
-        return round(self.rate * FRAME_SECONDS)
-
     def encoder(self) -> Encoder:
         """For a new stream of sound at :attr:`rate`."""
         return self._encoder(self.rate)

@@ -8,7 +8,6 @@ and whatever strangers send, is looked at one by one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +22,18 @@ from media.jitter import JitterBuffers
 from media.latch import Address, Verdict
 from media.reception import Reception
 from media.relay import NOBODY
-from media.reports import DigitHeard, Report
+from media.reports import DigitHeard, Report, RtpLost
+from media.rtcptraffic import RtcpTraffic
 from media.sockets import OUT_ROW, ROW, Sockets
 from media.srtp import Shields
 from media.stream import Stream
+from media.streams import Streams
 
 ROUNDS = 8
 """Packets taken from one socket at a time, at most: a flood on one port costs its own stream alone."""
+
+SHORTEST_SILENCE = 0.1
+"""Seconds without a packet from which on a stream is looked at."""
 
 _NO_LAW = np.uint8(255)
 _LINEAR_ROW = rtp.HEADER_SIZE + L16.octets
@@ -50,36 +54,38 @@ def _part(arrived: float | Floats, chosen: Flags) -> float | Floats:
 
 
 class Intake:
-    """The receiving half of all streams of a worker. ``last_packet`` is when each slot last got a valid one."""
+    """The receiving half of all streams of a worker. ``reports`` gets keys pressed by events, and who fell silent."""
 
     def __init__(
         self,
         sockets: Sockets,
+        reception: Reception,
         jitter: JitterBuffers,
         bridging: Bridging,
-        by_slot: Sequence[Stream | None],
-        latched: Callable[[Stream], None],
-        reports: list[Report],
+        streams: Streams,
+        rtcp: RtcpTraffic,
         shields: Shields,
         captures: Captures,
+        reports: list[Report],
     ) -> None:
         capacity = sockets.capacity
         self.reports = reports
-        self.reception = Reception(capacity)
-        self.last_packet: Floats = np.zeros(capacity)
+        self._last_packet: Floats = np.zeros(capacity)  # when each slot last got a valid one
         self._sockets = sockets
         self._columns = rtp.Columns(sockets.rows)
         # The same as the machine reads them: they are only compared.
         self._kinds: NDArray[np.uint16] = sockets.rows[:, 0:2].view(np.uint16)[:, 0]
         self._sources: NDArray[np.uint32] = sockets.rows[:, 8:12].view(np.uint32)[:, 0]
+        self._reception = reception
         self._jitter = jitter
         self._bridging = bridging
         self._shields = shields
         self._captures = captures
         self._captured = captures.by_slot
         self._relays = bridging.relays
-        self._by_slot = by_slot
-        self._latched = latched
+        self._streams = streams
+        self._by_slot = streams.by_slot
+        self._rtcp = rtcp
         self._payload_type: NDArray[np.uint8] = np.zeros(capacity, np.uint8)
         self._law: NDArray[np.uint8] = np.full(capacity, _NO_LAW)
         self._linear: set[int] = set()
@@ -89,11 +95,11 @@ class Intake:
 
     def open(self, slot: int, now: float) -> None:
         """Forget what an earlier stream left in ``slot``."""
-        self.reception.open(slot)
+        self._reception.open(slot)
         self._kind[slot] = _NONE
         self._source[slot] = 0
         self._law[slot] = _NO_LAW
-        self.last_packet[slot] = now
+        self._last_packet[slot] = now
 
     def close(self, slot: int) -> None:
         self._kind[slot] = _NONE
@@ -132,17 +138,24 @@ class Intake:
             sockets.suspect(due)
         for number in range(rounds):
             count = sockets.receive(due, early, anew=number == 0)
-            for slot, data, source in sockets.control:
-                opened = self._shields.opened_control(slot, data)
-                if opened is not None:
-                    if self._captured:
-                        self._captures.control(slot, opened, source, sent=False)
-                    self._take_control(slot, opened, source, now)
+            if sockets.control:
+                self._rtcp.receive(sockets.control, now)
             if count:
                 self._take(now)
             due, early = sockets.again(due, all_of_it=all_of_it), NO_SLOTS
             if not due.size:
                 return
+
+    def look_for_silence(self, members: Slots, now: float) -> None:
+        """Report streams whose last packet is older than they are to be left without one."""
+        for slot in members[self._last_packet[members] < now - SHORTEST_SILENCE].tolist():
+            stream = self._by_slot[slot]
+            if stream is None or not stream.timeout or stream.lost_reported or not stream.may_receive:
+                continue
+            silent = now - max(stream.timeout_since, float(self._last_packet[slot]))
+            if silent >= stream.timeout:
+                stream.lost_reported = True
+                self.reports.append(RtpLost(stream.number, silent))
 
     def _take(self, now: float) -> None:
         """The packets of a round; the usual ones are told by their length and the first words of their headers."""
@@ -178,11 +191,11 @@ class Intake:
     def _take_usual(self, slots: Slots, rows: Slots, length: int, arrived: float | Floats, now: float) -> None:
         columns = self._columns
         timestamps = columns.timestamp[rows].astype(np.uint32)
-        fresh = self.reception.note(slots, columns.sequence[rows].astype(np.uint16), timestamps, arrived)
-        if self.reception.strays.size:
-            self._sockets.suspect(self.reception.strays)
+        fresh = self._reception.note(slots, columns.sequence[rows].astype(np.uint16), timestamps, arrived)
+        if self._reception.strays.size:
+            self._sockets.suspect(self._reception.strays)
             self._renumber_restarts()
-        self.last_packet[slots] = now
+        self._last_packet[slots] = now
         if not every(fresh):
             slots, rows, timestamps = slots[fresh], rows[fresh], timestamps[fresh]
         codes = self._sockets.rows[rows, rtp.HEADER_SIZE : length]
@@ -227,7 +240,7 @@ class Intake:
         data = memoryview(sockets.rows[row])[:length]
         source = sockets.sources.get(row)
         if rtp.is_rtcp(data):
-            self._take_control(slot, bytes(data), source or stream.latch.source, now)
+            self._rtcp.take(slot, bytes(data), source or stream.latch.source, now)
             return
         try:
             if length >= ROW:
@@ -242,7 +255,7 @@ class Intake:
         if not self._is_from_peer(stream, source, packet, now):
             stream.foreign += 1
             return
-        self.last_packet[slot] = now
+        self._last_packet[slot] = now
         self._take_packet(stream, packet, arrived, now)
 
     def _is_from_peer(self, stream: Stream, source: Address | None, packet: rtp.Packet, now: float) -> bool:
@@ -264,7 +277,8 @@ class Intake:
             return verdict is Verdict.PEER
         if before != source:
             stream.ssrc = stream.candidate = None
-            self._latched(stream)
+            self._rtcp.point(stream)
+            self._streams.deal(stream)
         self._make_ready(stream)
         return True
 
@@ -276,7 +290,7 @@ class Intake:
                 return
             if not self._is_new_source(stream, packet):
                 return
-        fresh = self.reception.note_one(stream.slot, packet.sequence, packet.timestamp, arrived, timed=not is_event)
+        fresh = self._reception.note_one(stream.slot, packet.sequence, packet.timestamp, arrived, timed=not is_event)
         self._renumber_restarts()
         is_sound = packet.payload_type in stream.sound_types
         if is_sound and fresh and packet.payload_type != self._payload_type[stream.slot]:
@@ -298,16 +312,16 @@ class Intake:
 
     def _renumber_restarts(self) -> None:
         """What sources that begin their numbering anew are relayed under goes on from where it was."""
-        for slot in self.reception.restarts:
+        for slot in self._reception.restarts:
             self._relays.renumber(slot)
-        self.reception.restarts.clear()
+        self._reception.restarts.clear()
 
     def _is_new_source(self, stream: Stream, packet: rtp.Packet) -> bool:
         """Another SSRC than before: believed at once if it is the first, else with its second packet in sequence, with
         none of the source that is listened to in between.
         """
         slot = stream.slot
-        received = self.reception.received(slot)
+        received = self._reception.received(slot)
         candidate, stream.candidate = stream.candidate, (packet.ssrc, packet.sequence, received)
         if stream.ssrc is not None:
             if candidate is None or (candidate[0], candidate[2]) != (packet.ssrc, received):
@@ -318,7 +332,7 @@ class Intake:
         if stream.decoder is not None:
             stream.decoder = stream.codec.decoder()
         self._make_ready(stream)
-        self.reception.begin(slot, packet.sequence)
+        self._reception.begin(slot, packet.sequence)
         self._relays.renumber(slot)
         self._jitter.reset(slot)
         return True
@@ -332,19 +346,3 @@ class Intake:
         if digit is not None and stream.may_receive:
             self.reports.append(DigitHeard(stream.number, digit, "rfc4733", now))
             self._relays.press(stream.slot, digit, apart=packet.ssrc != stream.ssrc)
-
-    def _take_control(self, slot: int, data: bytes, source: Address | None, now: float) -> None:
-        stream = self._by_slot[slot]
-        if stream is None or not stream.live:
-            return
-        peer = stream.peer
-        if peer is None or source is None or source[0] != peer[0]:
-            stream.foreign += 1
-            return
-        try:
-            stream.reporter.receive(data, now)
-        except rtp.Malformed:
-            stream.malformed += 1
-            return
-        if source != stream.latch.source:  # not multiplexed with RTP: answer where it came from
-            stream.control = source

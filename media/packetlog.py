@@ -15,6 +15,7 @@ from typing import IO, NamedTuple
 
 import msgspec
 
+from media.latch import Address
 from media.reports import CaptureEnd
 
 SUFFIX = ".rtp"
@@ -29,8 +30,6 @@ DISORDER = 1.0
 """Seconds by which a packet may lie behind one that came later: what comes in is taken with the ticks of the worker,
 and has the time at which the kernel got it.
 """
-
-Address = tuple[str, int]
 
 
 class Way(msgspec.Struct, frozen=True):

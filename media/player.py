@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from media.arena import Arena, BadClip, Clip
 from media.frames import NO_SLOTS, Floats, Samples, Slots
 from media.rates import FRAME_SECONDS
-from media.reports import PlayEnded
+from media.reports import PlayEnded, Report
 
 FADE_SECONDS = 0.005
 """In which a stopped prompt dies away."""
@@ -34,15 +34,14 @@ class _Playback:
 
 
 class Player:
-    """The source of what is sent, at the rate of its arena. ``ended`` collects a :class:`PlayEnded` for each play,
-    exactly one.
+    """The source of what is sent, at the rate of its arena. ``reports`` gets a :class:`PlayEnded` for each play, one.
 
     Playing stream ``slot`` has ``left[slot]`` frames to go from row ``cursor[slot]`` of the arena;
     ``wake[slot]`` is when its list needs attention: its start, the end of a clip, or never.
     """
 
-    def __init__(self, capacity: int, arena: Arena) -> None:
-        self.ended: list[PlayEnded] = []
+    def __init__(self, capacity: int, arena: Arena, reports: list[Report]) -> None:
+        self.reports = reports
         self._arena = arena
         self._silent: Samples = np.zeros((0, arena.frame), np.int16)
         fade = np.cos(np.linspace(0, np.pi / 2, round(FADE_SECONDS * arena.rate)))
@@ -172,7 +171,7 @@ class Player:
         self._left[slot] = 0
         following = self._playing.get(slot)
         self._wake[slot] = _NEVER if following is None else following.start_at
-        self.ended.append(PlayEnded(playback.stream, playback.play, now, False, reason))
+        self.reports.append(PlayEnded(playback.stream, playback.play, now, False, reason))
 
     def _overlay(self, slots: Slots, playing: Slots, frames: Samples) -> tuple[Slots, Samples]:
         toned = [slot for slot in slots.tolist() if slot in self._tones]
@@ -199,4 +198,4 @@ class Player:
         if slot not in self._fading:
             self._left[slot] = 0
             self._wake[slot] = _NEVER
-        self.ended.append(PlayEnded(playback.stream, playback.play, now, not reason, reason))
+        self.reports.append(PlayEnded(playback.stream, playback.play, now, not reason, reason))

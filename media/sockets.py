@@ -14,10 +14,11 @@ import logging
 import select
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from media.frames import NO_SLOTS, Floats, Slots
 from media.latch import Address
@@ -133,6 +134,8 @@ class Sockets:
         self._epoll = select.epoll()
         self._receivers: dict[int, tuple[int, Callable[[memoryview], int] | None]] = {}
         self._to_stamp: set[int] = set()
+        self._dropped: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self._dropped_before = 0  # at sockets that are closed
         self._row_of = {id(view): row for row, view in enumerate(self._views)}
 
     def open(self, slot: int, local: str, now: float) -> int:
@@ -162,6 +165,8 @@ class Sockets:
     def close(self, slot: int, now: float) -> None:
         """Close the pair of ``slot``; its ports rest."""
         pair = self._take(slot)
+        self._dropped_before += self._drops(slot)
+        self._dropped[slot] = 0
         self._pairs[slot] = None
         self.send[slot] = _nowhere
         for sock in (pair.rtp, pair.control):
@@ -326,16 +331,19 @@ class Sockets:
             data, source = self._take(slot).control.recvfrom(ROW)
             self.control.append((slot, data, source[:2]))
 
-    def drops(self, slots: Iterable[int]) -> int:
-        """Packets that the kernel dropped at the RTP sockets of ``slots`` since they were opened."""
-        total = 0
-        for slot in slots:
-            pair = self._pairs[slot]
-            if pair is not None:
-                information = pair.rtp.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
-                if len(information) == _MEMINFO.size:
-                    total += _MEMINFO.unpack(information)[8]
-        return total
+    @property
+    def dropped(self) -> int:
+        """Packets that the kernel dropped at RTP sockets, as far as :meth:`note_drops` or closing them told."""
+        return self._dropped_before + int(self._dropped.sum())
+
+    def note_drops(self, slots: Slots) -> None:
+        """Ask the kernel what it dropped at the RTP sockets of ``slots`` since they were opened."""
+        for slot in slots.tolist():
+            self._dropped[slot] = self._drops(slot)
+
+    def _drops(self, slot: int) -> int:
+        information = self._take(slot).rtp.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        return int(_MEMINFO.unpack(information)[8]) if len(information) == _MEMINFO.size else 0
 
     def _take(self, slot: int) -> _Pair:
         pair = self._pairs[slot]

@@ -12,6 +12,7 @@ from media.arena import Arena
 from media.frames import Flags, Samples, Slots, some
 from media.halfband import Downsampler, Upsampler
 from media.player import Player
+from media.reports import Report
 
 Sounds = dict[int, Samples]
 """One frame of 16 kHz for each slot."""
@@ -20,8 +21,8 @@ Sounds = dict[int, Samples]
 class Wideband:
     """``player`` plays wide clips; ``is_wide`` are the slots whose codec is wideband."""
 
-    def __init__(self, capacity: int, arena: Arena) -> None:
-        self.player = Player(capacity, arena)
+    def __init__(self, capacity: int, arena: Arena, reports: list[Report]) -> None:
+        self.player = Player(capacity, arena, reports)
         self.is_wide: Flags = np.zeros(capacity, np.bool_)
         self._count = 0
         self._up = Upsampler(capacity)
@@ -40,6 +41,11 @@ class Wideband:
         self._up.reset(np.array([slot]))
         self._down.reset(np.array([slot]))
         self._room.reset(np.array([slot]))
+
+    def drop(self, slot: int, now: float) -> None:
+        """The stream is going."""
+        self.player.drop(slot, now)
+        self.direct(slot, wide=False)
 
     def add(self, slots: Slots, frames: Samples, wide: Sounds) -> None:
         """Narrow sound of ``slots`` over what those among them that are wideband play: into ``wide``."""

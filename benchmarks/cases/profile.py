@@ -14,7 +14,7 @@ from benchmarks.callers import EVENT_TYPE
 from benchmarks.cases.plane import NAMES
 from benchmarks.figures import number
 from benchmarks.generator import Generator, Plan
-from benchmarks.media_processes import IO_PATHS, MediaProcesses, ProcessError, offers_io_paths, scratch
+from benchmarks.media_processes import IO_PATHS, MediaProcesses, ProcessError, scratch
 from media import commands
 
 SHOWN = 0.01
@@ -48,9 +48,6 @@ class TickProfile:
         found: dict[str, Profile] = {}
         for io in IO_PATHS:
             bench.advance(f"{self.name}: {calls:,} calls, {NAMES[io]}")
-            if io != "portable" and not offers_io_paths():
-                section.left_out.append(f"{NAMES[io]}: the media worker cannot be told to use it")
-                continue
             try:
                 with scratch() as folder:
                     found[io] = asyncio.run(self._profile(bench, folder, io, calls))

@@ -17,6 +17,7 @@ from functools import lru_cache
 from heapq import merge
 
 from engine.transport.tap import Seen
+from media.latch import Address
 from media.packetlog import RECEIVED, Packet
 
 _MAGIC, _RAW = 0xA1B2C3D4, 101
@@ -26,8 +27,6 @@ _LONGEST = 65_000
 _UDP, _TCP = 17, 6
 _SIGNAL = re.compile(rb"(?im)^(\s*signal\s*=\s*)[0-9A-D*#]+")
 _DTMF = re.compile(rb"(?i)content-type[ \t]*:[ \t]*application/dtmf(-relay)?[ \t]*(;|\r?\n)")
-
-Address = tuple[str, int]
 
 
 def without_digits(data: bytes) -> bytes:

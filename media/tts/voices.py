@@ -74,11 +74,6 @@ class UnknownVoice(ValueError):
     """There is no such voice or language; the text says which."""
 
 
-def known_languages() -> frozenset[str]:
-    """Every tag that is known as it stands, in lower case. More are accepted: see :func:`known_language`."""
-    return _BASES | _ALIASES.keys() | _REGIONAL
-
-
 def known_language(language: str) -> bool:
     """Whether ``language`` can be spoken."""
     return _look_up(language) is not None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import pytest
 from media_studio import Phone, Studio
@@ -37,11 +35,10 @@ def test_each_socket_is_looked_at_now_and_then_and_never_all_at_once(
         studio.connect(phone, stream)
     looks: list[int] = []
 
-    def drops(slots: Iterable[int]) -> int:
-        looks.extend(slots)
-        return 0
+    def note(slots: np.ndarray) -> None:
+        looks.extend(slots.tolist())
 
-    monkeypatch.setattr(studio.sockets, "drops", drops)
+    monkeypatch.setattr(studio.sockets, "note_drops", note)
     per_tick = []
     for _ in range(800):
         before = len(looks)

@@ -64,7 +64,7 @@ def talk(
     studio: Studio, phone: Phone, sound: np.ndarray, codec: Codec = G722, payload_type: int = 9, units: int = FRAME
 ) -> list[bytes]:
     """The phone sends ``sound`` in ``codec``; returns what came back meanwhile."""
-    encoder, step = codec.encoder(), codec.frame * units // FRAME
+    encoder, step = codec.encoder(), codec.rate // 50 * units // FRAME
     came: list[bytes] = []
     for start in range(0, len(sound) // step * step, step):
         payload = encoder.encode(np.rint(sound[start : start + step]).astype(np.int16))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.tts import voices
-from media.tts.voices import UnknownVoice, known_language, known_languages, known_voice, resolve
+from media.tts.voices import UnknownVoice, known_language, known_voice, resolve
 
 _TAGS = (
     "cy-gb,da-dk,de-de,el-gr,en-au,en-gb,en-gb-wls,en-in,en-us,es-es,es-mx,es-us,fr-ca,fr-fr,id-id,is-is,it-it,ja-jp,"
@@ -20,7 +20,7 @@ TELEPHONY_TAGS = _TAGS.split(",")
 
 @pytest.mark.parametrize("tag", TELEPHONY_TAGS)
 def test_every_telephony_tag_is_known_in_any_spelling(tag: str) -> None:
-    assert tag in known_languages()
+    assert known_language(tag)
     assert resolve("", tag) == resolve("", tag.upper()) == resolve("", tag.replace("-", "_"))
 
 
