@@ -59,7 +59,8 @@ class SipConfig(Section):
     """Algorithms that devices are challenged with, the preferred one first. Many telephones give up when the first of
     two is one that they do not know."""
     keep_alive: Annotated[float, Field(ge=1.0, le=120.0)] = 29.0
-    """Longest pause in seconds between the keep-alives by UDP to trunks that Ivrea is registered with."""
+    """Longest pause in seconds between the keep-alives by UDP: to trunks that Ivrea is registered with, and to
+    telephones behind a NAT."""
     dns: Annotated[list[Annotated[str, AfterValidator(valid_name_server)]], NoDecode, BeforeValidator(split_list)] = []
     """Name servers, ``ADDRESS:PORT``, that are asked for NAPTR and SRV records. Empty: those of the system."""
     tls_cert: str = ""

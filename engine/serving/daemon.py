@@ -173,6 +173,7 @@ class Daemon:
                 contact_host=contact_host,
                 digest_algorithms=tuple(config.sip.digest),
                 devices=self.directory.passwords(),
+                keep_alive=config.sip.keep_alive,
             ),
             on_event=self._on_event,
             advertise=config.sip.advertised,

@@ -17,7 +17,8 @@ from engine.log import get_logger
 from engine.sip.digest import Credentials
 from engine.sip.events import OptionsAnswered, RegistrationChanged
 from engine.sip.flow import Flow
-from engine.sip.registration import DATAGRAM_PAUSE, Registration, RegistrationConfig
+from engine.sip.keeping import DATAGRAM_PAUSE
+from engine.sip.registration import Registration, RegistrationConfig
 from engine.sip.routing import TRANSPORTS, address, default_port, same_host, transport_of
 from engine.sip.uri import Address, Uri
 from engine.transport import SipTransport

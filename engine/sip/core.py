@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from engine.sip.events import Event
 from engine.sip.flow import Flow, Links
 from engine.sip.guard import Guard
+from engine.sip.headers import Headers
 from engine.sip.message import Message, Request, Response
 from engine.sip.timers import TimerQueue, Timers
 from engine.sip.transaction import (
@@ -23,7 +24,7 @@ from engine.sip.transaction import (
     ServerKey,
     ServerTransaction,
 )
-from engine.sip.uri import Uri
+from engine.sip.uri import Address, Uri
 
 if TYPE_CHECKING:
     from engine.sip.session import Session
@@ -43,7 +44,8 @@ DialogKey = tuple[str, str]
 
 def unsupported(request: Request) -> tuple[tuple[str, str], ...]:
     """The Unsupported header for what ``request`` requires and we lack: to be refused with 420 (8.2.2.3)."""
-    lacking = [tag for tag in request.headers.tokens("Require") if tag.lower() not in EXTENSIONS]
+    known = (*EXTENSIONS, "path") if request.method == "REGISTER" else EXTENSIONS  # RFC 3327 section 5.3
+    lacking = [tag for tag in request.headers.tokens("Require") if tag.lower() not in known]
     return (("Unsupported", ", ".join(lacking)),) if lacking else ()
 
 
@@ -167,6 +169,17 @@ class Core:
         return response
 
     # --- requests -----------------------------------------------------------------------
+
+    def request(self, method: str, target: Uri | str, from_: Address, to: Address) -> Request:
+        """A request outside of dialogs, still without Via (8.1.1). Raises ValueError if ``target`` is no URI."""
+        uri = target if isinstance(target, Uri) else Uri.parse(target)
+        headers = Headers()
+        headers.add("Max-Forwards", "70")
+        headers.add("From", str(from_))
+        headers.add("To", str(to))
+        headers.add("Call-ID", self.token() + self.token())
+        headers.add("CSeq", f"1 {method}")
+        return Request(method, str(uri.as_request_uri()), headers)
 
     def add_via(self, request: Request, flow: Flow) -> str:
         """Put our Via on top, asking for symmetric responses (RFC 3581); its branch, which is a new one."""

@@ -18,8 +18,8 @@ from engine.sip.events import ByeFinished, Event, OptionsAnswered
 from engine.sip.exchange import Exchange
 from engine.sip.flow import Flow
 from engine.sip.guard import Guard, GuardLimits
-from engine.sip.headers import Headers
 from engine.sip.incoming import Reception
+from engine.sip.keeping import DATAGRAM_PAUSE, WayKeeper
 from engine.sip.message import Malformed, Request, Response
 from engine.sip.notifier import Notifier, NotifierLimits
 from engine.sip.parser import is_keep_alive, parse
@@ -51,6 +51,7 @@ class Endpoint:
         realm: str = "ivrea",
         digest_algorithms: tuple[str, ...] = ("SHA-256", "MD5"),
         registrar: RegistrarLimits | None = None,
+        keep_alive: float = DATAGRAM_PAUSE,
         session_timers: SessionTimers | None = None,
         notifier: NotifierLimits | None = None,
     ) -> None:
@@ -58,7 +59,8 @@ class Endpoint:
 
         ``contact_host`` tells for a flow the host and port that we write into Via and Contact: where its peer
         reaches us. ``devices`` (password by name) may register with us, in ``realm``; ``digest_algorithms`` are what
-        they are challenged for, the preferred one first (RFC 8760 2.3).
+        they are challenged for, the preferred one first (RFC 8760 2.3); those behind a NAT are asked for a sign of
+        life every ``keep_alive`` seconds at most.
         """
         self._core = Core(
             random=random,
@@ -70,7 +72,7 @@ class Endpoint:
         )
         secret = random.getrandbits(256).to_bytes(32, "big")
         challenger = Challenger(realm, secret, algorithms=digest_algorithms)
-        self.registrar = Registrar(self._core, devices or {}, challenger, registrar)
+        self.registrar = Registrar(self._core, devices or {}, challenger, WayKeeper(self._core, keep_alive), registrar)
         self.notifier = Notifier(self._core, notifier)
         self._reception = Reception(self._core, self.registrar, self.notifier)
 
@@ -196,7 +198,7 @@ class Endpoint:
         """
         core = self._core
         tag = core.token()
-        request = self._request("INVITE", target, from_.with_tag(tag), to, flow)
+        request = core.request("INVITE", target, from_.with_tag(tag), to)
         for address in route:
             request.headers.add("Route", str(address))
         # RFC 3261 8.1.1.8: who is called by a sips URI, or through one, gets one.
@@ -260,7 +262,7 @@ class Endpoint:
     ) -> None:
         """Ask whether ``target`` is there: :class:`OptionsAnswered`. Raises ValueError if it is no URI."""
         text = str(target)
-        request = self._request("OPTIONS", target, from_.with_tag(self._core.token()), Address(Uri.parse(text)), flow)
+        request = self._core.request("OPTIONS", target, from_.with_tag(self._core.token()), Address(Uri.parse(text)))
         for address in route:
             request.headers.add("Route", str(address))
         request.headers.add("Accept", ACCEPT)
@@ -289,14 +291,3 @@ class Endpoint:
         Exchange(
             core, request, dialog.next_hop(), digest=digest, next_cseq=dialog.next_cseq, on_final=answered, now=now
         )
-
-    def _request(self, method: str, target: Uri | str, from_: Address, to: Address, flow: Flow) -> Request:
-        """A request outside of dialogs, still without Via (8.1.1)."""
-        uri = target if isinstance(target, Uri) else Uri.parse(target)
-        headers = Headers()
-        headers.add("Max-Forwards", "70")
-        headers.add("From", str(from_))
-        headers.add("To", str(to))
-        headers.add("Call-ID", self._core.token() + self._core.token())
-        headers.add("CSeq", f"1 {method}")
-        return Request(method, str(uri.as_request_uri()), headers)

@@ -12,6 +12,7 @@ from engine.sip.digest import Challenger, Verdict
 from engine.sip.events import DeviceChanged
 from engine.sip.flow import Flow
 from engine.sip.headers import read_seconds
+from engine.sip.keeping import WayKeeper
 from engine.sip.message import Request, Response
 from engine.sip.redirect import read_q
 from engine.sip.routing import behind_nat, towards
@@ -38,7 +39,12 @@ class Registrar:
     """Bindings of devices. ``devices`` may be replaced while running; those that are gone are forgotten."""
 
     def __init__(
-        self, core: Core, devices: Mapping[str, str], challenger: Challenger, limits: RegistrarLimits | None = None
+        self,
+        core: Core,
+        devices: Mapping[str, str],
+        challenger: Challenger,
+        keeper: WayKeeper,
+        limits: RegistrarLimits | None = None,
     ) -> None:
         """``devices``: password by name."""
         self._core = core
@@ -46,6 +52,7 @@ class Registrar:
         self.challenger = challenger
         """Also judges the INVITEs of devices."""
         self._limits = limits or RegistrarLimits()
+        self._keeper = keeper
         self._bindings = Bindings(core.queue)
 
     # --- questions --------------------------------------------------------------------------
@@ -191,17 +198,18 @@ class Registrar:
         news: list[Binding] = []
         left = False
         for old in touched:
-            self._bindings.remove(old)
+            self._forget(old)
             left = left or not any(old.is_same(new) for new in wanted)
         for new in wanted:
             for twin in [each for each in self._bindings.of(name) if each.is_same(new)]:
-                self._bindings.remove(twin)  # listed twice in one request: the last counts
+                self._forget(twin)  # listed twice in one request: the last counts
             self._bindings.add(new, self._core.queue.at(new.expires_at, partial(self._expired, new)))
+            self._keeper.begin(new, new.updated_at)
             if not any((old.contact, old.flow) == (new.contact, new.flow) for old in touched):
                 news.append(new)
         spare = self._bindings.count(name) - self._limits.contacts
         for old in sorted(self._bindings.of(name), key=lambda each: each.updated_at)[: max(0, spare)]:
-            self._bindings.remove(old)  # a device that never signs off: its oldest places make room
+            self._forget(old)  # a device that never signs off: its oldest places make room
         for new in news:
             self._tell(name, new)
         if left and not news:
@@ -233,8 +241,12 @@ class Registrar:
     def _expired(self, binding: Binding, now: float) -> None:
         self._remove(binding.name, [binding])
 
+    def _forget(self, binding: Binding) -> bool:
+        self._keeper.end(binding)
+        return self._bindings.remove(binding)
+
     def _remove(self, name: str, bindings: list[Binding]) -> None:
-        gone = [each for each in bindings if self._bindings.remove(each)]
+        gone = [each for each in bindings if self._forget(each)]
         if gone:
             self._tell(name, self.binding(name))
 

@@ -10,6 +10,7 @@ from engine.sip.events import RegistrationChanged
 from engine.sip.exchange import Exchange
 from engine.sip.flow import Flow
 from engine.sip.headers import Headers, read_seconds
+from engine.sip.keeping import DATAGRAM_PAUSE, next_keep_alive
 from engine.sip.message import Request, Response
 from engine.sip.timers import Timer
 from engine.sip.uri import Address, Uri
@@ -20,10 +21,6 @@ LONGEST_EXPIRY = 86400
 MOST_PROXIES = 8
 """Of a Service-Route."""
 KEEP_ALIVE = b"\r\n\r\n"
-STREAM_PAUSE = (95.0, 120.0)
-"""Seconds between keep-alives, at random in between (RFC 5626 4.4.1)."""
-DATAGRAM_PAUSE = 29.0
-"""The same in datagrams, at most; it is at least 24/29 of that (4.4.2)."""
 RECOVERY = 5.0
 """Seconds within which we register anew when the connection broke: not all at once (RFC 5626 4.5)."""
 
@@ -206,11 +203,8 @@ class Registration:
         self._keep_alive_timer = None
 
     def _schedule_keep_alive(self, now: float) -> None:
-        most = self.config.keep_alive
-        shortest, longest = STREAM_PAUSE if self.config.flow.reliable else (most * 24 / 29, most)
-        self._keep_alive_timer = self._core.queue.at(
-            now + self._core.random.uniform(shortest, longest), self._keep_alive
-        )
+        due = next_keep_alive(self._core, self.config.flow, self.config.keep_alive, now)
+        self._keep_alive_timer = self._core.queue.at(due, self._keep_alive)
 
     def _keep_alive(self, now: float) -> None:
         """RFC 5626 4.4.1 for streams; in datagrams its CRLFs are ignored by all (RFC 3261 7.5), NATs aside."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from kit import sipp, sound, trees
 from kit.baresip import Baresip
-from kit.daemon import Daemon
+from kit.daemon import Daemon, poll
 from kit.network import Nat, NoNetwork
 from test_bridges import tone_in, transfer_to
 
@@ -57,6 +57,30 @@ def talking(nat: Nat, folder: Path, house: Daemon) -> Iterator[tuple[Baresip, Ba
             yield alice, bob
 
 
+@contextmanager
+def mapping_of(nat: Nat) -> Iterator[tuple[socket.socket, socket.socket, tuple[str, int]]]:
+    """A socket behind the NAT that spoke once, one outside, and where that reaches it while the router remembers."""
+    with nat.inside:
+        silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    outside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with silent, outside:
+        outside.bind((nat.here, 0))
+        for each in (silent, outside):
+            each.settimeout(5.0)
+        silent.sendto(b"here I am", outside.getsockname())
+        _, mapping = outside.recvfrom(100)
+        assert reaches(outside, mapping, silent)
+        yield silent, outside, mapping
+
+
+def reaches(outside: socket.socket, mapping: tuple[str, int], silent: socket.socket) -> bool:
+    outside.sendto(b"are you there", mapping)
+    try:
+        return bool(silent.recv(100))
+    except TimeoutError:
+        return False
+
+
 @pytest.mark.peer("baresip")
 def test_a_telephone_behind_a_nat_calls_and_is_called(nat: Nat, tmp_path: Path) -> None:
     """The router gives every flow another port. Registered by what the answer's ``rport`` says and not by the private
@@ -91,6 +115,29 @@ def test_a_telephone_behind_a_nat_calls_and_is_called(nat: Nat, tmp_path: Path) 
         (registered,) = [row for row in house.events() if row.get("event") == "device_registered"]
     assert nat.private in alice.log(), "the telephone says its private address"
     assert nat.private not in str(registered.get("remote", ""))
+
+
+@pytest.mark.peer("baresip")
+def test_a_telephone_behind_a_nat_that_forgets_is_asked_in_time(nat: Nat, tmp_path: Path) -> None:
+    """It is called after more than what its router remembers; what nobody asks for is out of reach by then."""
+    nat.forget_after(2)
+    house = Daemon(
+        tmp_path / "daemon",
+        {"5000": "", "5001": transfer_to(ALICE)},
+        devices=[{"name": ALICE, "password": "geheim"}],
+        host=nat.here,
+        settings={"sip": {"keep_alive": 1}},
+    )
+    with talking(nat, tmp_path, house) as (alice, bob), mapping_of(nat) as (silent, outside, mapping):
+        silent.settimeout(0.3)
+        poll(lambda: None if reaches(outside, mapping, silent) else True, 20, "the router forgets", every=3.5)
+        bob.dial(house.uri("5001"))
+        for phone in (alice, bob):
+            phone.wait_event("CALL_ESTABLISHED")
+        bob.wait_heard(INSIDE)
+        alice.hangup()
+        bob.wait_event("CALL_CLOSED")
+        house.wait_ended()
 
 
 @pytest.mark.peer("baresip")
@@ -148,23 +195,11 @@ def test_keep_alives_hold_the_way_of_a_trunk_open_through_a_nat_that_forgets(nat
             }
         ],
     )
-    with nat.inside:
-        silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    outside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    with house, silent, outside:
-        outside.bind((nat.here, 0))
-        for each in (silent, outside):
-            each.settimeout(5.0)
-        silent.sendto(b"here I am", outside.getsockname())
-        _, mapping = outside.recvfrom(100)
-        outside.sendto(b"at once", mapping)
-        assert silent.recv(100) == b"at once"
+    with house, mapping_of(nat) as (silent, outside, mapping):
         house.wait_log("registered")
         trunk.finish(20)
-        outside.sendto(b"later", mapping)
         silent.settimeout(0.3)
-        with pytest.raises(TimeoutError):
-            silent.recv(100)
+        assert not reaches(outside, mapping, silent)
         (end,) = house.wait_ended()
     assert end["by"] == "caller"
     assert trunk.messages().count("\nREGISTER sip:") == 1

@@ -9,7 +9,7 @@ from sip_network import ALICE, BOB, CAROL, Network, Phone
 from engine.sip.digest import Credentials, DigestClient
 from engine.sip.events import DeviceChanged, RegistrationChanged
 from engine.sip.flow import Flow
-from engine.sip.message import Response
+from engine.sip.message import Request, Response
 from engine.sip.parser import parse
 from engine.sip.registration import RegistrationConfig
 from engine.sip.uri import Address, Uri
@@ -256,3 +256,54 @@ def test_our_registration_at_our_registrar(network: Network, registrar: Phone, b
     assert len(registrar.endpoint.registrar) == 0
     assert bob.endpoint.idle
     assert registrar.endpoint.idle
+
+
+def asked(phone: Phone, now: float) -> list[tuple[Flow, Request]]:
+    """What it sends at ``now`` of its own accord."""
+    phone.endpoint.handle_timers(now)
+    sent = [(flow, parse(data)) for flow, data in phone.endpoint.outgoing()]
+    return [(flow, request) for flow, request in sent if isinstance(request, Request)]
+
+
+def test_a_phone_behind_nat_is_asked_for_a_sign_of_life(registrar: Phone) -> None:
+    """Its answer, whatever it is, holds the NAT's mapping open (RFC 4787 REQ-6)."""
+    desk = Desk(registrar, ("8.8.8.8", 40000))
+    desk.register("<sip:desk@10.0.0.5:5060>", expires="3600")
+    assert asked(registrar, 24.0 - 0.01) == []
+    for number in range(1, 6):
+        ((flow, options),) = asked(registrar, number * 29.0)
+        assert (flow, options.method, options.uri) == (desk.flow, "OPTIONS", "sip:desk@10.0.0.5:5060")
+        registrar.endpoint.receive_message(options.response(404), desk.flow, number * 29.0)
+    registrar.seen += registrar.endpoint.events()
+    assert registrar.endpoint.registrar.binding("desk") is not None
+    desk.now = 150.0
+    desk.register("<sip:desk@10.0.0.5:5060>", expires="0")
+    assert asked(registrar, 300.0) == []
+    assert registrar.endpoint.idle
+
+
+def test_a_refresh_does_not_double_the_questions(registrar: Phone) -> None:
+    desk = Desk(registrar, ("8.8.8.8", 40000))
+    for now in (0.0, 10.0, 20.0):
+        desk.now = now
+        desk.register("<sip:desk@10.0.0.5:5060>", expires="3600")
+    assert [options.method for _, options in asked(registrar, 49.0)] == ["OPTIONS"]
+
+
+def test_a_phone_that_does_not_answer_is_asked_until_it_is_forgotten(registrar: Phone) -> None:
+    desk = Desk(registrar, ("8.8.8.8", 40000))
+    desk.register("<sip:desk@10.0.0.5:5060>", expires="120")
+    calls = {options.call_id for tenth in range(1, 2000) for _, options in asked(registrar, tenth / 10)}
+    assert 4 <= len(calls) <= 5
+    assert registrar.endpoint.registrar.binding("desk") is None
+    assert registrar.endpoint.idle
+
+
+@pytest.mark.parametrize("remote", [BOB, ("8.8.8.8", 40000)])
+def test_who_is_reached_otherwise_is_not_asked(registrar: Phone, remote: tuple[str, int]) -> None:
+    """By the address that it says, or by a connection."""
+    if remote == BOB:
+        Desk(registrar, remote).register(CONTACT, expires="120")
+    else:
+        tcp_desk(registrar, remote, "<sip:desk@10.0.0.5;transport=tcp>")
+    assert asked(registrar, 100.0) == []

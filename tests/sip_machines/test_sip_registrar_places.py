@@ -234,6 +234,15 @@ def test_any_registrations_leave_nothing_behind(steps: list[tuple[list[str], int
 PROXY = "<sip:192.0.2.50:5080;lr;ob>"
 
 
+def test_a_proxy_may_require_that_its_path_is_understood(registrar: Phone, desk: Desk) -> None:
+    desk.more = [("Require", "path"), ("Path", "<sip:192.0.2.9;lr>")]
+    assert desk.register(CONTACT).status == 200
+    desk.more = [("Require", "path, gruu")]
+    refused = desk.once([CONTACT])
+    assert refused is not None
+    assert (refused.status, refused.headers.get("Unsupported")) == (420, "gruu")
+
+
 def test_a_device_behind_proxies_is_reached_by_their_path(registrar: Phone, desk: Desk) -> None:
     """RFC 3327 section 5.3: the path is kept, and told to who knows of it."""
     desk.more = [("Path", f"{PROXY}, <sip:192.0.2.60;lr>"), ("Supported", "path")]
