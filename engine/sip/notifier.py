@@ -48,8 +48,6 @@ class Notifier:
     """
 
     def __init__(self, core: Core, limits: NotifierLimits | None = None) -> None:
-        self.serves: Callable[[str], bool] = lambda entity: True
-        """Whether there is such an entity; SUBSCRIBEs to others are answered with 404."""
         self.group_of: Callable[[str], str] = lambda device: ""
         """The group of a device that subscribes."""
         self._core = core
@@ -147,7 +145,7 @@ class Notifier:
         if not request.contacts:
             return 400, ()
         entity = request.ruri.user or ""
-        if not entity or not self.serves(entity):
+        if not entity:
             return 404, ()
         limits = self._limits
         if len(self) >= limits.most or self._of_device.get(subscriber, 0) >= limits.most_of_one:

@@ -219,13 +219,6 @@ def test_event_id_is_repeated(network: Network, switch: Phone, watcher: Watcher)
     over(network, switch)
 
 
-def test_unknown_entity(network: Network, switch: Phone, watcher: Watcher) -> None:
-    switch.endpoint.notifier.serves = lambda entity: entity == "100"
-    assert watcher.watch("999") == 404
-    assert watcher.watch("100") == 200
-    over(network, switch)
-
-
 @pytest.mark.parametrize(("name", "password"), [("desk", "wrong"), ("nobody", "x")])
 def test_strangers(network: Network, switch: Phone, name: str, password: str) -> None:
     stranger = Watcher(network, switch, CAROL, name)
