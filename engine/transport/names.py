@@ -58,6 +58,12 @@ class Names:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    async def addresses(self, host: str) -> list[str]:
+        """All addresses of ``host``; none: there are none, or too much is asked already."""
+        found: asyncio.Future[list[str]] = self._loop.create_future()
+        self.resolve(host, lambda addresses: None if found.done() else found.set_result(addresses))
+        return await found
+
     async def _look_up(self, host: str) -> None:
         addresses: list[str] = []
         try:

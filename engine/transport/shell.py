@@ -311,18 +311,30 @@ class SipTransport:
     async def flows(self, flow: Flow, *, any_transport: bool = False) -> list[Flow]:
         """The ways to where ``flow`` leads, in the order in which to try them (RFC 3263 section 4.3).
 
-        More than one only for a name without a port (port 0); ``any_transport``: DNS may choose that, too.
+        ``any_transport``: of a name without a port (port 0) DNS may choose that, too.
         """
         host, port = flow.remote
-        if port:
-            return [flow]
-        places = await self.locator.places(host, "" if any_transport else flow.transport)
+        places = await self.locator.places(host, "" if any_transport else flow.transport) if not port else []
         found = []
         for place in places:
             if place.transport == "tls":
                 self.streams.vouch((place.address, place.port), flow.remote)
             found.append(Flow(place.transport, flow.local, (place.address, place.port)))
-        return found or [flow]
+        return found or await self._by_address(flow)
+
+    async def _by_address(self, flow: Flow) -> list[Flow]:
+        """``flow`` for each address of its host. A connection tries them all by itself."""
+        host, port = flow.remote
+        if flow.transport != "udp":
+            return [flow]
+        addresses = [
+            address
+            for address in await self._names.addresses(host)
+            if self._udp_listener(flow.local, ipv6=":" in address) is not None
+        ]
+        if len(addresses) < 2:
+            return [flow]
+        return [flow._replace(remote=(address, port or default_port("udp"))) for address in addresses]
 
     def resume_bye(self, dialog: Mapping[str, Any], reason: str) -> bool:
         """Hang up in a dialog of a former run, as it was journalled; false for one that is damaged.

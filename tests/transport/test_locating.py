@@ -115,3 +115,19 @@ async def test_messages_to_a_name_without_a_port_go_where_srv_says(rig: Callable
         lost = Flow("tcp", ("", 0), ("nowhere.invalid", 0))
         one.send(lost, b"x")
         await until(lambda: lost in one.fake.lost)
+
+
+@pytest.mark.parametrize("port", [0, 5080])
+async def test_each_address_of_a_name_is_a_way(
+    rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, port: int
+) -> None:
+    """RFC 3263 section 4.3: over UDP the next one is tried by who calls; a connection tries all by itself."""
+    hosts = {"two.invalid": ["127.0.0.2", "::1", "127.0.0.3"], "one.invalid": ["127.0.0.2", "::1"]}
+    monkeypatch.setattr("engine.transport.names._ask", hosts.__getitem__)
+    one = rig()
+    await one.listen("udp:127.0.0.1:0")
+    two = Flow("udp", ("", 0), ("two.invalid", port))
+    places = [flow.remote for flow in await one.transport.flows(two)]
+    assert places == [("127.0.0.2", port or 5060), ("127.0.0.3", port or 5060)], "nothing leaves by IPv6 here"
+    for flow in (two._replace(transport="tcp"), two._replace(remote=("one.invalid", port))):
+        assert await one.transport.flows(flow) == [flow]
