@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import struct
@@ -14,7 +15,7 @@ from random import Random
 import av
 import numpy as np
 
-from media import commands, g711, ipc, reports, writer
+from media import commands, g711, ipc, reports, rtp, writer
 from media.arena import Arena, BadClip
 from media.g711 import Law
 from media.plane import Plane
@@ -26,6 +27,8 @@ from media.ringsockets import RingSockets
 from media.sockets import Sockets
 
 Tone = Callable[..., str]
+
+SILENCE = np.zeros(FRAME)
 
 
 class Inline(Executor):
@@ -126,6 +129,24 @@ def samples_of(packet: bytes, law: Law = Law.PCMU) -> np.ndarray:
     return g711.decode(np.frombuffer(packet[12:], np.uint8), law).astype(float)
 
 
+def headers(packets: list[bytes]) -> list[rtp.Packet]:
+    return [rtp.parse(packet) for packet in packets]
+
+
+def sounds(packets: list[bytes], law: Law = Law.PCMU) -> np.ndarray:
+    """The sound of packets that lie one after the other."""
+    return np.concatenate([samples_of(packet, law) for packet in packets]) if packets else np.zeros(0)
+
+
+def assert_continuous(packets: list[bytes], samples: int = FRAME) -> None:
+    """One source, one packet of ``samples`` after the other, time running on."""
+    assert packets
+    for one, two in itertools.pairwise(headers(packets)):
+        assert rtp.sequence_delta(two.sequence, one.sequence) == 1
+        assert rtp.timestamp_delta(two.timestamp, one.timestamp) == samples
+        assert two.ssrc == one.ssrc
+
+
 def rms(samples: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.asarray(samples, float) ** 2))) if len(samples) else 0.0
 
@@ -195,6 +216,12 @@ class Studio:
     def direct(self, phone: Phone, stream: int = 1, **changes: object) -> None:
         fields = {"rtcp_port": phone.control_port, "payload_type": int(phone.law), "event_type": 101, **changes}
         self.do(commands.Direct(stream, phone.host, phone.port, **fields))
+
+    def drop(self, stream: int = 1) -> reports.StreamStats:
+        """Close a stream; returns its statistics."""
+        self.do(commands.Drop(stream))
+        self.open.discard(stream)
+        return self.last(reports.Closed).stats
 
     def talk(self, phone: Phone, sound: np.ndarray) -> list[bytes]:
         """Send ``sound`` packet by packet; returns what came back meanwhile."""

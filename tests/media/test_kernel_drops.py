@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from media_studio import Phone, Studio
 
-from media import commands
-
 
 def dropped(studio: Studio) -> int:
     return studio.plane.load(np.zeros(1), 0.0).kernel_drops
@@ -20,8 +18,7 @@ def test_drops_of_open_and_closed_streams_are_told(studio: Studio, phone: Phone)
     studio.run(1.0)
     told = dropped(studio)
     assert 1000 < told < 5000
-    studio.do(commands.Drop(1))
-    studio.open.clear()
+    studio.drop()
     assert dropped(studio) == told
     studio.connect(phone, 2)  # in the same slot
     studio.run(1.0)

@@ -46,7 +46,6 @@ def test_the_other_law_is_foreign_when_one_side_lacks_it(studio: Studio, phone: 
     studio.connect(phone)
     phone.law = Law.PCMA
     studio.talk(phone, sine(500, 0.1))
-    studio.do(commands.Drop(1))
-    studio.open.clear()
+    studio.drop()
     studio.run(0.1)
     assert studio.last(reports.Closed).stats.received == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media_studio import Phone, Studio, Tone, read_wav, rms, samples_of, sine, tone_power
+from media_studio import Phone, Studio, Tone, assert_continuous, headers, read_wav, rms, samples_of, sine, tone_power
 
 from media import codecs, commands, reports, rtp
 from media.g711 import Law
@@ -50,19 +50,6 @@ def sound_of(packets: list[bytes], law: Law = Law.PCMU) -> np.ndarray:
     return np.concatenate([samples_of(packet, law) for packet in packets if packet[1] & 0x7F == law])
 
 
-def parsed(packets: list[bytes]) -> list[rtp.Packet]:
-    return [rtp.parse(packet) for packet in packets]
-
-
-def assert_one_numbering(packets: list[bytes]) -> None:
-    """One source, one packet after the other, time running on."""
-    heads = parsed(packets)
-    assert len({head.ssrc for head in heads}) == 1
-    for one, two in itertools.pairwise(heads):
-        assert rtp.sequence_delta(two.sequence, one.sequence) == 1
-        assert rtp.timestamp_delta(two.timestamp, one.timestamp) == FRAME
-
-
 # --- relays -----------------------------------------------------------------------------
 
 
@@ -70,7 +57,7 @@ def test_a_bridge_passes_the_sound_of_each_to_the_other(studio: Studio, phones: 
     bridge(studio, phones)
     first, second = talk(studio, phones[:2], [sine(500, 1), sine(900, 1)])
     for packets, own, other in ((first, 500, 900), (second, 900, 500)):
-        assert_one_numbering(packets)
+        assert_continuous(packets)
         sound = sound_of(packets)[3 * FRAME :]
         assert len(packets) == pytest.approx(50, abs=1)
         assert tone_power(sound, other) == pytest.approx(8000, rel=0.03)
@@ -98,7 +85,7 @@ def test_what_the_network_did_shows_at_the_other_end(studio: Studio, phones: lis
         phones[0].raw(packet)
         studio.run(0.02)
         came += phones[1].take()
-    heads = parsed(came)
+    heads = headers(came)
     assert [rtp.sequence_delta(head.sequence, heads[0].sequence) for head in heads] == [0, 1, 4, 3, 5]
     assert [rtp.timestamp_delta(head.timestamp, heads[0].timestamp) // FRAME for head in heads] == [0, 1, 4, 3, 5]
     studio.run(0.2)
@@ -125,7 +112,7 @@ def test_numbers_go_on_when_a_bridge_begins_and_ends(studio: Studio, phones: lis
     packets += talk(studio, phones[:2], quiet)[0]
     studio.do(commands.Relay(2, 0))
     packets += talk(studio, phones[:2], quiet)[0]
-    heads = parsed(packets)
+    heads = headers(packets)
     assert {rtp.sequence_delta(two.sequence, one.sequence) for one, two in itertools.pairwise(heads)} == {1}
     steps = [rtp.timestamp_delta(two.timestamp, one.timestamp) for one, two in itertools.pairwise(heads)]
     assert sum(step != FRAME for step in steps) <= 2
@@ -137,7 +124,7 @@ def test_a_prompt_takes_the_place_of_what_is_relayed(studio: Studio, phones: lis
     talk(studio, phones[:2], [sine(500, 0.2), sine(900, 0.2)])
     studio.do(commands.Play(1, 1, [tone(1500, 0.5)]))
     packets = talk(studio, phones[:2], [sine(500, 1), sine(900, 1)])[0]
-    heads = parsed(packets)
+    heads = headers(packets)
     assert [rtp.sequence_delta(two.sequence, one.sequence) for one, two in itertools.pairwise(heads)] == [1] * (
         len(heads) - 1
     )
@@ -157,7 +144,7 @@ def test_keys_pass_a_bridge_and_are_heard_on_the_way(studio: Studio, phones: lis
         phones[0].raw(phones[0].event(7, FRAME * (n + 1), stamp, end=n == 4))
         studio.run(0.02)
     assert [(key.stream, key.digit) for key in studio.reports(reports.DigitHeard)] == [(1, "7")]
-    events = [packet for packet in parsed(phones[1].take()) if packet.payload_type == 97]
+    events = [packet for packet in headers(phones[1].take()) if packet.payload_type == 97]
     assert len(events) == 5
     assert len({event.timestamp for event in events}) == 1
     assert [struct.unpack("!BBH", event.payload)[2] // FRAME for event in events] == [1, 2, 3, 4, 5]
@@ -167,8 +154,8 @@ def test_another_codec_is_transcoded(studio: Studio, phones: list[Phone]) -> Non
     phones[1].law = Law.PCMA
     bridge(studio, phones)
     first, second = talk(studio, phones[:2], [sine(500, 1), sine(900, 1)])
-    assert_one_numbering(first)
-    assert_one_numbering(second)
+    assert_continuous(first)
+    assert_continuous(second)
     assert {packet[1] & 0x7F for packet in second} == {Law.PCMA}
     for packets, law, own, other in ((first, Law.PCMU, 500, 900), (second, Law.PCMA, 900, 500)):
         sound = sound_of(packets, law)[8 * FRAME :]
@@ -199,7 +186,7 @@ def test_keys_pass_between_codecs(studio: Studio, phones: list[Phone]) -> None:
         phones[0].raw(phones[0].event(5, FRAME * (n + 1), stamp, end=n == 4))
         studio.run(0.02)
     studio.run(0.2)
-    events = [packet for packet in parsed(phones[1].take()) if packet.payload_type == 101]
+    events = [packet for packet in headers(phones[1].take()) if packet.payload_type == 101]
     assert {bytes(event.payload)[0] for event in events} == {5}
     assert len({event.timestamp for event in events}) == 1
 
@@ -251,7 +238,7 @@ def test_members_of_a_room_hear_the_others_and_not_themselves(studio: Studio, ph
     hertz = [500, 700, 1100, 1700]
     heard = talk(studio, phones, [sine(each, 1, 4000) for each in hertz])
     for place, packets in enumerate(heard):
-        assert_one_numbering(packets)
+        assert_continuous(packets)
         sound = sound_of(packets)[10 * FRAME :]
         for other, tone_hertz in enumerate(hertz):
             expected = 0 if other == place else 4000
@@ -410,7 +397,7 @@ def test_time_never_goes_back_for_the_far_end(studio: Studio, phones: list[Phone
     studio.do(commands.Relay(1, 0))
     studio.run(0.2)
     heard += phones[1].take()
-    heads = parsed(heard)
+    heads = headers(heard)
     assert len(heads) > 25
     for one, two in itertools.pairwise(heads):
         assert 0 < rtp.sequence_delta(two.sequence, one.sequence) <= 3
@@ -425,7 +412,7 @@ def test_time_goes_on_after_a_bridge_also_for_long_packets(studio: Studio, phone
         studio.run(ptime / 1000)
     studio.do(commands.Relay(1, 0))
     studio.run(0.5)
-    heads = parsed(phones[1].take())[1:]
+    heads = headers(phones[1].take())[1:]
     for one, two in itertools.pairwise(heads):
         assert rtp.sequence_delta(two.sequence, one.sequence) == 1
         assert rtp.timestamp_delta(two.timestamp, one.timestamp) >= 8 * ptime
@@ -469,7 +456,7 @@ def test_keys_become_tones_where_events_were_not_agreed_on(studio: Studio, phone
     came = phones[1].take()
     sound = sound_of(came)
     assert tone_power(sound[-len(sound) // 2 :], 770) + tone_power(sound, 770) > 1000
-    assert all(rtp.sequence_delta(two.sequence, one.sequence) == 1 for one, two in itertools.pairwise(parsed(came)))
+    assert all(rtp.sequence_delta(two.sequence, one.sequence) == 1 for one, two in itertools.pairwise(headers(came)))
 
 
 def test_talking_is_told_of_who_talked(studio: Studio, phones: list[Phone]) -> None:

@@ -97,8 +97,7 @@ def test_control_packets_lie_on_the_port_beside(studio: Studio, phone: Phone, pa
     report = rtcp.report(phone.ssrc, sender=(1 << 40, 160, 5, 800), about=None, cname="p")
     phone.control.sendto(report, (phone.host, port + 1))
     studio.run(0.04)
-    studio.do(commands.Drop(1))
-    studio.open.clear()
+    studio.drop()
     assert ended(studio) == [(1, "closed")]
     packets, ends = read(path)
     control = [packet for packet in packets if packet.way.control]

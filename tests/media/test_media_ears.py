@@ -12,7 +12,7 @@ from media_studio import Phone, Studio, rms, samples_of, voice, write_wav
 from benchmarks import voice_sweep
 from benchmarks.speech_bank import speakers
 from media import ipc
-from media.commands import Activity, Drop, Hear, Play, UseRecogniser
+from media.commands import Activity, Hear, Play, UseRecogniser
 from media.frames import level, powers
 from media.rates import FRAME, RATE
 from media.reports import PlayEnded, SpeechStarted, UtteranceStarted
@@ -361,8 +361,7 @@ def test_listening_stops_in_the_middle(studio: Studio, phone: Phone, ear: Ear) -
     assert studio.reports(UtteranceEnded) == []
     studio.do(Hear(1, 7, ["no"]))
     studio.talk(phone, np.concatenate([silence(0.2), voice(0.3), silence(0.1)]))
-    studio.do(Drop(1))
-    studio.open.clear()
+    studio.drop()
     studio.run(0.02)
     assert kinds(ear.take())[-1] is Cancel
 

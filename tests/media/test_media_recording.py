@@ -80,8 +80,7 @@ def test_a_new_recording_ends_the_old_one_and_drop_ends_both(studio: Studio, pho
     studio.run(0.5)
     studio.do(commands.Record(1, 1, str(tmp_path / "b.wav")))
     studio.run(0.3)
-    studio.do(commands.Drop(1))
-    studio.open.clear()
+    studio.drop()
     studio.tick()
     studio.tick()
     assert [(Path(r.path).name, r.seconds) for r in studio.reports(reports.Recorded)] == [

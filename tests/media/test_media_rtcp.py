@@ -1,3 +1,5 @@
+"""RTCP: reports made, understood, due, and exchanged by a stream."""
+
 import contextlib
 from random import Random
 
@@ -13,6 +15,7 @@ from aiortc.rtp import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from media_studio import SILENCE, Phone, Studio
 
 from media import rtcp
 from media.reception import Block
@@ -130,3 +133,39 @@ def test_refuses(data: bytes) -> None:
 def test_garbage_is_refused_or_understood(tail: bytes, head: bytes) -> None:
     with contextlib.suppress(Malformed):
         rtcp.parse(head + tail)
+
+
+def test_reports_go_both_ways(studio: Studio, phone: Phone) -> None:
+    studio.connect(phone)
+    packets = []
+    for n in range(500):
+        if n % 10:
+            phone.raw(phone.sound(SILENCE))
+        else:
+            phone.sound(SILENCE)
+        studio.run(0.02)
+        packets += phone.take_control()
+    assert 1 <= len(packets) <= 4
+    report = RtcpPacket.parse(packets[-1])[0]
+    assert isinstance(report, RtcpSrPacket)
+    assert report.sender_info.packet_count <= 500
+    assert report.reports[0].ssrc == phone.ssrc
+    assert report.reports[0].fraction_lost == pytest.approx(25, abs=6)
+    info = RtcpReceiverInfo(
+        ssrc=report.ssrc,
+        fraction_lost=0,
+        packets_lost=7,
+        highest_sequence=1,
+        jitter=16,
+        lsr=(report.sender_info.ntp_timestamp >> 16) & 0xFFFFFFFF,
+        dlsr=0,
+    )
+    phone.control.sendto(bytes(RtcpRrPacket(ssrc=phone.ssrc, reports=[info])), ("127.0.0.1", phone.to + 1))
+    phone.control.sendto(b"junk", ("127.0.0.1", phone.to + 1))
+    studio.run(0.1)
+    phone.take_control()
+    stats = studio.drop()
+    assert (stats.remote_lost, stats.remote_jitter_ms, stats.malformed) == (7, 2.0, 1)
+    assert 0 <= stats.round_trip_ms < 8000
+    (last,) = phone.take_control()
+    assert any(isinstance(packet, RtcpByePacket) for packet in RtcpPacket.parse(last))

@@ -221,8 +221,7 @@ def test_the_caller_is_recorded(
 
 
 def studio_stats(studio: Studio) -> reports.StreamStats:
-    studio.do(commands.Drop(1))
-    studio.open.clear()
+    studio.drop()
     stats: reports.StreamStats = studio.last(reports.Closed).stats
     return stats
 
@@ -371,8 +370,7 @@ def test_a_slot_starts_afresh(studio: Studio, phone: Phone, tone) -> None:
     """A G.711 stream in a slot that a G.722 stream left."""
     studio.connect(phone, 1, **WIDE)
     studio.run(0.2)
-    studio.do(commands.Drop(1))
-    studio.open.clear()
+    studio.drop()
     phone.take()
     second = Phone()
     studio.connect(second, 2)

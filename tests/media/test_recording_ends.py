@@ -92,8 +92,7 @@ def test_trailing_silence_is_cut_off(studio: Studio, phone: Phone, tmp_path: Pat
     if why == "stopped":
         studio.do(commands.StopRecord(1, 1))
     elif why == "closed":
-        studio.do(commands.Drop(1))
-        studio.open.clear()
+        studio.drop()
     studio.tick()
     studio.tick()
     ((_, ended, seconds),) = ends(studio)
@@ -261,8 +260,7 @@ def test_every_record_is_answered_once(studio: Studio, phone: Phone, tmp_path: P
     assert ends(studio)[1:] == [(0, "stopped", near(0.1))]
     studio.do(commands.Record(77, 5, str(tmp_path / "none.wav")))
     assert studio.last(reports.Recorded).reason == "no such stream"
-    studio.do(commands.Drop(1))
-    studio.open.clear()
+    studio.drop()
     studio.tick()
     studio.tick()
     closed = [(0, "closed", near(0.1)), *((number, "closed", near(0.2)) for number in range(1, AT_ONCE))]

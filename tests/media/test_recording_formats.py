@@ -80,8 +80,7 @@ def test_recordings_of_a_stream_begin_and_end_by_themselves(studio: Studio, phon
     studio.run(0.5)
     studio.do(commands.StopRecord(1, 2))
     studio.run(0.5)
-    studio.do(commands.Drop(1))
-    studio.open.clear()
+    studio.drop()
     studio.tick()
     studio.tick()
     ends = [(r.recording, r.why, r.seconds) for r in studio.reports(reports.Recorded)]
