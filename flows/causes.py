@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from .orders import Outcome
+from .orders import Dial, Outcome
 
 Status = Literal["completed", "busy", "no-answer", "failed", "canceled"]
 
@@ -83,6 +83,17 @@ def dial_outcome(cause: Cause, *, sip: int = 0, duration: float = 0.0, leg: str 
     if cause.status == "completed":
         return Outcome((), facts, story)
     return Outcome((cause.name, f"sip:{sip}", "failed") if sip else (cause.name, "failed"), facts, story)
+
+
+def bridge_outcome(order: Dial, *, duration: float, leg: str = "", story: str = "") -> Outcome:
+    """The outcome of ``order`` whose bridge lasted ``duration`` seconds. If that is less than counts as success it is a
+    failure: facts are those of the bridge, but for ``status``, and the exit is ``failed``.
+    """
+    outcome = dial_outcome(_BY_NAME["NORMAL_CLEARING"], sip=200, duration=duration, leg=leg, story=story)
+    if duration >= order.success_after:
+        return outcome
+    short = f"{story}: less than the {order.success_after:g} s that count as success"
+    return Outcome(("failed",), {**outcome.facts, "status": "failed"}, short)
 
 
 def cause_named(name: str) -> Cause | None:

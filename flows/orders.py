@@ -108,7 +108,7 @@ class Dial(Order):
     trunk: str = ""
     normalize: bool = True
     success_after: float = 0.0
-    """Seconds of bridge that count as success."""
+    """Seconds of bridge that count as success; a shorter one is a failure with the ``status`` ``failed``."""
     hangup_on_key: str = ""
 
     @property

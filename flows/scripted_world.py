@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from .call import FetchFailed, Input, RecordingEnded, RecordingOrder, Reply, Request, Unsupported
-from .causes import cause_named, cause_of, dial_outcome
+from .causes import bridge_outcome, cause_named, cause_of, dial_outcome
 from .orders import (
     BridgeSession,
     Conference,
@@ -175,7 +175,7 @@ class World:
         await self._stage.answer()
         seconds = min(leg.seconds, order.time_limit) if order.time_limit else leg.seconds
         await self._stage.lasting(seconds)
-        return dial_outcome(cause, sip=200, duration=seconds, leg="leg", story=f"talked with {names} for {seconds:g} s")
+        return bridge_outcome(order, duration=seconds, leg="leg", story=f"talked with {names} for {seconds:g} s")
 
     async def _join(self, order: Conference | Enqueue | Park | BridgeSession) -> Outcome:
         leg = self._stage.take(Leg) or Leg(200)

@@ -20,7 +20,7 @@ from engine.calls.peer import LOCAL_FAULT, NO_CHANNEL, REJECTED, Destination, No
 from engine.log import get_logger
 from engine.sip.redirect import Trail
 from flows.call import Unsupported
-from flows.causes import Cause, cause_named, cause_of, dial_outcome
+from flows.causes import Cause, bridge_outcome, cause_named, cause_of, dial_outcome
 from flows.orders import Dial, Outcome, Target
 
 log = get_logger(__name__)
@@ -57,7 +57,7 @@ class Dialling:
             return failed(order, found)
         conversation = Conversation(house, found, hangup_on_key=order.hangup_on_key, time_limit=order.time_limit)
         seconds, story = await conversation.run()
-        return dial_outcome(_named("NORMAL_CLEARING"), sip=200, duration=seconds, leg=found.id, story=story)
+        return bridge_outcome(order, duration=seconds, leg=found.id, story=story)
 
 
 def find_all(

@@ -11,7 +11,7 @@ from engine.calls.dialling import NOBODY, Ringing, Trial, clearer, failed, find_
 from engine.calls.house import House
 from engine.calls.peer import Peer, PeerEnd
 from engine.log import get_logger
-from flows.causes import cause_named, dial_outcome
+from flows.causes import bridge_outcome
 from flows.orders import Dial, Outcome
 
 log = get_logger(__name__)
@@ -77,10 +77,8 @@ class Paging:
             self.house.end_page()
             await self._let_go(gathering, trials)
         seconds = self.house.now() - began
-        cause = cause_named("NORMAL_CLEARING")
-        assert cause is not None
         story = f"paged {len(self._there)} for {seconds:.1f} s"
-        return dial_outcome(cause, sip=200, duration=seconds, leg=self._there[0].id, story=story)
+        return bridge_outcome(order, duration=seconds, leg=self._there[0].id, story=story)
 
     async def _first(self) -> Peer | PeerEnd:
         await self._answered.wait()

@@ -157,6 +157,20 @@ async def test_the_first_who_answers_is_bridged_and_the_others_are_let_go() -> N
     assert sorted(house.forgotten) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    ("after", "status", "exits"), [(0.0, "completed", ()), (0.01, "completed", ()), (60.0, "failed", ("failed",))]
+)
+async def test_a_bridge_counts_as_a_success_if_it_was_long_enough(
+    after: float, status: str, exits: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has been a bridge all the same: how long it was, and the SIP status, are told as they are."""
+    clock = iter((0.0, 2.0))
+    monkeypatch.setattr(House, "now", lambda _: next(clock))
+    outcome = await run(dial("a", success_after=after), House({"a": None}))
+    assert (outcome.facts["status"], outcome.exits) == (status, exits)
+    assert (outcome.facts["sip"], outcome.facts["duration"]) == ("200", "2")
+
+
 @pytest.mark.parametrize(("ends", "cause"), [((GONE, BUSY), "USER_BUSY"), ((BUSY, GONE), "USER_BUSY")])
 async def test_of_two_refusals_the_one_that_says_more_counts(ends: tuple[PeerEnd, PeerEnd], cause: str) -> None:
     house = House(dict(zip("ab", ends, strict=True)))

@@ -378,6 +378,15 @@ def test_a_time_limit_ends_a_bridge(flavour: str) -> None:
     assert simulation.duration == pytest.approx(33.0)
 
 
+@every_flavour
+@pytest.mark.parametrize(("seconds", "status"), [(29, "failed"), (30, "completed")])
+def test_a_bridge_that_is_too_short_is_no_success(flavour: str, seconds: int, status: str) -> None:
+    """§2.3 Dial successfulAfter, DialCallStatus."""
+    server = Server({"after": "<Hangup/>"})
+    call('<Dial successfulAfter="30s" action="after">100</Dial>', f"answer {seconds}", flavour, server)
+    assert server.sent()["DialCallStatus"] == status
+
+
 @pytest.mark.parametrize(("flavour", "reason"), [("pivot", "503 Rejected"), ("twiml", "603 Rejected")])
 def test_a_rejected_call_is_never_answered(flavour: str, reason: str) -> None:
     """§3.5 Reject rejected -> 503."""
