@@ -151,6 +151,13 @@ class SendDigits(Message, frozen=True):
     off_ms: int = 100
 
 
+class PassKey(Message, frozen=True):
+    """The telephone of ``stream`` sent a key, but not in its sound: who the stream is relayed to gets it pressed."""
+
+    stream: int
+    digit: str
+
+
 class Record(Message, frozen=True):
     """Record into ``path``. ``recording`` is a number that the control process chooses; one that is in use on this
     stream ends the recording before. ``Recorded`` follows exactly once.
@@ -268,6 +275,7 @@ Command = (
     | Activity
     | DetectMachine
     | SendDigits
+    | PassKey
     | Record
     | PauseRecord
     | StopRecord

@@ -33,6 +33,7 @@ class Dispatcher:
             commands.Activity: self._activity,
             commands.DetectMachine: self._detect_machine,
             commands.SendDigits: self._send_digits,
+            commands.PassKey: self._pass_key,
             commands.Record: self._record,
             commands.PauseRecord: self._pause_record,
             commands.StopRecord: self._stop_record,
@@ -81,6 +82,9 @@ class Dispatcher:
     def _send_digits(self, stream: Stream, message: commands.SendDigits, now: float) -> None:
         as_events = message.method == "rfc4733"
         self._kernels.keypad.press(stream.slot, message.digits, message.on_ms, message.off_ms, as_events=as_events)
+
+    def _pass_key(self, stream: Stream, message: commands.PassKey, now: float) -> None:
+        self._kernels.bridging.relays.press(stream.slot, message.digit, apart=True)
 
     # --- what is made of what it receives -----------------------------------------------
 

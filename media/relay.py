@@ -141,8 +141,8 @@ class Relays:
             self._sequence[slot] = (int(self._sequence[slot]) - 1) & 0xFFFF
 
     def press(self, slot: int, digit: str, *, apart: bool) -> None:
-        """``digit`` was pressed on ``slot`` by events, ``apart`` from the numbering of its sound: those, and all where
-        events do not pass as they are, are pressed again.
+        """``digit`` was pressed on ``slot`` by events, or ``apart``: under another numbering than its sound, or not in
+        its packets at all. Those, and all where events do not pass as they are, are pressed again.
         """
         to = int(self.to[slot])
         if to == NOBODY:

@@ -191,6 +191,8 @@ class CallLine:
         """INFO with a key: ``application/dtmf-relay`` or ``application/dtmf``."""
         digit = read_info_digit(content_type, body)
         if digit:
+            if self._stream is not None:
+                self._stream.pass_key(digit)
             self.call.key("info", digit, self._now())
 
     def send_digits(self, digits: str, tone: float, gap: float) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from engine import tasks
 from engine.calls.capacity import WorkerGauge
+from engine.calls.crossing import PATIENCE as KEY_PATIENCE
+from engine.calls.crossing import CrossingKeys
 from engine.log import get_logger
 from engine.sip.offer_answer import Agreed
 from media import commands, ipc, reports
@@ -82,6 +84,7 @@ class Stream:
         self._opened: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._plays = itertools.count(1)
         self._tickets = itertools.count(1)
+        self._crossing = CrossingKeys()
 
     def play(self, files: Sequence[Path], *, start_at: float = 0.0, loop: bool = False) -> int:
         """Start ``files`` in place of what plays; the number comes back in :class:`~media.reports.PlayEnded`."""
@@ -91,6 +94,7 @@ class Stream:
 
     def relay(self, to: Stream | None) -> None:
         """Pass what is received on to ``to``, a stream of the same worker, or no longer."""
+        self._crossing.disconnected()
         self.send(commands.Relay(self.number, 0 if to is None else to.number))
 
     @property
@@ -119,6 +123,16 @@ class Stream:
                 None if keys is None else commands.Srtp(keys.suite, keys.send, keys.receive),
             )
         )
+
+    def pass_key(self, digit: str) -> None:
+        """Its telephone sent a key by INFO: whoever it is relayed to gets it, unless it is in the sound as well."""
+        loop = asyncio.get_running_loop()
+        if ticket := self._crossing.told(digit, loop.time()):
+            loop.call_later(KEY_PATIENCE, self._press_key, ticket)
+
+    def _press_key(self, ticket: int) -> None:
+        if digit := self._crossing.due(ticket):
+            self.send(commands.PassKey(self.number, digit))
 
     def stop(self) -> None:
         self.send(commands.Stop(self.number))
@@ -169,6 +183,9 @@ class Stream:
                     self.closed.set_result(stats)
             case ipc.Ready() | ipc.Failed() | reports.WorkerLoad() | RecogniserLoad() | reports.Captured():
                 pass
+            case reports.DigitHeard(method=method, digit=digit, at=at):
+                self._crossing.passed(method, digit, at)
+                self.on_report(report)
             case _:
                 self.on_report(report)
 

@@ -20,6 +20,7 @@ from engine.callbacks import records
 from engine.calls.dialling import NOBODY, Ringing
 from engine.calls.household import Outside
 from engine.calls.identity import Caller
+from engine.calls.keys import read_info_digit
 from engine.calls.line import CallLine
 from engine.calls.media import Worker
 from engine.calls.peer import Destination, Peer, PeerEnd
@@ -160,7 +161,8 @@ class OutgoingCall(Supervisor):
         elif peer.leg.agreed is not None:
             self._on_agreed(peer.leg.agreed, None)
         for early in peer.infos:
-            self.info(early.content_type, early.body)
+            if digit := read_info_digit(early.content_type, early.body):
+                self.call.key("info", digit, self._now())
 
     # --- what ringing needs (engine.calls.house.RingHouse) ---------------------------
 

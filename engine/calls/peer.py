@@ -187,6 +187,7 @@ class Peer:
             case events.InfoReceived(content_type=content_type, body=content):
                 self.infos = [*self.infos, event][-MOST_INFOS:]
                 if digit := read_info_digit(content_type, content):
+                    self.stream.pass_key(digit)
                     self._pressed("info", digit, self.now())
             case _:
                 pass

@@ -191,6 +191,22 @@ def test_keys_pass_between_codecs(studio: Studio, phones: list[Phone]) -> None:
     assert len({event.timestamp for event in events}) == 1
 
 
+@pytest.mark.parametrize("law", [Law.PCMU, Law.PCMA])
+def test_a_key_that_did_not_come_in_the_sound_is_pressed_at_the_other_end(
+    studio: Studio, phones: list[Phone], law: Law
+) -> None:
+    """In one codec, where packets pass as they are, and between two; nobody is there, nothing is pressed."""
+    studio.do(commands.PassKey(1, "1"))
+    phones[1].law = law
+    bridge(studio, phones)
+    studio.do(commands.PassKey(1, "5"))
+    first, second = talk(studio, phones[:2], [np.zeros(20 * FRAME)] * 2)
+    events = [packet for packet in headers(second) if packet.payload_type == 101]
+    assert {bytes(event.payload)[0] for event in events} == {5}
+    assert len({event.timestamp for event in events}) == 1
+    assert not [packet for packet in headers(first) if packet.payload_type == 101]
+
+
 def test_who_leaves_a_bridge_leaves_the_other_one_in_peace(studio: Studio, phones: list[Phone]) -> None:
     bridge(studio, phones)
     talk(studio, phones[:2], [sine(500, 0.2), sine(900, 0.2)])
