@@ -17,7 +17,7 @@ from engine.calls.changing import Side as ConversationSide
 from engine.calls.channels import Channel, Channels
 from engine.calls.conference import Conferences
 from engine.calls.conversation import Conversation
-from engine.calls.holding import Side
+from engine.calls.holding import Hold, Side
 from engine.calls.identity import Caller
 from engine.calls.leg import CallerGone, CallerLeg, Leg, NoCommonMedia
 from engine.calls.links import coupled
@@ -250,6 +250,15 @@ class CallHouse:
                 )
             )
             self.owner.put_through(peer)
+            self._end_silence(one.hold, peer.leg.on_hold)
+
+    def _end_silence(self, *holds: Hold) -> None:
+        """Two talk, whose silence counts anew from here, and from every change of a hold."""
+        silence = self.call.silence
+        silence.broken(rest=False)
+        for hold in holds:
+            hold.watch(silence.broken)
+            self._bridge.callback(hold.unwatch, silence.broken)
 
     async def disconnect(self) -> None:
         self.call.background.passed("bridge")
@@ -296,7 +305,11 @@ class CallHouse:
         self.owner.put_down_transfer(peer.id, before, after, attended=attended)
 
     async def wait(self, deadline: float | None) -> str:
-        return await self.call.key_or_change(deadline)
+        talk = self.owner.conversation
+        if talk is None or talk.changing:
+            return await self.call.key_or_change(deadline)
+        with self.call.silence.counting():
+            return await self.call.key_or_change(deadline)
 
     def poke(self) -> None:
         self.call.poke()

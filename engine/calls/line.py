@@ -146,6 +146,19 @@ class CallLine:
         end = PeerEnd(200, "transferred to another call", by="local")
         self.peers.put_down_end(peer, end, reports.StreamStats())
 
+    def talking(self) -> list[Stream]:
+        """The streams of those who are heard now: who is on the line, and whoever that one talks with."""
+        streams = [] if self._stream is None else [self._stream]
+        if self.conversation is not None and not self.conversation.peer.closed:
+            streams.append(self.conversation.peer.stream)
+        return streams
+
+    @property
+    def held(self) -> bool:
+        """Whether one of two who talk is on hold."""
+        talk = self.conversation
+        return talk is not None and (self.call.on_hold.quiet or talk.peer.leg.on_hold.quiet)
+
     def put_through(self, peer: Peer) -> None:
         """The line talks with ``peer`` now."""
         if self.transfer_pending:

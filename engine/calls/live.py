@@ -20,6 +20,7 @@ from engine.calls.media import Stream, StreamReport
 from engine.calls.performing import perform
 from engine.calls.services import Fetch, FlowError, Renderer, StoredFlow, no_stored_flows
 from engine.calls.signalling import GONE, Signalling
+from engine.calls.silence import Silence
 from engine.calls.waiting import Waiting
 from engine.log import get_logger
 from flows.call import (
@@ -84,6 +85,7 @@ class LiveCall(Waiting):
         facts: Mapping[str, str],
         stored: StoredFlow = no_stored_flows,
         on_hold: Hold | None = None,
+        silence: Silence | None = None,
     ) -> None:
         """``prompts`` are those whose sounds are there; ``render`` makes others."""
         super().__init__()
@@ -100,6 +102,7 @@ class LiveCall(Waiting):
         self.transfer_accepted = False
         self.facts = facts
         self.on_hold = on_hold or Hold()
+        self.silence = silence or Silence()
         self.signalling = signalling
         self._told: Callable[[], None] = _nothing
         self._sounds = dict(prompts)
@@ -122,6 +125,7 @@ class LiveCall(Waiting):
         """The media stream is open, or another one is the call's from now on, which nothing is played to."""
         self._stream = stream
         self._play = self._ticket = 0
+        self.silence.broken(rest=False)
 
     @property
     def sounding(self) -> Sounding:
@@ -140,6 +144,7 @@ class LiveCall(Waiting):
         """Let go of who signals for it and of the flow: no more will be asked of either."""
         self.signalling = self.background.signalling = GONE
         self._told = _nothing
+        self.silence.part()
 
     # --- what the executor awaits -------------------------------------------------------
 
@@ -237,6 +242,12 @@ class LiveCall(Waiting):
             self._stream.stop()
         self._play = 0
 
+    async def next(self, deadline: float | None) -> Input | None:
+        if self._play or self.answered_at is None:
+            return await super().next(deadline)
+        with self.silence.counting():
+            return await super().next(deadline)
+
     async def played(self) -> None:
         while self._play:
             await self._wait(None)
@@ -311,6 +322,7 @@ class LiveCall(Waiting):
 
     def key(self, method: reports.KeyMethod, digit: str, at: float) -> None:
         """A method reports a press. Digits of methods that do not own the leg are ignored."""
+        self.silence.broken()
         for delivered in self.arbiter.press(method, digit, at):
             self._put(Key(delivered, at))
 
@@ -337,6 +349,8 @@ class LiveCall(Waiting):
         match report:
             case reports.DigitHeard(method=method, digit=digit, at=at):
                 self.key(method, digit, at)
+            case reports.SpeechStarted() | reports.SpeechEnded():
+                self.silence.broken()
             case reports.PlayEnded(play=play, at=at, reason=reason) if play == self._play:
                 self._play = 0
                 if reason not in ORDINARY_ENDS:

@@ -123,6 +123,8 @@ class Peer:
     """What it takes of its trunk, given back at its end."""
     share: Channel | None = None
     """What it takes of the calls of its account, as long as it is a leg beside the line of its call."""
+    on_sign: Callable[[], None] = nobody_is_told
+    """Told when somebody speaks there, if somebody listens, or presses a key."""
     on_refer: Callable[[IncomingReferral], None] | None = None
     """Gets what the telephone wants of us; without it that is declined."""
     keys: deque[str] = field(default_factory=deque)
@@ -199,10 +201,13 @@ class Peer:
                 self.hang_up(f"no sound came for {seconds:.0f} s")
             case reports.DigitHeard(method=method, digit=digit, at=at):
                 self._pressed(method, digit, at)
+            case reports.SpeechStarted() | reports.SpeechEnded():
+                self.on_sign()
             case _:
                 pass
 
     def _pressed(self, method: reports.KeyMethod, digit: str, at: float) -> None:
+        self.on_sign()
         delivered = self._arbiter.press(method, digit, at)
         if self.listening and delivered:
             self.keys.extend(delivered)
@@ -240,7 +245,7 @@ class Peer:
         """Let go of whoever is told of it: it is over, and does not come back."""
         self.leg.part()
         self.stream.part()
-        self.on_change, self.on_refer = nobody_is_told, None
+        self.on_change, self.on_sign, self.on_refer = nobody_is_told, nobody_is_told, None
 
     def claimed(self, claim: Claim) -> bool:
         """Somebody else wants to take the call that rings here; whether that can be."""

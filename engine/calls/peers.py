@@ -48,11 +48,13 @@ class Peers:
         pump: Callable[[], None],
         log: Logger,
         poke: Callable[[], None],
+        sign: Callable[[], None],
         recorded: Callable[[Recorded], None],
         referred: Callable[[Peer, IncomingReferral], None],
     ) -> None:
-        """``poke`` wakes whoever waits for a change of any of them. ``recorded`` gets the ends of recordings, which are
-        the call's whosever stream they are of; ``referred`` what a telephone wants of us.
+        """``poke`` wakes whoever waits for a change of any of them; ``sign`` is told that somebody speaks or presses a
+        key. ``recorded`` gets the ends of recordings, which are the call's whosever stream they are of; ``referred``
+        what a telephone wants of us.
         """
         self.call = call
         self.outside = outside
@@ -62,6 +64,7 @@ class Peers:
         self.pump = pump
         self._log = log
         self._poke = poke
+        self._sign = sign
         self._recorded = recorded
         self._referred = referred
         self._numbers = itertools.count(1)
@@ -71,7 +74,8 @@ class Peers:
 
     def part(self) -> None:
         """Let go of the call: no leg of it is left."""
-        self._poke, self._recorded, self._referred = nobody_is_told, nobody_hears, _not_referred
+        self._poke = self._sign = nobody_is_told
+        self._recorded, self._referred = nobody_hears, _not_referred
 
     def rung_by(self, session: Session) -> Peer | None:
         """Who was called with ``session``."""
@@ -173,6 +177,7 @@ class Peers:
         peer.stream.on_report = lambda report: self._report(peer, report)
         peer.stream.on_lost = peer.worker_lost
         peer.on_change = lambda: self._went_on(peer)
+        peer.on_sign = self._sign
         peer.on_refer = lambda referral: self._referred(peer, referral)
 
     def _agreed(self, peer: Peer, agreed: Agreed, before: Agreed | None) -> None:

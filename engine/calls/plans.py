@@ -48,6 +48,8 @@ class Limits:
     media_host: str
     codecs: tuple[str, ...]
     security: MediaSecurity = OPEN
+    max_silence: float = 0.0
+    """0: no limit."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from engine.calls.plans import CallPlan, Limits, Parties, in_words
 from engine.calls.recording import Recordings
 from engine.calls.referrals import follow_referral
 from engine.calls.services import Fetch
+from engine.calls.silence import Silence
 from engine.log import get_logger
 from engine.sip.dialog_info import DialogState
 from engine.sip.events import Ended
@@ -118,6 +119,7 @@ class Supervisor(CallLine):
             settle=limits.settle,
             facts={**facts, "call.leg": f"{self.id}-leg0"},
             stored=plan.stored,
+            silence=Silence(limits.max_silence, self.talking, self._over_silence),
         )
         self.peers = Peers(
             self.id,
@@ -128,6 +130,7 @@ class Supervisor(CallLine):
             pump=pump,
             log=self.log,
             poke=self.call.poke,
+            sign=self.call.silence.broken,
             recorded=self._on_report,
             referred=self.referred,
         )
@@ -434,6 +437,12 @@ class Supervisor(CallLine):
 
     def _over_limit(self) -> None:
         self.call.end("limit", f"the call reached its longest duration of {self._limits.max_duration:.0f} s")
+
+    def _over_silence(self) -> None:
+        if self.held:
+            self.call.silence.broken()
+        else:
+            self.call.end("limit", f"nobody spoke or pressed a key for {self._limits.max_silence:g} s")
 
     # --- what SIP says; called by the switch --------------------------------------------
 

@@ -226,6 +226,8 @@ class CallConfig(Section):
 
     max_duration: PositiveSeconds = 7200.0
     """Seconds after which a call is ended, counted from the INVITE."""
+    max_silence: Seconds = 0.0
+    """Seconds in which nobody speaks or presses a key, though it is for somebody to do so, that end a call; 0: off."""
     settle_ms: Annotated[int, Field(ge=0, le=10_000)] = 100
     """Milliseconds from the answer to the first prompt."""
     listen: PositiveSeconds = 5.0

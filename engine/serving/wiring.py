@@ -83,6 +83,7 @@ class Wiring:
         return Limits(
             max_duration=calls.max_duration,
             rtp_timeout=rtp.timeout,
+            max_silence=calls.max_silence,
             settle=calls.settle_ms / 1000,
             bind_host=bind,
             media_host=told,
