@@ -167,22 +167,35 @@ class Voicemail(Order):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Park(Order):
-    """Park the caller in a slot (empty: a free one), or take the one who is parked there (``retrieve``)."""
+    """Park the caller in a slot (empty: a free one), or take the one who is parked there (``retrieve``).
+
+    After ``timeout`` seconds (0: never) who has parked the caller is called back, if that is known, and talks with the
+    caller then; it has failed otherwise. A caller who parks himself in a slot that was chosen is told its number, in
+    ``language``. Facts: ``status``, ``duration``, ``slot``.
+    """
 
     exits: ClassVar[tuple[str, ...]] = ("failed",)
     slot: Text = ""
     action: Literal["park", "retrieve", "auto"] = "auto"
     timeout: float = 0.0
+    language: Text = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enqueue(Order):
-    """Wait in a queue until somebody takes the call. Facts: ``status``, ``duration``."""
+    """Wait in a queue until somebody takes the call.
+
+    Facts: ``status``, ``duration`` (s of talking), ``waited`` (s), and what was so when the call was taken, or nobody
+    had come: ``position`` (from 1), ``size`` (who waited, with this caller), ``average`` (s that they had waited).
+    """
 
     exits: ClassVar[tuple[str, ...]] = ("failed",)
     queue: Text
     music: str = ""
     timeout: float = 0.0
+    announce_every: float = 0.0
+    """Seconds until the caller is told the position, again and again, in ``language``; 0: never."""
+    language: Text = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +280,13 @@ class StopRecording(Order):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeSession(Order):
-    """Bridge the caller with another call of the account, by its id."""
+    """Bridge the caller with another live call of the account, by its id, until one of both hangs up.
+
+    One that waits in a queue or a slot is taken out of it, and its flow goes on afterwards as if somebody had come. The
+    flow of any other is over: it ends with the bridge. It fails where the other has no flow to itself: it is not
+    answered, talks with somebody, calls others, is in a conference or is being transferred. Facts: ``status``,
+    ``duration`` (s).
+    """
 
     exits: ClassVar[tuple[str, ...]] = ("failed",)
     session: Text

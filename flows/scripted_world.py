@@ -37,6 +37,8 @@ from .script import Fail, Leg, Machine
 RINGING = 3.0
 FETCHING = 0.1
 BEEP = 0.3
+SLOT = "700"
+"""Where callers are parked when a flow names no slot."""
 PERSON = 1.5
 """Seconds until a person's voice is known from a machine's."""
 MACHINE = 2.0
@@ -178,13 +180,18 @@ class World:
         return bridge_outcome(order, duration=seconds, leg="leg", story=f"talked with {names} for {seconds:g} s")
 
     async def _join(self, order: Conference | Enqueue | Park | BridgeSession) -> Outcome:
+        """Who waits is the only one, and taken at once, or not at all."""
         leg = self._stage.take(Leg) or Leg(200)
         name = type(order).__name__.lower()
         if leg.status != 200:
-            await self._stage.lasting(getattr(order, "timeout", 0.0) or RINGING)
-            return Outcome(("failed",), {"status": "failed", "duration": "0"}, f"{name}: nobody came")
+            patience = getattr(order, "timeout", 0.0) or RINGING
+            await self._stage.lasting(patience)
+            status = "no-answer" if isinstance(order, Enqueue | Park) else "failed"
+            facts = {"status": status, "duration": "0", **_of_waiting(order, patience)}
+            return Outcome(("failed",), facts, f"{name}: nobody came")
         await self._stage.lasting(leg.seconds)
-        return Outcome((), {"status": "completed", "duration": str(int(leg.seconds))}, f"{name}: {leg.seconds:g} s")
+        facts = {"status": "completed", "duration": str(int(leg.seconds)), **_of_waiting(order, 0.0)}
+        return Outcome((), facts, f"{name}: {leg.seconds:g} s")
 
     async def _voicemail(self, order: Voicemail) -> Outcome:
         leg = self._stage.take(Leg) or Leg(200)
@@ -298,6 +305,18 @@ class World:
     def _end(self, taken: Taken, reason: str) -> None:
         taken.duration = round(max(0.0, self._stage.now() - taken.began), 3)
         taken.reason = reason
+
+
+def _of_waiting(order: Order, seconds: float) -> dict[str, str]:
+    """What is known of somebody who has waited so long."""
+    waited = str(int(seconds))
+    match order:
+        case Enqueue():
+            return {"position": "1", "size": "1", "waited": waited, "average": waited}
+        case Park():
+            return {"slot": str(order.slot) or SLOT}
+        case _:
+            return {}
 
 
 _ACTS: dict[type[Order], Callable[[World, Any], Awaitable[Outcome]]] = {

@@ -114,6 +114,7 @@ _CALL = shape(
     bridged=YES_OR_NO,
     held=many(TEXT),
     recording=YES_OR_NO,
+    queue=or_null(shape(name=TEXT, position=WHOLE, size=WHOLE, waited=WHOLE)),
     **{"from": TEXT, "to": TEXT},
 )
 _LEG = shape(
@@ -281,7 +282,16 @@ def view_of_live(call: Supervisor) -> dict[str, Any]:
         "bridged": control.bridged,
         "held": sorted(control.held),
         "recording": control.recording,
+        "queue": _queue(call),
     }
+
+
+def _queue(call: Supervisor) -> dict[str, Any] | None:
+    """Where it waits; who was taken waits no more."""
+    place = call.outside.lots.place(call.call)
+    if place is None:
+        return None
+    return {"name": place.queue, "position": place.position, "size": place.size, "waited": place.waited}
 
 
 def _stored(row: CallRow) -> dict[str, Any]:
@@ -314,6 +324,7 @@ def _stored(row: CallRow) -> dict[str, Any]:
         "bridged": False,
         "held": [],
         "recording": False,
+        "queue": None,
     }
 
 

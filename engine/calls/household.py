@@ -77,6 +77,8 @@ class Outside:
     """Tells those who watch somebody that they are ``idle``, ``ringing`` or ``busy``."""
     dialog: Callable[[Replaces, str], tuple[Supervisor, ConversationSide] | None]
     """The call of an account that has the dialog which is to be replaced, and on which side."""
+    live_call: Callable[[str, str], Supervisor | None]
+    """A call of an account that lives, by the id of the account and its own."""
     transfers_outside: Literal["nobody", "telephones", "anybody"] = "telephones"
     """Who on the telephone may hand calls on to numbers by trunks, and to SIP URIs elsewhere."""
     channels: Channels = field(default_factory=Channels)
@@ -249,6 +251,7 @@ class CallHouse:
                     time.time(), call=self.call.id, leg=peer.id, party=self.name(), peer=peer.destination.label
                 )
             )
+            self.owner.parker = peer.destination.device
             self.owner.put_through(peer)
             self._end_silence(one.hold, peer.leg.on_hold)
 
@@ -284,6 +287,8 @@ class CallHouse:
 
     def go_on(self, aim: Aim, before: tuple[str, str], after: tuple[str, str]) -> None:
         assert aim.plan is not None
+        if self.owner.conversation is not None:
+            self.owner.parker = self.owner.conversation.peer.destination.device
         self.owner.put_down_transfer("", before, after, attended=False)
         self.call.replace(aim.plan.graph, aim.plan.prompts)
 

@@ -63,6 +63,8 @@ class CallLine:
         """Who is on the line, if that was a peer before."""
         self.transfer_by = ""
         """Who wanted the transfer that is under way."""
+        self.parker = ""
+        """The device that has handed the line on to its flow, or talked with it last, if there is one."""
         self.transfer_pending = False
         """Whether the next who talks with the line is one that it was transferred to by its flow."""
         self.successor: asyncio.Future[Peer | PeerEnd] | None = None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flows.call import RecordingOrder, Unsupported
 from flows.orders import (
+    BridgeSession,
     Conference,
     DetectMachine,
     Dial,
@@ -33,7 +34,7 @@ async def perform(call: LiveCall, order: Order) -> Outcome:
     match order:
         case Dial():
             return await _dial(call, order)
-        case Conference() | Park() | Enqueue():
+        case Conference() | Park() | Enqueue() | BridgeSession():
             return await call.signalling.meet(order)
         case Voicemail():
             return await call.signalling.voicemail(order)

@@ -21,7 +21,7 @@ from engine.sip.referred import IncomingReferral
 from engine.sip.replaces import Replaces
 from engine.sip.uri import Uri
 from flows.graph import Graph, Perform
-from flows.orders import Conference, Dial, Park
+from flows.orders import BridgeSession, Conference, Dial, Park
 
 if TYPE_CHECKING:
     from engine.calls.peer import Peer
@@ -106,6 +106,9 @@ def _bring(call: Supervisor, referral: IncomingReferral, tell: Tell) -> None:
             _bring_from(call, referral.replaces, tell)
         except UnderWay:
             tell(486, "Another transfer is under way")
+        return
+    if isinstance(doing, BridgeSession) or call.outside.lots.talks(call.id):
+        tell(603, "The call is bridged with another one")
         return
     if isinstance(doing, Park | Dial):
         tell(603, "The call is parked" if isinstance(doing, Park) else "Others are being called")

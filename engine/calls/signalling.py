@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol, cast
 
 from flows.call import CallEnded, Note, RecordingOrder
-from flows.orders import Conference, Dial, Enqueue, Outcome, Park, Voicemail
+from flows.orders import BridgeSession, Conference, Dial, Enqueue, Outcome, Park, Voicemail
 from media import commands
 
 
@@ -33,7 +33,7 @@ class Signalling(Protocol):
     async def dial(self, order: Dial) -> Outcome:
         """Ring others and bridge the caller with one. Raises CallEnded, and Unsupported where calls stay inside."""
 
-    async def meet(self, order: Conference | Park | Enqueue) -> Outcome:
+    async def meet(self, order: Conference | Park | Enqueue | BridgeSession) -> Outcome:
         """Bring the caller together with others who called. Raises CallEnded."""
 
     async def voicemail(self, order: Voicemail) -> Outcome:

@@ -19,6 +19,8 @@ import msgspec
 
 from engine.callbacks import records
 from engine.calls.allowance import NotAllowed
+from engine.calls.bridging import bridge
+from engine.calls.calling_back import park
 from engine.calls.dialling import Dialling
 from engine.calls.holding import hold_of
 from engine.calls.household import CallHouse, Outside
@@ -43,7 +45,7 @@ from engine.sip.referred import IncomingReferral
 from flows.call import EndedBy, Note, TransferOutcome, Trouble
 from flows.causes import cause_of
 from flows.executor import Executor
-from flows.orders import Conference, Dial, Enqueue, Outcome, Park, Voicemail
+from flows.orders import BridgeSession, Conference, Dial, Enqueue, Outcome, Park, Voicemail
 from flows.requests import LastGood
 from media import reports
 from media.quality import Quality, judge
@@ -101,7 +103,7 @@ class Supervisor(CallLine):
         self._q850: int | None = None
         self._sip_reason: str | None = None
         self._recorded = False
-        self.doing: Dial | Conference | Park | Enqueue | None = None
+        self.doing: Dial | Conference | Park | Enqueue | BridgeSession | None = None
         """What the flow has the line do with others now."""
         self._last_dial = ""
         """How the last dial of the flow went."""
@@ -340,16 +342,18 @@ class Supervisor(CallLine):
         forwarded = Diversion(parties.callee, REASONS.get(self._last_dial, "unconditional"))
         return dataclasses.replace(known, diversions=(forwarded, *known.diversions))
 
-    async def meet(self, order: Conference | Park | Enqueue) -> Outcome:
+    async def meet(self, order: Conference | Park | Enqueue | BridgeSession) -> Outcome:
         self.doing = order
         try:
             match order:
                 case Conference():
                     return await self.outside.conferences.join(self.call, order)
                 case Park():
-                    return await self.outside.lots.park(self.call, order)
+                    return await park(self, order)
                 case Enqueue():
                     return await self.outside.lots.enqueue(self.call, order)
+                case BridgeSession():
+                    return await bridge(self, order)
         except MediaError as error:
             return Outcome(("failed",), {"status": "failed"}, f"no media: {error}")
         finally:

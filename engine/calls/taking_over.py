@@ -15,7 +15,7 @@ from engine.calls.handing_on import Tell, arrival, enter, refusal
 from engine.calls.peer import Peer, PeerEnd
 from engine.security import MediaSecurity
 from engine.sip.server import IncomingSession
-from flows.orders import Dial, Enqueue, Park
+from flows.orders import BridgeSession, Dial, Enqueue, Park
 
 if TYPE_CHECKING:
     from engine.calls.supervisor import Supervisor
@@ -32,6 +32,8 @@ def occupied(call: Supervisor) -> str:
         return "The call is being transferred"
     if isinstance(doing, Dial):
         return "Others are being called"
+    if isinstance(doing, BridgeSession) or call.outside.lots.talks(call.id):
+        return "The call is bridged with another one"
     if isinstance(doing, Park | Enqueue) and not call.outside.lots.waits(live):
         return "Somebody else took the call"
     if call.recordings.running_besides(live.background.running):
@@ -95,6 +97,7 @@ async def _exchange(call: Supervisor, comes: Peer, tell: Tell) -> None:
     number = call.ends()[1] if call.direction == "inbound" else call.plan.flow_name
     before, sounding = (call.line_name, number), call.call.sounding
     leaver = call.exchange(comes)
+    call.parker = leaver.destination.device
     end, call.line_end, call.successor = call.line_end, None, None
     call.call.sound(sounding)
     call.put_down_transfer(comes.id, before, (call.line_name, number), attended=True)

@@ -63,6 +63,7 @@ class Wiring:
             daemon.transport.is_ours,
             self._publish,
             self._dialog,
+            self._live_call,
             daemon.config.calls.transfers_outside,
             calls=lambda account: len(daemon.switch.calls_of(account)),
             bring=self._bring,
@@ -173,6 +174,10 @@ class Wiring:
     def _dialog(self, replaces: Replaces, account: str) -> tuple[Supervisor, Side] | None:
         session = self._daemon.transport.endpoint.session_of(replaces)
         return self._daemon.switch.owner_of(session, account) if session is not None else None
+
+    def _live_call(self, account: str, call_id: str) -> Supervisor | None:
+        call = self._daemon.switch.calls.get(call_id)
+        return call if call is not None and call.plan.account == account else None
 
     def _plan_of(self, number: str, account: str) -> CallPlan | None:
         return self._daemon.directory.plans.own(number, account)

@@ -273,13 +273,15 @@ def enqueue(script: Script, verb: Verb) -> bool:
     url = script.resolve(verb.element, action) if action else ""
     method = options.method(flavour.method)
     music = _music(script, verb.element, options, "waitUrl")
+    every = options.seconds("announcePosition", 0.0, 0.0, 3600.0)
     options.no_effect("waitUrlMethod", why="a sound is fetched with GET")
     options.no_effect("workflowSid", why="there are no workflows, only queues")
     options.done()
     if not queue:
         script.findings.error("missing-target", verb.where, "<Enqueue> into which queue? There is no name in it")
     script.answer(verb)
-    verb.chain.add(g.Perform, "queue", order=Enqueue(queue=queue, music=music), into="queue")
+    order = Enqueue(queue=queue, music=music, announce_every=every, language=script.language)
+    verb.chain.add(g.Perform, "queue", order=order, into="queue")
     if not url:
         return verb.go_on()
     script.request(verb.chain, verb, url, method, flavour.after_queue, returns=flavour.returns)

@@ -136,7 +136,10 @@ TWIML = Flavour(
     after_dial=_DIAL,
     after_queue=(
         Param(name="QueueResult", value=var("queue.status")),
-        Param(name="QueueTime", value=var("queue.duration")),
+        Param(name="QueueTime", value=var("queue.waited")),
+        Param(name="QueuePosition", value=var("queue.position")),
+        Param(name="CurrentQueueSize", value=var("queue.size")),
+        Param(name="AvgQueueTime", value=var("queue.average")),
     ),
     clear=(DIGITS,),
 )

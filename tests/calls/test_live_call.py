@@ -33,9 +33,9 @@ from flows.call import (
     Words,
 )
 from flows.orders import (
-    BridgeSession,
     DetectMachine,
     Dial,
+    Order,
     Outcome,
     Presence,
     Respond,
@@ -474,8 +474,8 @@ async def test_the_end_of_a_recording_is_known_after_the_end_of_the_call(line: L
 
 
 async def test_what_a_live_call_cannot_do_is_said(line: Line) -> None:
-    with pytest.raises(Unsupported, match="BridgeSession is not possible"):
-        await line[0].perform(BridgeSession(session="b"))
+    with pytest.raises(Unsupported, match="Order is not possible"):
+        await line[0].perform(Order())
 
 
 @pytest.mark.parametrize(("result", "exits"), [("machine", ("machine",)), ("human", ()), ("unsure", ())])

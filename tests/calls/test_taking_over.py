@@ -13,7 +13,7 @@ from engine.calls.parking import Lots, Waiting
 from engine.calls.peer import Peer, PeerEnd
 from engine.calls.supervisor import Supervisor
 from engine.calls.taking_over import occupied, take_over
-from flows.orders import Conference, Dial, Enqueue, Park
+from flows.orders import BridgeSession, Conference, Dial, Enqueue, Park
 
 
 class Call:
@@ -22,6 +22,8 @@ class Call:
     no_successor = Supervisor.no_successor
 
     def __init__(self) -> None:
+        self.id = "here"
+        self.parker = ""
         self.call = SimpleNamespace(
             answered_at=1.0, ending=None, being_transferred=False, background=SimpleNamespace(running=set())
         )
@@ -50,6 +52,8 @@ def test_nobody_takes_a_place_while_there_is_more_on_a_call_than_its_flow() -> N
         assert occupied(cast("Any", call)) == ""
         waiting.taker = cast("Any", object())
         assert "took the call" in occupied(cast("Any", call))
+    call.doing = BridgeSession(session="b")
+    assert "bridged" in occupied(cast("Any", call))
     call.doing = Dial(targets=())
     assert "being called" in occupied(cast("Any", call))
     call.doing = None
@@ -114,6 +118,7 @@ async def test_who_has_hung_up_gets_no_bye_when_the_successor_is_there() -> None
     call, told = Call(), []
     log: list[object] = []
     comes, leaver = telephone("bob"), telephone("alice")
+    leaver.destination = cast("Any", SimpleNamespace(device="desk"))
     here = cast("Any", call)
     here.direction, here.line_name, here.ends = "inbound", "alice", lambda: ("alice", "6000")
     here.call.sounding, here.call.sound = "sound", log.append
@@ -129,6 +134,7 @@ async def test_who_has_hung_up_gets_no_bye_when_the_successor_is_there() -> None
     await call.succession
     assert log == ["sound", ("bob", ("alice", "6000"), ("alice", "6000"))]
     assert (told, call.over, call.successor, leaver.end, comes.end) == ([200], [], None, end, None)
+    assert here.parker == "desk"
 
 
 async def test_a_call_that_is_over_waits_for_nobody() -> None:

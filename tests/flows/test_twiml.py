@@ -544,6 +544,8 @@ def test_enqueue_and_leave(flavour: str) -> None:
     """§6 Enqueue Leave."""
     verbs = '<Enqueue waitUrl="moh.wav" action="after">support</Enqueue>'
     assert order(verbs, Enqueue, flavour) == Enqueue(queue="support", music="https://example.org/flows/moh.wav")
+    told = order('<Enqueue announcePosition="30">support</Enqueue>', Enqueue, flavour)
+    assert told == Enqueue(queue="support", announce_every=30.0)
     assert only(verbs, Fetch, flavour).url == "https://example.org/flows/after"
     assert way(graph("<Enqueue>q</Enqueue><Say>x</Say>", flavour))[-1] == "Say"
     assert order("<Leave/>", LeaveQueue, flavour) == LeaveQueue()

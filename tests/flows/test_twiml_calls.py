@@ -402,7 +402,8 @@ def test_a_queue_and_what_comes_after(flavour: str) -> None:
     simulation = call('<Enqueue action="after">q</Enqueue>', "answer 7", flavour, server)
     assert texts(simulation) == ["After."]
     if flavour == "twiml":
-        assert (server.sent()["QueueResult"], server.sent()["QueueTime"]) == ("completed", "7")
+        told = ("QueueResult", "QueueTime", "QueuePosition", "CurrentQueueSize", "AvgQueueTime")
+        assert [server.sent()[name] for name in told] == ["completed", "0", "1", "1", "0"]
 
 
 # --- the example ------------------------------------------------------------------------------

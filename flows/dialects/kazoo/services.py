@@ -105,6 +105,7 @@ def _park(node: Node, options: Options) -> None:
         slot=options.text("slot"),
         action=_PARKING[options.text("action")],
         timeout=float(options.whole("default_callback_timeout")),
+        language=node.scope.language,
     )
     _over_then(node, order)
 

@@ -240,8 +240,9 @@ class TwimlWriter(Writer):
             case o.Enqueue():
                 queue = self.plain(step, order.queue, "the queue")
                 if queue:
-                    self.verb("Enqueue", {"waitUrl": self._music(step, order.music)}, queue)
-                    self.unsaid(step, order, ("queue", "music"))
+                    every = round(order.announce_every) or None
+                    self.verb("Enqueue", {"waitUrl": self._music(step, order.music), "announcePosition": every}, queue)
+                    self.unsaid(step, order, ("queue", "music", "announce_every", "language"))
             case o.LeaveQueue():
                 self.verb("Leave")
             case o.SendDigits():

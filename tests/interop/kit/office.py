@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,13 +68,19 @@ class Office:
         return list(sound.find_tone(samples, tone))
 
 
-def office_daemon(folder: Path) -> Daemon:
-    """The daemon, with two media workers. Who calls 7000 gets Bob; the telephones come with :func:`staffed`."""
+def office_daemon(folder: Path, flows: Mapping[str, object] | None = None) -> Daemon:
+    """The daemon, with two media workers. Who calls 7000 gets Bob; the telephones come with :func:`staffed`. ``flows``
+    are more of them, by number.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     sound.write_wav(folder / "music.wav", sound.tone(MUSIC, 3.0))
     return Daemon(
         folder,
-        {"6000": trees.two_levels(), "7000": "<Response><Dial><Number>202</Number></Dial></Response>"},
+        {
+            "6000": trees.two_levels(),
+            "7000": "<Response><Dial><Number>202</Number></Dial></Response>",
+            **(flows or {}),
+        },
         sounds=trees.SOUNDS,
         settings={"calls": {"music": str(folder / "music.wav")}, "rtp": {"workers": 2}},
         devices=[{"name": name, "password": "geheim"} for name in TONES],
