@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +78,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, web: WebServer) -> Iterator[
             "steps": [{"action": "record", "options": {"onFinish": web.url("/hungup")}}],
         },
         "7008": module("record_caller", module("pivot", voice_url=web.url("/more")), url=web.url("/kept")),
+        "7011": module("record_caller", module("response"), url=web.url("/posted"), format="wav", method="post"),
         "7009": {
             "title": "recorded transfer",
             "steps": [{"action": "transfer", "options": {"destination": "2001", "record": "both"}}],
@@ -123,6 +126,37 @@ def test_a_recording_of_the_caller_is_uploaded(house: Daemon, web: WebServer, tm
     assert asked.headers["content-type"] == "audio/mpeg"
     assert asked.body[:2] == b"\xff\xe3"
     assert 4.5 < len(asked.body) * 8 / 16_000 < 6.0  # seconds at 16 kbit/s
+
+
+def test_a_recording_is_posted_until_the_web_server_takes_it(house: Daemon, web: WebServer, tmp_path: Path) -> None:
+    """Twice it has no time: the same octets come again after one and after five seconds, and not once more."""
+    answers = iter([503, 503, 200])
+    tried: list[float] = []
+
+    def busy(asked: Asked) -> tuple[int, str, str]:
+        tried.append(time.monotonic())
+        return next(answers), "text/plain", ""
+
+    begun = len(house.calls_to("7011"))
+    fill = {"FIRST_MS": "1200", "FIRST_KEY": "5", "SECOND_MS": "1", "SECOND_KEY": "5"}
+    caller = sipp.start(
+        "uac_info", tmp_path, server=house.address, number="7011", audio=sound.tone(CALLER, 10.0), fill=fill
+    )
+    poll(lambda: len(house.calls_to("7011")) > begun or None, 10, "no call")
+    call = house.calls_to("7011")[begun]
+    path = f"/posted/call_recording_{call}.wav"
+    web.pages[path] = busy
+    caller.finish()
+    poll(lambda: len(tried) == 3 or None, 15, "not three attempts")
+    bodies = [each.body for each in web.requests if (each.method, each.path) == ("POST", path)]
+    assert bodies == [bodies[0]] * 3
+    assert [later - before for before, later in itertools.pairwise(tried)] == pytest.approx([1.0, 5.0], abs=0.9)
+    (tmp_path / "posted.wav").write_bytes(bodies[-1])
+    rate, channels = sound.read_wav(tmp_path / "posted.wav")
+    assert rate == sound.RATE
+    ((start, end),) = sound.find_tone(channels[0], CALLER)
+    assert 0.3 < end - start < 1.5, "from the beep to the key"
+    house.wait_log("callback not delivered", count=2)
 
 
 @pytest.mark.peer("baresip")

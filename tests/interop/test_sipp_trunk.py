@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from kit import sipp, trees
+from kit.api import Api
 from kit.daemon import Daemon
 from kit.phone import Phone
 from name_server import NameServer
 from test_bridges import menu_after
+from test_outgoing import PAUSE
 
 pytestmark = pytest.mark.peer("sipp")
 
@@ -29,6 +32,39 @@ def test_registration_through_every_refusal(daemon_for: Callable[..., Daemon], t
     registrar.finish(60)
     requests = registrar.messages().count("\nREGISTER sip:")
     assert requests >= 5, "401, 423, 503, 200, refresh"
+
+
+def test_what_goes_to_a_provider_takes_its_proxy_and_the_service_route_of_its_registrar(
+    daemon_for: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    """RFC 3608: nobody is at the provider's address; all goes to its proxy, and calls name the Service-Route behind
+    that.
+    """
+    edge = sipp.start("uas_edge", tmp_path, calls=2)  # a registration and a call
+    trunk = {
+        "name": "provider",
+        "host": "192.0.2.1",
+        "outbound_proxy": f"127.0.0.1:{edge.port}",
+        "register": True,
+        "username": "ivrea",
+        "password": "geheim",
+    }
+    house = daemon_for({}, trunks=[trunk])
+    house.wait_log('"event": "registered"')
+    api = Api(house)
+    call = api.call("+390111", PAUSE, trunk="provider")
+    ended = api.wait(call, "ended")
+    assert (ended["result"], ended["end"]["by"]) == ("completed", "caller")
+    house.stop()
+    edge.finish()
+    proxy, service = f"<sip:127.0.0.1:{edge.port};lr>", "<sip:service.provider.example;lr>"
+    came = [text for _, text in edge.received() if text.startswith(("REGISTER ", "INVITE "))]
+    ways = [(text.partition(" SIP/2.0")[0], re.findall(r"^Route: (.*)$", text, re.MULTILINE)) for text in came]
+    assert ways == [
+        ("REGISTER sip:192.0.2.1", [proxy]),
+        ("INVITE sip:+390111@192.0.2.1", [proxy, service]),
+        ("REGISTER sip:192.0.2.1", [proxy]),
+    ]
 
 
 def test_only_trunks_and_devices_may_call(daemon_for: Callable[..., Daemon]) -> None:

@@ -28,10 +28,10 @@ MODULE_FOLDERS = (
 class Baresip:
     """One baresip process. ``audio`` is played to the far end from the answer on, once, from 8 kHz, or 16 kHz if it is
     ``wide``: it speaks G.722 then, and nothing else. With ``keep`` it keeps what it :meth:`heard`; with ``answers`` it
-    takes calls; with a ``server`` (host:port) and a ``password`` it registers there. With a ``certificate`` (PEM, key
-    included) it speaks TLS, and verifies by ``authority``; ``srtp`` is its media encryption: ``srtp`` (if the other end
-    wants it), ``srtp-mand``. What it asks goes to ``proxy`` (a SIP URI), if there is one. ``host`` and ``place``: its
-    address, in a network of its own.
+    takes calls; with a ``server`` (host:port) and a ``password`` it registers there, by ``transport``. With a
+    ``certificate`` (PEM, key included) it speaks TLS, and verifies by ``authority``; ``srtp`` is its media encryption:
+    ``srtp`` (if the other end wants it), ``srtp-mand``. What it asks goes to ``proxy`` (a SIP URI), if there is one.
+    ``host`` and ``place``: its address, in a network of its own.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Baresip:
         certificate: Path | None = None,
         authority: Path | None = None,
         srtp: str = "",
+        transport: str = "",
         port: int = 0,
         proxy: str = "",
         host: str = "127.0.0.1",
@@ -56,7 +57,8 @@ class Baresip:
         self._host, self._place = host, place or Namespace()
         self._keep = keep or wide
         self._certificate, self._authority, self._srtp = certificate, authority, srtp
-        kind = ";transport=tls" if certificate else ""
+        transport = "tls" if certificate else transport
+        kind = f";transport={transport}" if transport else ""
         own = f"<sip:{user}@{server}{kind}>;auth_pass={password};regint=60" if server else ""
         more = [";answermode=auto"] if answers else []
         more += [f";mediaenc={srtp}"] if srtp else []

@@ -154,6 +154,14 @@ class Daemon:
         files = {"tls_cert": str(cert), "tls_key": str(key), "tls_ca": str(authority)}
         self._sections["sip"].update(files, **more)
 
+    def listen_too(self, host: str) -> tuple[str, int]:
+        """Take calls over UDP at another address, too: that, with its port."""
+        port = free_port(host=host)
+        listen = self._sections["sip"]["listen"]
+        assert isinstance(listen, list)
+        listen.append(f"udp:[{host}]:{port}" if ":" in host else f"udp:{host}:{port}")
+        return host, port
+
     def write_flow(self, number: str, tree: object) -> Path:
         """Write (or change) the flow of a number; a ``Path`` stands for itself."""
         if number not in self._numbers:

@@ -13,6 +13,7 @@ import struct
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from kit import sound
@@ -57,6 +58,18 @@ class Sipp:
 
     def messages(self) -> str:
         return (self.folder / "sipp_messages").read_text(errors="replace")
+
+    def received(self, beginning: str = "") -> list[tuple[float, str]]:
+        """The messages that came, in order, whose first line begins like this; each with its time, in seconds since the
+        epoch.
+        """
+        marks = re.split(r"^-+ (\S+ \S+)\n", self.messages(), flags=re.MULTILINE)
+        came = [
+            (datetime.fromisoformat(at).timestamp(), text.partition("\n\n")[2])
+            for at, text in zip(marks[1::2], marks[2::2], strict=True)
+            if " message received " in text
+        ]
+        return [each for each in came if each[1].startswith(beginning)]
 
     def log(self) -> str:
         path = self.folder / "sipp_logs"
@@ -123,7 +136,8 @@ def start(
     command += ["-trace_err", "-error_file", "sipp_errors"]
     command += ["-trace_logs", "-log_file", "sipp_logs", "-skip_rlimit", *arguments]
     if server is not None:
-        command += ["-s", number, "-r", str(rate), "-l", str(together or calls), f"{server[0]}:{server[1]}"]
+        there = f"[{server[0]}]" if ":" in server[0] else server[0]
+        command += ["-s", number, "-r", str(rate), "-l", str(together or calls), f"{there}:{server[1]}"]
     with (folder / "sipp_output").open("wb") as output:
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
     running = Sipp(process, folder, port, host)
