@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from engine.calls.links import stand_in
 from engine.calls.media import MediaError, Stream, Worker
+from engine.calls.naming import HAS_COME, SAY_NAME, Names
 from engine.log import get_logger
 from flows.call import RecordingOrder
 from flows.orders import Conference, Outcome
@@ -34,12 +35,22 @@ WELCOME = "You are in the conference."
 
 
 @dataclass(slots=True)
+class Signs:
+    """What the others hear when somebody comes and goes; ``name`` is the sound of the name, if that was said."""
+
+    coming: list[Path]
+    going: list[Path]
+    name: Path | None = None
+
+
+@dataclass(slots=True)
 class Member:
     """Somebody in a room; ``stream`` is theirs, or their stand-in on the room's worker."""
 
     call: LiveCall
     stream: Stream
     moderator: bool
+    signs: Signs
     mixed: bool = False
     """Whether it is heard and hears; others wait for a moderator, with music."""
 
@@ -78,8 +89,9 @@ class Room:
 class Conferences:
     """All rooms of this process, by account and name; a room lives as long as somebody is in it."""
 
-    def __init__(self, tones: Tones) -> None:
+    def __init__(self, tones: Tones, names: Names) -> None:
         self._tones = tones
+        self._names = names
         self._rooms: dict[tuple[str, str], Room] = {}
         self._numbers = itertools.count(1)
 
@@ -105,10 +117,25 @@ class Conferences:
         if self._is_full(key, order):
             await _say(call, FULL)
             return _failed("the conference is full")
+        signs = await self._signs(call, order)
         if order.welcome == "default":
             await _say(call, WAIT if order.wait_for_moderator and not moderator else WELCOME)
         elif order.welcome:
             await _play(call, [Prompt(media=order.welcome)])
+        try:
+            story = await self._meet(call, order, key, signs, moderator=moderator)
+        finally:
+            if signs.name is not None:
+                self._names.let_go(signs.name)
+        if story:
+            return _failed(story)
+        seconds = call.now() - began
+        return Outcome((), {"status": "completed", "duration": str(int(seconds))}, f"conference {order.room}")
+
+    async def _meet(
+        self, call: LiveCall, order: Conference, key: tuple[str, str], signs: Signs, *, moderator: bool
+    ) -> str:
+        """In the room until it is over for the caller; why that could not be, empty if it could."""
         until = call.now() + order.time_limit if order.time_limit else None
         while True:  # once, unless the room's worker dies, or somebody else takes the caller's place
             stream = call.stream
@@ -116,19 +143,18 @@ class Conferences:
                 raise MediaError("there is no media stream")
             if self._is_full(key, order):  # others came while we spoke
                 await _say(call, FULL)
-                return _failed("the conference is full")
+                return "the conference is full"
             room = self._room(key, order, stream.worker)
             try:
                 async with stand_in(stream, room.worker, room.lose) as here:
-                    await self._stay(call, order, room, Member(call, here, moderator), stream, until)
+                    await self._stay(call, order, room, Member(call, here, moderator, signs), stream, until)
             finally:
                 if not room.members and self._rooms.get(key) is room:
                     del self._rooms[key]
             if room.closed or not (room.lost or call.stream is not stream):
                 break
             log.warning("conference_moves", call_id=call.id, room=room.name)
-        seconds = call.now() - began
-        return Outcome((), {"status": "completed", "duration": str(int(seconds))}, f"conference {order.room}")
+        return ""
 
     def _is_full(self, key: tuple[str, str], order: Conference) -> bool:
         room = self._rooms.get(key)
@@ -148,8 +174,6 @@ class Conferences:
         hold = call.on_hold
         room.members[call.id] = member
         room.poke()
-        if order.announce_name:
-            call.trouble("names are not announced in conferences")
         recording = ""
         if order.record:
             recording = call.background.begin(RecordingOrder(sides="mix"))
@@ -159,7 +183,8 @@ class Conferences:
                 return
             hold.watch(call.poke)
             quiet = self._let_speak(order, room, member)
-            self._announce(room, call, self._tone(order.entry_tone, self._tones.entry))
+            self._announce(room, call, member.signs.coming)
+            member.signs.coming = []  # in another room of the same name they are known
             while not room.over and call.stream is stream and (until is None or call.now() < until):
                 await call.key_or_change(until)
                 if call.stream is stream and quiet != call.on_hold.quiet:
@@ -170,7 +195,7 @@ class Conferences:
                 call.background.stop(recording)
             room.members.pop(call.id, None)
             member.stream.send(commands.Leave(member.stream.number))
-            self._announce(room, call, self._tone(order.exit_tone, self._tones.leaving))
+            self._announce(room, call, member.signs.going)
             if order.ends_with_member and not room.lost and call.stream is stream:
                 room.closed = True
             room.poke()
@@ -233,16 +258,36 @@ class Conferences:
                 return pin
         return None
 
-    def _tone(self, wanted: str, usual: Path) -> Path | None:
-        """The sound when somebody comes or goes; for media of the flow's own, ours stands in."""
-        return usual if wanted else None
+    async def _signs(self, call: LiveCall, order: Conference) -> Signs:
+        """What those in the room are to hear of the caller, whose name is asked for if it is to be announced.
 
-    def _announce(self, room: Room, about: LiveCall, tone: Path | None) -> None:
+        Media of the flow's own that cannot be had gives way to our tones.
+        """
+        signs = Signs(
+            await self._tone(call, order.entry_tone, self._tones.entry),
+            await self._tone(call, order.exit_tone, self._tones.leaving),
+        )
+        if order.announce_name:
+            await _say(call, SAY_NAME)
+            signs.name = await self._names.ask(call)
+        if signs.name is not None:
+            has_come = await call.sounds_of([Prompt(text=HAS_COME, language="en")])
+            signs.coming += [signs.name, *has_come.values()]
+        return signs
+
+    @staticmethod
+    async def _tone(call: LiveCall, wanted: str, usual: Path) -> list[Path]:
+        """The sound when somebody comes or goes: none, ours, or media."""
+        if not wanted or wanted == "default":
+            return [usual] if wanted else []
+        return list((await call.sounds_of([Prompt(media=wanted)])).values()) or [usual]
+
+    def _announce(self, room: Room, about: LiveCall, sounds: list[Path]) -> None:
         """Let the others hear that somebody came or left."""
-        if tone is not None:
+        if sounds:
             for member in room.members.values():
                 if member.mixed and member.call is not about:
-                    member.stream.play([tone])
+                    member.stream.play(sounds)
 
 
 async def _say(call: LiveCall, text: str, *, wait: bool = True) -> None:

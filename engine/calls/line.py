@@ -224,10 +224,10 @@ class CallLine:
 
     # --- recordings -----------------------------------------------------------------------
 
-    def begin_recording(self, order: RecordingOrder, path: Path | None = None) -> str:
+    def begin_recording(self, order: RecordingOrder, path: Path | None = None, *, listed: bool = True) -> str:
         if self._stream is None:
             raise Unsupported("there is no media stream to record")
-        return self.recordings.begin(self._stream, order, path).id
+        return self.recordings.begin(self._stream, order, path, listed=listed).id
 
     async def complete_recording(self, recording: str) -> tuple[float, str]:
         return await self.recordings.complete(recording, lost=self._stream is None)

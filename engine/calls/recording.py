@@ -200,9 +200,11 @@ class Recordings:
         await asyncio.gather(*(made.finish() for made in ending))
         return [(made.id, self.begin(new, made.order).id) for made in ending if made.order is WHOLE_CALL_ORDER]
 
-    def begin(self, stream: Stream, order: RecordingOrder, path: Path | None = None) -> Recording:
-        """Record what a flow asks for."""
-        recording = self._make(self._next, order, path)
+    def begin(
+        self, stream: Stream, order: RecordingOrder, path: Path | None = None, *, listed: bool = True
+    ) -> Recording:
+        """Record what a flow asks for. What is not ``listed`` is not put down anywhere."""
+        recording = self._make(self._next, order, path, self._append if listed else _nowhere)
         self._next += 1
         recording.start(stream)
         return recording
@@ -233,12 +235,21 @@ class Recordings:
         """Complete all of them."""
         await asyncio.gather(*(made.finish(lost=lost) for made in self._made))
 
-    def _make(self, number: int, order: RecordingOrder, path: Path | None = None) -> Recording:
-        recording = Recording(
-            self._call_id, self._folder, self._append, self._log, number=number, order=order, path=path
-        )
+    def _make(
+        self,
+        number: int,
+        order: RecordingOrder,
+        path: Path | None = None,
+        append: Callable[[records.Record], None] | None = None,
+    ) -> Recording:
+        append = append or self._append
+        recording = Recording(self._call_id, self._folder, append, self._log, number=number, order=order, path=path)
         self._made.append(recording)
         return recording
+
+
+def _nowhere(record: records.Record) -> None:
+    """For what nobody is to hear of."""
 
 
 async def _seconds_when_still(path: str) -> float:

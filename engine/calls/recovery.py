@@ -17,9 +17,8 @@ from typing import Any
 
 from engine.callbacks import records
 from engine.calls.recording import WRITING_PATIENCE, completed, finished_by_file, wait_for_writers
-from engine.calls.voicemail.boxes import discard
+from engine.calls.taken import LEAST, discard
 from engine.calls.voicemail.notice import left_of, notice
-from engine.calls.voicemail.talk import LEAST
 from engine.log import get_logger
 from flows.call import Entered, Note
 from flows.events import Narrator

@@ -44,8 +44,9 @@ class Signalling(Protocol):
         it is told so again (``None``: no longer).
         """
 
-    def begin_recording(self, order: RecordingOrder, path: Path | None = None) -> str:
-        """Record from now on, into ``path`` or a file of its own name; the recording's id.
+    def begin_recording(self, order: RecordingOrder, path: Path | None = None, *, listed: bool = True) -> str:
+        """Record from now on, into ``path`` or a file of its own name; the recording's id. What is not ``listed`` is
+        not put down as a recording of the call.
 
         Raises :class:`~flows.call.Unsupported`.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.calls.admission import Source, TrunkAddress
@@ -13,6 +14,7 @@ from engine.calls.conference import Conferences
 from engine.calls.directory import AccountTrunk
 from engine.calls.household import Outside
 from engine.calls.identity import Caller
+from engine.calls.naming import Names
 from engine.calls.outbound import OutgoingCall, Wish
 from engine.calls.parking import Lots
 from engine.calls.peer import Destination, Peer
@@ -55,7 +57,7 @@ class Wiring:
             self._own,
             daemon.transport.tap,
             tones,
-            Conferences(tones),
+            Conferences(tones, Names(Path(daemon.config.store.state) / "names")),
             Lots(tones),
             voicemail,
             daemon.transport.flows,

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from engine.calls.conference import Conferences
+from engine.calls.naming import HAS_COME, SAY_NAME
 from flows.call import CallEnded
 from flows.orders import Conference, Outcome
 from media import commands
@@ -34,11 +35,13 @@ class Line:
         self.worker = worker
         self.number = 1
         self.sent: list[object] = []
+        self.played: list[list[str]] = []
 
     def send(self, message: object) -> None:
         self.sent.append(message)
 
-    def play(self, _: object) -> None: ...
+    def play(self, files: list[object]) -> None:
+        self.played.append([str(file) for file in files])
 
 
 class Caller:
@@ -52,6 +55,7 @@ class Caller:
         self.stream = Line(self.worker)
         self.on_hold = Hold()
         self.ended = False
+        self.heard: list[str] = []
         self._wake = asyncio.Event()
 
     def now(self) -> float:
@@ -64,7 +68,16 @@ class Caller:
         self.ended = True
         self.poke()
 
-    def start(self, _: object, *, loop: bool = False) -> None: ...
+    def start(self, prompts: Any, *, loop: bool = False) -> None:
+        self.heard += [prompt.text for prompt in prompts]
+
+    async def prepare(self, prompts: Any) -> Any:
+        return [prompt for prompt in prompts if prompt.media != "lost.wav"]
+
+    async def sounds_of(self, prompts: Any) -> dict[Any, str]:
+        return {prompt: prompt.media or prompt.text for prompt in await self.prepare(prompts)}
+
+    async def played(self) -> None: ...
 
     def play_files(self, _: object, *, loop: bool = False) -> None: ...
 
@@ -86,9 +99,30 @@ class Caller:
             raise CallEnded("caller", "hung up")
 
 
+class Names:
+    """Who says which name: a file; and those that are let go."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, str] = {}
+        self.gone: list[str] = []
+
+    async def ask(self, call: Any) -> Any:
+        call.heard.append("asked")
+        return self.said.get(call.id)
+
+    def let_go(self, path: Any) -> None:
+        self.gone.append(path)
+
+
 @pytest.fixture
-def rooms() -> Conferences:
-    return Conferences(cast("Any", type("Tones", (), {"music": "m", "entry": "e", "leaving": "l"})()))
+def names() -> Names:
+    return Names()
+
+
+@pytest.fixture
+def rooms(names: Names) -> Conferences:
+    tones = type("Tones", (), {"music": "m", "entry": "e", "leaving": "l"})()
+    return Conferences(cast("Any", tones), cast("Any", names))
 
 
 async def join(rooms: Conferences, caller: Caller, order: Conference) -> asyncio.Task[Outcome]:
@@ -276,3 +310,39 @@ async def test_a_pin_is_asked_for_in_secret(rooms: Conferences, keys: str, moder
     assert room.moderated == moderates
     caller.hang_up()
     await asyncio.gather(joined, return_exceptions=True)
+
+
+async def test_media_of_the_flow_is_heard_when_somebody_comes_and_goes(rooms: Conferences) -> None:
+    """In place of our tones, which are heard when it cannot be had."""
+    alice, bob, carol = Caller("alice"), Caller("bob"), Caller("carol")
+    own = replace(PLAIN, entry_tone="in.wav", exit_tone="out.wav")
+    tasks = [
+        await join(rooms, alice, PLAIN),
+        await join(rooms, bob, own),
+        await join(rooms, carol, replace(own, entry_tone="lost.wav", exit_tone="default")),
+    ]
+    for caller in (bob, carol):
+        caller.hang_up()
+        await settle()
+    assert alice.stream.played == [["in.wav"], ["e"], ["out.wav"], ["l"]]
+    assert bob.stream.played == [["e"]]
+    alice.hang_up()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_name_is_asked_for_and_announced_to_those_who_are_there(rooms: Conferences, names: Names) -> None:
+    alice, bob, carol = Caller("alice"), Caller("bob"), Caller("carol")
+    names.said["bob"] = "bob.wav"
+    announced = replace(PLAIN, entry_tone="default", announce_name=True)
+    tasks = [
+        await join(rooms, alice, PLAIN),
+        await join(rooms, bob, announced),
+        await join(rooms, carol, announced),
+    ]
+    assert alice.stream.played == [["e", "bob.wav", HAS_COME], ["e"]], "Carol said no name"
+    assert (alice.heard, bob.heard, carol.heard) == ([], [SAY_NAME, "asked"], [SAY_NAME, "asked"])
+    assert names.gone == []
+    for caller in (alice, bob, carol):
+        caller.hang_up()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert names.gone == ["bob.wav"]

@@ -110,7 +110,7 @@ class Caller:
     def tell(self, note: Note) -> None:
         self.notes.append(note)
 
-    def begin_recording(self, order: RecordingOrder, path: Path) -> str:
+    def begin_recording(self, order: RecordingOrder, path: Path, *, listed: bool = True) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"sound")
         self.orders.append(order)

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 from kit import sound
+from kit.api import Api
 from kit.baresip import Baresip
 from kit.daemon import Daemon
+from kit.phone import Phone
+from kit.trees import ONE_HZ, ROOT_HZ
+from kit.web import WebServer
 
-ALICE, BOB = 600.0, 900.0
+ALICE, BOB, BEEP = 600.0, 900.0, 1000.0
 DaemonFor = Callable[..., Daemon]
 
 
@@ -97,3 +101,37 @@ def test_who_waits_in_a_queue_is_taken_by_who_dials_it(daemon_for: DaemonFor, tm
         house.wait_ended(2)
     assert hears(alice, BOB)
     assert hears(bob, ALICE)
+
+
+@pytest.mark.peer("baresip")
+def test_who_comes_says_a_name_which_is_announced_between_media_of_the_flow(
+    daemon_for: DaemonFor, tmp_path: Path
+) -> None:
+    """Alice hears the sound of coming, the name that Bob says, and the sound of going."""
+    config = {"name": "room", "play_name": True, "play_welcome": False}
+    customer = WebServer()
+    own = {"play_entry_tone": customer.url("/in.wav"), "play_exit_tone": customer.url("/out.wav")}
+    house = daemon_for(
+        {
+            "6000": twiml("<Dial><Conference>room</Conference></Dial>"),
+            "6001": {"module": "conference", "data": {"config": config, **own}, "children": {}},
+        },
+    )
+    for path, file in (("/in.wav", "one.wav"), ("/out.wav", "root.wav")):
+        customer.pages[path] = (200, "audio/wav", (house.folder / file).read_bytes())
+    with customer, Baresip(tmp_path / "alice", user="alice", keep=True) as alice, Phone(house.address) as bob:
+        alice.dial(house.uri("6000"))
+        alice.wait_event("CALL_ESTABLISHED")
+        house.wait_log("conference_joined")
+        assert bob.call("6001").status == 200
+        bob.rtp.wait_for_sound(BEEP, 15)
+        bob.rtp.say(sound.tone(BOB, 0.8))
+        bob.rtp.press("5")
+        house.wait_log("conference_joined", count=2)
+        alice.wait_heard(ONE_HZ, 0.5)
+        alice.wait_heard(BOB, 0.5)
+        bob.hangup()
+        alice.wait_heard(ROOT_HZ, 0.5)
+        alice.hangup()
+        house.wait_ended(2)
+        assert Api(house).ask("GET", f"/calls/{house.call_id(bob.call_id)}/recordings")[1] == {"recordings": []}

@@ -284,12 +284,6 @@ class Mailboxes:
         return len(gone)
 
 
-async def discard(path: Path) -> None:
-    """Delete a recording that nobody wants."""
-    with contextlib.suppress(OSError):
-        await asyncio.to_thread(path.unlink, missing_ok=True)
-
-
 def _delete(files: Iterable[tuple[str, str]]) -> list[str]:
     gone = []
     for message, path in files:

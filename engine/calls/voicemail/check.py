@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.calls.taken import discard
 from engine.calls.voicemail import compose, pins, spoken, wording
-from engine.calls.voicemail.boxes import Box, Mailboxes, Message, discard
+from engine.calls.voicemail.boxes import Box, Mailboxes, Message
 from engine.calls.voicemail.talk import Part, Talk
 from engine.store.mailboxes import NEW, SAVED
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from engine.calls.taken import Taken, discard
 from engine.calls.voicemail import spoken, wording
-from engine.calls.voicemail.boxes import Box, discard
-from engine.calls.voicemail.talk import Part, Taken, Talk
+from engine.calls.voicemail.boxes import Box
+from engine.calls.voicemail.talk import Part, Talk
 from flows.call import CallEnded, Replaced
 
 TAKES = 5

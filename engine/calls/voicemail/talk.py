@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from engine.calls.voicemail.boxes import discard
+from engine.calls.taken import Taken, discard, take_down
 from engine.calls.voicemail.wording import UNKNOWN_KEY
-from flows.call import CallEnded, Key, RecordingEnded, RecordingOrder, Replaced
+from flows.call import RecordingOrder
 from flows.prompts import Prompt
 from media.files import MediaError, MediaImporter
 from media.tones import Tones
@@ -29,27 +29,6 @@ TRIES = 3
 
 SILENCE = 6.0
 """Seconds of silence that end a recording."""
-
-LEAST = 1.0
-"""Seconds below which a recording is nothing; what followed the last words by :data:`SILENCE` is not counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A recording: ``seconds`` in the file, ``spoken`` without the silence that ended it. ``ended`` is set when the
-    call was over before the caller pressed a key; ``problem`` when nothing could be recorded.
-    """
-
-    path: Path
-    seconds: float
-    spoken: float
-    ended: CallEnded | None = None
-    problem: str = ""
-
-    @property
-    def counts(self) -> bool:
-        """Whether it is long enough to be kept."""
-        return not self.problem and self.spoken >= LEAST
 
 
 @dataclass(slots=True)
@@ -102,30 +81,8 @@ class Talk:
 
     async def record(self, path: Path, file_format: Literal["wav", "mp3"], limit: float) -> Taken:
         """After a beep, until ``#``, silence, ``limit`` seconds or the end of the call, which is not raised here."""
-        call = self.call
-        call.stop()
-        while await call.next(call.now()) is not None:
-            pass  # keys that were pressed for what came before
         order = RecordingOrder(file_format, "caller", limit, SILENCE, beep=True)
-        recording = call.signalling.begin_recording(order, path)
-        over: CallEnded | None = None
-        try:
-            while True:
-                heard = await call.next(None)
-                if isinstance(heard, RecordingEnded) and heard.recording == recording:
-                    break
-                if isinstance(heard, Key) and heard.digit == "#":
-                    break
-        except CallEnded as ended:
-            over = ended
-        except Replaced:
-            await asyncio.shield(call.signalling.complete_recording(recording))
-            await discard(path)
-            raise
-        seconds, why = await asyncio.shield(call.signalling.complete_recording(recording))
-        known = ("stopped", "limit", "silence", "closed", "")
-        spoken = max(0.0, seconds - SILENCE) if why == "silence" else seconds
-        return Taken(path, seconds, spoken, over, "" if why in known else why)
+        return await take_down(self.call, path, order, keys="#")
 
     async def playable(self, path: Path) -> Path | None:
         """A file that can be played with the sound of ``path``; None if there is none."""

@@ -29,7 +29,7 @@ class Asked:
         return {name: values[-1] for name, values in pairs.items()}
 
 
-Answer = tuple[int, str, str]
+Answer = tuple[int, str, str | bytes]
 """Status, content type, body."""
 
 
@@ -59,9 +59,10 @@ class WebServer:
                 server.requests.append(asked)
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body.encode())))
+                data = body if isinstance(body, bytes) else body.encode()
+                self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(body.encode())
+                self.wfile.write(data)
 
             def _chunks(self) -> bytes:
                 body = b""
