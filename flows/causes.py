@@ -90,9 +90,14 @@ def bridge_outcome(order: Dial, *, duration: float, leg: str = "", story: str = 
     failure: facts are those of the bridge, but for ``status``, and the exit is ``failed``.
     """
     outcome = dial_outcome(_BY_NAME["NORMAL_CLEARING"], sip=200, duration=duration, leg=leg, story=story)
-    if duration >= order.success_after:
+    return counted(order, outcome, duration)
+
+
+def counted(order: Dial, outcome: Outcome, duration: float) -> Outcome:
+    """``outcome``, or a failure in place of a bridge of ``duration`` seconds that is too short for ``order``."""
+    if outcome.exits or duration >= order.success_after:
         return outcome
-    short = f"{story}: less than the {order.success_after:g} s that count as success"
+    short = f"{outcome.story}: less than the {order.success_after:g} s that count as success"
     return Outcome(("failed",), {**outcome.facts, "status": "failed"}, short)
 
 

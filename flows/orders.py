@@ -170,14 +170,15 @@ class Park(Order):
     """Park the caller in a slot (empty: a free one), or take the one who is parked there (``retrieve``).
 
     After ``timeout`` seconds (0: never) who has parked the caller is called back, if that is known, and talks with the
-    caller then; it has failed otherwise. A caller who parks himself in a slot that was chosen is told its number, in
-    ``language``. Facts: ``status``, ``duration``, ``slot``.
+    caller then; otherwise it has failed, or the caller is parked again (``keep``). A caller who parks himself in a slot
+    that was chosen is told its number, in ``language``. Facts: ``status``, ``duration``, ``slot``.
     """
 
     exits: ClassVar[tuple[str, ...]] = ("failed",)
     slot: Text = ""
     action: Literal["park", "retrieve", "auto"] = "auto"
     timeout: float = 0.0
+    keep: bool = False
     language: Text = ""
 
 

@@ -10,7 +10,9 @@ import time
 from typing import TYPE_CHECKING
 
 from engine.callbacks import records
+from engine.calls.media import MediaError
 from engine.calls.parking import failed
+from flows.causes import counted
 from flows.graph import Graph, HangUp, Perform
 from flows.orders import BridgeSession, Conference, Dial, Outcome
 
@@ -39,6 +41,16 @@ async def bridge(call: Supervisor, order: BridgeSession) -> Outcome:
     other.append(records.FlowReplaced(time.time(), call=other.id, flow="bridge", flow_version=0, by=f"call {call.id}"))
     other.call.replace(coming_to(call.id), {})
     return await lots.expect(call.call, other.id, PATIENCE)
+
+
+async def serve_queue(call: Supervisor, order: Dial) -> Outcome:
+    """Talk with whoever has waited longest in the first queue of ``order``. Raises CallEnded."""
+    queue = next(str(target.value) for target in order.targets if target.kind == "queue")
+    try:
+        taken = await call.outside.lots.take_first(call.call, queue)
+    except MediaError as error:
+        return failed(f"no media: {error}")
+    return counted(order, taken, float(taken.facts["duration"]))
 
 
 def unavailable(call: Supervisor, other: Supervisor) -> str:

@@ -5,6 +5,7 @@ That is the one which has handed the call on to the flow that parks it, or that 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flows.orders import Dial, Outcome, Park, Target
@@ -17,10 +18,27 @@ RING_SECONDS = 30.0
 
 async def park(call: Supervisor, order: Park) -> Outcome:
     """Carry the order out. Raises CallEnded and MediaError."""
-    lots = call.outside.lots
-    outcome = await lots.park(call.call, order, say=not call.parker)
-    if outcome.facts.get("status") != "no-answer" or not call.parker:
-        return outcome
+    outcome = await call.outside.lots.park(call.call, order, say=not call.parker)
+    while outcome.facts.get("status") == "no-answer":
+        if call.parker:
+            outcome = await _call_back(call, outcome)
+        if not order.keep or not outcome.exits:
+            break
+        outcome = await _park_again(call, order, outcome.facts["slot"])
+    return outcome
+
+
+async def _park_again(call: Supervisor, order: Park, slot: str) -> Outcome:
+    """In the same slot, or another one if somebody is parked there now."""
+    lots, order = call.outside.lots, replace(order, action="park")
+    outcome = await lots.park(call.call, replace(order, slot=slot))
+    if outcome.facts["status"] == "failed":
+        return await lots.park(call.call, replace(order, slot=""))
+    return outcome
+
+
+async def _call_back(call: Supervisor, outcome: Outcome) -> Outcome:
+    """Ring who has parked; ``outcome`` is that of a time in the slot in which nobody came."""
     slot, parker = outcome.facts["slot"], call.parker
     call.log.info("parker_called_back", slot=slot, device=parker)
     ring = Dial(

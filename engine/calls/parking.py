@@ -24,6 +24,9 @@ log = get_logger(__name__)
 FIRST_SLOT, LAST_SLOT = 700, 799
 """Slots that are given out when a flow names none."""
 
+LEAST_PAUSE = 1.0
+"""Seconds until something is tried again that could not be said; it becomes more each time."""
+
 
 @dataclass(slots=True)
 class Waiting:
@@ -190,15 +193,17 @@ class Lots:
             if stay.first is not None:
                 await self._tell(call, waiting, stay.first, None)
             until = call.now() + stay.patience if stay.patience else None
+            every = stay.every
             while not waiting.done:
                 await self._music(call, stay.music)
-                due = call.now() + stay.every if stay.every else None
+                due = call.now() + every if every else None
                 while waiting.taker is None:
                     if until is not None and call.now() >= until:
                         nobody = {**stay.facts(), "status": "no-answer", "duration": "0"}
                         return Outcome(("failed",), nobody, f"{stay.story}: nobody came")
                     if due is not None and call.now() >= due and stay.say is not None:
-                        await self._tell(call, waiting, stay.say(), until)
+                        if not await self._tell(call, waiting, stay.say(), until):
+                            every = max(2 * every, LEAST_PAUSE)
                         break
                     await call.key_or_change(_sooner(until, due))
                 if waiting.taker is None:
@@ -214,13 +219,14 @@ class Lots:
                 waiting.taker.poke()
         return Outcome((), facts, stay.story)
 
-    async def _tell(self, call: LiveCall, waiting: Waiting, prompt: Prompt, until: float | None) -> None:
-        """Say something, unless somebody takes the call meanwhile."""
+    async def _tell(self, call: LiveCall, waiting: Waiting, prompt: Prompt, until: float | None) -> bool:
+        """Say something, unless somebody takes the call meanwhile; whether there is a voice for it."""
         if not (ready := await call.prepare([prompt])):
-            return
+            return False
         call.start(ready)
         while call.playing and waiting.taker is None and (until is None or call.now() < until):
             await call.key_or_change(until)
+        return True
 
     async def take(self, call: LiveCall, waiting: Waiting) -> Outcome:
         """Talk with who waits, until one of both has enough. Raises CallEnded and MediaError."""

@@ -19,7 +19,7 @@ import msgspec
 
 from engine.callbacks import records
 from engine.calls.allowance import NotAllowed
-from engine.calls.bridging import bridge
+from engine.calls.bridging import bridge, serve_queue
 from engine.calls.calling_back import park
 from engine.calls.dialling import Dialling
 from engine.calls.holding import hold_of
@@ -317,16 +317,11 @@ class Supervisor(CallLine):
         self.outside.publish(self.plan.account, entity, state)
 
     async def dial(self, order: Dial) -> Outcome:
-        assert self.leg is not None
-        house = CallHouse(self, self.known_caller())
-        queues = [str(target.value) for target in order.targets if target.kind == "queue"]
-        if queues:
-            try:
-                return await self.outside.lots.take_first(self.call, queues[0])
-            except MediaError as error:
-                return Outcome(("failed",), {"status": "failed", "duration": "0"}, f"no media: {error}")
+        if any(target.kind == "queue" for target in order.targets):
+            return await serve_queue(self, order)
         self.doing = order
         try:
+            house = CallHouse(self, self.known_caller())
             outcome = await (Paging if order.strategy == "page" else Dialling)(order, house).run()
         finally:
             self.doing = None

@@ -12,7 +12,7 @@ from waiting_kit import Caller, quiet_lots
 from engine.calls import bridging
 from engine.calls.bridging import bridge
 from engine.calls.calling_back import park
-from engine.calls.parking import Lots
+from engine.calls.parking import Lots, Waiting
 from flows.call import CallEnded
 from flows.graph import Graph, Perform
 from flows.orders import BridgeSession, Conference, Dial, Enqueue, Outcome, Park
@@ -185,3 +185,33 @@ async def test_a_parked_call_fails_when_who_parked_it_does_not_answer_or_is_not_
     call.parker = "desk"
     outcome = await parked(call)
     assert (outcome.exits, outcome.facts["status"], len(call.dialled)) == (("failed",), "no-answer", 1)
+
+
+async def test_a_parked_call_is_kept_where_nothing_follows_until_somebody_comes(two: tuple[Call, Call]) -> None:
+    """Nobody answers the callback; the next one has taken the slot meanwhile, so that it is parked in another."""
+    call, other = two
+    call.parker = "desk"
+    third = asyncio.Event()
+
+    def publish(slot: str, state: str) -> None:
+        call.shown.append((slot, state))
+        if slot == "701":
+            third.set()
+
+    call.signalling.publish = publish
+
+    async def dial(order: Dial) -> Outcome:
+        call.dialled.append(order)
+        if len(call.dialled) == 2:
+            call.outside.lots.slots["default", "700"] = Waiting(cast("Any", other), 0.0)
+        return call.comes
+
+    call.dial = dial  # type: ignore[method-assign]
+    kept = asyncio.create_task(park(cast("Any", call), Park(action="park", timeout=0.02, keep=True)))
+    async with asyncio.timeout(5):
+        await third.wait()
+    assert call.shown[:4] == [("700", "busy"), ("700", "idle")] * 2
+    call.hang_up()
+    with pytest.raises(CallEnded):
+        await kept
+    assert call.shown[4:] == [("701", "busy"), ("701", "idle")]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from waiting_kit import Bridge, Caller, quiet_lots
 
+from engine.calls import parking
 from engine.calls.media import MediaError
 from engine.calls.parking import Lots
+from engine.calls.supervisor import Supervisor
 from flows.call import CallEnded
-from flows.orders import Enqueue, Outcome, Park
+from flows.orders import Dial, Enqueue, Outcome, Park, Target
 
 
 @pytest.fixture
@@ -155,3 +158,27 @@ async def test_who_parks_is_told_the_slot_that_was_chosen(lots: Lots, slot: str,
     outcome = await lots.park(cast("Any", parker), Park(slot=slot, action="park", timeout=0.02), say=say)
     assert outcome.facts["slot"] == (slot or "700")
     assert parker.said == ["The call is parked in slot 7 0 0."] * said
+
+
+async def test_a_talk_with_somebody_of_a_queue_that_is_too_short_is_no_success(lots: Lots) -> None:
+    agent = Caller("agent")
+    there = SimpleNamespace(outside=SimpleNamespace(lots=lots), call=agent)
+    for seconds, status in ((60.0, "failed"), (0.0, "completed")):
+        waiter = Caller("waiter")
+        waiting = begin(lots.enqueue(cast("Any", waiter), Enqueue(queue="q")))
+        await asyncio.sleep(0)
+        order = Dial(targets=(Target(kind="queue", value="q"),), success_after=seconds)
+        dialling = begin(Supervisor.dial(cast("Any", there), order))
+        await asyncio.sleep(0.01)
+        waiter.hang_up()
+        assert (await dialling).facts["status"] == status
+        with pytest.raises(CallEnded):
+            await waiting
+
+
+async def test_what_cannot_be_said_is_tried_less_and_less(lots: Lots, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parking, "LEAST_PAUSE", 0.03)
+    waiter = Caller("waiter")
+    waiter.dumb = True
+    await lots.enqueue(cast("Any", waiter), Enqueue(queue="q", announce_every=0.01, timeout=0.2))
+    assert 1 < len(waiter.said) < 6  # after 10, 40, 100, 220 ms

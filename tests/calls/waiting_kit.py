@@ -23,6 +23,8 @@ class Caller:
         self.shown: list[tuple[str, str]] = []
         self.signalling = SimpleNamespace(publish=lambda *state: self.shown.append(state))
         self.playing = False
+        self.dumb = False
+        """Whether there is no voice for it."""
         self.id = self.caller = name
         self.facts = {"call.account": "default"}
         self.ended = False
@@ -51,7 +53,7 @@ class Caller:
         self.said += (prompt.text for prompt in prompts if prompt.text)
         await self.music.wait()
         self._check()
-        return prompts
+        return () if self.dumb else prompts
 
     def start(self, prompts: Any, *, loop: bool = False) -> None:
         self.played += 1

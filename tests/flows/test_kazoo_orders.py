@@ -326,7 +326,7 @@ ORDERS: list[tuple[str, str, dict[str, Any], Order]] = [
         "§3.4 park | default_callback_timeout s",
         "park",
         {"default_callback_timeout": 60},
-        Park(action="park", timeout=60.0),
+        Park(action="park", timeout=60.0, keep=True),
     ),
 ]
 
@@ -336,6 +336,12 @@ def test_orders(module: str, data: dict[str, Any], order: Order) -> None:
     document = node(module, data, _="other") if module == "resources" else node(module, data)
     assert order_of(document, type(order)) == order
     assert found(node(module, data)) == []
+
+
+def test_a_parked_call_is_not_kept_where_something_follows() -> None:
+    """§3.4 park | default_callback_timeout s, `_`."""
+    order = order_of(node("park", {"default_callback_timeout": 60}, _="other"), Park)
+    assert order == Park(action="park", timeout=60.0)
 
 
 @pytest.mark.parametrize("scheme", ["ftp", "ftps"])

@@ -101,10 +101,12 @@ def _manual_presence(node: Node, options: Options) -> None:
 
 def _park(node: Node, options: Options) -> None:
     node.answer()
+    timeout = float(options.whole("default_callback_timeout"))
     order = Park(
         slot=options.text("slot"),
         action=_PARKING[options.text("action")],
-        timeout=float(options.whole("default_callback_timeout")),
+        timeout=timeout,
+        keep=bool(timeout) and USUAL not in node.children,
         language=node.scope.language,
     )
     _over_then(node, order)
