@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from engine.calls.crossing import MOST, PATIENCE, CrossingKeys
 from engine.calls.keys import PAIRING
+from engine.calls.media import Stream
+from media import commands, reports
+from media.ipc import Message
 
 
 def test_a_key_by_info_alone_is_pressed() -> None:
@@ -48,3 +53,34 @@ def test_no_more_than_so_many_are_remembered() -> None:
     for _ in range(2 * MOST):
         keys.passed("inband", "2", 0.0)
     assert sum(not keys.told("2", 0.1) for _ in range(MOST)) == MOST
+
+
+class Worker:
+    """What a stream needs of one: it keeps what it is told to do."""
+
+    def __init__(self) -> None:
+        self.told: list[Message] = []
+        self.pressed = asyncio.Event()
+
+    def send(self, command: Message) -> None:
+        self.told.append(command)
+        if isinstance(command, commands.PassKey):
+            self.pressed.set()
+
+
+def nobody_hears(_: object) -> None:
+    """Nobody wants to know."""
+
+
+async def test_a_key_is_pressed_only_where_its_telephone_was_connected_when_it_came() -> None:
+    """``#`` has ended what was said with another one: it is not for whom the telephone is back with."""
+    worker = Worker()
+    stream = Stream(worker, 1, nobody_hears, nobody_hears)  # type: ignore[arg-type]
+    stream.pass_key("#")
+    stream.relay(None)
+    stream.relay(Stream(worker, 2, nobody_hears, nobody_hears))  # type: ignore[arg-type]
+    stream.take(reports.DigitHeard(1, "5", "inband", asyncio.get_running_loop().time()))
+    for key in "51":
+        stream.pass_key(key)
+    await asyncio.wait_for(worker.pressed.wait(), 5)
+    assert [each.digit for each in worker.told if isinstance(each, commands.PassKey)] == ["1"]
