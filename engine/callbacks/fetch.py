@@ -46,6 +46,7 @@ class Answer:
 class _Wish:
     body_limit: int
     trusting: bool
+    insisting: bool
 
 
 class Fetcher:
@@ -66,16 +67,20 @@ class Fetcher:
         headers: Mapping[str, str] | None = None,
         body_limit: int = 65536,
         any_certificate: bool = False,
+        insist: bool = False,
     ) -> Answer:
         """Make a request and follow its redirects within ``timeout`` seconds. Of a path in ``data``, the file is sent.
 
         With ``any_certificate`` the server's certificate is not looked at: the connection is encrypted, no more.
 
+        Who has something to tell does ``insist``: a redirect has method and ``data`` sent again where it leads, and one
+        to something to be read instead (303) is the answer. Who asks for something gets that with GET, as browsers do.
+
         Raises :class:`~engine.callbacks.urls.Refused` or :class:`FetchFailed`.
         """
         try:
             async with asyncio.timeout(timeout):
-                wish = _Wish(body_limit, trusting=any_certificate)
+                wish = _Wish(body_limit, trusting=any_certificate, insisting=insist)
                 return await self._follow(method, url, data, dict(headers or {}), wish)
         except TimeoutError as error:
             raise FetchFailed(f"no answer within {timeout:g} s") from error
@@ -110,9 +115,10 @@ class Fetcher:
                 skip_auto_headers=("Content-Type",),  # what a request has is what its caller says
             ) as response:
                 location = response.headers.get("Location")
-                if response.status in _REDIRECTS and location:
+                told = wish.insisting and method != "GET"
+                if response.status in _REDIRECTS and location and not (told and response.status == 303):
                     url = urljoin(str(there.url), location)
-                    if response.status == 303 or (response.status in (301, 302) and method == "POST"):
+                    if response.status == 303 or (response.status in (301, 302) and method == "POST" and not told):
                         method, data = "GET", None  # RFC 9110 sections 15.4.2 to 15.4.4
                         headers.pop("Content-Type", None)
                     continue

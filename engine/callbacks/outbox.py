@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import aliased
 
 from engine.callbacks.breaker import Breakers
-from engine.callbacks.fetch import Answer, Fetcher, FetchFailed, retry_after
+from engine.callbacks.fetch import Fetcher, FetchFailed, retry_after
 from engine.callbacks.signing import SIGNERS
 from engine.callbacks.urls import Refused, with_query
 from engine.log import get_logger, mask_text
@@ -138,27 +138,17 @@ def http_sender(fetcher: Fetcher, timeout: float) -> Sender:
     """
 
     async def send(parcel: Parcel) -> Outcome:
+        method, url, data, headers = _request(parcel)
         try:
-            if parcel.file is not None:
-                path = Path(parcel.file)
-                kind = _KINDS.get(path.suffix, "application/octet-stream")
-                answer = await fetcher.fetch(
-                    parcel.method,
-                    with_query(parcel.url, ()),
-                    timeout=timeout * UPLOAD_TIMES,
-                    data=path,
-                    headers={"Content-Type": kind},
-                )
-            elif parcel.body is not None:
-                answer = await _send_body(fetcher, parcel, parcel.body.encode("utf-8", "replace"), timeout)
-            elif parcel.method == "POST":
-                data, kind = _body(parcel)
-                answer = await fetcher.fetch(
-                    "POST", with_query(parcel.url, ()), timeout=timeout, data=data, headers={"Content-Type": kind}
-                )
-            else:
-                url = with_query(parcel.url, parcel.params)
-                answer = await fetcher.fetch("GET", url, timeout=timeout, headers=_signed(parcel, url, b""))
+            answer = await fetcher.fetch(
+                method,
+                url,
+                timeout=timeout if parcel.file is None else timeout * UPLOAD_TIMES,
+                data=data,
+                headers=headers,
+                any_certificate=parcel.any_certificate,
+                insist=True,
+            )
         except Refused as error:
             return Outcome(error=str(error), hopeless=True)
         except FetchFailed as error:
@@ -169,13 +159,21 @@ def http_sender(fetcher: Fetcher, timeout: float) -> Sender:
     return send
 
 
-async def _send_body(fetcher: Fetcher, parcel: Parcel, body: bytes, patience: float) -> Answer:
-    url = with_query(parcel.url, ())
-    headers = {"Content-Type": parcel.content_type} if parcel.content_type else {}
-    headers |= _signed(parcel, url, body)
-    return await fetcher.fetch(
-        parcel.method, url, timeout=patience, data=body, headers=headers, any_certificate=parcel.any_certificate
-    )
+def _request(parcel: Parcel) -> tuple[str, str, bytes | Path | None, dict[str, str]]:
+    """Method, URL, what is sent, and headers."""
+    if parcel.file is not None:
+        path = Path(parcel.file)
+        kind = _KINDS.get(path.suffix, "application/octet-stream")
+        return parcel.method, with_query(parcel.url, ()), path, {"Content-Type": kind}
+    if parcel.body is not None:
+        url, body = with_query(parcel.url, ()), parcel.body.encode("utf-8", "replace")
+        headers = {"Content-Type": parcel.content_type} if parcel.content_type else {}
+        return parcel.method, url, body, headers | _signed(parcel, url, body)
+    if parcel.method == "POST":
+        data, kind = _body(parcel)
+        return "POST", with_query(parcel.url, ()), data, {"Content-Type": kind}
+    url = with_query(parcel.url, parcel.params)
+    return "GET", url, None, _signed(parcel, url, b"")
 
 
 def _signed(parcel: Parcel, url: str, body: bytes) -> dict[str, str]:

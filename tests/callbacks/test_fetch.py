@@ -7,6 +7,7 @@ import gzip
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,6 +120,31 @@ async def test_redirects_are_followed(server: Any, fetcher: Fetcher, method: str
     answer = await fetcher.fetch(method, f"{server.url}/a/b", timeout=5, data=b"x" if method == "POST" else None)
     assert answer.body == expected
     assert server.bodies[-1] == (b"x" if expected == b"POST" else b"")
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_who_insists_sends_method_and_body_again(
+    server: Any, fetcher: Fetcher, method: str, status: int, tmp_path: Path
+) -> None:
+    file = tmp_path / "sound.wav"
+    file.write_bytes(b"x" * 100_000)
+    server.answer = redirect("/end", status)
+    for data, sent in ((b"told", b"told"), (file, file.read_bytes())):
+        kind = {"Content-Type": "text/x-told"}
+        answer = await fetcher.fetch(method, f"{server.url}/a", timeout=5, data=data, headers=kind, insist=True)
+        assert (answer.status, answer.body) == (200, method.encode())
+        assert server.bodies[-2:] == [sent, sent]
+        assert server.requests[-1].headers["Content-Type"] == "text/x-told"
+
+
+async def test_who_insists_takes_see_other_for_the_answer(server: Any, fetcher: Fetcher) -> None:
+    """303 leads to something to be read (RFC 9110 section 15.4.4): there nothing can be told. Who asks follows it."""
+    server.answer = redirect("/end", 303)
+    for method in ("POST", "PUT"):
+        answer = await fetcher.fetch(method, f"{server.url}/a", timeout=5, data=b"told", insist=True)
+        assert (answer.status, answer.url) == (303, f"{server.url}/a")
+    assert (await fetcher.fetch("GET", f"{server.url}/a", timeout=5, insist=True)).body == b"GET"
 
 
 async def test_a_password_does_not_follow_a_redirect_to_another_host(server: Any, fetcher: Fetcher) -> None:

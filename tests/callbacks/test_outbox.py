@@ -21,7 +21,7 @@ from engine.callbacks import signing
 from engine.callbacks.announcing import owed
 from engine.callbacks.fetch import Fetcher
 from engine.callbacks.outbox import Outbox, Outcome, Parcel, http_sender
-from engine.callbacks.records import Noted, note_to_data
+from engine.callbacks.records import Noted, UploadOwed, note_to_data
 from engine.callbacks.rows import Batch
 from engine.store import Store
 from engine.store.models import Delivery
@@ -507,6 +507,56 @@ async def test_retry_after(server: Any, fetcher: Fetcher, status: int, said: str
         assert outcome.retry_after > 1e9
     else:
         assert outcome.retry_after == pytest.approx(waits, abs=2.0)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_what_is_told_is_told_where_a_redirect_leads(
+    store: Store, server: Any, fetcher: Fetcher, until: Until, tmp_path: Path, status: int
+) -> None:
+    """Bodies, forms, JSON and files alike; else the content would be lost and the delivery counted."""
+    sound = tmp_path / "sound.wav"
+    sound.write_bytes(b"RIFF")
+
+    async def moved(request: web_server.BaseRequest) -> web_server.StreamResponse:
+        if request.path.startswith("/new"):
+            return web_server.Response(status=204)
+        return web_server.Response(status=status, headers={"Location": f"/new{request.path}"})
+
+    server.answer = moved
+    now = outboxes.WallClock().now()
+    form = note_to_data(Callback(f"{server.url}/form", {"a": "1"}, "POST", "form"))
+    batch = Batch()
+    batch.add(Noted(now, call="c", note=form))
+    batch.add(UploadOwed(now, call="c", path=str(sound), url=f"{server.url}/file", method="PUT"))
+    async with store.writing() as connection:
+        await batch.store(connection)
+    await owe_bodies(store, owed("c", now, f"{server.url}/body", '{"x":1}'))
+    async with running(store, http_sender(fetcher, 5.0), None) as outbox:
+        await until(lambda: outbox.counters.delivered == 3)
+    got = {(request.method, request.path): body for request, body in zip(server.requests, server.bodies, strict=True)}
+    assert {key: body for key, body in got.items() if key[1].startswith("/new")} == {
+        ("POST", "/new/form"): b"a=1",
+        ("PUT", "/new/file"): b"RIFF",
+        ("POST", "/new/body"): b'{"x":1}',
+    }
+
+
+async def test_what_is_sent_to_see_something_else_is_not_delivered(
+    store: Store, server: Any, fetcher: Fetcher, until: Until
+) -> None:
+    async def other(request: web_server.BaseRequest) -> web_server.StreamResponse:
+        if request.path == "/login":
+            return web_server.Response(text="who are you?")
+        return web_server.Response(status=303, headers={"Location": "/login"})
+
+    server.answer = other
+    await owe_bodies(store, owed("c", outboxes.WallClock().now(), f"{server.url}/", '{"x":1}'))
+    async with running(store, http_sender(fetcher, 5.0), None) as outbox:
+        await until(lambda: outbox.counters.delivered + outbox.counters.failed_attempts >= 1)
+        assert outbox.counters.delivered == 0
+    async with store.reading() as connection:
+        row = (await connection.execute(select(Delivery.state, Delivery.status, Delivery.error))).one()
+    assert row == ("pending", 303, "HTTP status 303")
 
 
 async def test_a_refused_destination_is_a_dead_letter_at_once(store: Store, server: Any, until: Until) -> None:

@@ -68,6 +68,7 @@ class Forwarder:
                 data=body,
                 headers={"Content-Type": "application/json"},
                 body_limit=1024,
+                insist=True,
             )
             why = "" if 200 <= answer.status < 300 else f"HTTP status {answer.status}"
         except (FetchFailed, Refused) as error:
