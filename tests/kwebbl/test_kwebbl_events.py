@@ -143,6 +143,18 @@ async def test_personal_is_for_calls_of_the_user_and_admins_stay_admins(office: 
     assert sum(event["url"].endswith("ada") for event in events) == 6, "no more than before"
 
 
+@pytest.mark.parametrize("mode", ["presence", "detailed"])
+async def test_who_may_see_no_calls_any_more_is_told_of_none(office: Office, tmp_path: Path, mode: str) -> None:
+    """By ``calls.events.presence``, and by ``calls.events.personal``."""
+    await subscribed(office, "bob", event_types=["created"], mode=mode)
+    for folder, role, count in (("one", "viewer", 1), ("two", "none", 1)):
+        async with office.store.writing() as connection:
+            await connection.exec_driver_sql(f"UPDATE users SET role = '{role}' WHERE name = 'bob'")
+        call = f"{CALL[:-3]}{folder}"
+        started = records.CallStarted(1.0, call=call, caller="1", callee="202", source="t", account="own")
+        assert len(await told(office, tmp_path / folder, started)) == count, role
+
+
 async def test_another_company_hears_nothing(office: Office, tmp_path: Path) -> None:
     token = await office.token("ada", company=office.other)
     body = {"event_types": ["*"], "callback_url": CALLBACK}

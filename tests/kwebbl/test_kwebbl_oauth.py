@@ -183,7 +183,7 @@ async def test_another_account_can_be_used(office: Office, browser: Browser) -> 
 
 async def test_only_admins_grant_what_concerns_everybody(office: Office, browser: Browser) -> None:
     page = await browser.log_in(office.authorize_url(scope=ALL), "bob@own.example")
-    assert "only an administrator may allow" in page
+    assert "more than your role may allow" in page
     granted = await office.tokens("bob", ALL)
     assert granted["scope"].split() == [
         name for name in ALL.split() if name not in ("calls.events", "calls.manage", "calls.create")
@@ -192,6 +192,43 @@ async def test_only_admins_grant_what_concerns_everybody(office: Office, browser
     assert 'value="allow"' not in page
     assert "value=allow" not in page
     assert answer(await browser.send("allow"))["error"] == "access_denied"
+
+
+async def test_scopes_go_no_further_than_the_role(office: Office, browser: Browser) -> None:
+    """Who has granted them and has another role since, and who only then asks to grant them."""
+    token = await office.token("bob", ALL)
+    bob, dialled = office.own.extensions["202"], {"to": {"number": "+31203080700"}}
+    shown = {"caller_id": office.own.numbers["Night"]}
+
+    async def answers() -> list[int]:
+        asked: list[tuple[str, str, Any]] = [
+            ("GET", "/user", None),
+            ("GET", "/extensions", None),
+            ("GET", "/subscriptions", None),
+            ("POST", "/calls", dialled),
+            ("POST", "/calls/4a2bcad2c4b9-e70a4a2bcad2/hold", None),
+            ("PUT", f"/extensions/{bob}/caller_id", shown),
+        ]
+        return [(await office.ask(method, path, token, body))[0] for method, path, body in asked]
+
+    assert await answers() == [200, 200, 200, 202, 404, 200]
+    for role, found in (("viewer", [200, 200, 200, 403, 403, 403]), ("none", [403] * 6)):
+        await has_role(office, "bob", role)
+        assert await answers() == found, role
+    assert len(office.originator.calls) == 1
+    page = await browser.log_in(office.authorize_url(scope=ALL), "bob@own.example")
+    assert "value=allow" not in page
+    assert answer(await browser.send("allow"))["error"] == "access_denied"
+    await has_role(office, "bob", "viewer")
+    granted = await office.tokens("bob", ALL)
+    assert granted["scope"].split() == [
+        "user.info", "company.dialplans", "company.users", "calls.events.personal", "calls.events.presence"
+    ]  # fmt: skip
+
+
+async def has_role(office: Office, user: str, role: str) -> None:
+    async with office.store.writing() as connection:
+        await connection.exec_driver_sql(f"UPDATE users SET role = '{role}' WHERE name = '{user}'")
 
 
 async def test_without_a_scope_it_is_all_that_needs_no_admin(office: Office) -> None:

@@ -89,7 +89,7 @@ class RealtimeRoute(DocumentedRoute):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Whom a token speaks for, and what it is good for now: scopes that need an admin go with the role."""
+    """Whom a token speaks for, and what it is good for now: scopes that the role does not allow any more are gone."""
 
     caller: Caller
     scopes: frozenset[str]

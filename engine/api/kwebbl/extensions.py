@@ -13,6 +13,7 @@ from engine.accounts import audit, repository
 from engine.api.kwebbl.agents import Agents, Extension, read_agents
 from engine.api.kwebbl.documents import CALLER_ID, CHOSEN, EXTENSION, USER, body, told
 from engine.api.kwebbl.errors import Grant, Problem, RealtimeRoute, grant_of, invalid, not_there
+from engine.api.kwebbl.scopes import WRITE
 from engine.api.kwebbl.wishes import as_object
 from engine.api.reading import as_json, octets
 from engine.api.services import ApiServices
@@ -102,6 +103,8 @@ class _Desk:
             raise invalid("extension_id: only users choose a number to show")
         if found.user_id != grant.caller.user_id and not grant.admin:
             raise Problem(403, "access_denied", "only an admin may choose for somebody else")
+        if not grant.caller.may(WRITE):
+            raise Problem(403, "access_denied", "the role of the user only reads")
         number_id = _number_id(wanted, agents)
         async with self.services.store.writing() as connection:
             await repository.set_shown_number(connection, grant.account, found.user_id, number_id)

@@ -77,7 +77,7 @@ def consent(
         body += f"<h2>It will be able to</h2><ul>{rows}</ul>"
     if refused:
         rows = "".join(_scope(name, _NO, "not") for name in refused)
-        body += f"<h2>It asked for more, which only an administrator may allow</h2><ul>{rows}</ul>"
+        body += f"<h2>It asked for more than your role may allow</h2><ul>{rows}</ul>"
     allow = "<button name=action value=allow>Allow</button>" if granted else ""
     body += (
         f"<form method=post>{_hidden(hidden)}<div class=buttons>{allow}"

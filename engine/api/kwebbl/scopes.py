@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+
+from engine.accounts.entities import MAY
 
 ADMIN_ROLES = frozenset({"owner", "admin"})
+WRITE = "calls.write"
+"""What a role has to allow for whoever changes something."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """``only_admins``: nobody else may grant it. ``meaning`` is what the consent page says."""
+    """``only_admins``: nobody else may grant it. ``meaning`` is what the consent page says.
+
+    ``right``: what the role of whoever grants it has to allow (a name of :data:`engine.accounts.entities.MAY`).
+    """
 
     name: str
     meaning: str
     only_admins: bool = False
+    right: str = "calls.read"
 
 
 SCOPES: dict[str, Scope] = {
@@ -26,12 +35,17 @@ SCOPES: dict[str, Scope] = {
         Scope("calls.events", "Follow all calls of everybody in the company", only_admins=True),
         Scope("calls.events.personal", "Follow your own calls"),
         Scope("calls.events.presence", "See who in the company is on the telephone"),
-        Scope("calls.manage", "Hang up, transfer, hold and record calls of everybody", only_admins=True),
-        Scope("calls.manage.personal", "Hang up, transfer, hold and record your own calls"),
-        Scope("calls.create", "Start calls in the name of everybody", only_admins=True),
-        Scope("calls.create.personal", "Start calls from your own telephone"),
+        Scope("calls.manage", "Hang up, transfer, hold and record calls of everybody", only_admins=True, right=WRITE),
+        Scope("calls.manage.personal", "Hang up, transfer, hold and record your own calls", right=WRITE),
+        Scope("calls.create", "Start calls in the name of everybody", only_admins=True, right=WRITE),
+        Scope("calls.create.personal", "Start calls from your own telephone", right=WRITE),
     )
 }
+
+REACHES: Mapping[str, str] = MappingProxyType(
+    {"company": "calls.events", "presence": "calls.events.presence", "personal": "calls.events.personal"}
+)
+"""The scope by which a subscription reaches as far as it does (:class:`engine.store.realtime.EventSubscription`)."""
 
 USUAL: tuple[str, ...] = tuple(each.name for each in SCOPES.values() if not each.only_admins)
 """What a request without a scope asks for (RFC 6749 section 3.3): all that needs no admin."""
@@ -44,7 +58,11 @@ def is_admin(role: str) -> bool:
 
 def grantable(wanted: Iterable[str], role: str) -> tuple[str, ...]:
     """Those of ``wanted`` that a user of this role may grant, and may use, in order."""
-    return tuple(name for name in wanted if name in SCOPES and (is_admin(role) or not SCOPES[name].only_admins))
+    return tuple(name for name in wanted if name in SCOPES and _may_grant(SCOPES[name], role))
+
+
+def _may_grant(scope: Scope, role: str) -> bool:
+    return scope.right in MAY.get(role, frozenset()) and (is_admin(role) or not scope.only_admins)
 
 
 def read_scopes(text: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.api.kwebbl.agents import Agents, read_agents
 from engine.api.kwebbl.events import Event, event_of
-from engine.api.kwebbl.scopes import is_admin
+from engine.api.kwebbl.scopes import REACHES, grantable
 from engine.callbacks.announcing import Happening, owed
 from engine.callbacks.outbox import PLANS, Outcome, Parcel
 from engine.callbacks.rows import Row
@@ -101,7 +101,7 @@ def wanted(event: Event, subscription: RowMapping | dict[str, Any]) -> bool:
     kinds = subscription["event_types"]
     if "*" not in kinds and event.kind not in kinds:
         return False
-    if subscription["reach"] == "company" and not is_admin(subscription["role"]):
+    if not grantable((REACHES[subscription["reach"]],), subscription["role"]):
         return False
     if subscription["reach"] == "personal":
         own = subscription["user_id"]
