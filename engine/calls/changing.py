@@ -88,6 +88,8 @@ class Rung:
         self._house.call_peer(peer)
 
     async def forget(self, peer: Peer) -> None:
+        if peer is self.early:
+            self.early, self.rings = None, False
         await self._house.forget(peer)
 
     def caller_rings(self) -> None:

@@ -183,15 +183,16 @@ class Conversation:
     async def _blind(self, change: Change, rung: Rung, *, swapped: bool) -> None:
         """The line waits for who comes; as long as it does not ring both go on talking."""
         house, leaver = self._house, self.peer
-        apart = hears = False
+        hears: Peer | None = None
+        apart = rings = False
         while not rung.done:
-            if rung.early is not None and not hears:
-                hears = apart = True
+            if rung.early is not None and rung.early is not hears:
+                hears, apart, rings = rung.early, True, False
                 await house.disconnect()
-                house.caller_hears(rung.early)
+                house.caller_hears(hears)
                 change.tell(183, "Session Progress")
-            elif (rung.rings or leaver.state == "ended") and not apart:
-                apart = True
+            elif rung.early is None and not rings and (rung.rings or (leaver.state == "ended" and not apart)):
+                apart = rings = True
                 await house.disconnect()
                 await house.ring_back("")
                 if rung.rings:
@@ -275,7 +276,8 @@ class Conversation:
     async def _until_answered(self, change: Change, rung: Rung, leaver: Peer) -> _Verdict:
         """Who is to be consulted rings; who consults hears that."""
         house = self._house
-        hears = rings = False
+        hears: Peer | None = None
+        rings = False
         while True:
             key = leaver.keys.popleft() if leaver.keys else ""
             if self._line_gone:
@@ -286,12 +288,13 @@ class Conversation:
                 return "cancelled"
             if key == COMPLETE or leaver.state == "ended":
                 return "complete"
-            if rung.early is not None and not hears and rung.early.stream.worker is leaver.stream.worker:
-                hears = True
+            early = rung.early
+            if early is not None and early is not hears and early.stream.worker is leaver.stream.worker:
+                hears, rings = early, False
                 await house.disconnect()
                 house.music()
-                rung.early.stream.relay(leaver.stream)
-            elif rung.rings and not (rings or hears):
+                early.stream.relay(leaver.stream)
+            elif rung.rings and not rings and (early is None or early is not hears):
                 rings = True
                 house.rings_for(leaver)
                 change.tell(180, "Ringing")

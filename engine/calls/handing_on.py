@@ -157,6 +157,8 @@ async def _enter(
         session.reject(503, now())
         return PeerEnd(503, str(error), by="local")
     leg = call.peers.caller_leg(session, told, security)
+    if call.leg is not None:
+        leg.prefer(call.leg.codecs)
     found = await _accepted(call.peers, session, leg, stream, name, device, now)
     call.pump()
     return found

@@ -36,10 +36,12 @@ class RingHouse(Protocol):
         """It is over: close its stream and put down how it ended."""
 
     def caller_rings(self) -> None:
-        """Tell the caller that it rings, if the call is not answered."""
+        """Tell the caller that it rings: a tone, where that can be heard and nobody's early media is; otherwise 180."""
 
     def caller_hears(self, peer: Peer) -> None:
-        """Let the caller hear the early media of ``peer``."""
+        """Let the caller hear the early media of ``peer``, as long as that one is not forgotten; where that cannot be,
+        it rings.
+        """
 
 
 class House(RingHouse, Protocol):
@@ -63,7 +65,9 @@ class House(RingHouse, Protocol):
         """Pass nothing more, and ring back no more."""
 
     async def ring_back(self, media: str) -> None:
-        """Let a caller whose call was answered before hear that it rings."""
+        """It is about to ring: have the caller hear ``media``, if there is any, or the usual tone; the tone not before
+        the answer, as nobody rings yet.
+        """
 
     def rings_for(self, peer: Peer) -> None:
         """Let ``peer`` hear that it rings, until it is connected."""

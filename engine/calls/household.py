@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from engine.calls.conference import Conferences
 from engine.calls.conversation import Conversation
 from engine.calls.holding import Hold, Side
 from engine.calls.identity import Caller
-from engine.calls.leg import CallerGone, CallerLeg, Leg, NoCommonMedia
+from engine.calls.leg import CallerLeg, Leg
 from engine.calls.links import coupled
 from engine.calls.media import MediaError, Stream
 from engine.calls.parking import Lots
@@ -125,7 +125,12 @@ class CallHouse:
 
     owner: Supervisor
     caller: Caller
+    _ringback: Sequence[Prompt] = ()
+    """What the flow has the line hear while it rings; none: the usual tone."""
     _ringing_back: bool = False
+    """Whether the line hears something of ours."""
+    _heard: Peer | None = None
+    """Whose early media the line hears."""
     _rings_for: Peer | None = None
     _page: int = 0
     """The room of a page."""
@@ -172,38 +177,63 @@ class CallHouse:
         return peer
 
     def call_peer(self, peer: Peer) -> None:
-        agreed = self._leg().agreed
-        self.owner.peers.invite(peer, agreed.codec if agreed is not None else "")
+        self.owner.peers.invite(peer, self._leg().codecs)
 
     async def forget(self, peer: Peer) -> None:
+        if peer is self._heard:
+            self._heard = None
         await self.owner.peers.forget(peer)
 
     def caller_rings(self) -> None:
+        self._put_down_ringing()
         leg = self._leg()
-        if isinstance(leg, CallerLeg) and self.call.answered_at is None and leg.agreed is None:
-            self._put_down_ringing()
+        if self._audible():
+            self._sound_ringing()
+        elif isinstance(leg, CallerLeg):
             leg.invited.ringing(self.now())
             self.owner.pump()
 
+    def caller_hears(self, peer: Peer) -> None:
+        self._leg().prefer(peer.leg.codecs)
+        if not self._early_media():
+            self.caller_rings()
+            return
+        self._put_down_ringing()
+        self._stop_sounds()
+        self._heard = peer
+        peer.stream.relay(self._line_stream())
+
+    async def ring_back(self, media: str) -> None:
+        self._ringback = await self.call.prepare([Prompt(media=media)]) if media else ()
+        if self.call.answered_at is not None or (self._ringback and self._early_media()):
+            self._sound_ringing()
+
     def _put_down_ringing(self) -> None:
-        if not self.call.rang:
+        if self.call.answered_at is None and not self.call.rang:
             self.call.rang = True
             self.owner.append(records.Rang(time.time(), call=self.call.id))
 
-    def caller_hears(self, peer: Peer) -> None:
-        leg = self._leg()
-        if isinstance(leg, CallerLeg) and self.call.answered_at is None:
-            try:
-                problem = leg.early(self.now())
-            except (CallerGone, NoCommonMedia) as error:
-                problem = str(error)
-            self.owner.pump()
-            if problem:
-                self.owner.log.info("no_early_media", reason=problem)
-                return
-            self._put_down_ringing()
-        self._stop_sounds()
-        peer.stream.relay(self._line_stream())
+    def _audible(self) -> bool:
+        """Whether the line hears what is played to it: before the answer once there is early media."""
+        return self.call.answered_at is not None or self._leg().agreed is not None
+
+    def _early_media(self) -> bool:
+        """Have the line hear what is played to it (RFC 3960 section 3.2); whether it does."""
+        if self._audible():
+            return True
+        if problem := self.owner.early_media():
+            self.owner.log.info("no_early_media", reason=problem)
+        return not problem
+
+    def _sound_ringing(self) -> None:
+        """Have the line hear that it rings, unless it hears that or something else already."""
+        if self._ringing_back or self._heard is not None:
+            return
+        self._ringing_back = True
+        if self._ringback:
+            self.call.start(self._ringback, loop=True)
+        else:
+            self.call.play_files([self.outside.tones.ringback], loop=True)
 
     # --- paging -------------------------------------------------------------------------
 
@@ -236,6 +266,7 @@ class CallHouse:
         self.owner.conversation = conversation
 
     async def connect(self, peer: Peer, other: Peer | None = None) -> None:
+        self._leg().prefer(peer.leg.codecs)
         await self.call.answer()
         await self.disconnect()
         if other is not None:
@@ -267,15 +298,6 @@ class CallHouse:
         self.call.background.passed("bridge")
         self._stop_sounds()
         await self._bridge.aclose()
-
-    async def ring_back(self, media: str) -> None:
-        if self.call.answered_at is None:
-            return
-        self._ringing_back = True
-        if media and (ready := await self.call.prepare([Prompt(media=media)])):
-            self.call.start(ready, loop=True)
-        else:
-            self.call.play_files([self.outside.tones.ringback], loop=True)
 
     def rings_for(self, peer: Peer) -> None:
         self._rings_for = peer
@@ -336,6 +358,7 @@ class CallHouse:
 
     def _stop_sounds(self) -> None:
         """What the line hears while it waits, or a peer."""
+        self._heard = None
         if self._ringing_back:
             self._ringing_back = False
             self.call.stop()

@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.calls.holding import Hold
@@ -82,6 +82,7 @@ class Leg:
         """Our offer that waits for its answer in an ACK."""
         self._described: SessionDescription | None = None
         """Our last description: sections of later ones keep their places."""
+        self._preferred: tuple[str, ...] = ()
         self._rtp_timeout = rtp_timeout
         self._talking = False
         """Whether the call is answered, or is to be as soon as its early media is acknowledged: before that nobody has
@@ -98,6 +99,15 @@ class Leg:
     def detach(self) -> None:
         """The stream is gone."""
         self._stream = None
+
+    @property
+    def codecs(self) -> tuple[str, ...]:
+        """Those that the other leg of a bridge may have without transcoding, best first; none: nothing is known yet."""
+        return () if self.agreed is None else (self.agreed.codec,)
+
+    def prefer(self, codecs: Sequence[str]) -> None:
+        """Take the first of ``codecs`` (those of the other leg) that this end can have, if nothing is agreed yet."""
+        self._preferred = tuple(codecs)
 
     def part(self) -> None:
         """Let go of whoever was told: the call is over."""
@@ -126,8 +136,8 @@ class Leg:
                 self._follow(now)
             return
         try:
-            answer, agreed = offer_answer.make_answer(sdp.parse(body), media)
-        except (NotAcceptable, SdpError) as error:
+            answer, agreed = self._answer_to(body, media)
+        except NoCommonMedia as error:
             self._log.info("offer_refused", error=str(error))
             session.reject_reoffer(488, now)
             return
@@ -216,15 +226,29 @@ class Leg:
         self._reoffer = _Reoffer(media, offer, accepted)
         self.session.reinvite(offer.encode(), now)
 
+    def _answer_to(self, body: bytes, media: LocalMedia) -> tuple[SessionDescription, Agreed]:
+        """Our answer to an offer, in the codec that is in use, or wished for, if that is offered. Raises
+        :class:`NoCommonMedia`.
+        """
+        try:
+            return offer_answer.make_answer(sdp.parse(body), media, self._wished)
+        except (NotAcceptable, SdpError) as error:
+            raise NoCommonMedia(str(error)) from error
+
     def _offerable(self, media: LocalMedia) -> LocalMedia:
-        """``media`` with the codecs of an offer of ours: the laws of G.711, after another codec if that is in use.
+        """``media`` with the codecs of an offer of ours: the laws of G.711, after the codec that is in use, or that the
+        other leg has.
 
         An answer may list all that are offered, and each of them may then come (RFC 3264 section 6.1). We take in both
         laws beside each other, any other codec alone.
         """
-        laws = tuple(name for name in media.codecs if name in offer_answer.G711)
-        used = () if self.agreed is None or self.agreed.codec in laws else (self.agreed.codec,)
-        return dataclasses.replace(media, codecs=(*used, *laws) or media.codecs[:1])
+        laws = [name for name in media.codecs if name in offer_answer.G711]
+        first = [name for name in self._wished if name in media.codecs][:1]
+        return dataclasses.replace(media, codecs=tuple(dict.fromkeys((*first, *laws))) or media.codecs[:1])
+
+    @property
+    def _wished(self) -> tuple[str, ...]:
+        return self._preferred if self.agreed is None else (self.agreed.codec,)
 
     def _agree(self, agreed: Agreed) -> None:
         before, self.agreed = self.agreed, agreed
@@ -285,6 +309,17 @@ class CallerLeg(Leg):
         )
         self.session = self.invited = session
 
+    @property
+    def codecs(self) -> tuple[str, ...]:
+        """Before an answer those of the offer, in its order."""
+        body = self.invited.offer
+        if self.agreed is not None or body is None:
+            return super().codecs
+        try:
+            return offer_answer.codecs_offered(sdp.parse(body), self._media)
+        except SdpError:
+            return ()
+
     def answer(self, now: float) -> None:
         """Answer the INVITE with what we can do of its offer, or with an offer of ours when it had none.
 
@@ -299,7 +334,7 @@ class CallerLeg(Leg):
                 raise NoCommonMedia("SRTP is required, and not allowed without TLS")
             description = offer_answer.make_offer(self._offerable(self._media))
         else:
-            description, agreed = self._answer_to(body)
+            description, agreed = self._answer_to(body, self._media)
         if not self.invited.accept(description.encode(), now):
             raise CallerGone
         self._described = description
@@ -320,7 +355,7 @@ class CallerLeg(Leg):
         body = self.invited.offer
         if body is None:
             return "the INVITE has no offer"
-        description, agreed = self._answer_to(body)
+        description, agreed = self._answer_to(body, self._media)
         if self.invited.ended:
             raise CallerGone
         self.invited.progress(now, description.encode())
@@ -328,25 +363,20 @@ class CallerLeg(Leg):
         self._agree(agreed)
         return ""
 
-    def _answer_to(self, body: bytes) -> tuple[SessionDescription, Agreed]:
-        try:
-            return offer_answer.make_answer(sdp.parse(body), self._media)
-        except (NotAcceptable, SdpError) as error:
-            raise NoCommonMedia(str(error)) from error
-
 
 class PeerLeg(Leg):
     """The leg of somebody whom we call: its offer goes into the INVITE, the answer comes early or late."""
 
-    def offer(self, prefer: str = "", *, srtp: bool = False) -> bytes:
-        """Our description for the INVITE: both laws, and before them ``prefer`` (the codec that the other leg has).
+    def offer(self, *, srtp: bool = False) -> bytes:
+        """Our description for the INVITE: what the other leg has or was offered (:meth:`prefer`), then both laws, from
+        which anything can be transcoded.
 
         ``srtp``: encrypted sound is offered, and nothing else will do.
         """
         if srtp:
             self._media = dataclasses.replace(self._media, protocol="RTP/SAVP")
         laws = [name for name in self._media.codecs if name in offer_answer.G711]
-        first = [prefer] if prefer in self._media.codecs else []
+        first = [name for name in self._preferred if name in self._media.codecs]
         codecs = tuple(dict.fromkeys((*first, *laws))) or self._media.codecs[:1]
         self._offer = self._described = offer_answer.make_offer(dataclasses.replace(self._media, codecs=codecs))
         return self._offer.encode()

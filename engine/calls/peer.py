@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -140,15 +140,16 @@ class Peer:
     infos: list[events.InfoReceived] = field(default_factory=list)
     """Keys by INFO that came as soon as it had answered, for whoever becomes its owner."""
 
-    def invite(self, send: Callable[[Destination, bytes, Peer], OutgoingSession], prefer: str) -> None:
-        """Call it. ``prefer`` is the codec that would not have to be transcoded.
+    def invite(self, send: Callable[[Destination, bytes, Peer], OutgoingSession], codecs: Sequence[str]) -> None:
+        """Call it. ``codecs`` are those that would not have to be transcoded, best first.
 
         ``send`` sends an INVITE with a description; what becomes of the session goes to :meth:`take`.
         """
         assert isinstance(self.leg, PeerLeg)
         self.leg.attach(self.stream)
         self.state = "calling"
-        self.session = send(self.destination, self.leg.offer(prefer, srtp=self.destination.srtp), self)
+        self.leg.prefer(codecs)
+        self.session = send(self.destination, self.leg.offer(srtp=self.destination.srtp), self)
         self.leg.session = self.session
         self.pump()
 

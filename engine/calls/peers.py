@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -108,12 +108,12 @@ class Peers:
         peer.channel = channel
         return peer
 
-    def invite(self, peer: Peer, prefer: str = "") -> None:
-        """Send its INVITE. ``prefer`` is the codec that would not have to be transcoded."""
+    def invite(self, peer: Peer, codecs: Sequence[str] = ()) -> None:
+        """Send its INVITE. ``codecs`` are those that would not have to be transcoded, best first."""
         to, trunk = peer.destination.label, peer.destination.trunk
         self.append(records.LegStarted(time.time(), call=self.call, leg=peer.id, to=to, trunk=trunk))
         peer.log.info("leg dialled", leg=peer.id, uri=str(peer.destination.uri))
-        peer.invite(self.outside.invite, prefer)
+        peer.invite(self.outside.invite, codecs)
         self._rung[peer.id] = peer
 
     def of_line(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -109,11 +109,40 @@ def make_offer(local: LocalMedia, previous: SessionDescription | None = None) ->
     return _description(local, tuple(media), (0, 0))
 
 
-def make_answer(offer: SessionDescription, local: LocalMedia) -> tuple[SessionDescription, Agreed]:
+def make_answer(
+    offer: SessionDescription, local: LocalMedia, prefer: Sequence[str] = ()
+) -> tuple[SessionDescription, Agreed]:
     """Our answer to ``offer`` and what it agrees on.
 
-    The first audio section that we can do is taken, in the first codec of the offer's order that we have;
-    all others are refused in their places with port 0 (RFC 3264 section 6). Raises :class:`NotAcceptable`.
+    The first audio section that we can do is taken, in the first codec of ``prefer`` that is in it, or else in the
+    first of the offer's order that we have; all other sections are refused in their places with port 0 (RFC 3264
+    section 6). Raises :class:`NotAcceptable`.
+    """
+    place, agreed, lines = _taken(offer, local, prefer)
+    numbers = {agreed.codec: agreed.payload_type}
+    media = [_refused(other) for other in offer.media]
+    direction = _direction(agreed.send, agreed.receive)
+    ours = replace(local, protocol=offer.media[place].protocol)
+    media[place] = _audio(ours, numbers, agreed.event_type, agreed.ptime, direction, lines)
+    # Section 6: "the 't=' line in the answer MUST be exactly the same as the one in the offer".
+    return _description(local, tuple(media), offer.time), agreed
+
+
+def codecs_offered(offer: SessionDescription, local: LocalMedia) -> tuple[str, ...]:
+    """Those that :func:`make_answer` chooses from, in the order of ``offer``; none if nothing can be made of it."""
+    try:
+        place, _, _ = _taken(offer, local)
+    except NotAcceptable:
+        return ()
+    section = offer.media[place]
+    return tuple(name for name, _ in _codecs(section, section.rtpmaps(), local.codecs, _STATIC))
+
+
+def _taken(
+    offer: SessionDescription, local: LocalMedia, prefer: Sequence[str] = ()
+) -> tuple[int, Agreed, tuple[Crypto, ...]]:
+    """(place of the section of ``offer`` that we take, what is agreed, our ``a=crypto`` lines). Raises
+    :class:`NotAcceptable`.
     """
     reason = "no audio offered"
     for place, section in enumerate(offer.media):
@@ -121,19 +150,12 @@ def make_answer(offer: SessionDescription, local: LocalMedia) -> tuple[SessionDe
             continue
         try:
             lines, keys = _secure(section, local)
-            agreed = _agree(offer, section, local, _STATIC)
+            agreed = _agree(offer, section, local, _STATIC, prefer)
         except NotAcceptable as error:
             reason = str(error)
             continue
         # One law is answered, so the other does not come either.
-        agreed = replace(agreed, other_payload_type=-1, srtp=keys)
-        numbers = {agreed.codec: agreed.payload_type}
-        media = [_refused(other) for other in offer.media]
-        direction = _direction(agreed.send, agreed.receive)
-        ours = replace(local, protocol=section.protocol)
-        media[place] = _audio(ours, numbers, agreed.event_type, agreed.ptime, direction, lines)
-        # Section 6: "the 't=' line in the answer MUST be exactly the same as the one in the offer".
-        return _description(local, tuple(media), offer.time), agreed
+        return place, replace(agreed, other_payload_type=-1, srtp=keys), lines
     raise NotAcceptable(reason)
 
 
@@ -172,7 +194,11 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> Agreed
 
 
 def _agree(
-    description: SessionDescription, section: MediaDescription, local: LocalMedia, known: Mapping[str, int]
+    description: SessionDescription,
+    section: MediaDescription,
+    local: LocalMedia,
+    known: Mapping[str, int],
+    prefer: Sequence[str] = (),
 ) -> Agreed:
     """What we can do of a remote section; ``known`` are numbers that need no rtpmap. Raises :class:`NotAcceptable`."""
     if section.protocol.upper() not in _PROTOCOLS:
@@ -181,7 +207,8 @@ def _agree(
     codecs = _codecs(section, maps, local.codecs, known)
     if not codecs:
         raise NotAcceptable(f"no common codec (we have {', '.join(local.codecs)})")
-    (codec, payload_type), *others = codecs
+    rank = {name: place for place, name in enumerate(prefer)}
+    (codec, payload_type), *others = sorted(codecs, key=lambda found: rank.get(found[0], len(rank)))
     connection = description.connection_of(section)
     if connection is None:
         raise NotAcceptable("no c= line")
@@ -388,6 +415,7 @@ __all__ = [
     "LocalMedia",
     "NotAcceptable",
     "SdpError",
+    "codecs_offered",
     "make_answer",
     "make_offer",
     "read_answer",

@@ -312,6 +312,24 @@ async def test_early_media_is_heard_by_who_waits_for_it(attended: bool, heard: s
     scene.task.cancel()
 
 
+@pytest.mark.parametrize(("attended", "waits"), [(False, "alice"), (True, "bob")])
+async def test_it_rings_again_when_who_was_heard_early_fails(attended: bool, waits: str) -> None:
+    scene = Scene()
+    await scene.begin("peer", attended=attended)
+    scene.ring.caller_hears(scene.carol)
+    await scene.settle()
+    await scene.rings()
+    assert scene.house.rings_to == ""  # Carol is heard
+    await scene.ring.forget(scene.carol)
+    await scene.settle()
+    assert scene.house.rings_to == ""  # nobody else rings yet
+    await scene.rings()
+    assert scene.house.rings_to == waits
+    await scene.answers(BUSY)
+    assert scene.house.talks == {"alice", "bob"}
+    scene.task.cancel()
+
+
 async def test_the_call_ends_while_the_target_rings() -> None:
     scene = Scene()
     await scene.begin("peer")

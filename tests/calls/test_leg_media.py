@@ -172,3 +172,83 @@ async def test_an_update_before_the_answer_is_no_answer(made: type[CallerLeg | P
     assert told == ["changed"]
     leg.reoffered(offer, 3.0)
     assert told == ["changed"] * 2
+
+
+def formats_of(body: bytes) -> tuple[str, ...]:
+    return sdp.parse(body).media[0].formats
+
+
+BOTH = b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 5004 RTP/AVP 9 8 0\r\n"
+
+
+def said_by(leg: CallerLeg) -> list[bytes]:
+    """What the leg says from now on."""
+    said: list[bytes] = []
+    session: Any = leg.session
+    session.ended = False
+    session.progress = lambda now, body: said.append(body)
+    session.accept = lambda body, now: not said.append(body)  # type: ignore[func-returns-value]
+    session.answer_reoffer = session.accept
+    return said
+
+
+async def test_the_answer_has_the_codec_of_the_other_leg_and_keeps_it() -> None:
+    """A phone that puts the call on hold offers its list once more."""
+    leg, sent = leg_and_stream(("PCMU", "PCMA", "G722"), BOTH)
+    said = said_by(leg)
+    assert leg.codecs == ("G722", "PCMA", "PCMU")
+    leg.prefer(("PCMU",))
+    leg.answer(0.0)
+    assert (direct_of(sent).codec, leg.codecs) == ("PCMU", ("PCMU",))
+    leg.reoffered(BOTH, 1.0)
+    leg.reoffered(OFFER.replace(b"AVP 0", b"AVP 8"), 2.0)
+    assert [formats_of(each) for each in said] == [("0",), ("0",), ("8",)]
+
+
+async def test_early_media_is_the_answer_whoever_answers_then() -> None:
+    leg, _ = leg_and_stream(("PCMU", "PCMA", "G722"), BOTH)
+    said = said_by(leg)
+    leg.prefer(("PCMA",))
+    assert leg.early(0.0) == ""
+    leg.prefer(("PCMU",))
+    leg.answer(1.0)
+    assert [formats_of(each) for each in said] == [("8",), ("8",)]
+
+
+async def test_an_offer_of_ours_begins_with_the_codec_of_the_other_leg() -> None:
+    leg, sent = leg_and_stream(("PCMU", "PCMA", "G722"))
+    said = said_by(leg)
+    assert leg.codecs == ()
+    leg.prefer(("PCMA",))
+    leg.answer(0.0)
+    leg.acknowledged(b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 5004 RTP/AVP 8\r\n")
+    assert direct_of(sent).codec == "PCMA"
+    leg.reoffered(None, 1.0)
+    assert [formats_of(each) for each in said] == [("8", "0", "101"), ("8", "0", "101")]
+
+
+@pytest.mark.parametrize(
+    ("codecs", "prefer", "formats"),
+    [
+        (("PCMU", "PCMA", "G722"), ("G722", "PCMA", "PCMU"), ("9", "8", "0", "101")),
+        (("PCMU", "PCMA", "G722"), ("PCMA",), ("8", "0", "101")),
+        (("PCMU", "PCMA"), ("G722", "PCMA"), ("8", "0", "101")),
+        (("PCMU", "PCMA", "G722"), (), ("0", "8", "101")),
+        (("G722",), (), ("9", "101")),
+    ],
+)
+@pytest.mark.parametrize("srtp", [False, True])
+async def test_who_is_called_is_offered_what_the_other_leg_may_have(
+    codecs: tuple[str, ...], prefer: tuple[str, ...], formats: tuple[str, ...], srtp: bool
+) -> None:
+    leg = PeerLeg(
+        host="192.0.2.254",
+        codecs=codecs,
+        rtp_timeout=20.0,
+        on_agreed=lambda agreed, before: None,
+        on_changed=lambda: None,
+        log=get_logger("test"),
+    )
+    leg.prefer(prefer)
+    offered = sdp.parse(leg.offer(srtp=srtp)).media[0]
+    assert (offered.formats, offered.protocol) == (formats, "RTP/SAVP" if srtp else "RTP/AVP")

@@ -8,7 +8,16 @@ import pytest
 
 import media.codecs
 from engine.sip import sdp
-from engine.sip.offer_answer import CODECS, Agreed, LocalMedia, NotAcceptable, make_answer, make_offer, read_answer
+from engine.sip.offer_answer import (
+    CODECS,
+    Agreed,
+    LocalMedia,
+    NotAcceptable,
+    codecs_offered,
+    make_answer,
+    make_offer,
+    read_answer,
+)
 
 US = LocalMedia(host="192.0.2.254", port=16384, session_id=7, version=3)
 
@@ -80,6 +89,32 @@ def test_each_codec_in_the_order_of_the_offer(lines: tuple[str, ...], formats: s
     assert (agreed.codec, agreed.payload_type, agreed.receive_payload_type) == (codec, number, -1)
     assert answer.media[0].formats == (str(number),)
     assert answer.media[0].attribute("rtpmap") == f"{number} {codec}/8000"
+
+
+@pytest.mark.parametrize(
+    ("prefer", "codec", "number"),
+    [
+        (("PCMU",), "PCMU", 0),
+        (("PCMU", "G722"), "PCMU", 0),
+        (("L16", "G722"), "G722", 9),  # the first that is offered
+        (("L16",), "PCMA", 8),
+        ((), "PCMA", 8),
+    ],
+)
+def test_a_codec_that_is_preferred_is_taken_before_the_order_of_the_offer(
+    prefer: tuple[str, ...], codec: str, number: int
+) -> None:
+    described = offer(EVENTS, media="audio 5004 RTP/AVP 8 9 0 101")
+    answer, agreed = make_answer(described, ALL, prefer)
+    assert (agreed.codec, agreed.payload_type, agreed.other_payload_type) == (codec, number, -1)
+    assert answer.media[0].formats == (str(number), "101")
+
+
+def test_codecs_of_an_offer_in_its_order() -> None:
+    lines = ("a=rtpmap:96 L16/8000", "m=audio 5006 RTP/AVP 0")
+    assert codecs_offered(offer(*lines, media="audio 5004 RTP/AVP 8 96 18 0"), ALL) == ("PCMA", "L16", "PCMU")
+    assert codecs_offered(offer(*lines, media="audio 5004 RTP/AVP 96"), US) == ("PCMU",)  # of the section we take
+    assert codecs_offered(offer(media="audio 0 RTP/AVP 0"), ALL) == ()
 
 
 def test_only_allowed_codecs_are_taken() -> None:
