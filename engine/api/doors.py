@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from starlette.responses import JSONResponse
+from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +25,7 @@ PREFIXES: Mapping[str, tuple[str, ...]] = {
 """The APIs, and what may be left out of paths under a host name of their own."""
 
 SYSTEMS = tuple(PREFIXES)
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class LoginGuard:
@@ -62,35 +63,82 @@ def network_of(scope: Scope) -> str:
     return network_name(str((scope.get("client") or ("",))[0]))
 
 
+class Systems:
+    """Which API a request is for: by its host name, by the path, or by how that begins."""
+
+    def __init__(self, hosts: Mapping[str, str], routes: Mapping[str, Sequence[BaseRoute]]) -> None:
+        """``hosts`` has the API by host name, ``routes`` those of each API."""
+        self._hosts = {host.lower(): system for host, system in hosts.items()}
+        self.routes = routes
+
+    def by_host(self, scope: Scope) -> str | None:
+        """The only API that there is under the host name of the request; ``None``: all are."""
+        return self._hosts.get(host_of(scope)) if self._hosts and scope["type"] == "http" else None
+
+    def of(self, scope: Scope) -> str:
+        """The API, also when it has no such path or takes no such method; empty: none."""
+        if (system := self.by_host(scope)) is not None:
+            return system
+        matching = (
+            system
+            for system, routes in self.routes.items()
+            if any(route.matches(scope)[0] is not Match.NONE for route in routes)
+        )
+        return next(matching, "") or _by_beginning(scope["path"])
+
+    def spellings(self, scope: Scope) -> list[Scope]:
+        """The request as it is, and with what may be left out under a host name of an API put before its path."""
+        prefixes = PREFIXES.get(self.by_host(scope) or "", ())
+        paths = (prefix + scope["path"] for prefix in prefixes)
+        return [scope, *({**scope, "path": path, "raw_path": path.encode()} for path in paths)]
+
+    def methods(self, scope: Scope) -> list[str]:
+        """Those that the API takes at this path."""
+        routes, bare = self.routes.get(self.of(scope), ()), {**scope, "query_string": b""}
+        return [
+            method
+            for method in METHODS
+            if any(
+                route.matches({**tried, "method": method})[0] is Match.FULL
+                for tried in self.spellings(bare)
+                for route in routes
+            )
+        ]
+
+
+def _by_beginning(path: str) -> str:
+    if path.endswith(".cas"):
+        return "brombler"
+    longest = sorted(((each, system) for system, found in PREFIXES.items() for each in found), reverse=True)
+    return next((system for each, system in longest if path == each or path.startswith(f"{each}/")), "")
+
+
 class HostDoors:
     """Under a host name of an API there is that API alone, also without the beginning that its paths have elsewhere."""
 
-    def __init__(self, app: ASGIApp, hosts: Mapping[str, str], routes: Mapping[str, Sequence[BaseRoute]]) -> None:
-        """``hosts`` has the API by host name, ``routes`` those of each API."""
+    def __init__(self, app: ASGIApp, systems: Systems) -> None:
         self._app = app
-        self._systems = {host.lower(): system for host, system in hosts.items()}
+        self._systems = systems
         self._routers = {
-            system: Router(list(found), default=_nothing, redirect_slashes=False) for system, found in routes.items()
+            system: Router(list(found), default=_nothing, redirect_slashes=False)
+            for system, found in systems.routes.items()
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        system = self._systems.get(host_of(scope)) if scope["type"] == "http" and self._systems else None
+        system = self._systems.by_host(scope)
         if system is None:
             await self._app(scope, receive, send)
             return
         router = self._routers[system]
-        paths = [scope["path"], *(prefix + scope["path"] for prefix in PREFIXES[system])]
-        for path in paths:
-            tried = {**scope, "path": path, "raw_path": path.encode()}
+        for tried in self._systems.spellings(scope):
             if any(route.matches(tried)[0] is not Match.NONE for route in router.routes):
                 await router(tried, receive, send)
                 return
         await _nothing(scope, receive, send)
 
 
-async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    body = {"error": {"code": "not_found", "message": "there is nothing here"}}
-    await JSONResponse(body, 404)(scope, receive, send)
+async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise HTTPException(404)
 
 
 def host_of(scope: Scope) -> str:

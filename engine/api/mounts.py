@@ -11,14 +11,14 @@ from starlette.routing import BaseRoute
 from engine.api import calls, messagebird
 from engine.api.answers import completed, told
 from engine.api.brombler import mount as brombler
-from engine.api.doors import SYSTEMS, HostDoors, LoginGuard
+from engine.api.doors import SYSTEMS, HostDoors, LoginGuard, Systems
 from engine.api.guard import ERROR
 from engine.api.kazoo import mounting as kazoo
 from engine.api.kwebbl import mounting as kwebbl
 from engine.api.own import access, accounts, capturing, flows, kinds, ledger, queue, sounds, telling
 from engine.api.own.resources import routes_of
 from engine.api.reference import add_reference
-from engine.api.refusals import TooManyFailures
+from engine.api.refusals import NotThere, TooManyFailures
 from engine.api.services import ApiServices
 from engine.api.verboice import mount as verboice
 
@@ -54,9 +54,11 @@ def mount_all(app: FastAPI, services: ApiServices) -> None:
     app.openapi = lambda: app.openapi_schema or completed(make(), refused)  # type: ignore[method-assign]
     add_reference(app)
     config = services.config.api
-    hosts = {host: system for system, host in config.hosts.items()}
-    app.router.middleware_stack = HostDoors(app.router.middleware_stack, hosts, routes)
-    app.add_middleware(LoginGuard, per_minute=config.login_failures, refuse=TooManyFailures(hosts, routes))
+    systems = Systems({host: system for system, host in config.hosts.items()}, routes)
+    app.router.middleware_stack = HostDoors(app.router.middleware_stack, systems)
+    app.add_middleware(LoginGuard, per_minute=config.login_failures, refuse=TooManyFailures(systems))
+    for status in (404, 405):  # what no route is for
+        app.add_exception_handler(status, NotThere(systems))
 
 
 def _system_of(mount: Callable[[ApiServices], APIRouter]) -> str:

@@ -49,6 +49,11 @@ def answer_of(status: int, code: str, message: str, headers: dict[str, str] | No
     return JSONResponse(body, status_code=status, headers=headers)
 
 
+def no_such(request: Request) -> JSONResponse:
+    """The answer to a path that there is not, or not with this method."""
+    return answer_of(404, "entity_not_exist", f"there is no {request.method[:20]} {request.url.path[:200]}")
+
+
 class RealtimeRoute(DocumentedRoute):
     """Answers every refusal in the API's envelope, and a database out of reach with 503."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from engine.api.kwebbl.consent import consent_routes
-from engine.api.kwebbl.errors import answer_of
+from engine.api.kwebbl.errors import no_such
 from engine.api.kwebbl.exchange import token_routes
 from engine.api.kwebbl.extensions import extension_routes
 from engine.api.kwebbl.managing import managing_routes
@@ -44,5 +44,5 @@ def mount(services: ApiServices) -> APIRouter:
     return api
 
 
-async def _nothing(request: Request, rest: str) -> Response:
-    return answer_of(404, "entity_not_exist", f"there is no {request.method} {request.url.path[:200]}")
+async def _nothing(request: Request) -> Response:
+    return no_such(request)
