@@ -89,10 +89,16 @@ def owed_by_query(
     signer: str | None = None,
     secret: str | None = None,
     plan: str = "",
+    account: str | None = None,
 ) -> Row:
-    """A GET of ``url`` with ``params`` behind its own query. In order with the others of the same call and URL."""
+    """A GET of ``url`` with ``params`` behind its own query. In order with the others of the same call and URL.
+
+    ``account``: whose it is, when ``call_id`` is the name of a call that was never made.
+    """
     pairs = [[name, value] for name, value in params.items()]
-    row: Row = clean(pending_row(call_id, at, url, params=pairs, signer=signer, secret=secret, plan=plan))
+    row: Row = clean(
+        pending_row(call_id, at, url, params=pairs, signer=signer, secret=secret, plan=plan, account_id=account)
+    )
     return row
 
 

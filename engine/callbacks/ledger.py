@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from sqlalchemy import Table, select, update
+from sqlalchemy import ColumnElement, Select, Table, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.store.models import DEAD, PENDING, Call, Delivery
@@ -41,6 +41,15 @@ class Entry:
 _COLUMNS = [_OWED.c[name] for name in Entry.__dataclass_fields__]
 
 
+def _of_account(account_id: str) -> tuple[Select[Any], Select[Any]]:
+    """What is owed for its calls, and for those that were never made; two, for each has an index of its own."""
+    of_calls = select(*_COLUMNS).join(_CALLS, _CALLS.c.id == _OWED.c.call_id)
+    return (
+        of_calls.where(_CALLS.c.account_id == account_id, _OWED.c.account_id.is_(None)),
+        select(*_COLUMNS).where(_OWED.c.account_id == account_id),
+    )
+
+
 async def entries(
     connection: AsyncConnection,
     account_id: str,
@@ -50,27 +59,28 @@ async def entries(
     before: int = 0,
     limit: int = 50,
 ) -> list[Entry]:
-    """What is or was owed for calls of the account, the newest first. ``before``: the last id of the page before."""
-    query = select(*_COLUMNS).join(_CALLS, _CALLS.c.id == _OWED.c.call_id).where(_CALLS.c.account_id == account_id)
+    """What is or was owed to the account's servers, the newest first. ``before``: the last id of the page before."""
+    wanted: list[ColumnElement[bool]] = []
     if state is not None:
-        query = query.where(_OWED.c.state == state)
+        wanted.append(_OWED.c.state == state)
     if call_id:
-        query = query.where(_OWED.c.call_id == call_id)
+        wanted.append(_OWED.c.call_id == call_id)
     if before:
-        query = query.where(_OWED.c.id < before)
-    found = (await connection.execute(query.order_by(_OWED.c.id.desc()).limit(limit))).mappings()
-    return [Entry(**cast("Any", dict(row))) for row in found]
+        wanted.append(_OWED.c.id < before)
+    found: list[Entry] = []
+    for query in _of_account(account_id):
+        rows = await connection.execute(query.where(*wanted).order_by(_OWED.c.id.desc()).limit(limit))
+        found += [Entry(**cast("Any", dict(row))) for row in rows.mappings()]
+    return sorted(found, key=lambda each: each.id, reverse=True)[:limit]
 
 
 async def entry(connection: AsyncConnection, account_id: str, wanted: int) -> Entry | None:
     """One delivery, or ``None`` when the account has no such."""
-    query = (
-        select(*_COLUMNS)
-        .join(_CALLS, _CALLS.c.id == _OWED.c.call_id)
-        .where(_CALLS.c.account_id == account_id, _OWED.c.id == wanted)
-    )
-    row = (await connection.execute(query)).mappings().first()
-    return Entry(**cast("Any", dict(row))) if row is not None else None
+    for query in _of_account(account_id):
+        row = (await connection.execute(query.where(_OWED.c.id == wanted))).mappings().first()
+        if row is not None:
+            return Entry(**cast("Any", dict(row)))
+    return None
 
 
 async def redeliver(connection: AsyncConnection, account_id: str, wanted: int) -> Entry | None:

@@ -299,6 +299,7 @@ def pending_row(call: str, at: float, url: str, *, lane: str = "", **more: Any) 
     """
     return {
         "call_id": call,
+        "account_id": None,
         "seq": None,
         "lane": hashlib.blake2b(f"{call}\0{lane or url}".encode("utf-8", "replace"), digest_size=16).hexdigest(),
         "host": host_of(url),

@@ -148,12 +148,21 @@ class Delivery(Base):
             sqlite_where=text("state = 'delivered'"),
             postgresql_where=text("state = 'delivered'"),
         ),
+        Index(
+            "ix_deliveries_account_id",
+            "account_id",
+            "id",
+            sqlite_where=text("account_id IS NOT NULL"),
+            postgresql_where=text("account_id IS NOT NULL"),
+        ),
         Index("ix_deliveries_call_id", "call_id", "id"),
         Index("ix_deliveries_subscription", "subscription", "id"),
     )
 
     id: Mapped[int] = mapped_column(KEY, primary_key=True)
     call_id: Mapped[str] = mapped_column(String(255))
+    account_id: Mapped[str | None] = mapped_column(String(32))
+    """Whose it is, where no call says so: a call that was never made has a name for its ``call_id``, and no row."""
     seq: Mapped[int | None]
     lane: Mapped[str] = mapped_column(String(32))
     host: Mapped[str]

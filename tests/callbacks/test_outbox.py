@@ -16,9 +16,9 @@ from aiohttp import web as web_server
 from pki import Authority
 from sqlalchemy import event, insert, select
 
+from engine.callbacks import ledger, signing
 from engine.callbacks import outbox as outboxes
-from engine.callbacks import signing
-from engine.callbacks.announcing import owed
+from engine.callbacks.announcing import owed, owed_by_query
 from engine.callbacks.fetch import Fetcher
 from engine.callbacks.outbox import Outbox, Outcome, Parcel, http_sender
 from engine.callbacks.records import Noted, UploadOwed, note_to_data
@@ -568,6 +568,29 @@ async def test_a_refused_destination_is_a_dead_letter_at_once(store: Store, serv
     assert server.requests == []
     async with store.reading() as connection:
         assert "private address" in str(await connection.scalar(select(Delivery.error)))
+
+
+async def test_what_is_told_of_a_call_that_was_never_made_is_seen_and_sent_again(
+    store: Store, server: Any, fetcher: Fetcher, until: Until
+) -> None:
+    server.answer = server.fail
+    now, url = outboxes.WallClock().now(), f"{server.url}/status"
+    told = owed_by_query("queued-7", now, url, {"CallStatus": "expired"}, account="a")
+    await owe_bodies(store, told, owed_by_query("queued-8", now, url, {"CallStatus": "expired"}, account="b"))
+    async with running(store, http_sender(fetcher, 5.0), None) as outbox:
+        await until(lambda: outbox.counters.failed_attempts == 2)
+        async with store.writing() as connection:
+            (mine,) = await ledger.entries(connection, "a", state="pending", call_id="queued-7")
+            assert (mine.url, mine.status, mine.attempts) == (url, 500, 1)
+            server.answer = server.ok
+            assert await ledger.redeliver(connection, "b", mine.id) is None
+            assert await ledger.redeliver(connection, "a", mine.id) is not None
+        outbox.wake()
+        await until(lambda: outbox.counters.delivered >= 1)
+    async with store.reading() as connection:
+        delivered = await ledger.entry(connection, "a", mine.id)
+    assert delivered is not None
+    assert delivered.state == "delivered"
 
 
 async def test_the_query_uses_its_indexes(store: Store, web: Web, clock: VirtualClock) -> None:

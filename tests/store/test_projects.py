@@ -7,15 +7,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+import alembic.command
+from sqlalchemy import Connection, MetaData, Table, insert, select
 
 from engine.accounts import callbook, repository
 from engine.api.verboice import book, calls_book, channels_book, contacts_book, status
 from engine.api.verboice.book import NamedSchedule
 from engine.api.verboice.scheduled import cancel_with_schedule
-from engine.callbacks import records
+from engine.callbacks import ledger, records
 from engine.callbacks.announcing import Announcements
 from engine.callbacks.journal import Journal
+from engine.callbacks.rows import pending_row
 from engine.callbacks.writer import Writer
 from engine.campaigns import queue
 from engine.campaigns.dialler import Wanted
@@ -23,6 +25,7 @@ from engine.campaigns.queue import Order
 from engine.campaigns.schedule import Schedule
 from engine.campaigns.settling import Settler
 from engine.store import Store
+from engine.store.database import migration_config
 from engine.store.models import Delivery
 
 LONG = "9" * 400
@@ -179,8 +182,40 @@ async def test_who_wants_it_is_told_and_contacts_remember(store: Store, tmp_path
         )
         await status.expired(connection, [late])
         last = (await connection.execute(select(Delivery.__table__).order_by(Delivery.id.desc()))).mappings().first()
-    assert last is not None
+        assert last is not None
+        seen = [await ledger.entries(connection, account, state=state) for state in (None, "pending", "dead")]
+        assert await ledger.entry(connection, other, last["id"]) is None
+        assert await ledger.redeliver(connection, other, last["id"]) is None
+        again = await ledger.redeliver(connection, account, last["id"])
+        page = await ledger.entries(connection, account, before=last["id"], limit=2)
+        theirs = await ledger.entries(connection, other)
     assert (last["url"], dict(last["params"])["CallStatus"], last["signer"]) == ("http://o/", "expired", None)
+    assert [[each.id for each in found] for found in seen] == [[6, 5, 4, 3, 2, 1], [6, 5, 4, 3, 2, 1], []]
+    assert again is not None
+    assert (again.id, again.call_id) == (last["id"], f"queued-{late.id}")
+    assert ([each.id for each in page], theirs) == ([5, 4], [])
+
+
+def _before_owners(connection: Connection) -> None:
+    config = migration_config()
+    config.attributes["connection"] = connection
+    alembic.command.downgrade(config, "0015")
+
+
+async def test_calls_that_expired_before_an_upgrade_are_whose_they_are(store: Store) -> None:
+    """Deliveries of an earlier version for calls that were never made say no account."""
+    account = await account_in(store)
+    async with store.writing() as connection:
+        late = await queue.add(connection, Order(account_id=account, address="+392"))
+    async with store.writing() as connection:
+        await connection.run_sync(_before_owners)
+        row = pending_row(f"queued-{late.id}", 1.0, "http://h/")
+        del row["account_id"]
+        table = await connection.run_sync(lambda sync: Table("deliveries", MetaData(), autoload_with=sync))
+        await connection.execute(insert(table), [row, {**row, "call_id": "queued-x"}])
+    await store.migrate()
+    async with store.reading() as connection:
+        assert [each.call_id for each in await ledger.entries(connection, account)] == [f"queued-{late.id}"]
 
 
 async def test_what_several_make_at_the_same_time_is_there_once(store: Store) -> None:

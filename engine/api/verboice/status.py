@@ -144,14 +144,14 @@ def _status(record: records.Record, facts: CallFacts) -> dict[str, str]:
     return {}
 
 
-def _owed(call: _Known, call_id: str, at: float, status: Mapping[str, str]) -> Row:
+def _owed(call: _Known, call_id: str, at: float, status: Mapping[str, str], account: str | None = None) -> Row:
     numbered, project = call.facts.numbered, call.project
     given = {str(name): str(value) for name, value in numbered.params.items()}
     params = {"CallSid": str(numbered.id), "From": numbered.address, **status, **given}
     signed = not numbered.status_url and bool(project.status_user)
     secret = f"{project.status_user}:{project.status_password}" if signed else None
     signer = SIGNER if signed else None
-    return owed_by_query(call_id, at, call.url, params, signer=signer, secret=secret, plan=PLAN)
+    return owed_by_query(call_id, at, call.url, params, signer=signer, secret=secret, plan=PLAN, account=account)
 
 
 # --- what the dialler asks ----------------------------------------------------------------
@@ -184,6 +184,6 @@ async def expired(connection: AsyncConnection, entries: Sequence[Entry]) -> None
         call = _Known(CallFacts(own, entry, None, live=False), project)
         if call.url:
             at = entry.not_after or entry.due_at
-            rows.append(_owed(call, f"queued-{entry.id}", at, {"CallStatus": "expired"}))
+            rows.append(_owed(call, f"queued-{entry.id}", at, {"CallStatus": "expired"}, entry.account_id))
     if rows:
         await connection.execute(_INSERT, rows)
