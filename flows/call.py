@@ -12,7 +12,8 @@ awaitable method raises :class:`CallEnded` once the call is over, whoever ended 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
@@ -238,6 +239,8 @@ class Callback:
     params: Mapping[str, str] = field(default_factory=dict)
     method: Literal["GET", "POST"] = "GET"
     encoding: Literal["query", "form", "json", "body"] = "query"
+    secret: bool = False
+    """There is something in it that only its server is to read (:mod:`flows.secrets`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,6 +429,9 @@ class Call(Protocol):
 
     async def perform(self, order: Order) -> Outcome:
         """Carry out ``order`` (without templates). Raises :class:`Unsupported`."""
+
+    def secret(self, ahead: Iterable[Key] = ()) -> AbstractContextManager[None]:
+        """Nothing that is captured of the call tells the keys pressed within, nor those that were pressed ``ahead``."""
 
     def record(self, order: RecordingOrder) -> str:
         """Begin a recording, after its beep; its id. :class:`RecordingEnded` will come. Raises :class:`Unsupported`."""

@@ -42,6 +42,9 @@ UNSUPPORTED = "unsupported"
 
 DEFAULT_COLLECTION = "default"
 
+MAX_AHEAD = 50
+"""Steps after one that are looked at for the step that takes its keys."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -151,6 +154,8 @@ class Listen(Step):
     again: tuple[Prompt, ...] = ()
     seconds: float | None = None
     repeats: int | None = None
+    secret: bool = False
+    """What is said or pressed is not put down (:mod:`flows.secrets`)."""
 
     @property
     def hears(self) -> bool:
@@ -180,6 +185,8 @@ class Collect(Step):
     first: float = 5.0
     between: float = 5.0
     repeats: int = 0
+    secret: bool = False
+    """The keys, and what is made of their variable, are not put down (:mod:`flows.secrets`)."""
 
     @property
     def hears(self) -> bool:
@@ -368,6 +375,23 @@ class Graph:
         """The step behind an exit of ``step``; ``None`` where the flow ends."""
         target = step.exits.get(exit_name) or step.exits.get(NEXT)
         return None if target is None else self.steps[target]
+
+    def is_secret(self, step: Step) -> bool:
+        """Whether nobody is to know of the keys pressed in ``step``: it says so, or it only speaks or waits before one
+        that does, and takes what was pressed ahead.
+        """
+        following: Step | None = step
+        for _ in range(MAX_AHEAD):
+            match following:
+                case Listen() | Collect():
+                    return following.secret
+                case Say() | Pause():
+                    following = self.follow(following)
+                case Step() if following.quiet:
+                    following = self.follow(following)
+                case _:
+                    break
+        return False
 
     def prompts(self) -> tuple[Prompt, ...]:
         """All that may be heard and is known now, each once, in document order: what to render before a call comes."""

@@ -19,7 +19,8 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn, TypeVar
 
@@ -254,6 +255,10 @@ class ScriptedCall:
     async def perform(self, order: Order) -> Outcome:
         self._raise_if_ended()
         return await self.world.perform(order)
+
+    @contextmanager
+    def secret(self, ahead: Iterable[Key] = ()) -> Iterator[None]:
+        yield
 
     def record(self, order: RecordingOrder) -> str:
         return self.world.record(order)

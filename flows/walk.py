@@ -27,7 +27,8 @@ from .listening import Settings
 from .orders import Needs, Upload, filled
 from .prompts import Draft, Prompt
 from .requests import LastGood
-from .templates import MAX_FILLED, UnsafeUrl
+from .secrets import HIDDEN, Secrets
+from .templates import MAX_FILLED, UnsafeUrl, Variables
 
 MAX_VARIABLES = 1000
 OWN = ("var.", "flow.")
@@ -66,6 +67,9 @@ class Walk:
             "call.callee": call.callee,
             **call.facts,
         }
+        self.secrets = Secrets()
+        self.hidden = False  # whether what the caller does in this step is secret
+        self._shown: dict[Prompt, Prompt] = {}  # what is put down of prompts with something secret in them
         self._given = dict(self.variables)
         self._stopped_by: tuple[Key, str] | None = None  # the key that stopped a prompt, and its collection
         self._frames: list[tuple[Graph, int, Step | None]] = []
@@ -105,6 +109,7 @@ class Walk:
     def begin(self, step: Step) -> None:
         """``step`` is the one that comes now."""
         self.step = step
+        self.hidden = self.graph.is_secret(step)
         if not step.quiet:
             self.call.tell(Reached(step.id, step.verb, step.origin, self._way, self._flow, step.hears))
 
@@ -132,11 +137,17 @@ class Walk:
 
     # --- what it knows ------------------------------------------------------------------
 
-    def set(self, name: str, value: str) -> None:
+    @property
+    def shown(self) -> Variables:
+        """The variables as they may be put down."""
+        return self.secrets.shown(self.variables)
+
+    def set(self, name: str, value: str, *, secret: bool = False) -> None:
         """Set a variable; beyond :data:`MAX_VARIABLES` new ones are refused."""
         if name not in self.variables and len(self.variables) >= MAX_VARIABLES:
             raise LimitReached(f"more than {MAX_VARIABLES} variables")
         self.variables[name] = value[:MAX_FILLED]
+        self.secrets.note(name, secret=secret)
 
     def learn(self, prefix: str, facts: Mapping[str, str]) -> None:
         """Take over what an order or a recording came to."""
@@ -147,9 +158,10 @@ class Walk:
     def learned(self) -> dict[str, str]:
         """The variables of the flow's own that are not what they were when it began; those that are gone are empty.
 
-        Long values are cut at :data:`MAX_LEARNED`.
+        Long values are cut at :data:`MAX_LEARNED`. What is secret is not kept.
         """
-        names = [name for name in (self.variables | self._given) if name.startswith(OWN)]
+        every = self.variables | self._given
+        names = [name for name in every if name.startswith(OWN) and name not in self.secrets]
         now, given = self.variables, self._given
         return {name: now.get(name, "")[:MAX_LEARNED] for name in names if now.get(name, "") != given.get(name, "")}
 
@@ -231,10 +243,21 @@ class Walk:
     def _final(self, prompt: Prompt | Draft) -> Prompt | None:
         if isinstance(prompt, Draft):
             try:
-                prompt = prompt.fill(self.variables)
+                prompt = self._filled(prompt)
             except UnsafeUrl as error:
                 self.trouble(f"{str(prompt.media)[:200]!r} is not heard: {error}")
                 return None
+        return self._spoken(prompt)
+
+    def _filled(self, draft: Draft) -> Prompt:
+        """Raises :class:`~flows.templates.UnsafeUrl`."""
+        prompt, shown = draft.fill(self.variables), draft.fill(self.shown)
+        if shown != prompt:
+            self._shown[self._spoken(prompt)] = self._spoken(shown)
+        return prompt
+
+    def _spoken(self, prompt: Prompt) -> Prompt:
+        """In the call's language."""
         language = self.variables.get("call.language")
         if language and prompt.text and not prompt.language:
             return Prompt(prompt.text, prompt.media, prompt.voice, language)
@@ -244,7 +267,7 @@ class Walk:
         if prompts:
             self.call.start(prompts)
             for prompt in prompts:
-                self.call.tell(Spoke(prompt))
+                self.call.tell(Spoke(self._shown.get(prompt, prompt)))
 
     async def played(self) -> None:
         """Wait until what is spoken was heard. Keys wait meanwhile."""
@@ -267,7 +290,7 @@ class Walk:
         if isinstance(heard, PromptEnded):
             self.fell_silent(turn=turn)
         elif (taken := _taken(heard, self.call.now())) is not None:
-            self.call.tell(taken)
+            self.call.tell(replace(taken, values=(HIDDEN,)) if self.hidden and taken.values else taken)
         return heard
 
     async def gather(self) -> None:
@@ -280,7 +303,8 @@ class Walk:
         """``key`` stopped a prompt: it waits, and is put at the end of the variable ``collection``."""
         self.waiting.append(key)
         if collection:
-            self.set(collection, self.variables.get(collection, "") + key.digit)
+            hidden = self.hidden or collection in self.secrets
+            self.set(collection, self.variables.get(collection, "") + key.digit, secret=hidden)
             self._stopped_by = (key, collection)
 
     def use(self, key: Key) -> None:

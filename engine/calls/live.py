@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -372,13 +372,13 @@ class LiveCall(Waiting):
                 pass
 
     @contextlib.contextmanager
-    def secret(self) -> Iterator[None]:
-        """A PIN is asked for: what is captured of the call does not tell the keys that are taken within, those that
-        were pressed ahead included.
+    def secret(self, ahead: Iterable[Key] = ()) -> Iterator[None]:
+        """A PIN is asked for: what is captured of the call does not tell the keys that are taken within, those included
+        that were pressed before and wait here, or were taken already (``ahead``).
         """
-        ahead = [heard.at for heard in self._inputs if isinstance(heard, Key)]
+        waiting = [*ahead, *(heard for heard in self._inputs if isinstance(heard, Key))]
         signalling = self.signalling
-        signalling.keys_are_secret(min([self.now(), *ahead]))
+        signalling.keys_are_secret(min([self.now(), *(key.at for key in waiting)]))
         try:
             yield
         finally:

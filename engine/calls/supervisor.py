@@ -42,7 +42,7 @@ from engine.sip.dialog_info import DialogState
 from engine.sip.events import Ended
 from engine.sip.offer_answer import Agreed
 from engine.sip.referred import IncomingReferral
-from flows.call import EndedBy, Note, TransferOutcome, Trouble
+from flows.call import Callback, EndedBy, Note, TransferOutcome, Trouble
 from flows.causes import cause_of
 from flows.executor import Executor
 from flows.orders import BridgeSession, Conference, Dial, Enqueue, Outcome, Park, Voicemail
@@ -392,6 +392,8 @@ class Supervisor(CallLine):
         if isinstance(note, Trouble):
             self.log.warning("flow_trouble", step=note.step, what=note.what)
         if self.log.is_enabled_for(logging.DEBUG):
+            if isinstance(note, Callback) and note.secret:
+                note = Callback("", method=note.method)
             self.log.debug("note", **{type(note).__name__.lower(): dataclasses.asdict(note)})
 
     # --- media --------------------------------------------------------------------------

@@ -24,7 +24,7 @@ HEARING = ("say", "play", "pause", "record")
 CALL_NAMES = {"callID": "call.id", "source": "call.caller", "destination": "call.callee"}
 """Names in ``{{ }}`` that are not a flow's own."""
 
-_KEYPRESS = ("onKeypressGoto", "onKeypressVar", "endKey", "maxNumKeys")
+_KEYPRESS = ("onKeypressGoto", "onKeypressVar", "endKey", "maxNumKeys", "secret")
 _OPERATORS: Mapping[str, Operator] = {"=": "==", "<>": "!="}
 _RENAMED = {"en-uk": "en-gb", "es-la": "es-mx"}
 _KEYS = re.compile(r"[0-9*#A-Da-d]+\Z")
@@ -46,6 +46,7 @@ class Step:
     variable: str = ""
     end_key: str = ""
     most_keys: int = 0
+    secret: bool = False
 
     @property
     def takes_keys(self) -> bool:
@@ -142,6 +143,7 @@ class _Reader:
             self._variable((*path, "onKeypressVar"), step.get("onKeypressVar", "")),
             text_of(step.get("endKey")) or "",
             int(step.get("maxNumKeys", 0)),
+            bool(step.get("secret", False)),
         )
         self._check_keys(path, read, [key for key in _KEYPRESS if key in step])
         return read

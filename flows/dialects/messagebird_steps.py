@@ -178,6 +178,7 @@ class _Emitter:
             finish=step.end_key,
             keys=ANY_KEY,
             between=BETWEEN_KEYS,
+            secret=step.secret,
             **fields,
         )
         if step.goto is not None:

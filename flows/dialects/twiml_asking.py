@@ -52,6 +52,7 @@ def gather(script: Script, verb: Verb) -> bool:
     method = options.method(flavour.method)
     ask_anyway = options.flag("actionOnEmptyResult", default=False)
     barge_in = options.flag("bargeIn", default=True)
+    secret = options.flag("secret", default=False)
     _keys_only(options)
     options.done()
 
@@ -69,6 +70,7 @@ def gather(script: Script, verb: Verb) -> bool:
             finish=finish,
             first=timeout if part.pause is None else part.pause,
             between=timeout,
+            secret=secret,
         )
         for number, part in enumerate(parts)
     ]

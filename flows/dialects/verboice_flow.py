@@ -263,6 +263,7 @@ class _Writer:
                 least=max(least, 1),
                 most=most if most >= max(least, 1) else 0,
                 finish=self.values.keys("finish_on_key", "#"),
+                secret=self.values.flag("secret"),
             )
         return first
 
@@ -270,11 +271,21 @@ class _Writer:
         return max(self.values.number("number_of_attempts", 3, 10), 1)
 
     def collect(
-        self, attempt: int, key: str, exits: dict[str, str], *, timeout: int, least: int, most: int, finish: str
+        self,
+        attempt: int,
+        key: str,
+        exits: dict[str, str],
+        *,
+        timeout: int,
+        least: int,
+        most: int,
+        finish: str,
+        secret: bool = False,
     ) -> str:
         """Take keys. Too few, or the finishing key alone, are as good as none."""
         exits = {**exits, g.SHORT: exits[g.NONE], g.FINISHED: exits[g.NONE]}
-        options = {"least": least, "most": most, "finish": finish, "first": float(timeout), "between": float(timeout)}
+        options: dict[str, Any] = {"least": least, "most": most, "finish": finish, "secret": secret}
+        options |= {"first": float(timeout), "between": float(timeout)}
         return self.in_its_language(
             f"ask{attempt}",
             self.sounds(key),

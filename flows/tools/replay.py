@@ -43,6 +43,7 @@ from flows.prompts import Prompt
 from flows.requests import with_query
 from flows.scripted_call import LONGEST_UTTERANCE, TRAILING_SILENCE, Scenario, ScriptedCall, speaking_time
 from flows.scripted_world import CALL_ENDED
+from flows.secrets import HIDDEN
 from flows.simulate import Simulation, run_call
 
 from .caller import Act, Happened, acts_of
@@ -128,6 +129,10 @@ class ReplayedCall(ScriptedCall):
         act = self.acts.popleft()
         if act.kind == "hangup":
             self._end("caller", "the caller hung up")
+        if HIDDEN in act.values:
+            self.tell(Trouble("", "what the caller did is secret, and not done again"))
+            self._made()
+            return
         if act.kind == "key":
             self.press(act.values[0])
             self._made()

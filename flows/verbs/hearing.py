@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
 from flows import graph as g
 from flows.call import Heard, Key
 from flows.collecting import Collected, Collecting
 from flows.listening import Chosen, Listening, Missed
 from flows.prompts import Draft, Prompt
+from flows.secrets import HIDDEN
 from flows.walk import Walk
 
 
+@contextmanager
+def _in_secret(walk: Walk, step: g.Listen | g.Collect) -> Iterator[None]:
+    """What is captured of the call does not tell the keys of a secret step, those included that wait for it."""
+    if not step.secret:
+        yield
+        return
+    with walk.call.secret(walk.waiting):
+        yield
+
+
 async def listen(walk: Walk, step: g.Listen) -> str:
+    with _in_secret(walk, step):
+        return await _listen(walk, step)
+
+
+async def _listen(walk: Walk, step: g.Listen) -> str:
     call = walk.call
     listening = Listening(step.choices, walk.settings, seconds=step.seconds, repeats=step.repeats)
     verdict = await _until(walk, listening)  # keys pressed ahead decide without the prompt
@@ -26,7 +46,7 @@ async def listen(walk: Walk, step: g.Listen) -> str:
             verdict = await _until(walk, listening)
             if isinstance(verdict, Missed):
                 if verdict.heard is not None:
-                    call.tell(verdict.heard)
+                    _tell(walk, step, verdict.heard)
                 if not verdict.again:
                     walk.because = "nothing matched" if verdict.why == "nomatch" else "the caller said nothing"
                     return g.NOMATCH if verdict.why == "nomatch" else g.SILENCE
@@ -35,8 +55,12 @@ async def listen(walk: Walk, step: g.Listen) -> str:
     finally:
         call.hear(None)
     walk.waiting.extendleft(reversed(verdict.unused))
-    call.tell(verdict.heard)
+    _tell(walk, step, verdict.heard)
     return verdict.exit
+
+
+def _tell(walk: Walk, step: g.Listen | g.Collect, heard: Heard) -> None:
+    walk.call.tell(replace(heard, value=HIDDEN) if step.secret else heard)
 
 
 async def _until(walk: Walk, listening: Listening) -> Chosen | Missed | None:
@@ -58,18 +82,23 @@ async def _until(walk: Walk, listening: Listening) -> Chosen | Missed | None:
 
 
 async def collect(walk: Walk, step: g.Collect) -> str:
+    with _in_secret(walk, step):
+        return await _collect(walk, step)
+
+
+async def _collect(walk: Walk, step: g.Collect) -> str:
     left = step.repeats
     prompts = step.prompts
     while True:
         outcome = await _attempt(walk, step, prompts)
         if outcome.digits:
-            walk.call.tell(Heard("key", outcome.digits))
+            _tell(walk, step, Heard("key", outcome.digits))
         if outcome.exit == g.NEXT or left <= 0:
             break
         left -= 1
         walk.count()
         prompts = step.prompts if step.again is None else step.again
-    walk.set(step.into, outcome.digits)
+    walk.set(step.into, outcome.digits, secret=step.secret)
     if outcome.exit == g.NEXT:
         return g.NEXT
     walk.because = "the caller pressed nothing" if outcome.exit == g.NONE else "the caller pressed too few keys"

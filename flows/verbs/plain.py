@@ -44,7 +44,7 @@ async def forward(walk: Walk, step: g.Forward) -> str:
 
 async def set_variables(walk: Walk, step: g.SetVariables) -> str:
     for name, value in step.values:
-        walk.set(name, fill(value, walk.variables))
+        walk.set(name, fill(value, walk.variables), secret=walk.secrets.inside(value))
     return g.NEXT
 
 
@@ -65,12 +65,12 @@ async def flush(walk: Walk, step: g.Flush) -> str:
 
 async def transfer(walk: Walk, step: g.Transfer) -> str:
     try:
-        target = fill_target(step.target, walk.variables)
+        to, target = fill_target(step.target, walk.variables), fill_target(step.target, walk.shown)
     except UnsafeUrl as error:
         outcome = TransferOutcome(accepted=False, status=0, reason=str(error))
         target = str(step.target)
     else:
-        outcome = await walk.call.transfer(target)
+        outcome = await walk.call.transfer(to)
     if outcome.accepted:
         walk.because = f"transferred to {target}"
     else:

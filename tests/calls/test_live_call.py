@@ -220,6 +220,8 @@ async def test_keys_pressed_ahead_of_a_secret_step_are_secret_too(line: Line) ->
     with pytest.raises(CallEnded), call.secret():
         await call.key_or_change(None)
     assert signalling.log == ["secret", "open", "secret", "open"]
+    with call.secret([Key("1", began - 9.0)]):
+        assert signalling.since == began - 9.0, "it was taken by an earlier step"
 
 
 async def test_the_end_of_a_replaced_prompt_is_not_the_end_of_the_new_one(line: Line):

@@ -37,6 +37,7 @@ def _collect_dtmf(node: Node, options: Options) -> None:
         finish=finish,
         first=options.seconds("timeout"),
         between=options.seconds("interdigit_timeout"),
+        secret=options.flag("secret"),
     )
     node.go_on()
 

@@ -368,6 +368,8 @@ class KazooWriter(Writer):
         }
         if step.finish != "#":
             data["terminators"] = list(step.finish)
+        if step.secret:
+            data["secret"] = True
         if step.repeats or step.least > 1:
             message = "keys are asked for once, and taken however few they are"
             self.losses.changed("keys", step.origin, message)

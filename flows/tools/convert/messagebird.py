@@ -266,6 +266,8 @@ class MessageBirdWriter(Writer):
     def _collect(self, step: g.Collect, when: Conditions) -> None:
         name = step.into.partition(".")[2]
         keys: Step = {"onKeypressVar": name, **_entry(step.finish, step.most)}
+        if step.secret:
+            keys["secret"] = True
         message = f"the keys are kept as {name}, and waited for in a pause after the prompt"
         self.losses.changed("keys", step.origin, message)
         for number, prompt in enumerate(step.prompts):

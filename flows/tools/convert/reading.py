@@ -247,6 +247,8 @@ class _Reader:
             return None
         if not choices:
             choices = [Choice((), nomatch, step.origin, any_key=True)]
+        if step.secret:
+            self.losses.changed("keys", step.origin, "a menu is no secret: what is pressed is put down")
         prompts = knowing.prompts(step.prompts, known)
         menu = Menu(
             where=step.origin,

@@ -121,7 +121,8 @@ class TwimlWriter(Writer):
         if seconds != step.first:
             self.losses.changed("time", step.origin, f"{step.first:g} seconds become {seconds}: TwiML knows whole ones")
         finish = step.finish if step.finish != "#" else None
-        return {"timeout": seconds, "numDigits": step.most or None, "finishOnKey": finish, **action}
+        secret = "true" if step.secret else None
+        return {"timeout": seconds, "numDigits": step.most or None, "finishOnKey": finish, "secret": secret, **action}
 
     def _gather_and_ask(self, step: g.Collect, following: g.Fetch) -> None:
         """Keys, and the request that tells them: one verb."""

@@ -141,6 +141,8 @@ def _collect(step: g.Collect) -> str:
     parts = [f"{many} {'key' if many == '1' else 'keys'} into {step.into}"]
     if step.finish:
         parts.append(f"{' '.join(step.finish)} ends")
+    if step.secret:
+        parts.append("secret")
     return ", ".join(parts)
 
 
