@@ -301,6 +301,8 @@ class Outcome:
     facts: Mapping[str, str] = field(default_factory=dict)
     story: str = ""
     """In words, as in "sip:100 did not answer"; empty when there is nothing to tell."""
+    q850: int | None = None
+    """Of a dial that failed: the number of the cause (ITU-T Q.850) that the other side gave, if it did."""
 
 
 _T = TypeVar("_T")

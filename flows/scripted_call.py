@@ -41,7 +41,7 @@ from .call import (
     Vocabulary,
     Words,
 )
-from .causes import cause_of
+from .causes import cause_of, remedy_of
 from .graph import Graph
 from .keywords import canonical
 from .orders import Order, Outcome
@@ -72,7 +72,7 @@ def speaking_time(text: str) -> float:
 
 def _refused(status: int) -> tuple[EndedBy, str]:
     """How a call ends that was made and not answered."""
-    if status >= 600 or (400 <= status < 500 and status != 408):
+    if status >= 400 and remedy_of(status) != "way":
         return "caller", f"refused: {status} {cause_of(status).name}"
     return "error", f"not connected: {status} {cause_of(status).name}"
 

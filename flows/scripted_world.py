@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from .call import FetchFailed, Input, RecordingEnded, RecordingOrder, Reply, Request, Unsupported
-from .causes import bridge_outcome, cause_named, cause_of, dial_outcome
+from .causes import bridge_outcome, cause_of, dial_outcome
 from .orders import (
     BridgeSession,
     Conference,
@@ -167,9 +167,7 @@ class World:
         names = ", ".join(str(target.value) for target in order.targets)
         if leg.status == 0:
             await self._stage.lasting(order.timeout or RINGING)
-            cause = cause_named("NO_ANSWER")
-            assert cause is not None
-            return dial_outcome(cause, story=f"{names}: nobody answered")
+            return dial_outcome(cause_of(0, name="NO_ANSWER"), story=f"{names}: nobody answered")
         await self._stage.lasting(RINGING)
         cause = cause_of(leg.status)
         if leg.status != 200:

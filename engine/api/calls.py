@@ -32,7 +32,7 @@ from engine.calls.services import FlowError, Ready
 from engine.calls.supervisor import Supervisor
 from engine.calls.switch import Switch
 from engine.store import Store
-from flows.causes import cause_named, cause_of
+from flows.causes import cause_of
 
 _CURSOR = re.compile(r"(\d+\.\d+)~([0-9a-f]{1,32})")
 MOST_PER_PAGE = 200
@@ -297,7 +297,7 @@ def _queue(call: Supervisor) -> dict[str, Any] | None:
 def _stored(row: CallRow) -> dict[str, Any]:
     """A call as its record has it."""
     ended = row.finished_at is not None
-    cause = cause_named(row.cause or "") or cause_of(row.sip_status or 0)
+    cause = cause_of(row.sip_status, row.q850, row.cause)
     end = {
         "by": row.ended_by,
         "reason": row.reason,

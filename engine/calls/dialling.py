@@ -20,13 +20,10 @@ from engine.calls.peer import LOCAL_FAULT, NO_CHANNEL, REJECTED, Destination, No
 from engine.log import get_logger
 from engine.sip.redirect import Trail
 from flows.call import Unsupported
-from flows.causes import Cause, bridge_outcome, cause_named, cause_of, dial_outcome
+from flows.causes import bridge_outcome, dial_outcome
 from flows.orders import Dial, Outcome, Target
 
 log = get_logger(__name__)
-
-TRY_NEXT = frozenset({408, 500, 502, 503, 504})
-"""Statuses after which the next trunk is tried: it is the trunk that failed, not who was called."""
 
 MEDIA_REFUSED = frozenset({415, 488, 606})
 """Statuses that a wish for encrypted sound may bring: the same is tried without, where that is allowed."""
@@ -199,9 +196,9 @@ class Ringing:
                         if isinstance(found, Peer):
                             return found
                         end = found
-                        if end.status not in TRY_NEXT:
+                        if end.remedy != "way":
                             break
-                    if end.status not in TRY_NEXT | MEDIA_REFUSED:
+                    if end.remedy != "way" and end.status not in MEDIA_REFUSED:
                         break
         except TimeoutError:
             end = PeerEnd(487, "did not answer in time", by="local")
@@ -279,27 +276,21 @@ class Ringing:
 def failed(order: Dial, end: PeerEnd) -> Outcome:
     """The outcome of ``order`` when nobody answered."""
     names = ", ".join(str(target.value) for target in order.targets) or "nobody"
+    cause = end.why
     if end.cause:
-        return dial_outcome(_named(end.cause), story=f"{names}: {end.reason}")
-    cause = _named("NO_ANSWER") if end.status == 487 else cause_of(end.status)
+        return dial_outcome(cause, story=f"{names}: {end.reason}")
     story = f"{names}: {end.reason or cause.name} ({end.status})"
-    return dial_outcome(cause, sip=end.status if end.status != 487 else 0, story=story)
-
-
-def _named(name: str) -> Cause:
-    cause = cause_named(name)
-    assert cause is not None
-    return cause
+    return dial_outcome(cause, sip=end.status if end.status != 487 else 0, q850=end.q850, story=story)
 
 
 def _rejected(end: PeerEnd) -> bool:
-    return end.status in (486, 403, 480) or end.status >= 600
+    return end.status in (403, 480) or end.status >= 600 or end.why.name in ("USER_BUSY", "CALL_REJECTED")
 
 
 _CLARITY: Sequence[Callable[[PeerEnd], bool]] = (
     lambda end: end.status >= 600,
-    lambda end: end.status == 486,
-    lambda end: end.status in (480, 487, 408),
+    lambda end: end.why.status == "busy",
+    lambda end: end.why.status == "no-answer",
     lambda end: 400 <= end.status < 500,
 )
 

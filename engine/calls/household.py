@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from engine.calls.supervisor import Supervisor
 
 
+PLACE_PATIENCE = 5.0
+"""Seconds in which one of several places of a name must respond to a call, if it is no trunk that says how many."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outside:
     """How calls reach others."""
@@ -116,6 +120,8 @@ class Outside:
     async def located(self, destination: Destination) -> list[Destination]:
         """The places that the name of a destination comes to, in the order in which to try them."""
         flows = await self.flows(destination.flow, any_transport=destination.any_transport)
+        if len(flows) > 1 and not destination.trunk:  # one that is silent must not keep the call from the next
+            destination = replace(destination, respond_within=PLACE_PATIENCE)
         return [replace(destination, flow=flow) for flow in flows]
 
 

@@ -130,8 +130,11 @@ class CallSupervisor(Supervisor):
         if reason == SHUTTING_DOWN:
             self._invited.reject(503, now, headers=(("Retry-After", "30"),))
         else:
+            if by == "flow" and str(self._sip_status or "") in ("", self._last_dial.facts.get("sip")):
+                self._q850 = self._last_dial.q850  # it is refused as, or because, the one was who was dialled
             self._sip_status = self._sip_status or (500 if by == "error" else 480)
-            self._invited.reject(self._sip_status, now, self._sip_reason)
+            why = () if self._q850 is None else (("Reason", f"Q.850;cause={self._q850}"),)
+            self._invited.reject(self._sip_status, now, self._sip_reason, why)
         self.pump()
 
     def _cause(self, by: EndedBy) -> str:

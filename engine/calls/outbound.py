@@ -125,8 +125,8 @@ class OutgoingCall(Supervisor):
 
     def _not_answered(self, end: PeerEnd) -> None:
         self.tell(end.status, end.reason)
+        self._failure = end.why.name
         if end.cause:  # nobody else has said anything
-            self._failure = end.cause
             self.call.end("error", end.reason)
             return
         self._sip_status, self._q850, self._sip_reason = end.status, end.q850, end.reason
@@ -135,9 +135,8 @@ class OutgoingCall(Supervisor):
             self._sip_status, self._sip_reason, self._failure = 0, None, "NO_ROUTE_DESTINATION"
             self.call.end("error", f"there is no way to {self.parties.callee}")
         elif end.by == "local" and end.status == 487:
-            self._failure = "NO_ANSWER"
             self.call.end("limit", f"nobody answered within {self.wish.timeout:g} s")
-        elif end.status >= 600 or (400 <= end.status < 500 and end.status != 408):
+        elif end.status >= 400 and end.remedy != "way":
             self.call.end("caller", f"refused: {what}")
         else:
             self.call.end("error", f"not connected: {what}")

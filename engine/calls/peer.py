@@ -28,6 +28,7 @@ from engine.sip.redirect import Trail
 from engine.sip.referred import IncomingReferral
 from engine.sip.session import Session
 from engine.sip.uri import Address, Uri
+from flows.causes import Cause, Remedy, cause_of, remedy_of
 from media import reports
 
 LOCAL_FAULT, NO_CHANNEL, REJECTED = "NETWORK_OUT_OF_ORDER", "NORMAL_CIRCUIT_CONGESTION", "CALL_REJECTED"
@@ -80,6 +81,8 @@ class Destination:
     redirects: Redirects = "no"
     trail: Trail | None = None
     """Where the call has been before it was redirected here."""
+    respond_within: float = 0.0
+    """Seconds without any response after which it counts as not there; 0: SIP's own 32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,17 @@ class PeerEnd:
     by: str = "remote"
     cause: str = ""
     """The cause (a name of :mod:`flows.causes`) when it was not the other side: no SIP status says it then."""
+
+    @property
+    def why(self) -> Cause:
+        """What kept it from being connected; only of one that did not answer."""
+        status = 480 if self.status == 487 else self.status  # it was given up, here or there, as nobody answered
+        return cause_of(status, self.q850, self.cause)
+
+    @property
+    def remedy(self) -> Remedy:
+        """What may help."""
+        return remedy_of(self.status, self.q850)
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ class Supervisor(CallLine):
         self._recorded = False
         self.doing: Dial | Conference | Park | Enqueue | BridgeSession | None = None
         """What the flow has the line do with others now."""
-        self._last_dial = ""
+        self._last_dial = Outcome()
         """How the last dial of the flow went."""
         self._last_good = last_good
         self.outside = outside
@@ -290,7 +290,7 @@ class Supervisor(CallLine):
         """The cause of the end, a name of :data:`flows.causes.CAUSES`."""
         if self._answered:
             return "NORMAL_TEMPORARY_FAILURE" if by == "error" else "NORMAL_CLEARING"
-        return cause_of(self._sip_status).name if self._sip_status else "NORMAL_UNSPECIFIED"
+        return cause_of(self._sip_status, self._q850).name
 
     def _end_session(self, by: EndedBy, reason: str) -> None:
         """Hang up, if the other side has not."""
@@ -325,7 +325,7 @@ class Supervisor(CallLine):
             outcome = await (Paging if order.strategy == "page" else Dialling)(order, house).run()
         finally:
             self.doing = None
-        self._last_dial = outcome.facts.get("status", "")
+        self._last_dial = outcome
         return outcome
 
     def known_caller(self) -> Caller:
@@ -334,7 +334,7 @@ class Supervisor(CallLine):
         known = parties.known or Caller(parties.caller, self.call.facts.get("call.caller_name", ""))
         if not parties.outside:
             return known
-        forwarded = Diversion(parties.callee, REASONS.get(self._last_dial, "unconditional"))
+        forwarded = Diversion(parties.callee, REASONS.get(self._last_dial.facts.get("status", ""), "unconditional"))
         return dataclasses.replace(known, diversions=(forwarded, *known.diversions))
 
     async def meet(self, order: Conference | Park | Enqueue | BridgeSession) -> Outcome:
@@ -460,7 +460,8 @@ class Supervisor(CallLine):
         self.line_is_over(end)
 
     def line_is_over(self, end: PeerEnd) -> None:
-        self._sip_status, self._q850 = end.status or self._sip_status, end.q850
+        self._sip_status = end.status or self._sip_status
+        self._q850 = self._q850 if end.q850 is None else end.q850
         reason = end.reason
         if end.by == "remote":
             if self.call.being_transferred and self.call.transfer_accepted:

@@ -61,6 +61,7 @@ class OutboundTrunk:
     dialled_rules: tuple[tuple[str, str], ...] = ()
     caller_rules: tuple[tuple[str, str], ...] = ()
     redirects: Literal["no", "same", "any"] = "no"
+    respond_within: float = 0.0
 
     def turn(self, chance: float) -> tuple[bool, int, bool, float]:
         """When it is tried, compared with others, by a ``chance`` from 0 to 1 that is drawn for it: those of one order
@@ -113,6 +114,7 @@ class OutboundTrunk:
             trunk=self.name,
             line=Line(self.label or self.name, self.channels),
             redirects=self.redirects,
+            respond_within=self.respond_within,
         )
 
     def _from(self, caller: Caller, shown: str, host: str, port: int) -> Address:

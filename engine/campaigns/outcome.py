@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from engine.campaigns.schedule import Schedule
-from flows.causes import cause_named, cause_of
+from flows.causes import cause_of, remedy_of
 
 State = Literal["queued", "active", "completed", "failed", "cancelled", "expired"]
 """The states of a queued call; all but the first two are final."""
@@ -45,6 +45,7 @@ class Ended:
     reason: str
     cause: str
     sip_status: int | None = None
+    q850: int | None = None
     sip_reason: str | None = None
     marked: str = ""
 
@@ -64,13 +65,20 @@ _BROKEN_OFF: Mapping[str, Result] = MappingProxyType({"caller": "hangup", "limit
 def result_of(end: Ended, success: Success) -> Result:
     """How the attempt went."""
     if not end.answered:
-        cause = cause_named(end.cause) or cause_of(end.sip_status or 0)
+        cause = cause_of(end.sip_status, end.q850, end.cause)
         return cause.status if cause.status != "completed" else "failed"
     if end.marked:
         return "completed" if end.marked == "successful" else "unsuccessful"
     if success == "finished" and end.by != "flow":
         return _BROKEN_OFF.get(end.by, "failed")
     return "completed"
+
+
+def is_for_good(end: Ended) -> bool:
+    """Whether another attempt would come to the same end: a number that is nobody's, or somebody who does not want to
+    be called.
+    """
+    return not end.answered and remedy_of(end.sip_status, end.q850) == "none"
 
 
 def judge(
@@ -82,13 +90,16 @@ def judge(
     zone: tzinfo,
     not_after: float | None = None,
     given_up: bool = False,
+    for_good: bool = False,
 ) -> Verdict:
-    """What follows from the result of ``attempt`` (the first is 1). ``given_up``: it was cancelled meanwhile."""
+    """What follows from the result of ``attempt`` (the first is 1). ``given_up``: it was cancelled meanwhile;
+    ``for_good``: :func:`is_for_good`, which a schedule may want to be tried again all the same.
+    """
     if result == "completed":
         return Verdict("completed", result)
     if given_up or result == "canceled":
         return Verdict("cancelled", result)
-    if schedule is not None and result in RETRIED:
+    if schedule is not None and result in RETRIED and (schedule.retry_all or not for_good):
         due = schedule.retry(attempt, now, zone, not_after)
         if due is not None:
             return Verdict("queued", result, due)

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.accounts import callbook
 from engine.accounts.callbook import CallRow
-from engine.campaigns.outcome import Ended, Success, judge, result_of
+from engine.campaigns.outcome import Ended, Success, is_for_good, judge, result_of
 from engine.campaigns.pacing import Lane, Waiting
 from engine.campaigns.schedule import Schedule
 from engine.campaigns.zones import zone_named
@@ -322,6 +322,7 @@ async def settle(connection: AsyncConnection, entry: Entry, end: Ended, now: flo
         zone=zone_named(entry.zone),
         not_after=entry.not_after,
         given_up=entry.given_up,
+        for_good=is_for_good(end),
     )
     over = verdict.state != QUEUED
     values: dict[str, Any] = {

@@ -30,13 +30,15 @@ _UNITS = {"d": DAY, "h": 3600, "m": 60, "bare": 3600}
 class Schedule:
     """``days``: 0 is Sunday, empty for all. ``start`` and ``end``: seconds of the day, both included.
 
-    ``retries``: seconds from the end of each attempt to the next one, as long as there are any.
+    ``retries``: seconds from the end of each attempt to the next one, as long as there are any. ``retry_all``: also
+    after an end that another attempt would come to again (:func:`engine.campaigns.outcome.is_for_good`).
     """
 
     days: frozenset[int] = frozenset()
     start: int = 0
     end: int = DAY
     retries: tuple[float, ...] = ()
+    retry_all: bool = False
 
     def is_open(self, moment: float, zone: tzinfo) -> bool:
         """Whether calls may be made at ``moment``."""
@@ -73,13 +75,23 @@ class Schedule:
 
     def as_data(self) -> dict[str, Any]:
         """As JSON has it: see :meth:`of`."""
-        return {"days": sorted(self.days), "from": self.start, "to": self.end, "retries": list(self.retries)}
+        return {
+            "days": sorted(self.days),
+            "from": self.start,
+            "to": self.end,
+            "retries": list(self.retries),
+            "retry_all": self.retry_all,
+        }
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Schedule:
         """What :meth:`as_data` made. Raises KeyError, TypeError and ValueError for anything else."""
         return cls(
-            frozenset(map(int, data["days"])), int(data["from"]), int(data["to"]), tuple(map(float, data["retries"]))
+            frozenset(map(int, data["days"])),
+            int(data["from"]),
+            int(data["to"]),
+            tuple(map(float, data["retries"])),
+            bool(data.get("retry_all", False)),
         )
 
 

@@ -78,6 +78,7 @@ async def settle(connection: AsyncConnection, entry: Entry, call: CallRow, mark:
             reason=call.reason or "",
             cause=call.cause or "",
             sip_status=call.sip_status,
+            q850=call.q850,
             sip_reason=call.sip_reason,
             marked=mark,
         )

@@ -89,6 +89,8 @@ class TrunkConfig(Section):
     """Where requests go instead of to :attr:`host`, which they still name; written like it. Empty: nowhere else."""
     probe: Seconds = 0.0
     """Seconds between OPTIONS that find out whether it is there; while it is not, others come before it. 0: none."""
+    respond_within: Annotated[Seconds, Field(le=32)] = 5.0
+    """Seconds in which it must respond to a call, by 100 at least, before the next trunk is tried. 0: 32."""
     outbound: bool = True
     """Calls of flows may go out by this trunk."""
     queue_rate: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 0.0

@@ -212,6 +212,7 @@ def outbound_trunk(
         dialled_rules=_rules(trunk.rewrite_dialled_out),
         caller_rules=_rules(trunk.rewrite_caller_out),
         redirects=trunk.redirects,
+        respond_within=trunk.respond_within,
     )
 
 

@@ -164,6 +164,7 @@ class Wiring:
             credentials=destination.credentials,
             route=destination.route,
             trail=destination.trail,
+            respond_within=destination.respond_within,
         )
         self.peers[session.id] = peer
         self._daemon.transport.tap.watch(session.call_id)

@@ -12,7 +12,7 @@ from engine.sip.dialog import Dialog
 from engine.sip.digest import Credentials, DigestClient
 from engine.sip.early import MAX_FORKS, EarlyDialog, EarlyDialogs
 from engine.sip.events import Answered, EndedBy, Progressed, Redirected, Refused
-from engine.sip.exchange import Exchange, nobody_waits
+from engine.sip.exchange import Exchange, Silence, nobody_waits
 from engine.sip.flow import Flow
 from engine.sip.message import Request, Response
 from engine.sip.reason import read_reason
@@ -49,6 +49,7 @@ class OutgoingSession(Session):
         digest: DigestClient | None,
         now: float,
         trail: Trail | None = None,
+        respond_within: float = 0.0,
     ) -> None:
         super().__init__(core, request, flow, local_tag, digest)
         self.trail = trail or Trail(request.ruri)
@@ -59,7 +60,6 @@ class OutgoingSession(Session):
         self._early = EarlyDialogs()
         self._forks: dict[str, Acknowledger] = {}
         """Acknowledged 2xx by the tag of the peer that sent them."""
-        self._reachable = False
         self._cancel_reason: str | None = None
         self._cancelled = False
         self._patience: Timer | None = None
@@ -76,6 +76,7 @@ class OutgoingSession(Session):
             next_cseq=count(request.cseq.number + 1).__next__,
             on_final=self._answered,
             on_provisional=self._progressed,
+            silence=Silence(respond_within, self._unheard) if respond_within else None,
             now=now,
         )
 
@@ -129,7 +130,6 @@ class OutgoingSession(Session):
     # --- responses --------------------------------------------------------------------------
 
     def _progressed(self, response: Response, now: float) -> None:
-        self._reachable = True
         if self._cancel_reason is not None:
             self._send_cancel(now)
         if self._ended or response.status == 100:
@@ -237,7 +237,6 @@ class OutgoingSession(Session):
     def _refused(self, status: int, response: Response | None, now: float) -> None:
         self._stop_waiting()
         if status == 422 and response is not None and not self._ended and self.timer.raised(response):
-            self._reachable = False
             self._early = EarlyDialogs()
             self._exchange.again(self.timer.wishes(), now)  # RFC 4028 7.3
             return
@@ -308,6 +307,13 @@ class OutgoingSession(Session):
 
     # --- giving up --------------------------------------------------------------------------
 
+    def _unheard(self, now: float) -> None:
+        """No response came in time. It is given up, and cancelled if one comes later (9.1)."""
+        reason = "no response in time"
+        self.core.emit(Refused(self, 408, reason, None))
+        self._finish("timeout", 408, reason, now)
+        self._withdraw(now, reason)
+
     def _leave(self, now: float, reason: str) -> None:
         if self._dialog is not None and self._dialog.remote_tag not in self._forks:
             self._acknowledge(self._dialog, None)  # an offer that nobody will answer
@@ -322,7 +328,7 @@ class OutgoingSession(Session):
     def _withdraw(self, now: float, reason: str) -> None:
         self._cancel_reason = reason
         self._exchange.forgo_credentials()
-        if self._reachable:
+        if self._exchange.transaction.state == "proceeding":
             self._send_cancel(now)  # otherwise after the first provisional response (9.1)
 
     def _send_cancel(self, now: float) -> None:

@@ -190,11 +190,13 @@ class Endpoint:
         credentials: Credentials | None = None,
         route: Iterable[Address] = (),
         trail: Trail | None = None,
+        respond_within: float = 0.0,
     ) -> OutgoingSession:
         """Call ``target`` through ``flow``. Without ``sdp`` the peer makes the offer.
 
-        ``trail`` is that of a session that this one follows. Raises ValueError if ``target`` is no URI or a header has
-        a line break.
+        ``trail`` is that of a session that this one follows. Without any response for ``respond_within`` seconds it
+        counts as refused with 408 (0: only after timer B). Raises ValueError if ``target`` is no URI or a header has a
+        line break.
         """
         core = self._core
         tag = core.token()
@@ -211,7 +213,7 @@ class Endpoint:
             request.headers.add("Content-Type", ACCEPT)
             request.body = sdp
         digest = DigestClient(credentials, core.random) if credentials is not None else None
-        session = OutgoingSession(core, request, flow, tag, digest, now, trail)
+        session = OutgoingSession(core, request, flow, tag, digest, now, trail, respond_within)
         session.asked = InviteOptions(from_, to, own, credentials)
         return session
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from engine.sip.core import Core
 from engine.sip.digest import DigestClient
@@ -10,6 +11,7 @@ from engine.sip.flow import Flow
 from engine.sip.headers import Headers
 from engine.sip.message import Request, Response
 from engine.sip.reason import write_reason
+from engine.sip.timers import Timer
 from engine.sip.transaction import NOBODY, ClientTransaction, Failure, NonInviteClient
 
 MAX_CHALLENGES = 3
@@ -19,6 +21,15 @@ OnFinal = Callable[[int, Response | None, float], None]
 """Status, response and time. Without a response the status is 408 (timer B or F) or 503 (transport error)."""
 
 OnProvisional = Callable[[Response, float], None]
+
+
+class Silence(NamedTuple):
+    """Calls ``then`` with the time when no response, not even 100, came within ``seconds`` of sending a request, or of
+    repeating it with credentials. The transaction goes on.
+    """
+
+    seconds: float
+    then: Callable[[float], None]
 
 
 class Exchange:
@@ -37,6 +48,8 @@ class Exchange:
         "_on_final",
         "_on_provisional",
         "_reroute",
+        "_silence",
+        "_unheard",
         "final",
         "request",
         "transaction",
@@ -53,6 +66,7 @@ class Exchange:
         on_final: OnFinal,
         on_provisional: OnProvisional | None = None,
         reroute: Callable[[], Flow] | None = None,
+        silence: Silence | None = None,
         now: float,
     ) -> None:
         self._core = core
@@ -63,6 +77,8 @@ class Exchange:
         self._on_provisional = on_provisional
         self._reroute = reroute
         """For requests that may be repeated safely: another way when the connection broke under them."""
+        self._silence = silence
+        self._unheard: Timer | None = None
         self._challenges = 0
         self.final = False
         """Whether a final response other than a challenge came, or none will."""
@@ -70,10 +86,12 @@ class Exchange:
             digest.authorize(request)  # with the nonces known so far
         self.request = request
         self.transaction: ClientTransaction = core.send(request, flow, self, now)
+        self._expect_response(now)
 
     def forgo_credentials(self) -> None:
-        """Take a challenge for a refusal from now on: the request is no longer wanted."""
+        """Take a challenge for a refusal, and silence for nothing, from now on: the request is no longer wanted."""
         self._digest = None
+        self._core.queue.cancel(self._unheard)
 
     def cancel(self, now: float, reason: str = "") -> None:
         """Send a CANCEL for the INVITE, which has had a provisional response (9.1); its final response follows."""
@@ -105,6 +123,7 @@ class Exchange:
         self._part()
 
     def on_response(self, response: Response, now: float) -> None:
+        self._core.queue.cancel(self._unheard)
         if response.status < 200:
             if self._on_provisional is not None:
                 self._on_provisional(response, now)
@@ -131,8 +150,14 @@ class Exchange:
     def on_gone(self) -> None:
         self._part()
 
+    def _expect_response(self, now: float) -> None:
+        self._core.queue.cancel(self._unheard)
+        if self._silence is not None:
+            self._unheard = self._core.queue.at(now + self._silence.seconds, self._silence.then)
+
     def _part(self) -> None:
-        self._on_final, self._on_provisional = nobody_waits, None
+        self._core.queue.cancel(self._unheard)
+        self._on_final, self._on_provisional, self._silence = nobody_waits, None, None
 
     def _repeat(self, response: Response, now: float) -> bool:
         """Send the request again with what the challenge asks for; whether that could be done."""
@@ -154,6 +179,7 @@ class Exchange:
             self._digest.authorize(again)
         self.request = again
         self.transaction = self._core.send(again, self._flow, self, now)
+        self._expect_response(now)
 
 
 def nobody_waits(status: int, response: Response | None, now: float) -> None:

@@ -186,6 +186,48 @@ async def test_the_next_trunk_is_tried_when_one_fails_and_not_when_somebody_is_b
     assert house.called == ["t1"]
 
 
+@pytest.mark.parametrize("status", [408, 500, 501, 502, 503, 504, 505, 513, 580])
+async def test_every_failure_of_a_trunk_lets_the_next_one_try(status: int) -> None:
+    house = House({"t1": PeerEnd(status, "No"), "t2": None})
+    assert (await run(dial("t1,t2"), house)).facts["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("q850", "cause", "status"),
+    [
+        (17, "USER_BUSY", "busy"),
+        (1, "UNALLOCATED_NUMBER", "failed"),
+        (21, "CALL_REJECTED", "failed"),
+        (19, "NO_ANSWER", "no-answer"),
+    ],
+)
+async def test_what_the_far_end_says_of_who_was_called_counts_more_than_a_503(
+    q850: int, cause: str, status: str
+) -> None:
+    """RFC 3326: a gateway tells by the Reason header that somebody is busy; no other trunk helps."""
+    house = House({"t1": PeerEnd(503, "Unavailable", q850), "t2": None})
+    outcome = await run(dial("t1,t2"), house)
+    assert house.called == ["t1"]
+    assert outcome.exits == (cause, "sip:503", "failed")
+    assert [outcome.facts[name] for name in ("status", "cause", "q850", "sip")] == [status, cause, str(q850), "503"]
+
+
+async def test_a_trunk_that_has_no_way_there_is_passed_over_whatever_its_status() -> None:
+    house = House({"t1": PeerEnd(404, "Not Found", 3), "t2": None})
+    assert (await run(dial("t1,t2"), house)).facts["status"] == "completed"
+
+
+async def test_of_two_ends_a_cause_says_more_than_a_status() -> None:
+    house = House({"a": GONE, "b": PeerEnd(503, "Unavailable", 17)})
+    assert (await run(dial("a", "b"), house)).facts["cause"] == "USER_BUSY"
+
+
+async def test_who_is_busy_by_the_cause_ends_the_ringing_where_one_refusal_does() -> None:
+    house = House({"a": PeerEnd(503, "Unavailable", 17), "b": None})
+    await run(dial("a", "b", strategy="single", stop_on_reject=True), house)
+    assert house.called == ["a"]
+
+
 async def test_one_after_the_other_until_somebody_answers() -> None:
     house = House({"a": BUSY, "b": None, "c": None})
     await run(dial("a", "b", "c", strategy="single"), house)

@@ -7,10 +7,11 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.campaigns.outcome import Ended, judge, result_of
+from engine.campaigns.outcome import Ended, is_for_good, judge, result_of
 from engine.campaigns.pacing import Lane, Limits, Pace, Waiting
 from engine.campaigns.schedule import Schedule
 
@@ -223,6 +224,45 @@ def test_a_window_that_closed_while_the_lane_was_full_is_waited_for() -> None:
     assert [late.is_open(moment, ROME) for moment, number, _ in world.begun if number == 1] == [True]
 
 
+@pytest.mark.parametrize(
+    ("status", "q850", "again"),
+    [
+        (486, None, True),
+        (480, None, True),
+        (408, None, True),
+        (503, None, True),
+        (403, None, True),  # the trunk refuses us: its owner may mend that
+        (None, None, True),  # something broke here, or there was no way
+        (404, None, False),
+        (410, None, False),
+        (484, None, False),
+        (603, None, False),
+        (604, None, False),
+        (503, 1, False),
+        (500, 22, False),
+        (403, 21, False),
+        (503, 28, False),
+        (404, 3, True),
+        (603, 17, True),
+    ],
+)
+def test_what_no_other_attempt_helps_is_not_tried_again(status: int | None, q850: int | None, again: bool) -> None:
+    end = Ended(answered=False, by="caller", reason="", cause="", sip_status=status, q850=q850)
+    result = result_of(end, "answered")
+
+    def state(schedule: Schedule) -> str:
+        for_good = is_for_good(end)
+        return judge(result, attempt=1, now=START, schedule=schedule, zone=ROME, for_good=for_good).state
+
+    assert state(Schedule(retries=(60.0,))) == ("queued" if again else "failed")
+    assert state(Schedule(retries=(60.0,), retry_all=True)) == "queued"
+
+
+def test_who_was_talked_with_is_called_again_whatever_the_status() -> None:
+    end = Ended(answered=True, by="caller", reason="", cause="NORMAL_CLEARING", sip_status=200, q850=21)
+    assert not is_for_good(end)
+
+
 def test_results() -> None:
     talked = Ended(answered=True, by="caller", reason="hung up", cause="NORMAL_CLEARING", sip_status=200)
     assert result_of(talked, "answered") == "completed"
@@ -235,5 +275,7 @@ def test_results() -> None:
     assert result_of(marked, "finished") == "unsuccessful"
     busy = Ended(answered=False, by="caller", reason="refused", cause="USER_BUSY", sip_status=486)
     assert result_of(busy, "answered") == "busy"
+    told = Ended(answered=False, by="caller", reason="refused", cause="", sip_status=503, q850=17)
+    assert result_of(told, "answered") == "busy"
     killed = Ended(answered=False, by="error", reason="", cause="", sip_status=0)
     assert result_of(killed, "answered") == "failed"

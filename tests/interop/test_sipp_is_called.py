@@ -50,7 +50,10 @@ CASES = [
     refuses("600 Busy Everywhere", "busy", "USER_BUSY", 17),
     refuses("603 Decline", "failed", "CALL_REJECTED", 21),
     refuses("604 Does Not Exist Anywhere", "failed", "UNALLOCATED_NUMBER", 1),
-    Case("callee/refuses_with_a_q850_cause", {"end.sip": 480, "end.q850": 20}),
+    Case(
+        "callee/refuses_with_a_q850_cause",
+        {"result": "no-answer", "end.sip": 480, "end.cause": "SUBSCRIBER_ABSENT", "end.q850": 20},
+    ),
     # forks
     Case("callee/rings_in_two_places_and_the_second_answers", DONE),
     Case("callee/answers_in_two_places_and_the_second_is_let_go", DONE),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from name_server import NameServer
 from test_bridges import menu_after
 from test_outgoing import PAUSE
 
+DaemonFor = Callable[..., Daemon]
 pytestmark = pytest.mark.peer("sipp")
 
 
@@ -108,3 +111,29 @@ def test_a_trunk_that_srv_says_is_at_two_places_is_called_at_the_second_when_the
         house.wait_ended()
     assert "INVITE sip:+390111@carrier.example SIP/2.0" in first.messages()
     assert [row["status"] for row in house.events() if row.get("event") == "leg ended"] == [503, 486]
+
+
+def test_a_silent_place_of_a_name_does_not_keep_the_call_from_the_next(daemon_for: DaemonFor, tmp_path: Path) -> None:
+    """RFC 3263 section 4.3: silence is a failure too, of a trunk's place as of one that a URI names."""
+    busy = sipp.start("uas_refuse", tmp_path / "busy", fill={"STATUS": "486 Busy Here"}, calls=2)
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as silent:
+        silent.bind(("127.0.0.1", 0))
+        zone = {
+            ("_sip._udp.carrier.example.", "SRV"): [
+                f"10 0 {silent.getsockname()[1]} one.example.",
+                f"20 0 {busy.port} two.example.",
+            ],
+            ("one.example.", "A"): ["127.0.0.1"],
+            ("two.example.", "A"): ["127.0.0.1"],
+        }
+        with NameServer(zone) as names:
+            house = daemon_for(
+                {"5000": menu_after("+390111")},
+                settings={"sip": {"dns": [f"127.0.0.1:{names.address[1]}"]}},
+                trunks=[{"name": "carrier", "host": "carrier.example", "respond_within": 1.0}],
+            )
+            api = Api(house)
+            calls = [api.call(to, PAUSE, timeout=20) for to in ("sip:bob@carrier.example", "+390111")]
+            ended = [api.wait(call, "ended") for call in calls]
+            busy.finish()
+    assert [(call["result"], [leg["sip"] for leg in call["legs"]]) for call in ended] == [("busy", [408, 486])] * 2

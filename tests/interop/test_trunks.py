@@ -197,6 +197,52 @@ def test_a_trunk_that_does_not_answer_options_comes_last(daemon_for: DaemonFor, 
     assert leg_statuses(house) == [486], "the one that is up was asked first"
 
 
+BUSY_BY_CAUSE = '503 Service Unavailable\n      Reason: Q.850;cause=17;text="user busy"'
+
+
+def test_a_silent_trunk_is_passed_over_and_the_cause_of_the_next_is_told_to_the_end(
+    daemon_for: DaemonFor, tmp_path: Path
+) -> None:
+    """By a flow and by the API: the first says nothing in time, the second tells of a busy telephone by a 503."""
+    silent = sipp.start("uas_answers_too_late", tmp_path / "silent", calls=3)
+    busy = sipp.start("uas_refuse", tmp_path / "busy", fill={"STATUS": BUSY_BY_CAUSE}, calls=3)
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as third:
+        third.bind(("127.0.0.1", 0))
+        third.setblocking(False)
+        ports = {"silent": silent.port, "busy": busy.port, "third": third.getsockname()[1]}
+        house = daemon_for(
+            {
+                "5000": {"module": "resources", "data": {"to_did": "+390222"}, "children": {}},
+                "5001": transfer_to("+390222"),
+            },
+            trunks=[
+                {"name": name, "host": f"127.0.0.1:{port}", "order": order, "inbound": "none", "respond_within": 1.0}
+                for order, (name, port) in enumerate(ports.items())
+            ],
+        )
+        api = Api(house)
+        api.call("+390222", PAUSE)
+        callers = [
+            sipp.start("uac_refused", tmp_path / number, server=house.address, number=number, fill={"STATUS": status})
+            for number, status in (("5000", "503"), ("5001", "480"))
+        ]
+        for each in (*callers, busy, silent):
+            each.finish()
+        house.wait_ended(3)
+        with pytest.raises(BlockingIOError):
+            third.recv(1)
+    assert all("Reason: Q.850;cause=17" in caller.messages() for caller in callers)
+    assert "CANCEL " not in silent.messages()
+    calls = [api.get(call["id"]) for call in api.ask("GET", "/calls")[1]["calls"]]
+    assert {(call["to"], call["end"]["sip"]) for call in calls} == {("+390222", 503), ("5000", 503), ("5001", 480)}
+    for call in calls:
+        assert (call["result"], call["end"]["cause"], call["end"]["q850"]) == ("busy", "USER_BUSY", 17)
+        assert [(leg["trunk"], leg["sip"], leg["q850"]) for leg in call["legs"]] == [
+            ("silent", 408, None),
+            ("busy", 503, 17),
+        ]
+
+
 def test_a_worker_that_dies_while_it_rings_is_no_phone_that_does_not_answer(
     daemon_for: DaemonFor, tmp_path: Path
 ) -> None:

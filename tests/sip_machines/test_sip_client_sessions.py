@@ -12,6 +12,8 @@ from engine.sip.flow import Flow
 from engine.sip.message import Request
 from engine.sip.uri import Address
 
+CREDENTIALS = Credentials("alice", "secret")
+
 
 def finished(network: Network, phone: Phone) -> list[tuple[str, int]]:
     network.settle()
@@ -254,6 +256,80 @@ def test_cancel_and_answer_in_any_order(network: Network, alice: Phone, bob: Pho
     assert bob.endpoint.idle
 
 
+# --- silence ----------------------------------------------------------------------------------
+
+
+def test_silence_is_given_up_in_time_and_cancelled_once_that_may_be(network: Network, alice: Phone, peer: Peer) -> None:
+    """9.1: without a provisional response there is no CANCEL, and the INVITE is repeated until there is one."""
+    session = alice.call(BOB, respond_within=5.0)
+    invite = take(network, peer)
+    network.run(4.8)
+    assert not session.ended
+    network.run(0.2)
+    assert alice.of(Refused) == [Refused(session, 408, "no response in time", None)]
+    assert [(event.by, event.status) for event in alice.of(Ended)] == [("timeout", 408)]
+    network.run(3)
+    assert [m.method for m in peer.inbox if isinstance(m, Request)] == ["INVITE"] * 5
+    peer.reply(invite, 180)
+    network.run(0.1)
+    (cancel,) = peer.requests("CANCEL")
+    assert cancel.headers.get("Reason") == 'SIP;cause=200;text="no response in time"'
+    peer.reply(cancel, 200)
+    peer.reply(invite, 487)
+    assert finished(network, alice) == [("timeout", 408)]
+    assert len(alice.of(Refused)) == 1
+
+
+def test_answer_that_is_too_late_is_acknowledged_and_hung_up(network: Network, alice: Phone, peer: Peer) -> None:
+    alice.call(BOB, respond_within=5.0)
+    invite = take(network, peer)
+    network.run(6)
+    peer.reply(invite, 200, body=ANSWER)
+    network.run(0.1)
+    assert [m.method for m in peer.inbox if isinstance(m, Request)] == [*["INVITE"] * 4, "ACK", "BYE"]
+    assert alice.of(Answered) == []
+    peer.reply(peer.requests("BYE")[0], 200)
+    assert finished(network, alice) == [("timeout", 408)]
+
+
+def test_silence_to_the_end_leaves_nothing_behind(network: Network, alice: Phone) -> None:
+    alice.call(BOB, respond_within=5.0)
+    network.run(40)
+    assert finished(network, alice) == [("timeout", 408)]
+    assert network.sent("CANCEL") == []
+
+
+@pytest.mark.parametrize("status", [100, 180])
+def test_who_has_responded_may_ring_as_long_as_they_want(
+    network: Network, alice: Phone, peer: Peer, status: int
+) -> None:
+    session = alice.call(BOB, respond_within=5.0)
+    peer.reply(take(network, peer), status, tag="" if status == 100 else "peer")
+    network.run(60)
+    assert not session.ended
+
+
+def test_silence_after_a_challenge_counts_from_there_and_gets_no_cancel(
+    network: Network, alice: Phone, peer: Peer
+) -> None:
+    """The INVITE with the password is another one: what came for the first does not count for it (22.2, 9.1)."""
+    session = alice.call(BOB, credentials=CREDENTIALS, respond_within=5.0)
+    first = take(network, peer)
+    peer.reply(first, 100, tag="")
+    network.run(6)
+    challenges = Challenger("example.com", b"key").challenges(network.now)
+    peer.reply(first, 401, headers=tuple(("WWW-Authenticate", value) for value in challenges))
+    network.run(4.9)
+    assert not session.ended
+    network.run(0.2)
+    assert [(event.by, event.status) for event in alice.of(Ended)] == [("timeout", 408)]
+    assert peer.requests("CANCEL") == []
+    peer.reply(peer.requests("INVITE")[-1], 100, tag="")
+    network.run(0.1)
+    (cancel,) = peer.requests("CANCEL")
+    assert cancel.cseq.number == 2
+
+
 # --- forks ------------------------------------------------------------------------------------
 
 
@@ -303,8 +379,6 @@ def test_flood_of_answers_is_bounded(network: Network, alice: Phone, peer: Peer)
 
 
 # --- credentials ------------------------------------------------------------------------------
-
-CREDENTIALS = Credentials("alice", "secret")
 
 
 @pytest.mark.parametrize("status", [401, 407])

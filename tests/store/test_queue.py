@@ -70,12 +70,14 @@ class House:
         )
         self.changed.set()
 
-    def end(self, wish: Any, cause: str = "NORMAL_CLEARING", *, answered: bool = True, by: str = "flow") -> None:
+    def end(
+        self, wish: Any, cause: str = "NORMAL_CLEARING", *, answered: bool = True, by: str = "flow", **more: Any
+    ) -> None:
         now = time.time()
         self.journal.append(records.LegStarted(now, call=wish.id, leg=f"{wish.id}-leg1", to=wish.to))
         if answered:
             self.journal.append(records.CallAnswered(now, call=wish.id, dialog={}))
-        self.journal.append(records.CallFinished(now, call=wish.id, by=by, reason="over", cause=cause))
+        self.journal.append(records.CallFinished(now, call=wish.id, by=by, reason="over", cause=cause, **more))
 
     async def wait_made(self, count: int) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -147,6 +149,21 @@ async def test_a_busy_call_is_made_again(store: Store, tmp_path: Path) -> None:
         waiting = await house.wait_state(entry, "queued")
         assert (waiting.attempts, waiting.result) == (2, "no-answer")
         assert 3500 < waiting.due_at - time.time() < 3700
+
+
+async def test_a_number_that_is_nobodys_is_called_once_unless_the_schedule_wants_more(
+    store: Store, tmp_path: Path
+) -> None:
+    account = await account_in(store)
+    house = House(store, tmp_path / "journal")
+    async with house.running():
+        once = await house.add(account, schedule=Schedule(retries=(3600.0,)))
+        again = await house.add(account, schedule=Schedule(retries=(3600.0,), retry_all=True))
+        await house.wait_made(2)
+        for wish in house.made:
+            house.end(wish, "UNALLOCATED_NUMBER", answered=False, sip_status=500, q850=1)
+        assert (await house.wait_state(once, "failed", "queued")).state == "failed"
+        assert (await house.wait_state(again, "failed", "queued")).state == "queued"
 
 
 @pytest.mark.parametrize(("mark", "state"), [("successful", "completed"), ("failed", "failed"), ("", "failed")])

@@ -19,7 +19,7 @@ from engine.api.kwebbl import callids
 from engine.api.kwebbl.agents import Agents, Extension
 from engine.callbacks import records
 from engine.callbacks.announcing import Happening
-from flows.causes import cause_named, cause_of
+from flows.causes import cause_of
 
 PRESENCE = ("created", "ringing", "answered", "terminated")
 OTHERS = ("transferred", "bridged", "holding", "resume", "start_recording", "stop_recording")
@@ -177,19 +177,19 @@ def _kind(record: records.Record, call: CallRow, leg: LegRow | None) -> tuple[st
         case records.RecordingFinished():
             return "stop_recording", {}
         case records.CallFinished():
-            return "terminated", {"reason": reason_of(call.answered_at, call.sip_status, call.cause, call.reason)}
+            return "terminated", {"reason": reason_of(call, call.cause)}
         case records.LegFinished() if leg is not None:
-            return "terminated", {"reason": reason_of(leg.answered_at, leg.sip_status, None, leg.reason)}
+            return "terminated", {"reason": reason_of(leg)}
     return "", {}
 
 
-def reason_of(answered_at: float | None, sip: int | None, cause: str | None, text: str | None) -> str:
+def reason_of(over: CallRow | LegRow, cause: str | None = None) -> str:
     """Why a call or a leg is over, in the API's words."""
-    if text == "transferred":
+    if over.reason == "transferred":
         return "transferred"
-    if answered_at is not None:
+    if over.answered_at is not None:
         return "failed" if cause == "NORMAL_TEMPORARY_FAILURE" else "hangup"
-    found = cause_named(cause or "") or cause_of(sip or 0)
+    found = cause_of(over.sip_status, over.q850, cause)
     if found.name == "CALL_REJECTED":
         return "rejected"
     return _REASONS.get(found.status, "failed")

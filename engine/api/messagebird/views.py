@@ -18,7 +18,7 @@ from engine.accounts.callbook import CallRow, LegRow, RecordingRow
 from engine.accounts.entities import Flow, FlowVersion, Number
 from engine.store.transcriptions import Transcription
 from engine.store.webhooks import Webhook
-from flows.causes import cause_named, cause_of
+from flows.causes import cause_of
 from flows.uuids import OWN_LEG, WHOLE_CALL, dashed, leg_uuid, recording_uuid
 
 _Row = TypeVar("_Row", CallRow, LegRow)
@@ -83,7 +83,7 @@ def own_leg(call: CallRow, *, ringing: bool = False) -> dict[str, Any]:
     """The leg of whoever called, or was called. ``ringing``: whether it is known to."""
     status: LegStatus = "ringing" if ringing or call.direction == "inbound" else "starting"
     if call.finished_at is not None:
-        cause = cause_named(call.cause or "") or cause_of(call.sip_status or 0)
+        cause = cause_of(call.sip_status, call.q850, call.cause)
         status = "hangup" if call.answered_at is not None else _ENDED[cause.status]
     elif call.answered_at is not None:
         status = "ongoing"
@@ -103,7 +103,7 @@ def dialled_leg(call: CallRow, leg: LegRow, *, ringing: bool = False) -> dict[st
     """A leg that a flow has dialled. ``ringing``: whether it is known to."""
     status: LegStatus = "ringing" if ringing else "starting"
     if leg.finished_at is not None:
-        status = "hangup" if leg.answered_at is not None else _ENDED[cause_of(leg.sip_status or 0).status]
+        status = "hangup" if leg.answered_at is not None else _ENDED[cause_of(leg.sip_status, leg.q850).status]
         if leg.answered_at is None and leg.sip_status == 487 and leg.ended_by == "local":
             status = "no_answer"
     elif leg.answered_at is not None:

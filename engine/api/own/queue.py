@@ -46,6 +46,8 @@ class ScheduleWish(BaseModel):
     """Times of the day as ``9:30``; both empty: all day."""
     retries: Annotated[str, Field(max_length=1000)] = ""
     """As ``15m, 2h, 1d``."""
+    retry_all: bool = False
+    """Also after an end that another attempt would come to again."""
 
 
 class QueueWish(CallWish):
@@ -236,7 +238,7 @@ def _schedule(wish: ScheduleWish | None) -> Schedule | None:
         start, end = window(wish.from_, wish.to)
     except ValueError as error:
         raise ApiError(400, "bad_request", f"schedule: {error}", field="schedule") from None
-    return Schedule(parse_days(wish.days), start, end, retries)
+    return Schedule(parse_days(wish.days), start, end, retries, wish.retry_all)
 
 
 def _number(text: str) -> int:
@@ -271,6 +273,7 @@ def _view(entry: Entry) -> dict[str, Any]:
             "from": clock_text(schedule.start),
             "to": clock_text(schedule.end),
             "retries": [round(delay) for delay in schedule.retries],
+            "retry_all": schedule.retry_all,
         },
         "call": entry.call_id,
         "reason": entry.reason,

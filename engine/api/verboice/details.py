@@ -65,6 +65,7 @@ class CallFacts:
             reason=call.reason or "",
             cause=call.cause or "",
             sip_status=call.sip_status,
+            q850=call.q850,
         )
         return result_of(end, "finished")
 
