@@ -38,6 +38,8 @@ class House:
     http: aiohttp.ClientSession
     tokens: dict[str, dict[str, str]] = field(default_factory=dict)
     client: tuple[str, str] = ("", "")
+    calls: dict[str, Any] = field(default_factory=dict)
+    """The switch's, by id."""
 
     async def ask(self, method: str, path: str, token: str = "", **more: Any) -> tuple[int, str]:
         headers = {**({"Authorization": token} if token else {}), **more.pop("headers", {})}
@@ -65,10 +67,11 @@ async def served(store: Store, folder: Path, **api: Any) -> AsyncIterator[House]
     callbacks = SimpleNamespace(
         store=store, announcements=Announcements(), on_settled=lambda _: None, wake=lambda: None, flush=flushed
     )
+    calls: dict[str, Any] = {}
     there: dict[str, Any] = {
         "config": config,
         "callbacks": callbacks,
-        "switch": SimpleNamespace(calls={}, calls_of=lambda _account: []),
+        "switch": SimpleNamespace(calls=calls, calls_of=lambda _account: []),
         "dialler": SimpleNamespace(preparing=[], wake=lambda: None),
         "directory": lambda: SimpleNamespace(trunks=()),
         "changed": changed,
@@ -81,7 +84,7 @@ async def served(store: Store, folder: Path, **api: Any) -> AsyncIterator[House]
     await server.start()
     try:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
-            made = House(server.url, store, http)
+            made = House(server.url, store, http, calls=calls)
             async with store.writing() as connection:
                 for name in (DEFAULT_ACCOUNT, "other"):
                     await repository.add_account(connection, name, id=name)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.accounts.entities import Caller
 from engine.store import accounts as t
 
+_notes: ContextVar[list[str] | None] = ContextVar("notes", default=None)
 _AUDIT = cast("Table", t.AuditEntry.__table__)
 
 
@@ -28,6 +31,17 @@ class Entry:
     detail: Mapping[str, Any]
 
 
+@contextmanager
+def watched() -> Iterator[list[str]]:
+    """The actions that are put down meanwhile, by whoever does the work."""
+    found: list[str] = []
+    before = _notes.set(found)
+    try:
+        yield found
+    finally:
+        _notes.reset(before)
+
+
 async def note(
     connection: AsyncConnection, caller: Caller, action: str, subject: str, detail: Mapping[str, Any] | None = None
 ) -> None:
@@ -41,6 +55,8 @@ async def note(
         "detail": dict(detail or {}),
     }
     await connection.execute(insert(_AUDIT), row)
+    if (notes := _notes.get()) is not None:
+        notes.append(action)
 
 
 async def entries(connection: AsyncConnection, account_id: str, *, before: int = 0, limit: int = 50) -> list[Entry]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
+
+from engine.api.noting import noted
 
 Json = dict[str, Any]
 Responses = dict[int | str, Json]
@@ -62,7 +65,9 @@ def nothing(about: str = "Done.") -> Json:
 
 
 class DocumentedRoute(APIRoute):
-    """A route that has its refusals in the document: an API has a class of its own that knows them."""
+    """A route that has its refusals in the document, and what it changes in the audit log: an API has a class of its
+    own that knows the refusals.
+    """
 
     refused: ClassVar[Json] = {}
     """The schema of a refusal."""
@@ -73,6 +78,9 @@ class DocumentedRoute(APIRoute):
     def refusals(cls, path: str, methods: frozenset[str]) -> Iterable[int]:
         """The statuses that the endpoint may refuse with."""
         raise NotImplementedError
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        return noted(super().get_route_handler(), self.summary or self.name.replace("_", " "))
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from engine.accounts import tokens
 from engine.accounts.entities import Caller
 from engine.api.answers import TEXT, DocumentedRoute, many, shape
+from engine.api.noting import begins
 from engine.api.reading import Unreadable, check_json, nameable
 from engine.log import get_logger
 from engine.store import Store
@@ -103,6 +104,7 @@ async def caller_of(request: Request, store: Store, needs: str) -> Caller:
         raise refused
     if not caller.may(needs):
         raise ApiError(403, "forbidden", f"the role {caller.role} may not do this ({needs})")
+    begins(request, store, caller, needs)
     return caller
 
 

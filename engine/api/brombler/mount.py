@@ -19,6 +19,7 @@ from engine.api.brombler.answers import BromblerRoute, Refusal, fine
 from engine.api.brombler.calls import LISTED, listed
 from engine.api.brombler.forwarding import Forwarder
 from engine.api.limits import RateLimit, retry_after
+from engine.api.noting import about, begins
 from engine.api.parties import party
 from engine.api.reading import Unreadable, as_form, as_json, media_type, octets, query_of
 from engine.api.services import ApiServices
@@ -167,6 +168,7 @@ class _Brombler:
         self._limit(self._calls, who.account_id)
         if not who.may(needs):
             raise Refusal(403, f"the role {who.role} may not do this")
+        begins(request, self.services.store, who, needs)
         return who
 
     def _limit(self, limit: RateLimit, name: str) -> None:
@@ -217,6 +219,7 @@ class _Brombler:
         """End the call whose id is ``who``."""
         who = await self._who(request, "calls.write")
         call = self._own(who, _text(await parameters(request), "who"))
+        about(request, call.id)
         call.call.end("flow", f"hung up by {who.user}")
         return fine()
 
@@ -225,6 +228,7 @@ class _Brombler:
         who = await self._who(request, "calls.write")
         given = await parameters(request)
         call = self._own(who, _text(given, "who"))
+        about(request, call.id)
         try:
             await Control(call).transfer(party(_text(given, "user")), by=who.user)
         except ValueError as error:

@@ -15,6 +15,7 @@ from engine.accounts.entities import Caller
 from engine.api.answers import DocumentedRoute
 from engine.api.kwebbl.documents import PROBLEM
 from engine.api.kwebbl.scopes import any_of, grantable, is_admin
+from engine.api.noting import begins
 from engine.api.reading import Unreadable, nameable
 from engine.log import get_logger
 from engine.store import Store
@@ -134,4 +135,5 @@ async def grant_of(request: Request, store: Store, *needed: str) -> Grant:
     grant = Grant(caller, frozenset(grantable(caller.scopes, caller.role)))
     if needed:
         grant.needs(*needed)
+    begins(request, store, caller, "realtime.write")
     return grant

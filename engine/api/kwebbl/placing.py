@@ -17,6 +17,7 @@ from engine.api.kwebbl.documents import PLACE, body, problems
 from engine.api.kwebbl.errors import Grant, Problem, RealtimeRoute, grant_of, invalid
 from engine.api.kwebbl.events import BY_CLICK
 from engine.api.kwebbl.wishes import Place, as_object, known_keys, place_in
+from engine.api.noting import about
 from engine.api.reading import as_json, octets
 from engine.api.services import ApiServices
 from engine.calls.allowance import NotAllowed
@@ -70,10 +71,11 @@ class _Desk:
             agents = await read_agents(connection, grant.account)
             route = _route(*_parties(wanted, grant, agents))
             shown = _shown_by(route.rung, await repository.shown_numbers(connection))
-        await self._begin(grant, route, shown, agents)
+        about(request, await self._begin(grant, route, shown, agents))
         return Response(status_code=202)
 
-    async def _begin(self, grant: Grant, route: _Route, shown: str, agents: Agents) -> None:
+    async def _begin(self, grant: Grant, route: _Route, shown: str, agents: Agents) -> str:
+        """The id of the call."""
         rung, other = route.rung, route.other
         wish = Wish(
             to=_dialled(rung, agents),
@@ -85,7 +87,7 @@ class _Desk:
             if other.is_outside:  # nobody is rung in vain
                 self.services.switch.check_number(grant.account, other.number)
             flow = await self._flow(grant, route, shown, agents)
-            self.services.originator.call(grant.account, wish, flow)
+            return self.services.originator.call(grant.account, wish, flow).id
         except NotAllowed as error:
             raise Problem(error.status, "access_denied", f"to: {error}") from None
         except FlowError as error:

@@ -16,13 +16,14 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import ColumnElement, RowMapping, Table, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.accounts import repository
+from engine.accounts import audit, repository
 from engine.api.kwebbl.agents import read_agents
 from engine.api.kwebbl.documents import SUBSCRIPTION, SUBSCRIPTION_WISH, told
 from engine.api.kwebbl.errors import Grant, RealtimeRoute, grant_of, invalid, not_there
 from engine.api.kwebbl.wishes import Draft, draft_of
 from engine.api.reading import as_json, octets
 from engine.api.services import ApiServices
+from engine.callbacks.rows import host_of
 from engine.store.models import PENDING, Delivery
 from engine.store.realtime import EventSubscription, delivered_as
 
@@ -84,6 +85,8 @@ class _Desk:
         async with self.services.store.writing() as connection:
             agents = await read_agents(connection, grant.account)
             row = await _add(connection, grant, draft_of(body, grant, agents, allow_private=allow_private))
+            detail = {"host": host_of(row["callback_url"]), "event_types": row["event_types"]}
+            await audit.note(connection, grant.caller, "subscription made", row["id"], detail)
         self.changed()
         return JSONResponse(view(row), status_code=201)
 
@@ -106,6 +109,7 @@ class _Desk:
                 raise not_there("the subscription")
             theirs = (_DELIVERIES.c.subscription == delivered_as(subscription_id), _DELIVERIES.c.state == PENDING)
             await connection.execute(delete(_DELIVERIES).where(*theirs))
+            await audit.note(connection, grant.caller, "subscription cancelled", subscription_id)
         self.changed()
         return JSONResponse({"ok": True})
 

@@ -143,7 +143,13 @@ def _router(routes: list[_Route]) -> APIRouter:
         served.setdefault(route.path, []).append(route.method)
         _add(api, route)
         if "." not in route.path:
-            api.add_api_route(f"{route.path}/", route.endpoint, methods=[route.method], include_in_schema=False)
+            api.add_api_route(
+                f"{route.path}/",
+                route.endpoint,
+                methods=[route.method],
+                summary=route.summary,
+                include_in_schema=False,
+            )
     for path, methods in served.items():
         others = [method for method in _ALL_METHODS if method not in methods]
         for spelling in (path, f"{path}/"):

@@ -28,6 +28,7 @@ from engine.api.messagebird.answers import (
     missing,
 )
 from engine.api.messagebird.models import VoiceErrors
+from engine.api.noting import begins
 from engine.log import get_logger
 from engine.store import Store
 
@@ -118,6 +119,7 @@ async def caller_of(request: Request, store: Store, needs: str) -> Caller:
         raise VoiceError(401, FORBIDDEN, "The access key is not valid.", WWW_Authenticate="AccessKey")
     if not caller.may(needs):
         raise VoiceError(403, FORBIDDEN, f"The role {caller.role} may not do this ({needs}).")
+    begins(request, store, caller, needs)
     return caller
 
 

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from engine.accounts import repository
+from engine.accounts import audit, repository
 from engine.accounts.entities import Flow
 from engine.accounts.repository import Unknown
 from engine.api.answers import Responses, schema_of, told
@@ -126,6 +126,7 @@ class _Queue:
         order = await self._order(caller.account_id, wanted, caller.user)
         async with self.services.store.writing() as connection:
             entry = await queue.add(connection, order)
+            await audit.note(connection, caller, "call queued", str(entry.id), {"to": entry.address})
         self.services.dialler.wake()
         return JSONResponse(_view(entry), status_code=201, headers={"Location": f"/api/v1/queue/{entry.id}"})
 
@@ -212,6 +213,8 @@ class _Queue:
             async with self.services.store.writing() as connection:
                 before = await queue.get(connection, caller.account_id, _number(queued_id))
                 entry = await queue.cancel(connection, caller.account_id, before.id)
+                if before.state not in queue.FINAL:
+                    await audit.note(connection, caller, "queued call cancelled", str(entry.id), {"hang_up": hang_up})
         except NotQueued as error:
             raise ApiError(404, "not_found", str(error)) from None
         if before.state in queue.FINAL:

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.accounts import callbook, repository
+from engine.accounts import audit, callbook, repository
 from engine.accounts.callbook import CallRow
 from engine.accounts.entities import Caller, Flow
 from engine.api.answers import Responses, told
@@ -132,6 +132,8 @@ class _Calls:
         if facts.entry is not None:
             async with self.services.store.writing() as connection:
                 entry = await queue.cancel(connection, caller.account_id, facts.entry.id)
+                if facts.entry.state not in queue.FINAL:
+                    await audit.note(connection, caller, "queued call cancelled", str(entry.id))
             facts = CallFacts(facts.numbered, entry, facts.call, live=facts.live)
         return JSONResponse({"call_id": facts.numbered.id, "state": facts.state})
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.accounts import audit
 from engine.api.answers import Responses, many, told
 from engine.api.services import ApiServices
 from engine.api.verboice import book, contacts_book, shapes
@@ -74,6 +75,7 @@ class _Contacts:
                     raise Refused(400, response=JSONResponse(message, status_code=400))
             made = await contacts_book.add(connection, project.id, addresses)
             await contacts_book.set_values(connection, [made.id], values)
+            await audit.note(connection, caller, "contact made", str(made.id), {"addresses": addresses})
             found = await contacts_book.by_id(connection, project.id, made.id)
         assert found is not None
         return JSONResponse(found.as_json())
@@ -99,6 +101,8 @@ class _Contacts:
                 raise not_found()
             values = await _values(connection, project.id, params.table("vars"))
             await contacts_book.set_values(connection, [contact.id], values)
+            detail = {"variables": sorted(params.table("vars"))}
+            await audit.note(connection, caller, "contact changed", str(contact.id), detail)
             found = await contacts_book.by_id(connection, project.id, contact.id)
         assert found is not None
         return JSONResponse(found.as_json())
@@ -112,6 +116,8 @@ class _Contacts:
             values = await _values(connection, project.id, params.table("vars"))
             ids = [each.id for each in await contacts_book.contacts(connection, project.id)]
             await contacts_book.set_values(connection, ids, values)
+            detail = {"variables": sorted(params.table("vars")), "contacts": len(ids)}
+            await audit.note(connection, caller, "all contacts changed", str(project.id), detail)
             found = await contacts_book.contacts(connection, project.id)
         return JSONResponse([each.as_json() for each in found])
 

@@ -20,6 +20,7 @@ from engine.accounts import repository
 from engine.accounts.entities import Caller
 from engine.api.answers import TEXT, DocumentedRoute, shape
 from engine.api.doors import network_of
+from engine.api.noting import begins
 from engine.api.reading import Unreadable, nameable, storable
 from engine.api.services import ApiServices
 from engine.log import get_logger
@@ -108,6 +109,7 @@ async def login(request: Request, services: ApiServices, needs: str) -> Caller:
     caller = Caller(user.account_id, user.id, user.name, user.role, "basic")
     if not caller.may(needs):
         raise _unauthorised(f"the role {user.role} may not do this ({needs})")
+    begins(request, services.store, caller, needs)
     return caller
 
 

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.accounts import repository
+from engine.accounts import audit, repository
 from engine.accounts.entities import Caller, Flow
 from engine.accounts.repository import Unknown
 from engine.api.parties import party
@@ -60,6 +60,7 @@ async def enqueue(services: ApiServices, caller: Caller, params: Params) -> Numb
         contact = await contacts_book.known_as(connection, more["project_id"], order.address)
         entry = await queue.add(connection, order)
         call = await calls_book.add(connection, entry, contact_id=contact.id, **more)
+        await audit.note(connection, caller, "call queued", str(entry.id), {"to": order.address, "number": call.id})
     services.dialler.wake()
     return call
 

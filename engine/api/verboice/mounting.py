@@ -34,5 +34,5 @@ def _with_json(routes: APIRouter) -> APIRouter:
         path = f"{route.path}.json".removeprefix(routes.prefix)
         methods = [method for method in route.methods or () if (f"{route.path}.json", method) not in there]
         if methods:
-            routes.add_api_route(path, route.endpoint, methods=methods, include_in_schema=False)
+            routes.add_api_route(path, route.endpoint, methods=methods, summary=route.summary, include_in_schema=False)
     return routes

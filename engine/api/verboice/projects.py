@@ -159,6 +159,7 @@ class _Projects:
             if name in await book.variables(connection, project.id):
                 raise problems("creating", "Project variable", ("name", "has already been taken"))
             number = await book.add_variable(connection, project.id, name)
+            await audit.note(connection, caller, "variable made", str(number), {"name": name})
         return JSONResponse({"id": number, "name": name})
 
     async def remove_variable(self, request: Request, project_id: str, variable_id: str) -> Response:
@@ -166,8 +167,10 @@ class _Projects:
         caller = await login(request, self.services, "flows.write")
         async with self.services.store.writing() as connection:
             project = await project_of(connection, caller, project_id)
-            if not await book.remove_variable(connection, project.id, as_id(variable_id.removesuffix(".json"))):
+            number = as_id(variable_id.removesuffix(".json"))
+            if not await book.remove_variable(connection, project.id, number):
                 raise not_found()
+            await audit.note(connection, caller, "variable deleted", str(number))
         return Response(status_code=200)
 
     # --- flows --------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from engine.accounts import audit
 from engine.api.answers import Responses, many, nothing, told
 from engine.api.services import ApiServices
 from engine.api.verboice import book, shapes
@@ -73,7 +74,9 @@ class _Schedules:
             project = await project_of(connection, caller, project_id)
             wanted = _read(given, None, "creating")
             _refuse_taken(await book.schedules(connection, project.id), wanted, "creating")
-            return JSONResponse(_told(await book.save_schedule(connection, project.id, wanted)))
+            made = await book.save_schedule(connection, project.id, wanted)
+            await audit.note(connection, caller, "schedule made", str(made.id), {"name": made.name})
+            return JSONResponse(_told(made))
 
     async def update(self, request: Request, project_id: str, name: str) -> Response:
         """The same; calls that wait keep what they were given."""
@@ -84,7 +87,9 @@ class _Schedules:
             known = await book.schedules(connection, project.id)
             wanted = _read(given, _named(known, name), "updating")
             _refuse_taken(known, wanted, "updating")
-            return JSONResponse(_told(await book.save_schedule(connection, project.id, wanted)))
+            saved = await book.save_schedule(connection, project.id, wanted)
+            await audit.note(connection, caller, "schedule changed", str(saved.id), {"fields": sorted(given)})
+            return JSONResponse(_told(saved))
 
     async def destroy(self, request: Request, project_id: str, name: str) -> Response:
         """Calls that wait by it are cancelled."""
@@ -94,6 +99,7 @@ class _Schedules:
             found = _named(await book.schedules(connection, project.id), name)
             await cancel_with_schedule(connection, caller.account_id, found.id)
             await book.remove_schedule(connection, found.id)
+            await audit.note(connection, caller, "schedule deleted", str(found.id), {"name": found.name})
         return Response(status_code=200)
 
 
