@@ -20,6 +20,7 @@ from urllib.parse import urljoin
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from engine.callbacks.trust import FINGERPRINT, Trust
 from engine.callbacks.urls import Refused, Target, check_address, literal_address, target
 
 MAX_REDIRECTS = 5
@@ -52,8 +53,10 @@ class _Wish:
 class Fetcher:
     """One client for the process; its connections are kept and shared. :meth:`close` it."""
 
-    def __init__(self, *, allow_private: bool, user_agent: str = "Ivrea") -> None:
+    def __init__(self, *, allow_private: bool, trust: Trust | None = None, user_agent: str = "Ivrea") -> None:
+        """``trust``: how certificates are checked; without it by the system's authorities."""
         self._allow_private = allow_private
+        self._trust = trust or Trust({})
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
 
@@ -71,7 +74,8 @@ class Fetcher:
     ) -> Answer:
         """Make a request and follow its redirects within ``timeout`` seconds. Of a path in ``data``, the file is sent.
 
-        With ``any_certificate`` the server's certificate is not looked at: the connection is encrypted, no more.
+        With ``any_certificate`` the server's certificate is not looked at, unless something is said of that server: the
+        connection is encrypted, no more.
 
         Who has something to tell does ``insist``: a redirect has method and ``data`` sent again where it leads, and one
         to something to be read instead (303) is the answer. Who asks for something gets that with GET, as browsers do.
@@ -84,6 +88,8 @@ class Fetcher:
                 return await self._follow(method, url, data, dict(headers or {}), wish)
         except TimeoutError as error:
             raise FetchFailed(f"no answer within {timeout:g} s") from error
+        except aiohttp.ServerFingerprintMismatch as error:
+            raise FetchFailed(f"another certificate than expected: {FINGERPRINT}{error.got.hex()}") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if (refused := _refusal_in(error)) is not None:
                 raise refused from error
@@ -111,7 +117,7 @@ class Fetcher:
                 data=body_sent,
                 headers=headers,
                 allow_redirects=False,
-                ssl=not wish.trusting,
+                ssl=self._trust.check(there.url, any_certificate=wish.trusting),
                 skip_auto_headers=("Content-Type",),  # what a request has is what its caller says
             ) as response:
                 location = response.headers.get("Location")

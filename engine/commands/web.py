@@ -11,8 +11,10 @@ import typer
 import yaml
 
 from engine.callbacks.fetch import Fetcher
+from engine.callbacks.trust import Trust
 from engine.calls.services import flow_fetcher
 from engine.commands.console import fail, read_config
+from engine.transport.certificates import CertificateError
 from flows.call import Reply, Request
 from flows.scripted_world import canned, nothing_known
 from flows.tools.replies import Replies as TableOfReplies
@@ -53,11 +55,15 @@ def _read(path: Path) -> TableOfReplies:
 
 
 def _asking(config: Path | None) -> Callable[[Request], Reply]:
-    """The client that live calls have; private addresses only where the configuration allows them."""
-    allow_private = read_config(config).callbacks.allow_private
+    """The client that live calls have; private addresses and certificates as the configuration allows them."""
+    callbacks = read_config(config).callbacks
+    try:
+        trust = Trust(callbacks.certificates)
+    except CertificateError as error:
+        fail(str(error))
 
     async def ask(request: Request) -> Reply:
-        fetcher = Fetcher(allow_private=allow_private)
+        fetcher = Fetcher(allow_private=callbacks.allow_private, trust=trust)
         try:
             return await flow_fetcher(fetcher)(request)
         finally:

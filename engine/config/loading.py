@@ -211,6 +211,7 @@ def _with_resolved_paths(config: Config, folder: Path) -> Config:
         update={"tls_cert": resolve(config.http.tls_cert), "tls_key": resolve(config.http.tls_key)}
     )
     sip, trunks = _with_resolved_certificates(config, resolve)
+    callbacks = config.callbacks.model_copy(update={"certificates": _found_certificates(config.callbacks, resolve)})
     speech = config.speech.model_copy(update={"vosk_model": resolve(config.speech.vosk_model)})
     calls = config.calls.model_copy(update={"music": resolve(config.calls.music)})
     numbers = tuple(each.model_copy(update={"flow": resolve(each.flow)}) for each in config.numbers)
@@ -221,8 +222,8 @@ def _with_resolved_paths(config: Config, folder: Path) -> Config:
             raise ConfigError(f"{place}: there is no file {needed}")
     if speech.vosk_model and not Path(speech.vosk_model).is_dir():
         raise ConfigError(f"speech.vosk_model: there is no folder {speech.vosk_model}")
-    sections = {"store": store, "http": http, "speech": speech, "calls": calls, "sip": sip, "trunks": trunks}
-    rows = {"numbers": numbers, "extensions": extensions, "mailboxes": mailboxes}
+    sections = {"store": store, "http": http, "speech": speech, "callbacks": callbacks, "calls": calls, "sip": sip}
+    rows = {"trunks": trunks, "numbers": numbers, "extensions": extensions, "mailboxes": mailboxes}
     return config.model_copy(update={**sections, **rows})
 
 
@@ -243,6 +244,17 @@ def _with_resolved_certificates(
         trunk.model_copy(update=found(f"trunks[{place}]", trunk)) for place, trunk in enumerate(config.trunks)
     )
     return sip, trunks
+
+
+def _found_certificates(callbacks: CallbackConfig, resolve: Callable[[str], str]) -> dict[str, str]:
+    """``callbacks.certificates`` with its files. Raises :class:`ConfigError` for those that are not there."""
+    found = {}
+    for server, what in callbacks.certificates.items():
+        is_file = what != "any" and not what.startswith("sha256:")
+        found[server] = resolve(what) if is_file else what
+        if is_file and not Path(found[server]).is_file():
+            raise ConfigError(f"callbacks.certificates.{server}: there is no file {found[server]}")
+    return found
 
 
 def _resolve_database(url: str, folder: Path) -> str:

@@ -195,6 +195,21 @@ class SpeechConfig(Section):
     """Calls that may be listened to for words at the same time; the others hear keys only."""
 
 
+def _certificate(text: str) -> str:
+    kind, colon, digits = text.partition(":")
+    if kind.lower() != "sha256" or not colon:
+        return text
+    plain = digits.replace(":", "").lower()
+    if not re.fullmatch("[0-9a-f]{64}", plain):
+        raise ValueError("the SHA-256 fingerprint of a certificate has 64 hexadecimal digits")
+    return f"sha256:{plain}"
+
+
+def _server(text: str) -> str:
+    split_host(text, 0)
+    return text.lower()
+
+
 class CallbackConfig(Section):
     """``[callbacks]``: requests to the customer's web server."""
 
@@ -202,6 +217,10 @@ class CallbackConfig(Section):
     """Allow callbacks (and fetches) to private, loopback and link-local addresses."""
     timeout: PositiveSeconds = 5.0
     """Seconds for one attempt, redirects included."""
+    certificates: dict[Annotated[str, AfterValidator(_server)], Annotated[Name, AfterValidator(_certificate)]] = {}
+    """What the certificate of a server must be, by ``HOST`` or ``HOST:PORT``: one of a PEM file or signed by one, or
+    one with a fingerprint (``sha256:`` and 64 hexadecimal digits), or ``any``. All others: signed by an authority that
+    the system believes."""
     keep: Seconds = 86400.0
     """Seconds during which an undelivered callback is retried; then it is dead-lettered."""
     keep_delivered: Seconds = 7 * 86400.0

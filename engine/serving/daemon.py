@@ -26,6 +26,7 @@ from engine.callbacks import records
 from engine.callbacks.fetch import Fetcher
 from engine.callbacks.journal import Journal, JournalError
 from engine.callbacks.service import CallbackService, StoreError
+from engine.callbacks.trust import Trust
 from engine.calls.admission import TrunkBook
 from engine.calls.directory import Directory, load_directory, read_directory
 from engine.calls.flowbook import FlowBook, FlowError
@@ -124,7 +125,8 @@ class Daemon:
 
         self.journal = Journal.open(state / "journal")
         self._stack.callback(self.journal.close)
-        fetcher = Fetcher(allow_private=config.callbacks.allow_private)
+        trust = Trust(config.callbacks.certificates)
+        fetcher = Fetcher(allow_private=config.callbacks.allow_private, trust=trust)
         self._stack.push_async_callback(fetcher.close)
         self.callbacks = CallbackService(
             self.journal, config.store.url, config.callbacks, fetcher, most_refused=config.store.refused_mb << 20

@@ -113,7 +113,7 @@ def _load_authorities(context: ssl.SSLContext, place: str, file: str, purpose: s
     try:
         context.load_verify_locations(file)
     except (OSError, ValueError) as error:  # an SSLError is an OSError
-        raise CertificateError(f"{place}.tls_ca: {file}: {_reason(error)}") from error
+        raise CertificateError(f"{place}.tls_ca: {file}: {reason_of(error)}") from error
 
 
 def _load_chain(context: ssl.SSLContext, place: str, certificate: str, key: str) -> None:
@@ -121,10 +121,11 @@ def _load_chain(context: ssl.SSLContext, place: str, certificate: str, key: str)
         # The password is never asked for on the terminal.
         context.load_cert_chain(certificate, key, password=lambda: "")
     except (OSError, ValueError) as error:
-        raise CertificateError(f"{place}.tls_cert, {place}.tls_key: {certificate}: {_reason(error)}") from error
+        raise CertificateError(f"{place}.tls_cert, {place}.tls_key: {certificate}: {reason_of(error)}") from error
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Why a file cannot be used, from what reading or loading it raised."""
     if isinstance(error, ssl.SSLError):
         return (error.reason or "not a certificate and its key").replace("_", " ").lower()
     return getattr(error, "strerror", None) or str(error)

@@ -37,6 +37,10 @@ max_listening = 7
 allow_private = true
 timeout = 2.5
 keep = 60
+[callbacks.certificates]
+"Hooks.example" = "ca.pem"
+"[::1]:8443" = "SHA256:AB:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A:0A"
+"10.0.0.1" = "any"
 [calls]
 max_duration = 60
 settle_ms = 0
@@ -76,6 +80,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def write(tmp_path: Path, text: str) -> Path:
     folder = tmp_path / "etc"
     folder.mkdir(exist_ok=True)
+    (folder / "ca.pem").touch()
     file = folder / "ivrea.toml"
     file.write_text(text, encoding="utf-8")
     return file
@@ -101,8 +106,8 @@ def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
 
 def test_every_key_of_a_file(tmp_path: Path) -> None:
     file = write(tmp_path, FULL)
-    config = load(file)
     folder = file.parent
+    config = load(file)
     assert [tuple(each) for each in config.sip.addresses] == [("udp", "0.0.0.0", 5060), ("tcp", "::1", 5061)]
     assert config.sip.advertised == ("sip.example.net", 5062)
     assert config.rtp.worker_count == 3
@@ -111,6 +116,11 @@ def test_every_key_of_a_file(tmp_path: Path) -> None:
     assert config.http.trusted_proxies == ["10.0.0.0/8", "::1/128"]
     assert config.store.url == f"sqlite+aiosqlite:///{folder}/data/calls.db"
     assert config.store.recordings == str(folder / "rec")
+    assert config.callbacks.certificates == {
+        "hooks.example": str(folder / "ca.pem"),
+        "[::1]:8443": f"sha256:ab{'0a' * 31}",
+        "10.0.0.1": "any",
+    }
     assert config.numbers[0] == NumberConfig(
         number="+3912345", flow=str(folder / "flows/a.json"), dialect="brombler", record=True, voice="it"
     )
@@ -182,6 +192,13 @@ def test_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         ('[store]\nurl = "mysql://x"', "store.url: must begin with sqlite+aiosqlite:// or postgresql+asyncpg://"),
         ('[speech]\nvosk_model = "nowhere"', "speech.vosk_model: there is no folder"),
         ("[callbacks]\ntimeout = 0", "callbacks.timeout"),
+        ("[callbacks.certificates]\na = 'x.pem'", "callbacks.certificates.a: there is no file"),
+        ("[callbacks.certificates]\na = ''", "callbacks.certificates.a"),
+        (
+            "[callbacks.certificates]\na = 'sha256:12'",
+            "certificates.a: the SHA-256 fingerprint of a certificate has 64",
+        ),
+        ("[callbacks.certificates]\n'https://a' = 'any'", "'https://a'"),
         ("[calls]\nrepeats = 1.5", "calls.repeats"),
         ("[[numbers]]\nnumber = 1000\nflow = 'x'", 'numbers[0].number: must be text, in quotes: "…"'),
         ("[[numbers]]\nnumber = '1000'", "numbers[0]: flow or callflow_url is needed"),
@@ -201,7 +218,9 @@ def test_errors_name_file_and_field(tmp_path: Path, text: str, expected: str) ->
         load(file)
     assert expected in str(caught.value)
     assert "pydantic" not in str(caught.value)
-    if not expected.startswith(("http.tls", "speech.vosk", "sip.tls_cert: ", "trunks[0].tls_ca")):
+    if not expected.startswith(
+        ("http.tls", "speech.vosk", "callbacks.certificates.a: there", "sip.tls_cert: ", "trunks[0].tls_ca")
+    ):
         assert str(file) in str(caught.value)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from kit import checks, trees
@@ -10,6 +13,7 @@ from kit.daemon import Daemon
 from kit.hooks import HookServer
 from kit.phone import Phone
 from kit.trees import TWO_HZ
+from pki import Authority
 
 
 def walk_down(daemon: Daemon, number: str = "1000") -> Phone:
@@ -84,6 +88,22 @@ def test_the_urls_own_query_and_odd_host_names_are_kept(daemon_for: Callable[...
         assert hit.method == "GET"
         assert hit.query.startswith("session=d00d%20e&e=mine&empty=&"), hit.query
     server.stop()
+
+
+def test_certificates_are_believed_where_that_is_said(daemon_for: Callable[..., Daemon], tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "pki")
+    pairs = [authority.sign(name, addresses=("127.0.0.1",)) for name in ("known", "unknown")]
+    known, unknown = (HookServer(certificate=pair.both).start() for pair in pairs)
+    shown = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pairs[0].cert.read_text())).hexdigest()
+    tree = {f"$api {unknown.url()}": trees.two_levels(known.url())}
+    certificates = {f"127.0.0.1:{known.port}": f"sha256:{shown}"}
+    daemon = daemon_for({"1000": tree}, settings={"callbacks": {"certificates": certificates}})
+    walk_down(daemon)
+    known.wait_for("close")
+    assert known.kinds() == checks.DOWN_TWO
+    assert unknown.hits == []
+    for server in (known, unknown):
+        server.stop()
 
 
 def test_private_destinations_are_refused_unless_allowed(daemon_for: Callable[..., Daemon]) -> None:
