@@ -14,6 +14,11 @@ from engine.callbacks import records
 DAY = 86_400
 
 
+def next_day(now: float) -> float:
+    """When what was spent counts no more, in seconds since the epoch."""
+    return float((now // DAY + 1) * DAY)
+
+
 @dataclass(slots=True)
 class Spent:
     """``calls`` that were begun, ``seconds`` of those that are over."""

@@ -22,10 +22,13 @@ from engine.calls.media import MediaError
 from engine.calls.origination import IfMachine, Originator
 from engine.calls.outbound import RING_SECONDS, OutgoingCall, Wish
 from engine.calls.services import FlowError, Ready
+from engine.calls.spending import next_day
 from engine.campaigns import queue
+from engine.campaigns.outcome import Result
 from engine.campaigns.pacing import Lane, Limits, Pace
 from engine.campaigns.queue import Entry
 from engine.campaigns.settling import settle
+from engine.campaigns.zones import zone_named
 from engine.log import get_logger
 from engine.store import Store
 
@@ -97,9 +100,9 @@ class Dialler:
         self._under_way: dict[str, Lane] = {}
         """Calls that take room in a lane, by id."""
         self.preparing: list[Preparing] = []
-        self.on_expired: Callable[[AsyncConnection, Sequence[Entry]], Awaitable[None]] | None = None
-        """Told of calls that expired, in the transaction that ends them."""
-        self.after_expiry: Callable[[], None] = lambda: None
+        self.on_unmade: Callable[[AsyncConnection, Sequence[Entry]], Awaitable[None]] | None = None
+        """Told of calls that are over and were never made (expired, refused), in the transaction that ends them."""
+        self.after_unmade: Callable[[], None] = lambda: None
         """Called once that transaction is done."""
 
     def wake(self) -> None:
@@ -133,7 +136,8 @@ class Dialler:
                 until = time.time() + PAUSE_AFTER_FAILURE
             seconds = LONGEST_WAIT if until is None else min(max(until - time.time(), 0.0), LONGEST_WAIT)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), seconds)
+                async with asyncio.timeout(seconds):  # wait_for of Python 3.11 may forget that it was cancelled
+                    await self._wake.wait()
 
     # --- what an earlier life has left --------------------------------------------------
 
@@ -178,7 +182,7 @@ class Dialler:
                     await queue.postpone(connection, {each.id: opens for each, opens in plan.postponed})
                     claimed = await queue.claim(connection, calls, now)
                 if late:
-                    self.after_expiry()
+                    self.after_unmade()
         finally:
             for each in plan.place:
                 if each.id not in claimed:
@@ -200,18 +204,21 @@ class Dialler:
             late += await queue.end_these(connection, more, now)
         if late:
             log.info("queued_calls_expired", queued=[entry.id for entry in late])
-            if self.on_expired is not None:
-                await self.on_expired(connection, late)
+            if self.on_unmade is not None:
+                await self.on_unmade(connection, late)
         return late
 
     async def _make(self, entry: Entry, call_id: str) -> None:
         """Begin one claimed call; whatever is wrong, it does not stay claimed."""
         try:
             await self._begin(entry, call_id)
-        except (FlowError, NotAllowed) as error:
-            why = str(error)
-            log.warning("queued_call_refused", queued=entry.id, error=why)
-            await self._undo(call_id, lambda connection: queue.refuse(connection, entry.id, call_id, why))
+        except FlowError as error:
+            await self._refuse(entry, call_id, "no-flow", str(error))
+        except NotAllowed as error:
+            if error.code == "daily_limit":
+                await self._put_off(entry, call_id, str(error))
+            else:
+                await self._refuse(entry, call_id, "refused", str(error))
         except MediaError as error:
             log.warning("queued_call_without_room", queued=entry.id, error=str(error))
             until = time.time() + NO_ROOM_PAUSE
@@ -222,6 +229,26 @@ class Dialler:
             until = time.time() + NO_ROOM_PAUSE
             await self._undo(call_id, lambda connection: queue.give_back(connection, entry.id, call_id, until))
 
+    async def _refuse(self, entry: Entry, call_id: str, result: Result, why: str) -> None:
+        log.warning("queued_call_refused", queued=entry.id, result=result, error=why)
+
+        async def refused(connection: AsyncConnection) -> None:
+            over = await queue.refuse(connection, entry.id, call_id, result, why)
+            if over and self.on_unmade is not None:
+                await self.on_unmade(connection, over)
+
+        await self._undo(call_id, refused)
+        self.after_unmade()
+
+    async def _put_off(self, entry: Entry, call_id: str, why: str) -> None:
+        """The account has spent what it may today: the call waits for the next day (UTC) on which it may be made."""
+        opens = next_day(time.time())
+        schedule = entry.waiting().schedule
+        if schedule is not None:
+            opens = schedule.next(opens, zone_named(entry.zone)) or opens
+        log.info("queued_call_put_off", queued=entry.id, until=opens, error=why)
+        await self._undo(call_id, lambda connection: queue.give_back(connection, entry.id, call_id, opens, why))
+
     async def _undo(self, call_id: str, how: Callable[[AsyncConnection], Awaitable[None]]) -> None:
         """The claim of a call that was not made ends. Without a database it is put back later (:meth:`_take_up`)."""
         try:
@@ -229,7 +256,8 @@ class Dialler:
                 await how(connection)
         except (SQLAlchemyError, OSError) as error:
             log.warning("queued_call_not_put_back", call_id=call_id, error=f"{type(error).__name__}: {error}")
-        self.ended(call_id)
+        finally:
+            self.ended(call_id)
 
     async def _begin(self, entry: Entry, call_id: str) -> OutgoingCall:
         wanted = Wanted(**entry.wish)

@@ -24,10 +24,11 @@ Result = Literal[
     "unsuccessful",
     "canceled",
     "no-flow",
+    "refused",
     "expired",
 ]
 """How an attempt went. ``hangup``: the one called hung up before the flow had come to its end; ``too-long``: a limit
-ended the call before; ``unsuccessful``: the flow has marked the call so.
+ended the call before; ``unsuccessful``: the flow has marked the call so; ``refused``: the account may not call there.
 """
 
 Success = Literal["answered", "finished"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, RowMapping, Table, bindparam, func, insert, or_, select, update
@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.accounts import callbook
 from engine.accounts.callbook import CallRow
-from engine.campaigns.outcome import Ended, Success, is_for_good, judge, result_of
+from engine.campaigns.outcome import Ended, Result, Success, is_for_good, judge, result_of
 from engine.campaigns.pacing import Lane, Waiting
 from engine.campaigns.schedule import Schedule
 from engine.campaigns.zones import zone_named
@@ -216,29 +216,21 @@ async def next_due(connection: AsyncConnection, now: float) -> float | None:
 
 
 async def expire(connection: AsyncConnection, now: float) -> list[Entry]:
-    """End what waits and whose time is over; what that was."""
-    late = await _entries(connection, _Q.state == QUEUED, _Q.not_after < now)
-    await end_waiting(connection, [entry.id for entry in late], "expired", "expired", now, None)
-    return late
+    """End what waits and whose time is over; what that was, as it is then."""
+    return await _end_waiting(connection, await _entries(connection, _Q.state == QUEUED, _Q.not_after < now), now)
 
 
 async def end_these(connection: AsyncConnection, ids: Sequence[int], now: float) -> list[Entry]:
     """Have calls that wait expire: their schedule leaves them no time; those that were still waiting."""
-    late = await _entries(connection, _Q.id.in_(list(ids)), _Q.state == QUEUED)
-    await end_waiting(connection, [entry.id for entry in late], "expired", "expired", now, None)
-    return late
+    return await _end_waiting(connection, await _entries(connection, _Q.id.in_(list(ids)), _Q.state == QUEUED), now)
 
 
-async def end_waiting(
-    connection: AsyncConnection, ids: Sequence[int], state: str, result: str, now: float, reason: str | None
-) -> None:
-    """End calls that wait, without an attempt."""
-    if ids:
-        await connection.execute(
-            update(_QUEUE)
-            .where(_Q.id.in_(ids), _Q.state == QUEUED)
-            .values(state=state, result=result, finished_at=now, reason=reason)
-        )
+async def _end_waiting(connection: AsyncConnection, late: Sequence[Entry], now: float) -> list[Entry]:
+    ended: dict[str, Any] = {"state": "expired", "result": "expired", "finished_at": now, "reason": None}
+    if late:
+        ids = [entry.id for entry in late]
+        await connection.execute(update(_QUEUE).where(_Q.id.in_(ids), _Q.state == QUEUED).values(**ended))
+    return [replace(entry, **ended) for entry in late]
 
 
 async def postpone(connection: AsyncConnection, until: Mapping[int, float]) -> None:
@@ -262,24 +254,30 @@ async def claim(connection: AsyncConnection, calls: Mapping[int, str], now: floa
     return claimed
 
 
-async def give_back(connection: AsyncConnection, entry: int, call_id: str, due_at: float) -> None:
+async def give_back(
+    connection: AsyncConnection, entry: int, call_id: str, due_at: float, reason: str | None = None
+) -> None:
     """The call ``call_id`` was not made: the attempt does not count. One that was cancelled meanwhile is cancelled."""
+    mine = await _not_cancelled(connection, entry, call_id)
+    waiting: dict[str, Any] = {"state": QUEUED, "due_at": due_at, "call_id": None, "reason": reason}
+    await connection.execute(update(_QUEUE).where(*mine).values(attempts=_Q.attempts - 1, **waiting))
+
+
+async def refuse(connection: AsyncConnection, entry: int, call_id: str, result: Result, reason: str) -> list[Entry]:
+    """The call ``call_id`` cannot be made, now or ever; as it is then, unless it was cancelled meanwhile."""
+    mine = await _not_cancelled(connection, entry, call_id)
+    failed: dict[str, Any] = {"state": "failed", "result": result, "finished_at": time.time(), "reason": reason}
+    ended = await connection.execute(update(_QUEUE).where(*mine).values(**failed))
+    return await _entries(connection, _Q.id == entry) if ended.rowcount == 1 else []
+
+
+async def _not_cancelled(connection: AsyncConnection, entry: int, call_id: str) -> tuple[ColumnElement[bool], ...]:
+    """Which row an attempt has that comes to nothing, once it is cancelled if somebody wanted that meanwhile."""
     mine = (_Q.id == entry, _Q.call_id == call_id, _Q.state == ACTIVE)
     await connection.execute(
         update(_QUEUE).where(*mine, _Q.given_up.is_(True)).values(state="cancelled", finished_at=time.time())
     )
-    await connection.execute(
-        update(_QUEUE).where(*mine).values(state=QUEUED, attempts=_Q.attempts - 1, due_at=due_at, call_id=None)
-    )
-
-
-async def refuse(connection: AsyncConnection, entry: int, call_id: str, reason: str) -> None:
-    """The call ``call_id`` cannot be made, now or ever."""
-    await connection.execute(
-        update(_QUEUE)
-        .where(_Q.id == entry, _Q.call_id == call_id, _Q.state == ACTIVE)
-        .values(state="failed", result="no-flow", finished_at=time.time(), reason=reason)
-    )
+    return mine
 
 
 async def active(connection: AsyncConnection) -> list[Entry]:

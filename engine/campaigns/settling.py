@@ -85,7 +85,7 @@ async def settle(connection: AsyncConnection, entry: Entry, call: CallRow, mark:
         await queue.settle(connection, entry, end, time.time())
     except (KeyError, TypeError, ValueError) as error:  # a row that nobody can read must not stop the journal
         log.exception("queued_call_not_readable", queued=entry.id)
-        await queue.refuse(connection, entry.id, call.id, f"{type(error).__name__}: {error}")
+        await queue.refuse(connection, entry.id, call.id, "failed", f"{type(error).__name__}: {error}")
 
 
 async def marked(connection: AsyncConnection, call_ids: Iterable[str]) -> dict[str, str]:

@@ -272,6 +272,24 @@ def test_a_call_that_fails(ada: Verboice, tmp_path: Path) -> None:
     assert "call_flow_id" not in details
 
 
+def test_a_call_that_the_account_may_not_make(house: Daemon, ada: Verboice) -> None:
+    """It has failed, its details say why, and who asked to be told is told."""
+    own = Api(house)
+    with WebServer({"/status": (200, "text/plain", "")}) as web:
+        assert own.ask("PATCH", "/accounts/default", {"allowed": ["+39"]})[0] == 200
+        try:
+            wish = {"channel": "file", "address": "+4930", "status_callback_url": web.url("/status?of=mine")}
+            call = ada.ok("POST", "/call", HELLO, **wish)["call_id"]
+            assert ada.wait(call, "completed", "failed") == "failed"
+        finally:
+            assert own.ask("PATCH", "/accounts/default", {"allowed": []})[0] == 200
+        told = web.wait_for("GET", "/status")
+    details = ada.ok("GET", f"/calls/{call}/details.json")
+    assert (details["fail_reason"], details["fail_details"]) == ("error", "the account may not call +4930")
+    wanted = {"of": "mine", "CallSid": str(call), "From": "+4930", "CallStatus": "failed", "CallStatusReason": "error"}
+    assert told.form == wanted
+
+
 def test_calls_that_others_made_are_there(house: Daemon, ada: Verboice) -> None:
     own = Api(house).call("nobody", {"document": HELLO, "dialect": "twiml"}, trunk="none")
     Api(house).wait(own, "ended")

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, MetaData, Table, insert, select
 from engine.accounts import callbook, repository
 from engine.api.verboice import book, calls_book, channels_book, contacts_book, status
 from engine.api.verboice.book import NamedSchedule
+from engine.api.verboice.details import CallFacts, details
 from engine.api.verboice.scheduled import cancel_with_schedule
 from engine.callbacks import ledger, records
 from engine.callbacks.announcing import Announcements
@@ -180,7 +181,9 @@ async def test_who_wants_it_is_told_and_contacts_remember(store: Store, tmp_path
             status_url="http://o/",
             params={},
         )
-        await status.expired(connection, [late])
+        gone = await queue.expire(connection, 10.0)
+        assert [each.id for each in gone] == [late.id]
+        await status.unmade(connection, gone)
         last = (await connection.execute(select(Delivery.__table__).order_by(Delivery.id.desc()))).mappings().first()
         assert last is not None
         seen = [await ledger.entries(connection, account, state=state) for state in (None, "pending", "dead")]
@@ -216,6 +219,28 @@ async def test_calls_that_expired_before_an_upgrade_are_whose_they_are(store: St
     await store.migrate()
     async with store.reading() as connection:
         assert [each.call_id for each in await ledger.entries(connection, account)] == [f"queued-{late.id}"]
+
+
+async def test_who_wants_it_is_told_of_calls_that_may_not_be_made(store: Store) -> None:
+    account = await account_in(store)
+    told: list[tuple[str, dict[str, str]]] = []
+    async with store.writing() as connection:
+        project = await book.add_project(connection, account, "p", status_url="http://h/s", status_user="u")
+        for number, result in enumerate(("refused", "no-flow")):
+            entry = await queue.add(connection, Order(account_id=account, address=f"+39{number}"))
+            about: dict[str, Any] = {"project_id": project.id, "contact_id": None, "schedule_id": None}
+            call = await calls_book.add(connection, entry, **about, status_url="", params={"k": "v"})
+            await queue.claim(connection, {entry.id: f"c{number}"}, time.time())
+            over = await queue.refuse(connection, entry.id, f"c{number}", result, "why")
+            await status.unmade(connection, over)
+            shown = details(CallFacts(call, over[0], None, live=False), {})
+            told.append((shown["fail_reason"], {"CallSid": str(call.id), "From": f"+39{number}", "k": "v"}))
+            assert shown["fail_details"] == "why"
+        rows = (await connection.execute(select(Delivery.__table__).order_by(Delivery.id))).mappings().all()
+    assert [reason for reason, _ in told] == ["error", "no-call-flow"]
+    assert [dict(row["params"]) for row in rows] == [
+        {**mine, "CallStatus": "failed", "CallStatusReason": reason} for reason, mine in told
+    ]
 
 
 async def test_what_several_make_at_the_same_time_is_there_once(store: Store) -> None:

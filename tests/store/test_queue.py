@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +20,10 @@ from engine.callbacks.announcing import Announcements
 from engine.callbacks.journal import Journal
 from engine.callbacks.writer import Writer
 from engine.calls import recovery
+from engine.calls.allowance import NotAllowed
 from engine.calls.media import MediaOverload
 from engine.calls.services import FlowError
+from engine.calls.spending import DAY, next_day
 from engine.campaigns import queue
 from engine.campaigns.dialler import Dialler, Wanted
 from engine.campaigns.pacing import Limits
@@ -42,6 +45,7 @@ class House:
         self.writer = Writer(self.journal, store, announcements=self.announcements)
         self.made: list[Any] = []
         self.refuse: list[Exception] = []
+        self.unmade: list[tuple[int, str, str | None]] = []
         self.changed = asyncio.Event()
         self.dialler = Dialler(
             store,
@@ -51,8 +55,12 @@ class House:
             is_live=lambda call: False,
             is_open=lambda: True,
         )
+        self.dialler.on_unmade = self.told
         settler = Settler(self.dialler.ended)
         self.announcements.add(settler, settler.committed)
+
+    async def told(self, _connection: Any, entries: Sequence[Entry]) -> None:
+        self.unmade += [(entry.id, entry.state, entry.result) for entry in entries]
 
     async def stored(self, account: str, flow: str) -> Any:
         if flow == "gone":
@@ -86,11 +94,14 @@ class House:
                 await self.changed.wait()
 
     async def wait_state(self, entry: Entry, *states: str) -> Entry:
+        return await self.wait_until(entry, lambda found: found.state in states)
+
+    async def wait_until(self, entry: Entry, fits: Callable[[Entry], bool]) -> Entry:
         async with asyncio.timeout(PATIENCE):
             while True:
                 async with self.store.reading() as connection:
                     found = await queue.get(connection, entry.account_id, entry.id)
-                if found.state in states:
+                if fits(found):
                     return found
                 await asyncio.sleep(0.01)
 
@@ -233,8 +244,49 @@ async def test_a_flow_that_is_gone(store: Store, tmp_path: Path) -> None:
         entry = await house.add(account, flow_id="gone", schedule=Schedule(retries=(0.0,)))
         failed = await house.wait_state(entry, "failed")
         assert (failed.result, failed.reason) == ("no-flow", "there is no flow 'gone'")
+        assert house.unmade == [(entry.id, "failed", "no-flow")]
         await house.add(account)
         await house.wait_made(1)  # its room is free again
+
+
+async def test_a_call_that_the_account_may_not_make(store: Store, tmp_path: Path) -> None:
+    account = await account_in(store)
+    house = House(store, tmp_path / "journal")
+    house.refuse = [NotAllowed("target_refused", "the account may not call +39011")]
+    async with house.running():
+        entry = await house.add(account, schedule=Schedule(retries=(0.0,)))
+        failed = await house.wait_state(entry, "failed")
+    assert (failed.result, failed.reason) == ("refused", "the account may not call +39011")
+    assert house.unmade == [(entry.id, "failed", "refused")]
+
+
+async def test_what_an_account_may_not_make_today_waits_for_the_next_day(store: Store, tmp_path: Path) -> None:
+    account = await account_in(store)
+    house = House(store, tmp_path / "journal")
+    house.refuse = [NotAllowed("daily_limit", "the account has made its 1 calls of today")] * 3
+    today = datetime.fromtimestamp(time.time(), UTC).isoweekday() % 7
+    schedules = (None, Schedule(retries=(3600.0,)), Schedule(days=frozenset({today})))
+    midnight = next_day(time.time())
+    entries = [await house.add(account, schedule=each) for each in schedules]
+    async with house.running():
+        waiting = [await house.wait_until(entry, lambda found: found.reason is not None) for entry in entries]
+        assert [each.due_at - midnight for each in waiting] == [0.0, 0.0, 6 * DAY]
+        assert {(each.attempts, each.result, each.reason) for each in waiting} == {
+            (0, None, "the account has made its 1 calls of today")
+        }
+        await house.add(account)
+        await house.wait_made(1)  # their room is free again
+    assert house.unmade == []
+
+
+async def test_a_call_that_was_cancelled_before_it_was_refused(store: Store) -> None:
+    account = await account_in(store)
+    async with store.writing() as connection:
+        entry = await queue.add(connection, Order(account_id=account, address="+39011"))
+        await queue.claim(connection, {entry.id: "c1"}, time.time())
+        await queue.cancel(connection, account, entry.id)
+        assert await queue.refuse(connection, entry.id, "c1", "refused", "the account may not call +39011") == []
+        assert (await queue.get(connection, account, entry.id)).state == "cancelled"
 
 
 async def test_cancelling(store: Store, tmp_path: Path) -> None:
@@ -261,19 +313,47 @@ async def test_cancelling(store: Store, tmp_path: Path) -> None:
 async def test_a_call_expires_in_the_queue(store: Store, tmp_path: Path) -> None:
     account = await account_in(store)
     house = House(store, tmp_path / "journal", limits=Limits(calls=1))
-    told: list[int] = []
-
-    async def expired(connection: Any, entries: Any) -> None:
-        told.extend(entry.id for entry in entries)
-
-    house.dialler.on_expired = expired
     async with house.running():
         await house.add(account)
         await house.wait_made(1)
         entry = await house.add(account, not_after=time.time() + 0.2)
         assert (await house.wait_state(entry, "expired")).result == "expired"
-    assert told == [entry.id]
+    assert house.unmade == [(entry.id, "expired", "expired")]
     assert len(house.made) == 1
+
+
+async def test_a_dialler_that_is_woken_as_it_is_stopped_stops(tmp_path: Path) -> None:
+    """At whatever turn of the loop: Python 3.11's ``asyncio.wait_for`` forgets a cancellation behind a result."""
+    store = Store(f"sqlite+aiosqlite:///{tmp_path}/ivrea.db")
+    await store.migrate()
+    house = House(store, tmp_path / "journal")
+    asked = asyncio.Event()
+
+    async def flushed(_patience: float) -> bool:
+        return True
+
+    dialler = Dialler(
+        store,
+        house,  # type: ignore[arg-type]
+        lambda _: Limits(),
+        flush=flushed,
+        is_live=lambda call: False,
+        is_open=lambda: asked.set() is not None,
+    )
+    for turns in range(4):
+        asked.clear()
+        task = asyncio.create_task(dialler.run())
+        await asyncio.wait_for(asked.wait(), PATIENCE)
+        for _ in range(4):
+            await asyncio.sleep(0)
+        dialler.wake()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=0.5)
+        assert task.cancelled(), turns
+    house.journal.close()
+    await store.close()
 
 
 async def test_two_diallers_make_no_call_twice(store: Store, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ FAIL_REASONS: Mapping[str, str] = MappingProxyType(
         "busy": "busy",
         "no-answer": "no-answer",
         "failed": "error",
+        "refused": "error",
         "hangup": "hangup",
         "too-long": "active-for-too-long",
         "unsuccessful": "unknown error",

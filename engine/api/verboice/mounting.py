@@ -15,8 +15,8 @@ def mount(services: ApiServices) -> APIRouter:
     services.callbacks.announcements.add(status.Statuses())
     services.switch.remember = Remembering(services.store)
     services.dialler.preparing.append(status.prepared)
-    services.dialler.on_expired = status.expired
-    services.dialler.after_expiry = services.callbacks.wake
+    services.dialler.on_unmade = status.unmade
+    services.dialler.after_unmade = services.callbacks.wake
     api = APIRouter()
     for part in (calls, channels, schedules, contacts, projects):
         api.include_router(_with_json(part.routes(services)))

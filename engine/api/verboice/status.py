@@ -7,6 +7,7 @@ variables of contacts that the flow has set.
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -135,13 +136,17 @@ def _status(record: records.Record, facts: CallFacts) -> dict[str, str]:
             result = facts.result or "failed"
             if result == "canceled":
                 return {}
-            told = {"CallStatus": _STATUS.get(result, "failed"), "CallDuration": str(int(duration))}
-            if result in FAIL_REASONS:
-                told["CallStatusReason"] = FAIL_REASONS[result]
-                if record.sip_status >= 300:
-                    told["CallStatusCode"] = str(record.sip_status)
+            told = {**_over(result), "CallDuration": str(int(duration))}
+            if result in FAIL_REASONS and record.sip_status >= 300:
+                told["CallStatusCode"] = str(record.sip_status)
             return told
     return {}
+
+
+def _over(result: str) -> dict[str, str]:
+    """What is told of the end of an attempt, whether it was made or not."""
+    reason = {"CallStatusReason": FAIL_REASONS[result]} if result in FAIL_REASONS else {}
+    return {"CallStatus": _STATUS.get(result, "failed"), **reason}
 
 
 def _owed(call: _Known, call_id: str, at: float, status: Mapping[str, str], account: str | None = None) -> Row:
@@ -172,8 +177,8 @@ async def prepared(connection: AsyncConnection, entry: Entry, wish: Wanted) -> W
     return replace(wish, variables={**kept, **(wish.variables or {})}, facts={**(wish.facts or {}), **facts})
 
 
-async def expired(connection: AsyncConnection, entries: Sequence[Entry]) -> None:
-    """Calls expired in the queue: who wants it is told."""
+async def unmade(connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+    """Calls of the queue are over and were never made, since they expired or may not be made: who wants it is told."""
     numbered = await calls_book.of_queue(connection, [entry.id for entry in entries])
     rows: list[Any] = []
     for entry in entries:
@@ -183,7 +188,7 @@ async def expired(connection: AsyncConnection, entries: Sequence[Entry]) -> None
             continue
         call = _Known(CallFacts(own, entry, None, live=False), project)
         if call.url:
-            at = entry.not_after or entry.due_at
-            rows.append(_owed(call, f"queued-{entry.id}", at, {"CallStatus": "expired"}, entry.account_id))
+            at = entry.finished_at or time.time()
+            rows.append(_owed(call, f"queued-{entry.id}", at, _over(entry.result or "failed"), entry.account_id))
     if rows:
         await connection.execute(_INSERT, rows)
