@@ -155,3 +155,10 @@ def test_moments() -> None:
 def test_any_text_is_a_moment_or_refused(text: str) -> None:
     with contextlib.suppress(ValueError):
         assert isinstance(parse_moment(text, ROME), float)
+
+
+def test_a_schedule_of_before_retries_were_told_apart_is_read() -> None:
+    kept = Schedule(frozenset({1}), 3600, 7200, (60.0,), retry_all=True)
+    assert Schedule.of(kept.as_data()) == kept
+    older = {name: value for name, value in kept.as_data().items() if name != "retry_all"}
+    assert Schedule.of(older) == Schedule(frozenset({1}), 3600, 7200, (60.0,))
