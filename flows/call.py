@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from .orders import Order, Outcome, Sides, Upload
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 EndedBy = Literal["caller", "flow", "limit", "error"]
+
+ALL_SHOWN: Mapping[Prompt, Prompt] = MappingProxyType({})
+"""Of prompts none of which is secret."""
 
 MAX_KEPT = 65_536
 """Octets of a fetched document that are put down with the call."""
@@ -391,8 +395,11 @@ class Call(Protocol):
     async def answer(self) -> None:
         """Answer the call and wait until media may flow (at once if it was answered before)."""
 
-    async def prepare(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
-        """Have ``prompts`` ready to be heard; those that can be. What cannot has been told as :class:`Trouble`."""
+    async def prepare(self, prompts: Sequence[Prompt], shown: Mapping[Prompt, Prompt] = ALL_SHOWN) -> Sequence[Prompt]:
+        """Have ``prompts`` ready to be heard; those that can be. What cannot has been told as :class:`Trouble`.
+
+        ``shown`` are those with something secret in them, each with what is to be told of it.
+        """
 
     async def early_media(self) -> None:
         """Have sound reach the caller before the answer; at once if it was answered, or if there is such a path."""

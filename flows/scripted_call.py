@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn, TypeVar
 
 from .call import (
+    ALL_SHOWN,
     BargeIn,
     CallEnded,
     EndedBy,
@@ -181,7 +182,7 @@ class ScriptedCall:
     async def early_media(self) -> None:
         self._raise_if_ended()
 
-    async def prepare(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+    async def prepare(self, prompts: Sequence[Prompt], shown: Mapping[Prompt, Prompt] = ALL_SHOWN) -> Sequence[Prompt]:
         self._raise_if_ended()
         return prompts
 

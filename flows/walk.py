@@ -238,7 +238,7 @@ class Walk:
         if not prompts:
             return ()
         known = [final for prompt in prompts if (final := self._final(prompt)) is not None]
-        return await self.call.prepare(known)
+        return await self.call.prepare(known, self._shown)
 
     def _final(self, prompt: Prompt | Draft) -> Prompt | None:
         if isinstance(prompt, Draft):

@@ -161,6 +161,13 @@ class CallLine:
         talk = self.conversation
         return talk is not None and (self.call.on_hold.quiet or talk.peer.leg.on_hold.quiet)
 
+    def silent(self) -> None:
+        """Nobody has spoken or pressed a key for as long as may be."""
+        if self.held:
+            self.call.silence.broken()
+        else:
+            self.call.end("limit", f"nobody spoke or pressed a key for {self.call.silence.limit:g} s")
+
     def put_through(self, peer: Peer) -> None:
         """The line talks with ``peer`` now."""
         if self.transfer_pending:

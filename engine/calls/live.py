@@ -24,6 +24,7 @@ from engine.calls.silence import Silence
 from engine.calls.waiting import Waiting
 from engine.log import get_logger
 from flows.call import (
+    ALL_SHOWN,
     BargeIn,
     CallEnded,
     Entered,
@@ -174,7 +175,7 @@ class LiveCall(Waiting):
             self._silent = True
             self.trouble(f"nothing is heard before the answer: {problem}")
 
-    async def prepare(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+    async def prepare(self, prompts: Sequence[Prompt], shown: Mapping[Prompt, Prompt] = ALL_SHOWN) -> Sequence[Prompt]:
         self._raise_if_ended()
         missing = [prompt for prompt in prompts if prompt not in self._sounds]
         if not missing:
@@ -186,7 +187,8 @@ class LiveCall(Waiting):
             if isinstance(outcome, Path):
                 self._sounds[prompt] = outcome
             else:
-                what = prompt.media or prompt.text
+                told = shown.get(prompt, prompt)
+                what = told.media or told.text
                 self.trouble(f"{what[:200]!r} is not heard: {str(outcome) or type(outcome).__name__}")
         return [prompt for prompt in prompts if prompt in self._sounds]
 

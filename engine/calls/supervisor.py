@@ -121,7 +121,7 @@ class Supervisor(CallLine):
             settle=limits.settle,
             facts={**facts, "call.leg": f"{self.id}-leg0"},
             stored=plan.stored,
-            silence=Silence(limits.max_silence, self.talking, self._over_silence),
+            silence=Silence(limits.max_silence, self.talking, self.silent),
         )
         self.peers = Peers(
             self.id,
@@ -438,12 +438,6 @@ class Supervisor(CallLine):
 
     def _over_limit(self) -> None:
         self.call.end("limit", f"the call reached its longest duration of {self._limits.max_duration:.0f} s")
-
-    def _over_silence(self) -> None:
-        if self.held:
-            self.call.silence.broken()
-        else:
-            self.call.end("limit", f"nobody spoke or pressed a key for {self._limits.max_silence:g} s")
 
     # --- what SIP says; called by the switch --------------------------------------------
 

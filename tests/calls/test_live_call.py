@@ -382,6 +382,8 @@ async def test_prompts_are_made_on_the_call_once_and_bad_ones_are_left_out(line:
     assert troubles(signalling) == ["'bad' is not heard: cannot be spoken"]
     call.start(ready)
     assert stream.played[0][0] == ["/a.wav", "/made/new.wav"]
+    assert not await call.prepare([Prompt("bad")], {Prompt("bad"): Prompt("hidden")})
+    assert troubles(signalling)[1:] == ["'hidden' is not heard: cannot be spoken"]
 
 
 async def test_what_a_call_waits_for_is_given_up_when_it_ends(line: Line, web: Web) -> None:

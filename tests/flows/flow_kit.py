@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from flows.call import (
+    ALL_SHOWN,
     CallEnded,
     FetchFailed,
     Input,
@@ -79,7 +80,7 @@ class HandCall:
     async def early_media(self) -> None:
         self.log.append("early media")
 
-    async def prepare(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+    async def prepare(self, prompts: Sequence[Prompt], shown: Mapping[Prompt, Prompt] = ALL_SHOWN) -> Sequence[Prompt]:
         return prompts
 
     async def fetch(self, request: Request) -> Reply:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from messagebird_kit import flow, graph_of, say, step
 from test_messagebird_properties import good_flows
 
-from flows.call import Entered, Fetched, Performed, Reply, Request, Trouble
+from flows.call import ALL_SHOWN, Entered, Fetched, Performed, Reply, Request, Trouble
 from flows.check import check_graph
 from flows.executor import Executor
 from flows.findings import has_errors
@@ -76,7 +76,7 @@ def test_variables_are_spoken() -> None:
 class Deaf(ScriptedCall):
     """A call for which no sound can be fetched."""
 
-    async def prepare(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+    async def prepare(self, prompts: Sequence[Prompt], shown: Mapping[Prompt, Prompt] = ALL_SHOWN) -> Sequence[Prompt]:
         return [prompt for prompt in await super().prepare(prompts) if not prompt.media]
 
 
