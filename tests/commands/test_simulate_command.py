@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
+from pki import Authority
 
 ASKS = '<Response><Say>First.</Say><Redirect method="GET">{url}</Redirect></Response>'
 NEXT = "<Response><Say>Second.</Say></Response>"
@@ -22,6 +25,11 @@ Told = Callable[..., Any]
 @pytest.fixture
 def server() -> Iterator[str]:
     """The URL of a server that answers everything with a flow."""
+    yield from serving()
+
+
+def serving(certificate: Path | None = None) -> Iterator[str]:
+    """A server, and its URL; with a ``certificate`` (PEM, key included) it speaks HTTPS."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -34,9 +42,13 @@ def server() -> Iterator[str]:
             pass
 
     http = HTTPServer(("127.0.0.1", 0), Handler)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        http.socket = context.wrap_socket(http.socket, server_side=True)
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield f"http://127.0.0.1:{http.server_port}/next"
+    yield f"{'http' if certificate is None else 'https'}://127.0.0.1:{http.server_port}/next"
     http.shutdown()
     thread.join()
     http.server_close()
@@ -108,6 +120,21 @@ def test_requests_are_really_made(tmp_path: Path, told: Told, server: str) -> No
     (tmp_path / "replies.yaml").write_text(f"{server}: <Response><Say>Canned.</Say></Response>\n")
     result = told("simulate", flow(tmp_path, server), "--fetch", "--replies", "replies.yaml")
     assert spoken(result) == ["First.", "Canned."]
+
+
+def test_certificates_are_believed_as_on_live_calls(tmp_path: Path, told: Told, run: Run) -> None:
+    authority = Authority(tmp_path / "pki")
+    pair = authority.sign("web", addresses=("127.0.0.1",))
+    config = tmp_path / "ivrea.toml"
+    with contextmanager(serving)(pair.both) as url:
+        config.write_text("[callbacks]\nallow_private = true\n")
+        result = told("simulate", flow(tmp_path, url), "--fetch")
+        assert "certificate verify failed" in result["fetches"][0]["problem"]
+        config.write_text('[callbacks]\nallow_private = true\ncertificates = {"127.0.0.1" = "pki/ca.pem"}\n')
+        assert spoken(told("simulate", flow(tmp_path, url), "--fetch")) == ["First.", "Second."]
+        authority.file.write_text("nothing")
+        refused = run("simulate", flow(tmp_path, url), "--fetch", status=2)
+        assert f"callbacks.certificates.127.0.0.1: {authority.file}: no certificate" in " ".join(refused.stderr.split())
 
 
 def test_private_addresses_are_asked_only_where_that_is_allowed(tmp_path: Path, told: Told, server: str) -> None:
