@@ -70,6 +70,7 @@ def check_graph(graph: Graph, knowledge: Knowledge = _NOTHING) -> tuple[Finding,
     _check_reach(graph, findings)
     _check_loops(graph, findings)
     _check_prompts(graph, knowledge, findings)
+    _check_sounds(graph, knowledge, findings)
     if knowledge.unpronounceable is not None:
         _check_words(graph, knowledge.unpronounceable, findings)
     return findings.all()
@@ -138,6 +139,15 @@ def _check_prompts(graph: Graph, knowledge: Knowledge, findings: Findings) -> No
             if prompt.language and knowledge.known_language and not knowledge.known_language(prompt.language):
                 message = f"the language {prompt.language!r} cannot be spoken"
                 once("unknown-language", prompt.language, step, message, "a tag as in en, en-GB, ro or pt-BR")
+
+
+def _check_sounds(graph: Graph, knowledge: Knowledge, findings: Findings) -> None:
+    """What orders play besides: a call goes on without it."""
+    for step in graph.steps.values():
+        for sound in step.order.sounds if isinstance(step, Perform) else ():
+            if knowledge.media_problem and (problem := knowledge.media_problem(sound.media)):
+                message = f"{sound.media} cannot be played: {problem}"
+                findings.warning("bad-media", step.origin, message, "the call hears what is usual there instead")
 
 
 def _check_words(graph: Graph, unpronounceable: Callable[[Iterable[str], str], set[str]], findings: Findings) -> None:

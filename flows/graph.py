@@ -398,6 +398,11 @@ class Graph:
         every = (prompt for step in self.steps.values() for prompt in prompts_of(step))
         return tuple(dict.fromkeys(prompt for prompt in every if isinstance(prompt, Prompt)))
 
+    def sounds(self) -> tuple[Prompt, ...]:
+        """The same of what orders play besides; a call goes on without it."""
+        orders = (step.order for step in self.steps.values() if isinstance(step, Perform))
+        return tuple(dict.fromkeys(sound for order in orders for sound in order.sounds))
+
     def listens(self) -> Iterator[Listen]:
         return (step for step in self.steps.values() if isinstance(step, Listen))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, TypeVar
 
 from .prompts import Draft, Prompt
+from .targets import is_media
 from .templates import Template, Text, Variables, fill_name, fill_target, fill_url
 
 Needs = Literal["nothing", "early media", "answer"]
@@ -57,6 +58,14 @@ class Order:
     needs: ClassVar[Needs] = "answer"
     exits: ClassVar[tuple[str, ...]] = ()
     """Names of exits besides ``next``; a dial has those of hangup causes as well."""
+    media: ClassVar[tuple[str, ...]] = ()
+    """Fields that may name media which is heard besides prompts."""
+
+    @property
+    def sounds(self) -> tuple[Prompt, ...]:
+        """What is played for it and best made before a call comes; without one the call hears what is usual there."""
+        named = [str(getattr(self, name)) for name in self.media]
+        return tuple([Prompt(media=media) for media in named if is_media(media)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +96,7 @@ class Dial(Order):
 
     needs: ClassVar[Needs] = "nothing"
     exits: ClassVar[tuple[str, ...]] = ("failed",)
+    media: ClassVar[tuple[str, ...]] = ("ringback",)
     targets: tuple[Target, ...]
     strategy: Literal["simultaneous", "single", "weighted", "page"] = "simultaneous"
     timeout: float = 20.0
@@ -128,6 +138,7 @@ class Conference(Order):
     """Join a room until the caller or the room is done. Facts: ``status``, ``duration``."""
 
     exits: ClassVar[tuple[str, ...]] = ("failed",)
+    media: ClassVar[tuple[str, ...]] = ("entry_tone", "exit_tone", "welcome", "music")
     room: Text
     stored: bool = False
     """``room`` is the id of a conference that is set up, not a name of the account's own choosing."""
@@ -191,6 +202,7 @@ class Enqueue(Order):
     """
 
     exits: ClassVar[tuple[str, ...]] = ("failed",)
+    media: ClassVar[tuple[str, ...]] = ("music",)
     queue: Text
     music: str = ""
     timeout: float = 0.0

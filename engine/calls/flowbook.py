@@ -169,14 +169,16 @@ class FlowBook:
     async def _sounds(self, document: Document, voice: str, graph: Graph) -> dict[Prompt, Path]:
         folder = document.folder
         render = self._render(folder, voice) if folder is not None else self.renderer(document.account, voice)
-        prompts = graph.prompts()
-        outcomes = await asyncio.gather(*(render(prompt) for prompt in prompts), return_exceptions=True)
+        prompts, extra = graph.prompts(), graph.sounds()
+        outcomes = await asyncio.gather(*(render(prompt) for prompt in (*prompts, *extra)), return_exceptions=True)
         files: dict[Prompt, Path] = {}
         problems: list[str] = []
-        for prompt, outcome in zip(prompts, outcomes, strict=True):
+        for prompt, outcome in zip((*prompts, *extra), outcomes, strict=True):
             match outcome:
                 case Path():
                     files[prompt] = outcome
+                case PromptError() if prompt not in prompts:
+                    log.warning("sound_not_made", flow=document.name, media=prompt.media, error=str(outcome))
                 case PromptError():
                     problems.append(f"  {prompt.media or prompt.text!r}: {outcome}")
                 case BaseException():

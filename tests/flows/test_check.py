@@ -11,6 +11,7 @@ from flows.dialects import UnknownDialect, compile_flow
 from flows.findings import Finding
 from flows.prompts import Prompt
 
+RINGS = {"module": "resources", "data": {"to_did": "sip:x@y", "ringback": "none.wav"}, "children": {}}
 DEAF = {"banana", "șase", "unu", "una"}
 
 
@@ -42,6 +43,7 @@ def found(document: object) -> list[tuple[str, str, str]]:
         ({"_": "?", "a": {"_": "?", "1": "x", "da": "y", "$language": "xx"}}, "unknown-language", "error", "/a"),
         ({"_": "hi", "$voice": "Darth"}, "unknown-voice", "error", ""),
         ({"_": "none.wav", "1": "none.wav"}, "bad-media", "error", ""),
+        (RINGS, "bad-media", "warning", ""),
         ({"_": "…"}, "bad-text", "error", ""),
         ({"_": "x" * 5001}, "text-too-long", "error", ""),
         ({"_": "x", "yes": "y", "sure | yes": "z"}, "shadowed", "warning", "/sure | yes"),

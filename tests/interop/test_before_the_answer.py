@@ -85,7 +85,7 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
     with WebServer({"/one.wav": (200, "audio/wav", one)}) as web:
         ringback = web.url("/one.wav")
         flows = {
-            "ringback": dials(uris["bell"], ringback=ringback),
+            "ringback": dials(uris["bell"], ringback="one.wav"),
             "plain": dials(uris["bell"]),
             "play": play,
             "trunks": dials("+390222"),
