@@ -89,7 +89,13 @@ _CREDENTIALS: Json = {
     "properties": {
         "client_id": TEXT,
         "client_secret": TEXT,
-        "exp": {"type": "number", "exclusiveMinimum": 0, "description": "Seconds that the token lasts."},
+        "exp": {
+            "type": "number",
+            "minimum": 1,
+            "maximum": LONGEST_LIFETIME,
+            "default": DEFAULT_LIFETIME,
+            "description": "Seconds that the token lasts.",
+        },
         "webrtc": {**TEXT, "description": "1: a token for a telephone in a browser."},
     },
 }
@@ -137,7 +143,7 @@ class _Brombler:
         address = request.client.host if request.client is not None else ""
         self._limit(self._logins, address)
         given = await parameters(request)
-        lifetime = _whole(given, "exp", DEFAULT_LIFETIME, most=LONGEST_LIFETIME)
+        lifetime = int(_seconds(given, "exp", least=1, most=LONGEST_LIFETIME) or DEFAULT_LIFETIME)
         kind = WEB_KIND if str(given.get("webrtc", "")) in ("1", "true") else KIND
         name, secret = _text(given, "client_id"), _text(given, "client_secret")
         async with self.services.store.reading() as connection:  # strangers never have the database write
@@ -278,8 +284,8 @@ def _text(given: dict[str, Any], name: str) -> str:
     return text
 
 
-def _seconds(given: dict[str, Any], name: str) -> float:
-    """A duration; 0.0 when there is none."""
+def _seconds(given: dict[str, Any], name: str, *, least: int = 0, most: int = 86_400) -> float:
+    """A duration; 0.0 when there is none. ``least``: 0 for anything more than that."""
     value = given.get(name)
     if value in (None, ""):
         return 0.0
@@ -287,10 +293,8 @@ def _seconds(given: dict[str, Any], name: str) -> float:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         with contextlib.suppress(ValueError, OverflowError):
             seconds = float(value)
-    if not 0 < seconds <= 86_400:
-        raise Refusal(400, f"{name}: must be seconds, more than 0 and at most 86400")
+    if not seconds > 0 or not least <= seconds <= most:
+        raise Refusal(
+            400, f"{name}: must be seconds, {f'at least {least}' if least else 'more than 0'} and at most {most}"
+        )
     return seconds
-
-
-def _whole(given: dict[str, Any], name: str, default: int, *, most: int) -> int:
-    return min(int(_seconds(given, name)), most) if given.get(name) not in (None, "") else default
