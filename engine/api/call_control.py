@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
@@ -67,7 +67,6 @@ _STATUS = {"no_target": 422, "not_allowed": 403}
 """By what is wrong with the target; everything else is a conflict."""
 
 Action = Callable[[Request, str], Awaitable[Response]]
-_Body = TypeVar("_Body", bound=Model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +93,13 @@ class LiveCalls:
     async def hold(self, request: Request, call_id: str) -> Response:
         """202 with the call; 409 when the telephone refuses."""
         call, by, _ = await self._call(request, call_id)
-        party = (await self._body(request, PartyWish)).party
+        party = (await body_of(request, PartyWish, optional=True)).party
         return await self._done(call, lambda control: control.hold(by=by, party=party))
 
     async def resume(self, request: Request, call_id: str) -> Response:
         """202 with the call."""
         call, by, _ = await self._call(request, call_id)
-        party = (await self._body(request, PartyWish)).party
+        party = (await body_of(request, PartyWish, optional=True)).party
         return await self._done(call, lambda control: control.resume(by=by, party=party))
 
     async def transfer(self, request: Request, call_id: str) -> Response:
@@ -114,13 +113,13 @@ class LiveCalls:
     async def record(self, request: Request, call_id: str) -> Response:
         """202 with the call, also if it is recorded already."""
         call, by, _ = await self._call(request, call_id)
-        await self._body(request, NoWish)
+        await body_of(request, NoWish, optional=True)
         return await self._done(call, lambda control: control.start_recording(by=by))
 
     async def stop_record(self, request: Request, call_id: str) -> Response:
         """202 with the call, also if it is not recorded."""
         call, by, _ = await self._call(request, call_id)
-        await self._body(request, NoWish)
+        await body_of(request, NoWish, optional=True)
         return await self._done(call, lambda control: control.stop_recording(by=by))
 
     async def flow(self, request: Request, call_id: str) -> Response:
@@ -136,10 +135,6 @@ class LiveCalls:
         if call is None:
             raise await self.over(caller.account_id, call_id)
         return call, caller.user, caller.account_id
-
-    async def _body(self, request: Request, kind: type[_Body]) -> _Body:
-        """What may be left out."""
-        return await body_of(request, kind) if request.headers.get("Content-Length", "0") != "0" else kind()
 
     async def _done(self, call: Supervisor, act: Callable[[Control], Awaitable[Any]]) -> Response:
         try:

@@ -108,13 +108,17 @@ async def caller_of(request: Request, store: Store, needs: str) -> Caller:
     return caller
 
 
-async def body_of(request: Request, kind: type[_Body]) -> _Body:
-    """The request's JSON. Raises :class:`ApiError`: 413, or 400 that names the field."""
+async def body_of(request: Request, kind: type[_Body], *, optional: bool = False) -> _Body:
+    """The request's JSON; with ``optional`` what ``kind`` is by itself when there is none, however that is said
+    (``Content-Length: 0`` or chunks). Raises :class:`ApiError`: 413, or 400 that names the field.
+    """
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
         if len(data) > MAX_BODY:
             raise ApiError(413, "too_large", f"the body is larger than {MAX_BODY >> 20} MiB")
+    if optional and not data:
+        return kind()
     try:
         check_json(bytes(data))
         return kind.model_validate_json(bytes(data))
