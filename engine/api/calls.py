@@ -179,11 +179,10 @@ class _Calls:
         direction: Literal["", "inbound", "outbound"] = "",
         status: Literal["", "live", "ended"] = "",
         before: str = "",
-        limit: int = 50,
+        limit: Annotated[int, Field(ge=1, le=MOST_PER_PAGE)] = 50,
     ) -> dict[str, Any]:
         """A page of calls, the newest first; ``next`` is the ``before`` of the page behind it, null on the last."""
         caller = await caller_of(request, self.store, "calls.read")
-        limit = min(max(limit, 1), MOST_PER_PAGE)
         cursor = _CURSOR.fullmatch(before)
         if before and cursor is None:
             raise ApiError(400, "bad_request", "before: must be the next of a page before", field="before")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from engine.accounts.callbook import CallRow, LegRow, RecordingRow
 from engine.api.messagebird import views
-from engine.api.messagebird.answers import Page, VoiceError, page_of
+from engine.api.messagebird.answers import Page, VoiceError, many, page_of
 from engine.api.messagebird.door import VoiceRoute
 from engine.api.messagebird.signing import sign
 from flows.uuids import leg_uuid, recording_uuid
@@ -94,6 +95,26 @@ def test_files_that_are_no_recordings_of_the_call_are_not_shown() -> None:
 )
 def test_pages(query: dict[str, str], page: Page) -> None:
     assert page_of(query) == page
+
+
+@pytest.mark.parametrize(
+    ("query", "number", "links"),
+    [
+        ({"offset": "20", "limit": "10"}, 3, {"self": "page=3&perPage=10", "previous": "page=2&perPage=10"}),
+        (
+            {"offset": "15", "limit": "10"},
+            2,
+            {"self": "offset=15&limit=10", "previous": "offset=5&limit=10", "next": "offset=25&limit=10"},
+        ),
+        ({"offset": "5", "limit": "25"}, 1, {"self": "offset=5&limit=25", "previous": "offset=0&limit=5"}),
+        ({"offset": "28", "limit": "5"}, 6, {"self": "offset=28&limit=5", "previous": "offset=23&limit=5"}),
+    ],
+)
+def test_pages_that_begin_anywhere(query: dict[str, str], number: int, links: dict[str, str]) -> None:
+    """Nothing is on two of them, and nothing is left out."""
+    answer = json.loads(bytes(many("/calls", [], page_of(query), 30).body))
+    assert answer["pagination"]["currentPage"] == number
+    assert answer["_links"] == {name: f"/calls?{each}" for name, each in links.items()}
 
 
 @pytest.mark.parametrize(

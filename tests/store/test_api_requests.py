@@ -20,12 +20,14 @@ from engine.accounts import clients, media, repository, secrets, tokens
 from engine.accounts.entities import Trunk
 from engine.accounts.media import MediaShelf
 from engine.accounts.repository import Taken
+from engine.api import call_control
 from engine.api.brombler.mount import KIND as BROMBLER
 from engine.api.kwebbl.errors import ACCESS
 from engine.api.messagebird import door as voice_door
 from engine.api.own import capturing, kinds
 from engine.api.reading import Unreadable, as_form, as_json, check_json
 from engine.api.verboice import book, channels_book, contacts_book
+from engine.calls.control import ControlRefused
 from engine.store import Store
 from engine.store.accounts import DEFAULT_ACCOUNT
 
@@ -133,6 +135,54 @@ async def test_a_program_that_asks_users_for_consent_has_no_tokens_without_it(ho
     for each, its_secret in ((own, own_secret), (both, both_secret)):
         status, text = await house.ask("POST", "/auth.cas", data={"client_id": each.id, "client_secret": its_secret})
         assert status == 200, text
+
+
+async def test_tokens_last_as_long_as_was_wished_up_to_30_days(house: House) -> None:
+    async with house.store.writing() as connection:
+        own, secret = await clients.add(connection, "other", "dialler")
+    form = {"client_id": own.id, "client_secret": secret}
+    for wished, lasts in (("2592000", 2_592_000), ("1", 1)):
+        status, text = await house.ask("POST", "/auth.cas", data={**form, "exp": wished})
+        assert (status, json.loads(text)["expires_in"]) == (200, lasts)
+    for wished in ("0.5", "2592001"):
+        status, text = await house.ask("POST", "/auth.cas", data={**form, "exp": wished})
+        says = "Bad Request: exp: must be seconds, at least 1 and at most 2592000"
+        assert (status, json.loads(text)["responseText"]) == (400, says)
+
+
+async def test_bodies_in_chunks_are_read_like_others(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A live call is put on hold; a body may be left out, with or without a length of none."""
+    house.calls["live"] = SimpleNamespace(plan=SimpleNamespace(account=DEFAULT_ACCOUNT))
+    held: list[str] = []
+
+    class Noting:
+        def __init__(self, _call: Any) -> None:
+            """Of whatever call."""
+
+        async def hold(self, *, by: str, party: str) -> None:
+            held.append(party)
+            raise ControlRefused("not_answered", f"{by} is early")
+
+    monkeypatch.setattr(call_control, "Control", Noting)
+
+    async def chunks(body: bytes) -> AsyncIterator[bytes]:
+        yield body
+
+    async def post(what: str, data: Any) -> int:
+        return (await house.ask("POST", f"/api/v1/calls/live/{what}", house.bearer(), data=data))[0]
+
+    asked = [(b'{"party": "peer"}', 409), (b"", 409), (b'{"party": "nobody"}', 400), (b"{", 400)]
+    for data, status in asked:
+        assert [await post("hold", chunks(data)), await post("hold", data)] == [status, status], data
+    assert held == ["peer"] * 2 + [call_control.PartyWish().party] * 2
+    for what in ("resume", "record", "stop-record"):
+        assert await post(what, chunks(b'{"unknown": 1}')) == 400, what
+
+
+async def test_pages_of_calls_have_bounds(house: House) -> None:
+    for limit in (0, 201):
+        status, text = await house.ask("GET", f"/api/v1/calls?limit={limit}", house.bearer())
+        assert (status, json.loads(text)["error"]["field"]) == (400, "limit")
 
 
 async def test_only_who_runs_the_switch_lets_others_use_a_trunk_or_names_files(house: House) -> None:

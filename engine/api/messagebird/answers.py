@@ -70,6 +70,10 @@ class Page:
         """Counted from 1."""
         return self.offset // self.size + 1
 
+    def before(self) -> Page:
+        """The one that ends where this one begins: smaller, if there is no more."""
+        return Page(max(self.offset - self.size, 0), min(self.offset, self.size))
+
 
 def page_of(query: Mapping[str, str]) -> Page:
     """``page`` and ``perPage``, or ``offset`` and ``limit`` as some client libraries send them.
@@ -102,11 +106,12 @@ def one(value: Json, status: int = 200) -> JSONResponse:
 def many(path: str, values: Sequence[Json], page: Page, total: int) -> JSONResponse:
     """A page of a list; ``path`` is that of the list."""
     pages = max(-(-total // page.size), 1)
-    links = {"self": _link(path, page.number, page.size)}
-    if page.number > 1:
-        links["previous"] = _link(path, page.number - 1, page.size)
-    if page.number < pages:
-        links["next"] = _link(path, page.number + 1, page.size)
+    counted = page.offset % page.size == 0  # else no page that is counted from 1 begins there
+    links = {"self": _link(path, page, counted=counted)}
+    if page.offset > 0:
+        links["previous"] = _link(path, page.before(), counted=counted)
+    if page.offset + page.size < total:
+        links["next"] = _link(path, Page(page.offset + page.size, page.size), counted=counted)
     pagination = {"totalCount": total, "pageCount": pages, "currentPage": page.number, "perPage": page.size}
     return JSONResponse({"data": list(values), "_links": links, "pagination": pagination})
 
@@ -116,5 +121,6 @@ def nothing() -> Response:
     return Response(status_code=204)
 
 
-def _link(path: str, number: int, size: int) -> str:
-    return f"{path}?{urlencode({'page': number, 'perPage': size})}"
+def _link(path: str, page: Page, *, counted: bool) -> str:
+    query = {"page": page.number, "perPage": page.size} if counted else {"offset": page.offset, "limit": page.size}
+    return f"{path}?{urlencode(query)}"
