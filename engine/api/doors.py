@@ -84,7 +84,7 @@ class Systems:
             for system, routes in self.routes.items()
             if any(route.matches(scope)[0] is not Match.NONE for route in routes)
         )
-        return next(matching, "") or _by_beginning(scope["path"])
+        return next(matching, "") or by_beginning(scope["path"])
 
     def spellings(self, scope: Scope) -> list[Scope]:
         """The request as it is, and with what may be left out under a host name of an API put before its path."""
@@ -106,7 +106,8 @@ class Systems:
         ]
 
 
-def _by_beginning(path: str) -> str:
+def by_beginning(path: str) -> str:
+    """The API whose paths begin, or end, like this one; empty: none, or the one at the root."""
     if path.endswith(".cas"):
         return "brombler"
     longest = sorted(((each, system) for system, found in PREFIXES.items() for each in found), reverse=True)

@@ -19,6 +19,7 @@ from engine.api.own import access, accounts, capturing, flows, kinds, ledger, qu
 from engine.api.own.resources import routes_of
 from engine.api.reference import add_reference
 from engine.api.refusals import NotThere, TooManyFailures
+from engine.api.security import secured
 from engine.api.services import ApiServices
 from engine.api.verboice import mount as verboice
 
@@ -51,7 +52,7 @@ def mount_all(app: FastAPI, services: ApiServices) -> None:
         routes[_system_of(mount)] += app.router.routes[before:]
     make = app.openapi
     refused = {429: told(ERROR, "Too many failed logins from this address.")}  # of what is no API's
-    app.openapi = lambda: app.openapi_schema or completed(make(), refused)  # type: ignore[method-assign]
+    app.openapi = lambda: app.openapi_schema or secured(completed(make(), refused))  # type: ignore[method-assign]
     add_reference(app)
     config = services.config.api
     systems = Systems({host: system for system, host in config.hosts.items()}, routes)

@@ -10,15 +10,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, Request, Response, Security
-from fastapi.security import APIKeyHeader
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from engine.api.answers import schema_of
 from engine.api.messagebird import models as m
 from engine.api.messagebird.answers import IMPOSSIBLE, VoiceError, not_found
 from engine.api.messagebird.calls import Calls
-from engine.api.messagebird.door import VoiceRoute
+from engine.api.messagebird.door import VERSION, VoiceRoute
 from engine.api.messagebird.events import Events
 from engine.api.messagebird.finding import Finder
 from engine.api.messagebird.flows import CallFlows
@@ -39,6 +38,12 @@ TAG = "MessageBird Voice"
 _ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _ROOTS = ("calls", "call-flows", "legs", "recordings", "transcriptions", "webhooks")
 
+_VERSION = {
+    "name": "X-MessageBird-Version",
+    "in": "header",
+    "description": "The version of the API that is meant.",
+    "schema": {"type": "string", "enum": [VERSION]},
+}
 _PARAMETERS = [
     {"name": "page", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000000, "default": 1}},
     {"name": "perPage", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}},
@@ -134,10 +139,7 @@ def _of_recordings(recordings: Recordings, path: str) -> Iterator[_Route]:
 
 
 def _router(routes: list[_Route]) -> APIRouter:
-    key = APIKeyHeader(
-        name="Authorization", scheme_name="AccessKey", description="AccessKey {accessKey}", auto_error=False
-    )
-    api = APIRouter(route_class=VoiceRoute, tags=[TAG], dependencies=[Security(key)])
+    api = APIRouter(route_class=VoiceRoute, tags=[TAG])
     served: dict[str, list[str]] = {}
     for route in routes:
         served.setdefault(route.path, []).append(route.method)
@@ -167,9 +169,7 @@ def _add(api: APIRouter, route: _Route) -> None:
         responses[route.status] = {"model": route.answer}
     else:
         responses[route.status] = {"description": "Done"}
-    extra: dict[str, Any] = {}
-    if route.paged:
-        extra["parameters"] = _PARAMETERS
+    extra: dict[str, Any] = {"parameters": [_VERSION, *(_PARAMETERS if route.paged else ())]}
     if route.body is not None:
         extra["requestBody"] = {"content": {"application/json": {"schema": schema_of(route.body)}}}
     api.add_api_route(

@@ -38,11 +38,12 @@ def routes(services: ApiServices) -> APIRouter:
     """The endpoints."""
     calls = _Calls(services)
     api = APIRouter(prefix="/api", route_class=VerboiceRoute, tags=TAGS)
-    wish = [
-        {"name": name, "in": "query", "description": text, "schema": {"type": "string"}, "required": False}
-        for name, text in _PARAMETERS.items()
-    ]
-    body = {"requestBody": {"content": {"text/xml": {"schema": {"type": "string"}, "example": _TWIML}}}}
+    wish = [shapes.in_query(name, text) for name, text in _PARAMETERS.items()]
+    fields = {each["name"]: {**each["schema"], "description": each["description"]} for each in wish}
+    form = {"schema": {"type": "object", "properties": fields}}
+    twiml = {"schema": {"type": "string"}, "example": _TWIML}
+    kinds = {"text/xml": twiml, "application/json": form, "application/x-www-form-urlencoded": form}
+    body = {"requestBody": {"content": kinds}}
     call: Responses = {200: told(shapes.CALL)}
     words = {"type": "string"}
     for method, more in (("GET", {}), ("POST", body)):
@@ -51,12 +52,8 @@ def routes(services: ApiServices) -> APIRouter:
             openapi_extra={"parameters": wish, **more},
         )  # fmt: skip
     one = "/calls/{call_id}"
-    flow = {
-        "parameters": [
-            {"name": name, "in": "query", "description": _PARAMETERS[name], "schema": {"type": "string"}}
-            for name in ("call_flow_id", "call_flow", "callback_url", "project_id")
-        ]
-    }
+    named = ("call_flow_id", "call_flow", "callback_url", "project_id")
+    flow = {"parameters": [shapes.in_query(name, _PARAMETERS[name]) for name in named]}
     api.add_api_route(f"{one}/state.json", calls.state, methods=["GET"], summary="State of a call", responses=call)
     api.add_api_route(f"{one}/state", calls.state, methods=["GET"], include_in_schema=False)
     api.add_api_route(
@@ -84,6 +81,7 @@ _PARAMETERS = {
     "channel": "Name of a trunk of the account.",
     "channel_id": "The same by its id.",
     "address": "Number or SIP URI.",
+    "contact_id": "In its place: a contact of the project, whose first address is called.",
     "call_flow_id": "Id of a stored flow.",
     "call_flow": "The same by its name.",
     "callback_url": "Is asked for the flow.",

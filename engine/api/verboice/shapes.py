@@ -84,6 +84,14 @@ CONTACT_PROBLEMS: Responses = {
 _ANY_SCALAR: Json = {"type": ["string", "number", "boolean", "null"]}
 
 
+def in_query(name: str, about: str = "") -> Json:
+    """A parameter; ``name[key]`` is one for each key (``vars[age]=38``)."""
+    one = {"name": name, "in": "query", "description": about, "required": False, "schema": TEXT}
+    if not name.endswith("]"):
+        return one
+    return {**one, "name": name.partition("[")[0], "style": "deepObject", "explode": True, "schema": table(TEXT)}
+
+
 def _json(properties: Json, *required: str) -> Json:
     schema = {"type": "object", "required": list(required), "properties": properties}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
@@ -120,6 +128,6 @@ BODIES: dict[str, Json] = {
     "variable": _json({"name": TEXT}, "name"),
     "flow": _form({"name": TEXT, "flow": ANYTHING, "callback_url": TEXT}),
     "contact": _form({"address": TEXT, "addresses": many(TEXT), **_VARS}),
-    "values": _form(_VARS),
+    "values": {"parameters": [in_query("vars[name]", "Values of variables of the project.")]},
 }
 """By what is sent."""
