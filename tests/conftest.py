@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import functools
+import gc
 import importlib.util
 import logging
 import os
@@ -126,3 +127,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.environ.get("IVREA_REQUIRE_PEERS") == "1":
         pytest.fail(f"a peer is required and missing: {reason}", pytrace=False)
     pytest.skip(f"peer missing: {reason}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    """Have what the tests left behind complain now: plugins import modules at the end, and CPython 3.11 cannot compile
+    one while a finalizer, called in the middle of that, formats a traceback (python/cpython#106905).
+    """
+    gc.collect()

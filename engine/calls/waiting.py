@@ -143,7 +143,9 @@ class Waiting:
         finally:
             self._interrupted.discard(interrupted)
             interrupted.cancel()
-            task.cancel()
+            if not task.done():
+                task.add_done_callback(_nobody_asks)
+                task.cancel()
 
     def _interrupt(self) -> None:
         for wait in self._interrupted:
@@ -170,3 +172,9 @@ class Waiting:
             self._wake = None
             if timer is not None:
                 timer.cancel()
+
+
+def _nobody_asks(work: asyncio.Future[Any]) -> None:
+    """What comes of work that was given up: without a look at it the loop complains when it is freed."""
+    if not work.cancelled():
+        work.exception()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import SimpleNamespace
@@ -388,6 +389,8 @@ async def test_prompts_are_made_on_the_call_once_and_bad_ones_are_left_out(line:
 
 async def test_what_a_call_waits_for_is_given_up_when_it_ends(line: Line, web: Web) -> None:
     call, _, _ = line
+    complaints: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     web.release.clear()
     waits = [
         asyncio.create_task(call.prepare([Prompt("new")])),
@@ -400,6 +403,10 @@ async def test_what_a_call_waits_for_is_given_up_when_it_ends(line: Line, web: W
             await wait
     await asyncio.sleep(0)
     assert web.cancelled == 2
+    waits.clear()
+    del wait
+    gc.collect()
+    assert complaints == []
 
 
 @pytest.mark.parametrize("size", [10, 1_000_000])
