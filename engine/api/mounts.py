@@ -12,6 +12,7 @@ from engine.api import calls, messagebird
 from engine.api.answers import completed, told
 from engine.api.brombler import mount as brombler
 from engine.api.doors import SYSTEMS, HostDoors, LoginGuard, Systems
+from engine.api.examples import illustrated
 from engine.api.guard import ERROR
 from engine.api.kazoo import mounting as kazoo
 from engine.api.kwebbl import mounting as kwebbl
@@ -52,7 +53,7 @@ def mount_all(app: FastAPI, services: ApiServices) -> None:
         routes[_system_of(mount)] += app.router.routes[before:]
     make = app.openapi
     refused = {429: told(ERROR, "Too many failed logins from this address.")}  # of what is no API's
-    app.openapi = lambda: app.openapi_schema or secured(completed(make(), refused))  # type: ignore[method-assign]
+    app.openapi = lambda: app.openapi_schema or illustrated(secured(completed(make(), refused)))  # type: ignore[method-assign]
     add_reference(app)
     config = services.config.api
     systems = Systems({host: system for system, host in config.hosts.items()}, routes)

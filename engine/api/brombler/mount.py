@@ -46,15 +46,14 @@ def mount(services: ApiServices) -> APIRouter:
         "/auth.cas", brombler.auth, methods=["POST"], summary="A token for a client id and secret",
         responses={200: told(_TOKEN)}, openapi_extra=_body(_CREDENTIALS),
     )  # fmt: skip
-    call = {"who": "+390115550100", "tree": {"_": "Do you want to talk?", "yes": "Good.", "no": "Bye."}, "timeout": 60}
-    for path, act, summary, answer, wish, example in (
-        ("/call.cas", brombler.call, "Call somebody with a call tree", _fine(id=TEXT), _CALL, call),
-        ("/list.cas", brombler.list, "The live calls of the account", _fine(list=table(LISTED)), None, None),
-        ("/close.cas", brombler.close, "End a call, by its id", _fine(), _WHO, None),
-        ("/refer.cas", brombler.refer, "Send a call to an agent", _fine(), _AGENT, None),
+    for path, act, summary, answer, wish in (
+        ("/call.cas", brombler.call, "Call somebody with a call tree", _fine(id=TEXT), _CALL),
+        ("/list.cas", brombler.list, "The live calls of the account", _fine(list=table(LISTED)), None),
+        ("/close.cas", brombler.close, "End a call, by its id", _fine(), _WHO),
+        ("/refer.cas", brombler.refer, "Send a call to an agent", _fine(), _AGENT),
     ):
         for method in ("GET", "POST"):
-            told_of = {} if wish is None else _query(wish) if method == "GET" else _body(wish, example)
+            told_of = {} if wish is None else _query(wish) if method == "GET" else _body(wish)
             api.add_api_route(
                 path, act, methods=[method], summary=summary, responses={200: told(answer)}, openapi_extra=told_of
             )
@@ -106,10 +105,9 @@ def _fine(**more: Json) -> Json:
     return shape(response={"const": 200}, responseText=TEXT, **more)
 
 
-def _body(schema: Json, example: Json | None = None) -> Json:
+def _body(schema: Json) -> Json:
     """Fields in a form, or in JSON."""
-    described: Json = {"schema": schema, **({"example": example} if example is not None else {})}
-    content = {"application/json": described, "application/x-www-form-urlencoded": {"schema": schema}}
+    content = {kind: {"schema": schema} for kind in ("application/json", "application/x-www-form-urlencoded")}
     return {"requestBody": {"required": True, "content": content}}
 
 

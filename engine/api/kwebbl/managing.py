@@ -39,7 +39,7 @@ def managing_routes(services: ApiServices) -> APIRouter:
         "properties": {"target": PLACE, "transfer_type": {"type": "string", "enum": ["blind", "attended"]}},
         "additionalProperties": False,
     }
-    wish = body(transfer, {"target": {"number": "31101111111"}, "transfer_type": "attended"})
+    wish = body(transfer, {"target": {"number": "31101111111"}, "transfer_type": "blind"})
     actions: tuple[tuple[str, Callable[[Request, str], Awaitable[Response]], str], ...] = (
         ("terminate", desk.hang_up, "Hang up"),
         ("hangup", desk.hang_up, "Hang up"),

@@ -38,7 +38,6 @@ def mount(services: ApiServices) -> APIRouter:
     """The endpoints."""
     flows = _Flows(services)
     api = APIRouter(prefix="/api/v1/flows", route_class=GuardedRoute, tags=["Ivrea: flows"])
-    example = {"name": "hello", "document": {"_": "Press one.", "key:1": "Thank you."}}
     saved: Responses = {
         201: told(_VERSION, "Stored."),
         200: told(_VERSION, "It is that already."),
@@ -49,7 +48,7 @@ def mount(services: ApiServices) -> APIRouter:
     )
     api.add_api_route(
         "", flows.save, methods=["POST"], status_code=201, responses=saved,
-        openapi_extra=json_body(FlowBody, example=example),
+        openapi_extra=json_body(FlowBody),
         summary="Store a flow: a new one, or a new version of the one of that name",
     )  # fmt: skip
     versions: Responses = {200: told(shape(versions=many(shape(number=WHOLE, created_at=NUMBER))))}

@@ -100,12 +100,12 @@ def routes_of(resource: Resource[Any, Any], services: ApiServices) -> APIRouter:
     return api
 
 
-def json_body(body: type[BaseModel], *, part: bool = False, required: bool = True, **more: Any) -> Json:
+def json_body(body: type[BaseModel], *, part: bool = False, required: bool = True) -> Json:
     """What OpenAPI is told of a body; ``part``: all of its fields may be left out."""
     schema = schema_of(body)
     if part:
         schema.pop("required", None)
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema, **more}}}}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
 @dataclass(frozen=True, slots=True)
