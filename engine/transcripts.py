@@ -79,7 +79,8 @@ class Transcripts:
                 await asyncio.sleep(PAUSE_AFTER_FAILURE)
                 continue
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), LOOK_EVERY)
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._wake.wait()
 
     async def _make(self, wanted: Transcription) -> None:
         if wanted.status != "transcribing":

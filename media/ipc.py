@@ -247,7 +247,8 @@ class Child(Generic[Received]):
             self._writer.close()
         if self._process is not None:
             try:
-                await asyncio.wait_for(self._process.wait(), patience)
+                async with asyncio.timeout(patience):
+                    await self._process.wait()
             except TimeoutError:
                 self.kill()
                 await self._process.wait()

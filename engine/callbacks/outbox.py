@@ -128,7 +128,8 @@ class WallClock:
         """Return when ``event`` is set, or when it is ``until``, or now and then."""
         seconds = LONGEST_WAIT if until is None else min(max(until - self.now(), 0.0), LONGEST_WAIT)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await event.wait()
 
 
 def http_sender(fetcher: Fetcher, timeout: float) -> Sender:
@@ -275,7 +276,8 @@ class Outbox:
         self._closing = True
         self._wake.set()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), patience)
+            async with asyncio.timeout(patience):
+                await self._ended.wait()
         return self._ended.is_set()
 
     async def _failed(self, error: Exception) -> None:

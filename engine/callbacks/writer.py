@@ -131,7 +131,8 @@ class Writer:
     async def flush(self, patience: float) -> bool:
         """Wait until everything appended is stored; ``False`` when ``patience`` seconds were not enough."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), patience)
+            async with asyncio.timeout(patience):
+                await self._idle.wait()
         return self._idle.is_set()
 
     def _appended(self) -> None:

@@ -240,7 +240,8 @@ class TrunkBook:
         pause = RETRY_EVERY
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._changed.wait()
             self._changed.clear()
             pause = RESOLVE_EVERY if await self.resolve() else RETRY_EVERY
 

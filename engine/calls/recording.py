@@ -136,7 +136,8 @@ class Recording:
         if not lost:
             self.stop()
             try:
-                await asyncio.wait_for(self._ended.wait(), PATIENCE)
+                async with asyncio.timeout(PATIENCE):
+                    await self._ended.wait()
             except TimeoutError:
                 reason = "the writer does not answer"
             else:
@@ -272,7 +273,8 @@ async def _seconds_when_still(path: str) -> float:
     # A thread of its own: one that hangs must not keep others, or the end of the process, waiting.
     threading.Thread(target=read, name="length of a recording", daemon=True).start()
     try:
-        return await asyncio.wait_for(answer, DISK_PATIENCE)
+        async with asyncio.timeout(DISK_PATIENCE):
+            return await answer
     except TimeoutError:
         return 0.0
 

@@ -120,7 +120,8 @@ class MediaCaptures:
         """Wait until the files of a call that has ended are complete, but not for long."""
         if (wanted := self._calls.get(call)) is not None and wanted.open:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(wanted.complete.wait(), PATIENCE)
+                async with asyncio.timeout(PATIENCE):
+                    await wanted.complete.wait()
 
 
 class CapturedMedia:

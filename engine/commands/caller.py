@@ -262,7 +262,8 @@ class TestCaller:
         if self._record is not None and self._stream is not None and self._answered_at is not None:
             self._stream.send(commands.StopRecord(self._stream.number, 0))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._recorded.wait(), 3.0)
+                async with asyncio.timeout(3.0):
+                    await self._recorded.wait()
 
     # --- what happens -------------------------------------------------------------------
 

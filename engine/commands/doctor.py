@@ -228,7 +228,8 @@ class Doctor:
 
         async with self._came:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._came.wait_for(lambda: path() is not None), patience)
+                async with asyncio.timeout(patience):
+                    await self._came.wait_for(lambda: path() is not None)
         return path()
 
     def _check_callbacks(self) -> None:

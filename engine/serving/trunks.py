@@ -108,7 +108,8 @@ class Registrations:
         if not self._leaving:
             return
         try:
-            await asyncio.wait_for(self._removed.wait(), UNREGISTER_PATIENCE)
+            async with asyncio.timeout(UNREGISTER_PATIENCE):
+                await self._removed.wait()
         except TimeoutError:
             log.warning("not_unregistered", trunks=sorted(each.config.name for each in self._leaving))
 

@@ -367,7 +367,8 @@ class SipTransport:
             return
         self._settling = self._loop.create_future()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._settling, patience)
+            async with asyncio.timeout(patience):
+                await self._settling
         self._settling = None
 
     async def close(self) -> None:

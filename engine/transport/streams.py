@@ -303,7 +303,8 @@ class Streams:
         if self.connections:
             self._emptied = self._loop.create_future()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied, _LAST_WORDS)
+                async with asyncio.timeout(_LAST_WORDS):
+                    await self._emptied
         for connection in list(self.connections.values()):
             connection.abort()
         await asyncio.sleep(0)  # for the connections to hear of it

@@ -269,7 +269,8 @@ class Mailboxes:
             if cleaned < AT_ONCE:
                 self._deleted.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._deleted.wait(), CLEAN_EVERY)
+                    async with asyncio.timeout(CLEAN_EVERY):
+                        await self._deleted.wait()
                 await asyncio.sleep(1.0)  # the journal has to reach the database first
 
     async def clean(self) -> int:
