@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,55 +16,10 @@ from flows.dialects.kazoo import compile_kazoo
 from flows.dialects.kazoo.compiler import MODULES
 from flows.dialects.kazoo.document import modules
 
-SEED_SAMPLES: dict[str, str] = {
-    "business hours": """{"module":"device","data":{"id":"{FRONT_DESK_DEVICE_ID}"},
-        "children":{"_":{"module":"voicemail","data":{"id":"{COMPANY_VM_BOX_ID}"}}}}""",
-    "after hours": '{"module":"voicemail","data":{"id":"{COMPANY_VM_BOX_ID}"}}',
-    "bridge devices": '{"module":"device","data":{"id":"device_id"}}',
-    "bridge users": '{"module": "user","data": {"id": "user_id"}}',
-    "bridge a ring group": """{"module":"ring_group","data":{"endpoints": ["device_1_id","device_2_id",
-        "user_1_id","user_2_id","group_1_id","group_2_id"]}}""",
-    "global resources": '{"module": "resources","data": {"to_did": "+35316877779","use_local_resources": false}}',
-    "local resources": '{"module": "resources","data": {"to_did": "+135316877779","use_local_resources": true}}',
-    "collecting DTMF": """{"module":"tts","data":{"text": "Please enter up to four digits."},"children": {"_": {
-        "module": "collect_dtmf","data": {"max_digits": 4,"collection_name": "custom_name"},"children": {"_": {
-        "module": "pivot","data": {"voice_url": "http://pivot.your.company.com/collected.php"},"children": {}}}}}}""",
-    "we didn't get that": '{"module": "tts","data": {"text": "We didn\'t get that"},"children": {}}',
-    "sending DTMF": '{"module": "send_dtmf","data": {"digits": "123ABC#","duration_ms": 2000},"children": {}}',
-    "pre-built conference": '{"module": "conference","data": {"id": "conference_id"}}',
-    "ad-hoc conference": '{"module": "conference","data": {"config": {"name": "My Ad-hoc Conference"}}}',
-    "conference per area code": """{"module": "tts","data": {"text": "Welcome to the 415 conference!"},"children": {
-        "_": {"module": "conference","data": {"config": {"name": "Areacode 415"}},"children": {}}}}""",
-    "hangups": '{"module": "response","data": {"code": "486","message": "User Busy","media":"id_or_url"}}',
-    "presence": '{"module": "manual_presence","data": {"presence_id": "username","status": "ringing"}}',
-    "start recording": """{"module": "record_call","data": {"action": "start","time_limit": 1200,"format": "mp3",
-        "url": "http://your.server.com/recordings"}}""",
-    "stop recording": '{"module": "record_call","data": {"action": "stop"}}',
-    "recording just the caller": """{"module": "say","data": {"text": "Please leave your message after the beep"},
-        "children": {"_": {"module": "record_caller","data": {"format": "mp3",
-        "url": "http://my.recording.server/voicemail/{ACCOUNT_ID}/{BOX_ID}","time_limit":360}}}}""",
-    "text to speech": """{"module": "tts","data": {"text": "Pivot is pretty awesome. Have a great day."},
-        "children": {"_": {"module": "response","data": {}}}}""",
-    "play files": """{"module": "play","data": {"id": "media_id"},"children": {"_": {"module": "play",
-        "data":{"id": "http://some.file.server/some/file.mp3"},"children": {}}}}""",
-}
-BUSINESS_HOURS_AS_PRINTED = """{"module":"device"
-       ,"data":{"id":"{FRONT_DESK_DEVICE_ID}"}
-       ,"children":{
-         "_":{
-           "module":"voicemail"
-           ,"data":{"id":"{COMPANY_VM_BOX_ID}"}
-         }
-       }
-"""
-RECORDING_PER_USER_AS_PRINTED = """{
-    "module": "record_call",
-    "data": {"action": "start", "format": "mp3", "url": "http://my.recording.server/{ACCOUNT_ID}/{USER_ID}",
-             "time_limit":360},
-    "children": {"_": {"module": "user", "data": {"id": "{USER_ID}"}, "children": {"_": {
-        "module": "record_call", "data": {"action": "stop"},
-        "children": {"module": "voicemail", "data": {"id": "{VMBOX_ID}"}, "children": {}}}}}}
-}"""
+SAMPLES = tomllib.loads((Path(__file__).parents[1] / "data" / "kazoo-guide.toml").read_text())
+SEED_SAMPLES: dict[str, str] = SAMPLES["good"]
+BUSINESS_HOURS_AS_PRINTED: str = SAMPLES["bad"]["business hours"]
+RECORDING_PER_USER_AS_PRINTED: str = SAMPLES["bad"]["recording per user"]
 
 
 @pytest.mark.parametrize("sample", SEED_SAMPLES.values(), ids=SEED_SAMPLES.keys())

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kit import sipp
-from kit.api import Api
+from kit import checks, sipp, sound, trees
+from kit.api import Api, first_token
 from kit.baresip import Baresip
+from kit.curl import curl_json as curl
 from kit.daemon import Daemon, poll
 from kit.hooks import HookServer
 
@@ -47,17 +48,71 @@ def token(url: str, client: dict[str, str]) -> str:
     return Brombler.api_key(url, client["client_id"], client["client_secret"], 86_400)
 
 
-def curl(*arguments: str) -> tuple[int, Any]:
-    """HTTP status and JSON, as somebody at a shell would get them."""
-    done = subprocess.run(
-        ["curl", "-sS", "-m", "10", "-w", "\n%{http_code}", *arguments], capture_output=True, text=True, check=True
-    )
-    body, _, status = done.stdout.rpartition("\n")
-    return int(status), json.loads(body)
-
-
 def phone(folder: Path, **fill: str) -> sipp.Sipp:
     return sipp.start("uas_echo", folder, fill=fill)
+
+
+def test_a_day(house: Daemon, url: str, token: str, hooks: HookServer, tmp_path: Path) -> None:
+    """A number is called, somebody is called, with the same tree: keys, callbacks, the list, the end by ``close.cas``.
+
+    Brombler's API has no numbers, media, recordings and records: those are had by ours.
+    """
+    api, brombler, number = Api(house), Brombler(token, url), "7400"
+    sounds = {"root.wav": trees.SOUNDS["root.wav"], "one.wav": trees.SOUNDS["one.wav"]}
+    for name, samples in (sounds | {"stay.wav": sound.tone(trees.TWO_HZ, 60.0)}).items():
+        wav = sound.write_wav(tmp_path / name, samples)
+        bearer = ["-H", f"Authorization: Bearer {first_token(house)}", "-H", "Content-Type: audio/wav"]
+        assert curl(*bearer, "-T", str(wav), f"{url}/api/v1/media/{name}")[0] == 201
+
+    def tree(name: str) -> trees.Tree:
+        return {f"$api {hooks.url(f'/{name}')}": {"_": "root.wav", "key:1": {"_": "one.wav", "key:2": "stay.wav"}}}
+
+    def told_at_the_leaf() -> str | None:
+        leaf = trees.path("key:1", "key:2")
+        return next((call for call, row in brombler.list().items() if row["path"] == leaf), None)
+
+    assert api.ask("POST", "/flows", {"name": "day", "document": tree(number)})[0] == 201
+    assert api.ask("POST", "/numbers", {"number": number, "flow": "day", "record": True})[0] == 201
+    fill = {"FIRST_MS": "1500", "FIRST_KEY": "1", "SECOND_MS": "1000", "SECOND_KEY": "2"}
+    audio = sound.tone(trees.CALLER_HZ, 20.0)
+    caller = sipp.start("uac_info", tmp_path / "uac", server=house.address, number=number, fill=fill, audio=audio)
+    came = poll(told_at_the_leaf, 20, "nobody came to the leaf")
+    row = brombler.list()[came]
+    assert (row["isInvite"], row["from"], row["to"]) == (0, "+39011555", number)
+    brombler.close(came)
+    caller.finish()
+    checks.two_levels_were_told(hooks, number, caller="+39011555")
+    recording = tmp_path / "came.wav"
+    recording.write_bytes(api.sound(came))
+    checks.prompts_right_and_caller_left(recording, caller_hz=trees.CALLER_HZ)
+
+    with Baresip(tmp_path / "agent", user="agent", audio=audio, keep=True, answers=True) as agent:
+        went = brombler.call(agent.uri, tree("agent"))
+        agent.wait_heard(trees.ROOT_HZ)
+        agent.press("1")
+        agent.wait_heard(trees.ONE_HZ)
+        agent.press("2")
+        assert poll(told_at_the_leaf, 10, "nobody came to the leaf") == went
+        brombler.close(went)
+        agent.wait_event("CALL_CLOSED")
+    hooks.wait_for("close", "/agent")
+    events = hooks.events("/agent")
+    assert [(each["e"], each["path"]) for each in events] == [
+        ("open", ""),
+        ("tree", trees.path("key:1")),
+        ("tree", trees.path("key:1", "key:2")),
+        ("close", trees.path("key:1", "key:2")),
+    ]
+    assert {(each["id"], each["to"], each["answered"]) for each in events} == {(went, agent.uri, "true")}
+
+    for call, direction, flow, kept in ((came, "inbound", "day", 1), (went, "outbound", "inline", 0)):
+        record = api.record(call)
+        told = record["call"]
+        assert (told["direction"], told["flow"], told["path"]) == (direction, flow, trees.path("key:1", "key:2"))
+        assert (told["ended_by"], told["cause"], len(record["recordings"])) == ("flow", "NORMAL_CLEARING", kept)
+        assert record["timeline"][0]["kind"] == "Began"
+        assert told["duration"] > 1.0
+        assert call not in brombler.list()
 
 
 def test_the_documented_samples_work_with_curl(house: Daemon, url: str, client: dict[str, str], tmp_path: Path) -> None:

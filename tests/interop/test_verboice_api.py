@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,8 +16,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kit import sipp
+from kit import sipp, sound
 from kit.api import Api
+from kit.curl import curl
 from kit.daemon import Daemon, poll
 from kit.web import Asked, WebServer
 
@@ -40,6 +40,7 @@ ASKS = {
     ]
 }
 """Waits for keys before it hangs up: SIPp has no place for a BYE right behind its ACK."""
+CALLER = 600.0
 LATER = "2037-01-02 10:11:12"
 
 
@@ -126,8 +127,54 @@ def channel(ada: Verboice, name: str, port: int, **more: Any) -> dict[str, Any]:
     return dict(ada.ok("POST", "/channels.json", {"kind": "custom_sip", "name": name, "config": config, **more}))
 
 
+def somebody_calls(house: Daemon, ada: Verboice, survey: str, web: WebServer, folder: Path) -> int:
+    """A number gets a flow that records whoever calls and asks for a key; the call's integer, once it is over.
+
+    Verboice's API has neither numbers nor recordings nor what a call did: those are had by ours.
+    """
+    web.pages |= {
+        "/kept": (200, "text/xml", f'<Response><Gather numDigits="1" action="{web.url("/rated")}"/></Response>'),
+        "/rated": (200, "text/xml", "<Response><Hangup/></Response>"),
+    }
+    first = f'<Response><Record finishOnKey="#" timeout="20" action="{web.url("/kept")}"/></Response>'
+    hotline = ada.ok("POST", f"{survey}/call_flows", {"name": "Hotline", "flow": first})
+    number = "+39011800"
+    assert Api(house).ask("POST", "/numbers", {"number": number, "flow": "Hotline"})[0] == 201
+    fill = {"FIRST_MS": "2500", "FIRST_KEY": "#", "SECOND_MS": "300", "SECOND_KEY": "5"}
+    audio = sound.tone(CALLER, 20.0)
+    sipp.start("uac_info", folder, server=house.address, number=number, fill=fill, audio=audio).finish()
+    (own,) = house.calls_to(number)
+    record = Api(house).record(own)
+    (left,) = sound.decoded(Api(house).sound(own))
+    ((begin, end),) = sound.find_tone(left, CALLER)
+    assert end - begin > 1.0, "what was said before the # is there"
+    told = {key: record["call"][key] for key in ("direction", "caller", "callee", "flow", "ended_by", "cause", "path")}
+    assert told == {
+        "direction": "inbound",
+        "caller": "+39011555",
+        "callee": number,
+        "flow": "Hotline",
+        "ended_by": "flow",
+        "cause": "NORMAL_CLEARING",
+        "path": "Hangup.1",
+    }
+
+    call = ada.ok("GET", f"/calls/{own}/state.json")["call_id"]
+    kept, rated = web.wait_for("POST", "/kept").form, web.wait_for("POST", "/rated").form
+    assert (kept["CallSid"], kept["From"]) == (str(call), "+39011555")
+    assert (rated["CallSid"], rated["Digits"]) == (str(call), "5")
+    details = ada.ok("GET", f"/calls/{call}/details.json")
+    contact = ada.ok("GET", f"{survey}/contacts/by_address/+39011555.json")
+    assert (details["direction"], details["state"], details["contact_id"]) == ("incoming", "completed", contact["id"])
+    assert (details["call_flow_id"], details["project_name"]) == (hotline["id"], "Survey")
+    assert len(ada.ask("GET", f"/logs/{call}.csv")[1].splitlines()) > 1
+    return int(call)
+
+
 def test_a_day_of_a_customer(house: Daemon, ada: Verboice, tmp_path: Path) -> None:
-    """Channel, project, schedule and flow are made; a busy call is made again; callbacks, details, variables."""
+    """Channel, project, schedule and flow are made; a busy call is made again, a call comes in and is recorded;
+    callbacks, details, variables, the recording.
+    """
     busy = sipp.start("uas_refuse", tmp_path / "busy", fill={"STATUS": "486 Busy Here"})
     answers: list[sipp.Sipp] = []
     told: list[dict[str, str]] = []
@@ -183,6 +230,15 @@ def test_a_day_of_a_customer(house: Daemon, ada: Verboice, tmp_path: Path) -> No
         assert ada.wait(call, "completed", "failed") == "completed"
         answers[0].stop()  # it would take another call: one that leaves at once may be gone before it is seen to listen
         poll(lambda: told[-1]["CallStatus"] == "completed" or None, 15, "nobody was told")
+        made_told = list(told)
+        came = somebody_calls(house, ada, survey, web, tmp_path / "comes")
+
+        def of_it() -> list[str] | None:
+            found = [each["CallStatus"] for each in told if each["CallSid"] == str(came)]
+            return found if "completed" in found else None
+
+        assert poll(of_it, 15, "nobody was told of who called") == ["in-progress", "completed"]
+    told = made_told
     assert [each["CallStatus"] for each in told] == ["ringing", "busy", "in-progress", "completed"]
     assert {(each["CallSid"], each["From"], each["of"], each["ref"]) for each in told} == {
         (str(call), "+39011", "survey", "7")
@@ -587,21 +643,18 @@ def test_curl_samples_of_the_seed(house: Daemon, ada: Verboice, project: int) ->
     base = f"http://127.0.0.1:{house.http_port}/api"
     channel(ada, "curl", 9)
 
-    def curl(*arguments: str) -> tuple[str, str]:
-        command = ["curl", "-s", "-u", "ada@example.org:lovelace", "-w", "\\n%{http_code}", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-        body, _, status = done.stdout.rpartition("\n")
-        return status, body
+    def asked(*arguments: str) -> tuple[int, bytes]:
+        return curl("-u", "ada@example.org:lovelace", *arguments)
 
     query = f"channel=curl&address=1543949458&not_before={urllib.parse.quote(LATER)}&time_zone=Buenos%20Aires"
-    status, body = curl("-g", f"{base}/call?{query}&vars[age]=38&callback_url=http://127.0.0.1/x")
-    assert (status, json.loads(body)["state"]) == ("200", "queued")
-    status, body = curl("-d", HELLO, f"{base}/call?{query}")  # curl says that this is a form
-    assert (status, json.loads(body)["state"]) == ("200", "queued")
+    status, body = asked(f"{base}/call?{query}&vars[age]=38&callback_url=http://127.0.0.1/x")
+    assert (status, json.loads(body)["state"]) == (200, "queued")
+    status, body = asked("-d", HELLO, f"{base}/call?{query}")  # curl says that this is a form
+    assert (status, json.loads(body)["state"]) == (200, "queued")
     form = ["-d", "channel=curl", "-d", "address=1", "-d", f"not_before={LATER}", "-d", "call_flow=5000.xml"]
-    assert curl(*form, f"{base}/call")[0] == "200"
+    assert asked(*form, f"{base}/call")[0] == 200
     assert (
-        curl("-X", "PUT", "-g", "-H", "Content-Length: 0", f"{base}/projects/{project}/contacts/all.json?vars[x]=1")[0]
-        == "400"
+        asked("-X", "PUT", "-g", "-H", "Content-Length: 0", f"{base}/projects/{project}/contacts/all.json?vars[x]=1")[0]
+        == 400
     )
-    assert curl(f"{base}/call?channel=curl&address=%00")[0] == "400"
+    assert asked(f"{base}/call?channel=curl&address=%00")[0] == 400

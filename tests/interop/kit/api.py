@@ -10,6 +10,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
+from kit.curl import curl
 from kit.daemon import Daemon, poll
 
 from engine.accounts import repository, tokens
@@ -52,6 +53,25 @@ class Api:
             return found if found["status"] == status else None
 
         return poll(there, patience, f"call {call} was not {status}", every=0.1)
+
+    def record(self, call: str) -> dict[str, Any]:
+        """All that is known of a call, once it is over and its recordings are done."""
+        self.wait(call, "ended")
+
+        def done() -> dict[str, Any] | None:
+            status, found = self.ask("GET", f"/calls/{call}/record")
+            assert status == 200, found
+            return found if all(each["status"] == "done" for each in found["recordings"]) else None
+
+        return poll(done, 10, f"a recording of {call} was not done", every=0.1)
+
+    def sound(self, call: str) -> bytes:
+        """The file of the one recording of a call that is over, fetched by curl."""
+        (kept,) = self.record(call)["recordings"]
+        url = f"http://127.0.0.1:{self.daemon.http_port}/api/v1/calls/{call}/recordings/{kept['id']}"
+        status, data = curl("-H", f"Authorization: Bearer {self.token or first_token(self.daemon)}", url)
+        assert status == 200, data
+        return data
 
 
 def add_account(daemon: Daemon, name: str) -> str:

@@ -5,10 +5,12 @@ Samples are float64 in −1 … 1 at 8 kHz; dBFS is relative to a full-scale sin
 
 from __future__ import annotations
 
+import io
 import math
 import wave
 from pathlib import Path
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -186,6 +188,16 @@ def read_wav(path: Path) -> tuple[int, list[Samples]]:
         assert file.getsampwidth() == 2, f"{path} is not 16 bit"
         data = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
         return file.getframerate(), [data[index :: file.getnchannels()] for index in range(file.getnchannels())]
+
+
+def decoded(data: bytes) -> list[Samples]:
+    """The channels of a WAV or MP3 file at 8 kHz, as FFmpeg plays it."""
+    with av.open(io.BytesIO(data)) as file:
+        stream = file.streams.audio[0]
+        assert stream.rate == RATE, stream.rate
+        resampler = av.AudioResampler("fltp")
+        frames = [piece for frame in file.decode(stream) for piece in resampler.resample(frame)]
+        return list(np.concatenate([frame.to_ndarray() for frame in frames], axis=1).astype(np.float64))
 
 
 def to_8k(samples: Samples, rate: int) -> Samples:
