@@ -182,8 +182,8 @@ async def test_calls_and_legs_are_those_of_an_account(store: Store) -> None:
 
 
 def test_every_table_of_accounts_has_an_account() -> None:
-    """What belongs to an account goes with it; calls and the audit log stay."""
-    outlive = {"calls", "audit"}
+    """What belongs to an account goes with it; calls, what is owed to web servers, and the audit log stay."""
+    outlive = {"calls", "deliveries", "audit"}
     theirs = {table.name for table in Base.metadata.sorted_tables if "account_id" in table.c}
     assert {each.name for each in Base.metadata.sorted_tables if "accounts" in _referred(each)} == theirs - outlive
 
