@@ -22,10 +22,20 @@ class DatabaseServer:
             entry = pwd.getpwnam(self._user)
             os.chown(self._folder, entry.pw_uid, entry.pw_gid)
         self._data = self._folder / "data"
+        self._added = 0
 
     @property
     def url(self) -> str:
-        return f"postgresql+asyncpg://ivrea@/postgres?host={self._folder}"
+        return self._url("postgres")
+
+    def another(self) -> str:
+        """The URL of one more database, also empty."""
+        self._added += 1
+        self.ask(f"CREATE DATABASE more{self._added}")
+        return self._url(f"more{self._added}")
+
+    def _url(self, name: str) -> str:
+        return f"postgresql+asyncpg://ivrea@/{name}?host={self._folder}"
 
     def __enter__(self) -> Self:
         try:

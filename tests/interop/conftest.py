@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from database_server import DatabaseServer
 from kit import sipp, trees
 from kit.bird import HANGUP, TOKEN, Bird
 from kit.cases import Case, Fleet
@@ -50,6 +51,24 @@ def house(tmp_path_factory: pytest.TempPathFactory, hooks: HookServer) -> Iterat
     )
     with daemon:
         yield daemon
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[DatabaseServer]:
+    """PostgreSQL for all tests that are :data:`kit.stores.on_both`."""
+    with DatabaseServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def store(request: pytest.FixtureRequest) -> dict[str, object]:
+    """Keys of the section ``store`` for a daemon of this module: SQLite, unless the test is
+    :data:`kit.stores.on_both`, and this is its turn on PostgreSQL.
+    """
+    if getattr(request, "param", None) is None:
+        return {}
+    server: DatabaseServer = request.getfixturevalue("database_server")
+    return {"url": server.another()}
 
 
 @pytest.fixture
@@ -121,10 +140,11 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def bird(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bird]:
+def bird(tmp_path_factory: pytest.TempPathFactory, store: dict[str, object]) -> Iterator[Bird]:
     daemon = Daemon(
         tmp_path_factory.mktemp("bird"),
         {"7000": HANGUP},
+        settings={"store": store},
         devices=[{"name": "bob", "password": "geheim"}],
     )
     with WebServer() as web, daemon:

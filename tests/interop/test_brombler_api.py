@@ -15,6 +15,7 @@ from kit.baresip import Baresip
 from kit.curl import curl_json as curl
 from kit.daemon import Daemon, poll
 from kit.hooks import HookServer
+from kit.stores import on_both
 
 from engine.api.brombler.client import Brombler, BromblerError
 
@@ -24,10 +25,10 @@ TREE = {"_": "Hello! Do you want to talk?", "yes | sure | want -not": "Hooray!",
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def house(tmp_path_factory: pytest.TempPathFactory, store: dict[str, object]) -> Iterator[Daemon]:
     """Without a rate, so that tests need not wait; the rate has a test of its own."""
     folder = tmp_path_factory.mktemp("brombler")
-    with Daemon(folder, {"1000": "Hello!"}, settings={"api": {"brombler_rate": 0}}) as daemon:
+    with Daemon(folder, {"1000": "Hello!"}, settings={"api": {"brombler_rate": 0}, "store": store}) as daemon:
         yield daemon
 
 
@@ -52,11 +53,13 @@ def phone(folder: Path, **fill: str) -> sipp.Sipp:
     return sipp.start("uas_echo", folder, fill=fill)
 
 
+@on_both
 def test_a_day(house: Daemon, url: str, token: str, hooks: HookServer, tmp_path: Path) -> None:
     """A number is called, somebody is called, with the same tree: keys, callbacks, the list, the end by ``close.cas``.
 
     Brombler's API has no numbers, media, recordings and records: those are had by ours.
     """
+    hooks.hits.clear()
     api, brombler, number = Api(house), Brombler(token, url), "7400"
     sounds = {"root.wav": trees.SOUNDS["root.wav"], "one.wav": trees.SOUNDS["one.wav"]}
     for name, samples in (sounds | {"stay.wav": sound.tone(trees.TWO_HZ, 60.0)}).items():

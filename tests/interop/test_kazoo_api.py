@@ -17,6 +17,7 @@ from kit.api import Api, add_account, first_token
 from kit.baresip import Baresip
 from kit.curl import curl_json
 from kit.daemon import ROOT, Daemon, poll
+from kit.stores import on_both
 from kit.web import Asked, WebServer
 
 pytestmark = pytest.mark.peer("sipp", "curl", "baresip")
@@ -58,8 +59,8 @@ def web() -> Iterator[WebServer]:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with Daemon(tmp_path_factory.mktemp("kazoo"), {"1000": "Hello!"}) as daemon:
+def house(tmp_path_factory: pytest.TempPathFactory, store: dict[str, object]) -> Iterator[Daemon]:
+    with Daemon(tmp_path_factory.mktemp("kazoo"), {"1000": "Hello!"}, settings={"store": store}) as daemon:
         yield daemon
 
 
@@ -120,7 +121,9 @@ def somebody_is_called(house: Daemon, web: WebServer, folder: Path) -> None:
     assert [each["iteration"] for each in log["data"]] == [1, 1, 1, 2, 2, 2]
 
 
+@on_both
 def test_a_day(house: Daemon, web: WebServer, tmp_path: Path) -> None:
+    web.requests.clear()
     api = Api(house)
     wish = {"number": NUMBER, "callflow_url": web.url("/first.php"), "callflow_debug": True}
     status, made = api.ask("POST", "/numbers", wish)

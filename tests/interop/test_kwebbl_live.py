@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit import sound
+from kit.api import Api
 from kit.baresip import Baresip
 from kit.browser import Chromium, Page, page_of
 from kit.daemon import Daemon, poll
 from kit.hooks import HookServer
+from kit.stores import on_both
 from pki import Authority
 
 from engine.accounts import clients, repository, tokens
@@ -25,6 +28,9 @@ from engine.store import Store
 pytestmark = pytest.mark.peer("baresip", "chromium", "requests_oauthlib")
 
 PASSWORD = "correct horse"
+TONES = {"ada": 500.0, "bob": 700.0, "carl": 1100.0}
+"""What a telephone says, in Hz."""
+
 ALL = ["user.info", "company.users", "company.dialplans", "calls.events", "calls.manage", "calls.create"]
 PHONE, DESKTOP = (390, 844), (1366, 900)
 JUDGE = """(() => {
@@ -58,6 +64,10 @@ class Company:
     @property
     def url(self) -> str:
         return f"https://127.0.0.1:{self.daemon.http_port}"
+
+    @property
+    def own_api(self) -> Api:
+        return Api(self.daemon, authority=self.authority.file)
 
     def live(self) -> list[str]:
         """The calls that live, by the ids that they have here, those that nobody was told of first."""
@@ -98,7 +108,7 @@ async def _provide(url: str, redirect_uri: str) -> tuple[str, str, str]:
 
 
 @pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
+def company(tmp_path_factory: pytest.TempPathFactory, store: dict[str, object]) -> Iterator[Company]:
     folder = tmp_path_factory.mktemp("company")
     authority = Authority(folder / "ca")
     web = authority.sign("web", addresses=("127.0.0.1",))
@@ -108,7 +118,11 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
     daemon = Daemon(
         folder / "daemon",
         {"31101000400": pause},
-        settings={"http": {"tls_cert": str(web.cert), "tls_key": str(web.key)}, "sip": {"open": False}},
+        settings={
+            "http": {"tls_cert": str(web.cert), "tls_key": str(web.key)},
+            "sip": {"open": False},
+            "store": store,
+        },
         devices=[{"name": f"{name}-phone", "password": "geheim"} for name in ("ada", "bob", "carl")],
         more={
             "users": [
@@ -122,8 +136,7 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
         },
     )
     with daemon:
-        database = f"sqlite+aiosqlite:///{daemon.folder / 'ivrea.db'}"
-        made = asyncio.run(_provide(database, server.url("/cb")))
+        made = asyncio.run(_provide(daemon.store_url, server.url("/cb")))
         yield Company(daemon, server, authority, *made)
     server.stop()
 
@@ -146,9 +159,17 @@ def phones(company: Company, tmp_path: Path) -> Iterator[dict[str, Baresip]]:
     """Telephones that have registered and take calls, by user."""
     made: dict[str, Baresip] = {}
     server = f"127.0.0.1:{company.daemon.sip_port}"
-    for name in ("ada", "bob", "carl"):
+    for name, tone in TONES.items():
         before = company.daemon.log().count("device_registered")
-        phone = Baresip(tmp_path / name, user=f"{name}-phone", server=server, password="geheim", answers=True)
+        phone = Baresip(
+            tmp_path / name,
+            user=f"{name}-phone",
+            server=server,
+            password="geheim",
+            audio=sound.tone(tone, 60.0),
+            keep=True,
+            answers=True,
+        )
         made[name] = phone
         company.daemon.wait_log("device_registered", count=before + 1)
     yield made
@@ -222,9 +243,9 @@ async def _judge(page: Page, pictures: Path | None, name: str) -> None:
     assert page.complaints == []
 
 
-async def test_an_application_follows_and_places_calls(
-    company: Company, page: Page, phones: dict[str, Baresip], tmp_path: Path
-) -> None:
+@on_both
+async def test_a_day_of_a_customer(company: Company, page: Page, phones: dict[str, Baresip], tmp_path: Path) -> None:
+    """A program is let in, subscribes, follows and records a call that comes, and places one; the records are read."""
     application = Application(company, ALL)
     back = await consented(page, application, "ada", tmp_path)
     tokens = application.fetch_token(back)
@@ -237,10 +258,72 @@ async def test_an_application_follows_and_places_calls(
     _, extensions = application.ask("GET", "/extensions")
     by_number = {each["number"]: each["id"] for each in extensions}
     assert set(by_number) == {"201", "202", "203", "31101000400"}
+    _a_call_is_received_and_recorded(company, application, phones, by_number)
+    _a_call_is_placed(company, application, phones, by_number)
 
-    path = "/placed"
+
+def _a_call_is_received_and_recorded(
+    company: Company, application: Application, phones: dict[str, Baresip], by_number: dict[str, str]
+) -> None:
+    """Bob calls Ada, whose program records what both say from then on, and ends the call."""
+    path = "/received"
     wish = {"event_types": ["*"], "mode": "detailed", "callback_url": company.server.url(path)}
     assert application.ask("POST", "/subscriptions", wish)[0] == 201
+    phones["bob"].dial(company.daemon.uri("201"))
+    phones["ada"].wait_event("CALL_ESTABLISHED")
+    created = company.wait_event(path, "created")
+    call = created["call_id"]
+    assert created["from"]["extension_id"] == by_number["202"]
+    assert created["to"]["extension_id"] == by_number["201"]
+    assert company.wait_event(path, "bridged")["calls"][0]["call_id"] == call
+
+    def act(action: str) -> None:
+        status, answer = application.ask("POST", f"/calls/{call}/{action}")
+        assert status == 202, answer
+
+    act("start-recording")
+    assert company.wait_event(path, "start-recording")["call_id"] == call
+    for listener, talker in (("ada", "bob"), ("bob", "ada")):
+        heard = phones[listener].seconds_heard(TONES[talker])
+        phones[listener].wait_heard(TONES[talker], heard + 1.0)
+    act("stop-recording")
+    company.wait_event(path, "stop-recording")
+    act("terminate")
+    for name in ("ada", "bob"):
+        phones[name].wait_event("CALL_CLOSED")
+    company.wait_event(path, "terminated", 2)
+    kinds = [event["event_type"] for event in company.events(path) if event.get("call_id") == call]
+    told = [kind for kind in kinds if kind != "ringing"]  # it may be taken before anybody can say that it rings
+    assert told == ["created", "answered", "start-recording", "stop-recording", "terminated"], kinds
+
+    record = _record(company, call)
+    own, (leg,), (recording,) = record["call"], record["legs"], record["recordings"]
+    assert (own["direction"], own["callee"], leg["callee"]) == ("inbound", "201", "ada-phone")
+    assert all(each["started_at"] <= each["answered_at"] < each["finished_at"] for each in (own, leg))
+    assert (recording["status"], recording["seconds"] >= 1.0) == ("done", True)
+    bob, ada = sound.decoded(company.own_api.sound(own["id"]))
+    for tone, here, elsewhere in ((TONES["bob"], bob, ada), (TONES["ada"], ada, bob)):
+        assert sum(end - start for start, end in sound.find_tone(here, tone)) > 0.9, f"no {tone:g} Hz"
+        assert not sound.find_tone(elsewhere, tone), f"{tone:g} Hz on the other channel, too"
+
+
+def _record(company: Company, call_id: str) -> Any:
+    """What the own API has of a call with this id of the Realtime API."""
+    _, found = company.own_api.ask("GET", "/calls")
+    (ident,) = [each["id"] for each in found["calls"] if of_call(each["id"]) == call_id]
+    return company.own_api.record(ident)
+
+
+def _a_call_is_placed(
+    company: Company, application: Application, phones: dict[str, Baresip], by_number: dict[str, str]
+) -> None:
+    """Ada's telephone rings, then Bob's."""
+    path = "/placed"
+    wish = {"event_types": ["*"], "mode": "detailed", "callback_url": company.server.url(path)}
+    status, subscription = application.ask("POST", "/subscriptions", wish)
+    assert status == 201
+    for phone in phones.values():
+        phone.forget_call()
     assert application.ask("POST", "/calls", {"to": {"number": "202"}})[0] == 202
     phones["ada"].wait_event("CALL_ESTABLISHED")
     phones["bob"].wait_event("CALL_ESTABLISHED")
@@ -257,6 +340,14 @@ async def test_an_application_follows_and_places_calls(
     ids = [event["id"] for event in company.events(path)]
     assert len(ids) == len(set(ids))
     assert {hit.method for hit in company.server.hits if hit.path == path} == {"POST"}
+    _, listed = application.ask("GET", "/subscriptions")
+    assert subscription["id"] in [each["id"] for each in listed]
+    assert application.ask("DELETE", f"/subscriptions/{subscription['id']}")[0] in (200, 204)
+    record = _record(company, own["call_id"])
+    assert record["call"]["direction"] == "outbound"
+    assert [leg["callee"] for leg in record["legs"]] == ["ada-phone", "bob-phone"]
+    assert all(each["answered_at"] < each["finished_at"] for each in (record["call"], *record["legs"]))
+    assert record["recordings"] == []
 
 
 async def test_a_live_call_is_managed(company: Company, page: Page, phones: dict[str, Baresip]) -> None:
@@ -323,7 +414,8 @@ async def test_a_live_call_is_managed(company: Company, page: Page, phones: dict
     for kind in ("start-recording", "stop-recording", "transferred"):
         assert kinds.count(kind) == 1, kinds
     assert application.ask("POST", f"/calls/{call}/hangup")[0] == 404
-    (recording,) = company.daemon.recordings()
+    own = call.replace("-", "")
+    (recording,) = [path for path in company.daemon.recordings() if path.stem.startswith(own)]
     assert recording.stat().st_size > 8000
 
 

@@ -36,7 +36,7 @@ class Desk:
         asyncio.run(self._provide())
 
     async def _provide(self) -> None:
-        store = Store(f"sqlite+aiosqlite:///{self.daemon.folder / 'ivrea.db'}")
+        store = Store(self.daemon.store_url)
         async with store.writing() as connection:
             user = await repository.get(connection, repository.e.User, "default", "john")
             client, self.secret = await clients.add(connection, "default", "Sample", redirect_uris=[BACK, COOKBOOK])

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import re
 import uuid
-import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kit import sipp
+from kit import sipp, sound, trees
 from kit.api import Api
 from kit.baresip import Baresip
 from kit.bird import HANGUP, TOKEN, Bird, last, refuses
 from kit.daemon import Daemon, poll
+from kit.stores import on_both
 from kit.voice import Voice
 
 pytestmark = pytest.mark.peer("sipp", "curl", "messagebird")  # their Python SDK
@@ -27,9 +27,90 @@ TALK = {"payload": "Hello, how are you?", "language": "en-GB", "voice": "male", 
 # --- the SDK ------------------------------------------------------------------------------
 
 
-def test_the_sdk_makes_a_call_and_fetches_its_recording_and_its_words(bird: Bird, tmp_path: Path) -> None:
+@on_both
+def test_a_day_of_a_customer(bird: Bird, tmp_path: Path) -> None:
+    """With the SDK alone: a webhook, a flow that answers a number, a call that comes in and one that is placed."""
+    from messagebird.voice_webhook import VoiceCreateWebhookRequest
+
     client = bird.sdk()
-    uas = sipp.start("uas_echo", tmp_path / "uas")
+    webhook = client.voice_create_webhook(VoiceCreateWebhookRequest(url=bird.listen("/day"), title="Day", token=TOKEN))
+    received = _a_number_is_called(bird, client, tmp_path)
+    placed = _a_call_is_placed(bird, client, tmp_path)
+    assert [each.id for each in client.call_list().data] == [placed, received], "the newest first"
+    client.voice_delete_webhook(webhook.id)
+
+
+def _a_number_is_called(bird: Bird, client: Any, folder: Path) -> str:
+    sound.write_wav(folder / "welcome.wav", sound.tone(trees.ONE_HZ, 1.0))
+    bird.web.pages["/welcome.wav"] = (200, "audio/wav", (folder / "welcome.wav").read_bytes())
+    steps = [
+        {"action": "play", "options": {"media": bird.web.url("/welcome.wav")}},
+        {"action": "pause", "options": {"length": 1}},
+    ]
+    flow = client.call_flow_create(steps, record=True, title="Number's own")
+    assert uuid.UUID(flow.steps[0]["id"])
+    assert (flow.default, flow.record, flow.title) == (False, True, "Number's own")
+    (number,) = client.call_flow_numbers_add(flow.id, ["31201000100"]).data
+    assert (number.number, number.callFlowId) == ("31201000100", flow.id)
+    assert [each.id for each in client.call_flow_numbers_list(flow.id).data] == [number.id]
+
+    uac = sipp.start(
+        "uac_audio",
+        folder / "uac",
+        server=bird.daemon.address,
+        number="31201000100",
+        audio=sound.tone(trees.CALLER_HZ, 4.0),
+    )
+    uac.finish()
+    told = bird.wait_told("/day", lambda told: last(told, "recordingUpdated").get("status") == "done")
+    told = bird.wait_told("/day", lambda told: last(told, "callUpdated").get("status") == "ended")
+    call = last(told, "callUpdated")
+    assert (call["source"], call["destination"], call["numberId"]) == ("39011555", "31201000100", number.id)
+    (leg,) = [payload for kind, payload in told if kind == "legCreated"]
+    assert (leg["direction"], leg["callId"]) == ("incoming", call["id"])
+    statuses = [payload["status"] for kind, payload in told if kind in ("callCreated", "callUpdated")]
+    assert (statuses[0], statuses[-2:]) == ("starting", ["ongoing", "ended"])
+    assert client.call(call["id"]).data.status == "ended"
+
+    (recording,) = client.voice_recording_list_recordings(call["id"], leg["id"]).data
+    assert recording.id == last(told, "recordingUpdated")["id"]
+    caller, house = _downloaded(client, folder, call["id"], leg["id"], recording.id)
+    for tone, here, elsewhere in ((trees.CALLER_HZ, caller, house), (trees.ONE_HZ, house, caller)):
+        assert sound.find_tone(here, tone), f"no {tone:g} Hz where it belongs"
+        assert not sound.find_tone(elsewhere, tone), f"{tone:g} Hz on the other channel, too"
+    record = _record(bird, call["id"])
+    own = record["call"]
+    assert (own["direction"], own["caller"], own["callee"]) == ("inbound", "+39011555", "31201000100")
+    assert (own["ended_by"], own["cause"]) == ("flow", "NORMAL_CLEARING")
+    assert own["started_at"] <= own["answered_at"] < own["finished_at"]
+    assert [each["status"] for each in record["recordings"]] == ["done"]
+
+    changed = client.call_flow_update(flow.id, [{"action": "hangup"}], default=False, record=False, title="Other")
+    assert (changed.title, changed.record, [step["action"] for step in changed.steps]) == ("Other", False, ["hangup"])
+    assert client.call_flow(flow.id).title == "Other"
+    assert flow.id in [each.id for each in client.call_flow_list().data]
+    client.call_flow_delete(flow.id)
+    refuses(13, lambda: client.call_flow(flow.id))
+    return str(call["id"])
+
+
+def _downloaded(client: Any, folder: Path, call: str, leg: str, recording: str) -> list[sound.Samples]:
+    """The channels of a recording, as the SDK stores it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        client.voice_recording_download(call, leg, recording)
+    rate, channels = sound.read_wav(folder / f"{recording}.wav")
+    assert (rate, len(channels)) == (8000, 2)
+    return channels
+
+
+def _record(bird: Bird, call: str) -> dict[str, Any]:
+    """What the own API has of a call."""
+    return Api(bird.daemon).record(uuid.UUID(call).hex)
+
+
+def _a_call_is_placed(bird: Bird, client: Any, folder: Path) -> str:
+    uas = sipp.start("uas_echo", folder / "uas", arguments=["-rtp_echo"])
     flow = {
         "title": "Recorded",
         "record": True,
@@ -46,7 +127,6 @@ def test_the_sdk_makes_a_call_and_fetches_its_recording_and_its_words(bird: Bird
     bird.voice.wait(f"/calls/{call.id}", lambda found: found["status"] == "ended")
     ended = client.call(call.id).data
     assert ended.endedAt >= ended.createdAt
-    assert call.id in [each.id for each in client.call_list().data]
 
     (leg,) = bird.voice.data("GET", f"/calls/{call.id}/legs")
     assert (leg["status"], leg["direction"], leg["destination"]) == ("hangup", "outgoing", destination)
@@ -56,12 +136,16 @@ def test_the_sdk_makes_a_call_and_fetches_its_recording_and_its_words(bird: Bird
     assert (whole.status, whole.type, whole.format, step.status, step.duration) == ("done", "call", "wav", "done", 1)
     assert client.voice_recording_view(call.id, leg["id"], whole.id).legId == leg["id"]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path)
-        client.voice_recording_download(call.id, leg["id"], whole.id)
-    with wave.open(str(tmp_path / f"{whole.id}.wav")) as file:
-        assert (file.getframerate(), file.getnchannels()) == (8000, 2)
-        assert file.getnframes() > 2 * 8000
+    callee, house = _downloaded(client, folder, call.id, leg["id"], whole.id)
+    assert len(house) > 2 * 8000
+    behind, likeness = sound.lag(house, callee)
+    assert 0 <= behind < 0.5, "what was said comes back a little later"
+    assert likeness > 0.9
+    record = _record(bird, call.id)
+    own = record["call"]
+    assert (own["direction"], own["callee"]) == ("outbound", destination)
+    assert (own["ended_by"], own["cause"]) == ("flow", "NORMAL_CLEARING")
+    assert [each["status"] for each in record["recordings"]] == ["done", "done"]
 
     made = client.voice_transcription_create(call.id, leg["id"], whole.id, "en-US").data[0]
     assert made.status == "created"
@@ -97,29 +181,7 @@ def test_the_sdk_makes_a_call_and_fetches_its_recording_and_its_words(bird: Bird
     texts = [(payload["id"], payload["status"]) for kind, payload in told if kind.startswith("transcription")]
     assert [status for each, status in texts if each == made.id] == ["created", "transcribing", "done"]
     assert [status for each, status in texts if each == asked_by_flow.id] == ["created", "transcribing", "failed"]
-
-
-def test_the_sdk_stores_a_flow_that_answers_a_number(bird: Bird, tmp_path: Path, hook: str) -> None:
-    client = bird.sdk()
-    flow = client.call_flow_create([{"action": "pause", "options": {"length": 1}}], title="Number's own")
-    assert uuid.UUID(flow.steps[0]["id"])
-    assert (flow.default, flow.record, flow.title) == (False, False, "Number's own")
-    (number,) = client.call_flow_numbers_add(flow.id, ["31201000100"]).data
-    assert (number.number, number.callFlowId) == ("31201000100", flow.id)
-    assert [each.id for each in client.call_flow_numbers_list(flow.id).data] == [number.id]
-    sipp.start("uac_audio", tmp_path / "uac", server=bird.daemon.address, number="31201000100").finish()
-    told = bird.wait_told(hook, lambda told: last(told, "callUpdated").get("status") == "ended")
-    call = last(told, "callUpdated")
-    assert (call["source"], call["destination"], call["numberId"]) == ("39011555", "31201000100", number.id)
-    assert [payload["direction"] for kind, payload in told if kind == "legCreated"] == ["incoming"]
-    assert client.call(call["id"]).data.status == "ended"
-    changed = client.call_flow_update(flow.id, [{"action": "hangup"}], default=False, record=True, title="Other")
-    assert (changed.title, changed.record, [step["action"] for step in changed.steps]) == ("Other", True, ["hangup"])
-    assert client.call_flow(flow.id).title == "Other"
-    assert flow.id in [each.id for each in client.call_flow_list().data]
-    client.call_flow_delete(flow.id)
-    refuses(13, lambda: client.call_flow(flow.id))
-    assert bird.sdk().call_list(page=1).totalCount >= 1
+    return str(call.id)
 
 
 def test_the_sdk_keeps_webhooks(bird: Bird) -> None:

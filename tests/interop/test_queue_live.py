@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -11,11 +10,8 @@ from typing import Any
 
 import pytest
 from kit import sipp
-from kit.api import Api
+from kit.api import Api, add_account
 from kit.daemon import Daemon, poll
-
-from engine.accounts import repository, tokens
-from engine.store import Store
 
 DaemonFor = Callable[..., Daemon]
 PAUSE = {"document": {"title": "p", "steps": [{"id": "p", "action": "pause", "options": {"length": 1}}]}}
@@ -113,16 +109,7 @@ def test_bad_wishes(lines: tuple[Daemon, sipp.Sipp], wish: dict[str, Any], statu
 def test_another_account_sees_nothing(lines: tuple[Daemon, sipp.Sipp]) -> None:
     daemon, _ = lines
     mine = queued(Api(daemon), not_before="2037-01-01")
-
-    async def make() -> str:
-        store = Store(f"sqlite+aiosqlite:///{daemon.folder / 'ivrea.db'}")
-        async with store.writing() as connection:
-            other = await repository.add_account(connection, "other")
-            token = await tokens.issue(connection, other.id, (await tokens.owner_of(connection, other.id)).id)
-        await store.close()
-        return token
-
-    other = Api(daemon, asyncio.run(make()))
+    other = Api(daemon, add_account(daemon, "other"))
     assert other.ask("GET", "/queue") == (200, {"calls": [], "next": None})
     assert other.ask("GET", f"/queue/{mine['id']}")[0] == 404
     assert other.ask("DELETE", f"/queue/{mine['id']}")[0] == 404

@@ -20,6 +20,7 @@ from kit import sipp, sound
 from kit.api import Api
 from kit.curl import curl
 from kit.daemon import Daemon, poll
+from kit.stores import on_both
 from kit.web import Asked, WebServer
 
 HELLO = "<Response><Say>Hello</Say></Response>"
@@ -97,12 +98,12 @@ class Verboice:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def house(tmp_path_factory: pytest.TempPathFactory, store: dict[str, object]) -> Iterator[Daemon]:
     daemon = Daemon(
         tmp_path_factory.mktemp("verboice"),
         {"5000": HELLO, "5001": ASKS},
         trunks=[{"name": "file", "host": "127.0.0.1:9"}],
-        settings={"queue": {"rate": 0.0}},
+        settings={"queue": {"rate": 0.0}, "store": store},
     )
     with daemon:
         people = [("ada", "owner", "ada@example.org", "lovelace"), ("vera", "viewer", "vera@example.org", "reads only")]
@@ -171,6 +172,7 @@ def somebody_calls(house: Daemon, ada: Verboice, survey: str, web: WebServer, fo
     return int(call)
 
 
+@on_both
 def test_a_day_of_a_customer(house: Daemon, ada: Verboice, tmp_path: Path) -> None:
     """Channel, project, schedule and flow are made; a busy call is made again, a call comes in and is recorded;
     callbacks, details, variables, the recording.
@@ -583,7 +585,7 @@ def _of_another_account(house: Daemon, ada: Verboice, account: Any) -> Verboice:
     from engine.store import Store
 
     async def make() -> None:
-        store = Store(f"sqlite+aiosqlite:///{house.folder / 'ivrea.db'}")
+        store = Store(house.store_url)
         async with store.writing() as connection:
             owner = account["id"] if account else (await repository.add_account(connection, "other")).id
             user = await repository.add_user(connection, owner, "otto", role="owner")

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
+import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kit.curl import curl
 from kit.daemon import Daemon, poll
 
-from engine.accounts import repository, tokens
-from engine.store import Store
-
 
 @dataclass(frozen=True, slots=True)
 class Api:
+    """``authority``: a file with the certificate of who signed the daemon's, if it speaks HTTPS."""
+
     daemon: Daemon
     token: str = ""
+    authority: Path | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.authority else 'http'}://127.0.0.1:{self.daemon.http_port}/api/v1"
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """Status and JSON of the answer."""
-        url = f"http://127.0.0.1:{self.daemon.http_port}/api/v1{path}"
         data = json.dumps(body).encode() if body is not None else None
-        request = urllib.request.Request(url, method=method, data=data)
+        request = urllib.request.Request(f"{self.url}{path}", method=method, data=data)
         request.add_header("Authorization", f"Bearer {self.token or first_token(self.daemon)}")
+        context = ssl.create_default_context(cafile=self.authority) if self.authority else None
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=10, context=context) as answer:
                 return answer.status, json.loads(answer.read() or "null")
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())
@@ -68,26 +73,18 @@ class Api:
     def sound(self, call: str) -> bytes:
         """The file of the one recording of a call that is over, fetched by curl."""
         (kept,) = self.record(call)["recordings"]
-        url = f"http://127.0.0.1:{self.daemon.http_port}/api/v1/calls/{call}/recordings/{kept['id']}"
-        status, data = curl("-H", f"Authorization: Bearer {self.token or first_token(self.daemon)}", url)
+        trust = ["--cacert", str(self.authority)] if self.authority else []
+        bearer = ["-H", f"Authorization: Bearer {self.token or first_token(self.daemon)}"]
+        status, data = curl(*trust, *bearer, f"{self.url}/calls/{call}/recordings/{kept['id']}")
         assert status == 200, data
         return data
 
 
 def add_account(daemon: Daemon, name: str) -> str:
-    """Another account, put into the database of a daemon that runs; a token for its owner."""
-
-    async def make() -> str:
-        store = Store(f"sqlite+aiosqlite:///{daemon.folder / 'ivrea.db'}")
-        try:
-            async with store.writing() as connection:
-                account = await repository.add_account(connection, name)
-                owner = await tokens.owner_of(connection, account.id)
-                return await tokens.issue(connection, account.id, owner.id)
-        finally:
-            await store.close()
-
-    return asyncio.run(make())
+    """Another account of a daemon that runs; a token for its owner."""
+    status, account = Api(daemon).ask("POST", "/accounts", {"name": name})
+    assert status == 201, account
+    return str(account["token"])
 
 
 def first_token(daemon: Daemon) -> str:

@@ -310,6 +310,11 @@ class Daemon:
     def uri(self, number: str) -> str:
         return f"sip:{number}@{self.host}:{self.sip_port}"
 
+    @property
+    def store_url(self) -> str:
+        """Its database, for those who are not in its folder."""
+        return str(self._sections["store"]["url"]).replace(":///ivrea.db", f":///{self.folder / 'ivrea.db'}")
+
     def log(self) -> str:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 

@@ -42,7 +42,7 @@ def keys_of(house: Daemon, name: str) -> Keys:
     """An account, new unless it is ``default``, with tokens of an owner for all APIs."""
 
     async def make() -> Keys:
-        store = Store(f"sqlite+aiosqlite:///{house.folder / 'ivrea.db'}")
+        store = Store(house.store_url)
         try:
             async with store.writing() as connection:
                 new = name != "default"
