@@ -98,6 +98,9 @@ class Outside:
     empty.
     """
 
+    recording_url: Callable[[str, str], str] = lambda _call, _recording: ""
+    """Where the sound of a call's recording is to be had, by the ids of both."""
+
     def channel(self, destination: Destination) -> Channel | None:
         """A channel of the trunk by which ``destination`` is called. Raises :class:`NoChannel`."""
         if (line := destination.line) is None:

@@ -69,6 +69,11 @@ class Sounding(NamedTuple):
     vocabulary: Vocabulary | None
 
 
+def _nowhere(_recording: str) -> str:
+    """Recordings are not to be had."""
+    return ""
+
+
 class LiveCall(Waiting):
     """One call on a phone line."""
 
@@ -87,8 +92,11 @@ class LiveCall(Waiting):
         stored: StoredFlow = no_stored_flows,
         on_hold: Hold | None = None,
         silence: Silence | None = None,
+        recording_url: Callable[[str], str] = _nowhere,
     ) -> None:
-        """``prompts`` are those whose sounds are there; ``render`` makes others."""
+        """``prompts`` are those whose sounds are there; ``render`` makes others. ``recording_url``: where a recording
+        is to be had, by its id.
+        """
         super().__init__()
         self.id = call_id
         self.caller = caller
@@ -111,6 +119,7 @@ class LiveCall(Waiting):
         self._fetch = fetch
         self._stored = stored
         self._settle = settle
+        self._recording_url = recording_url
         self.background = BackgroundRecordings(signalling)
         self.machine: reports.MachineVerdict | None = None
         self.machine_listens: reports.MachineListens | None = None
@@ -313,7 +322,11 @@ class LiveCall(Waiting):
 
     async def recording_end(self, recording: str) -> RecordingEnded:
         seconds, why = await self.signalling.complete_recording(recording)
-        return RecordingEnded(recording, seconds, why, self.now())
+        return self._recording_ended(recording, seconds, why)
+
+    def _recording_ended(self, recording: str, seconds: float, why: str) -> RecordingEnded:
+        url = self._recording_url(recording) if seconds > 0 else ""
+        return RecordingEnded(recording, seconds, why, self.now(), url)
 
     def replace(self, graph: Graph, sounds: Mapping[Prompt, Path]) -> None:
         """Go on with ``graph`` in place of the flow: the step that is under way is stopped (:class:`Replaced`)."""
@@ -334,7 +347,7 @@ class LiveCall(Waiting):
             self.trouble(f"the recording {recording} failed: {report.reason}")
         if recording not in self.background.running:
             reason = report.reason if report.why == "failed" else report.why
-            self._put(RecordingEnded(recording, report.seconds, reason, self.now()))
+            self._put(self._recording_ended(recording, report.seconds, reason))
         self.background.running.discard(recording)
 
     def transferred(self, outcome: TransferOutcome) -> None:

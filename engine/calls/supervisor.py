@@ -13,6 +13,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -122,6 +123,7 @@ class Supervisor(CallLine):
             facts={**facts, "call.leg": f"{self.id}-leg0"},
             stored=plan.stored,
             silence=Silence(limits.max_silence, self.talking, self.silent),
+            recording_url=partial(outside.recording_url, self.id),
         )
         self.peers = Peers(
             self.id,

@@ -71,7 +71,11 @@ class Wiring:
             bring=self._bring,
             captures=captures,
             lamp=self._lamp,
+            recording_url=self._recording_url,
         )
+
+    def _recording_url(self, call: str, recording: str) -> str:
+        return f"{self._daemon.web.url}/api/v1/calls/{call}/recordings/{recording}"
 
     def limits_for(self, session: Session | None, source: Source | None) -> Limits:
         """Limits of a call, and what its media has: the addresses that its signalling came over, or as configured.

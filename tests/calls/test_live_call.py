@@ -167,6 +167,7 @@ async def line(web: Web) -> tuple[LiveCall, Stream, Signalling]:
         fetch=web.fetch,
         settle=0.1,
         facts={},
+        recording_url="http://h/{}".format,
     )
     call.attach(stream)  # type: ignore[arg-type]
     return call, stream, signalling
@@ -455,7 +456,9 @@ async def test_recordings_in_the_background_and_in_a_step(line: Line) -> None:
     assert (await call.perform(StopRecording())).story == "recording stopped"
     assert signalling.log == ["record stereo mp3", "stop c1-1"]
     call.recorded("c1-1", reports.Recorded(1, 1, "/r/c1-1.wav", 4.5, why="silence"))
-    assert await call.next(None) == RecordingEnded("c1-1", 4.5, "silence", pytest.approx(call.now(), abs=1.0))
+    assert await call.next(None) == RecordingEnded(
+        "c1-1", 4.5, "silence", pytest.approx(call.now(), abs=1.0), "http://h/c1-1"
+    )
     call.recorded("c1-1", reports.Recorded(1, 1, "/r/c1-1.wav", 0.0, reason="disk full", why="failed"))
     assert "the recording c1-1 failed: disk full" in troubles(signalling)
 
@@ -480,7 +483,9 @@ async def test_the_end_of_a_recording_is_known_after_the_end_of_the_call(line: L
     call, _, signalling = line
     recording = call.record(RecordingOrder())
     call.end("caller", "hung up")
-    assert await call.recording_end(recording) == RecordingEnded(recording, 3.5, "stopped", pytest.approx(call.now()))
+    assert await call.recording_end(recording) == RecordingEnded(
+        recording, 3.5, "stopped", pytest.approx(call.now()), f"http://h/{recording}"
+    )
     assert signalling.log == ["record caller wav", "complete c1-1"]
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit import sipp, sound
-from kit.api import Api
+from kit.api import Api, first_token
 from kit.curl import curl
 from kit.daemon import Daemon, poll
 from kit.stores import on_both
@@ -146,7 +146,10 @@ def somebody_calls(house: Daemon, ada: Verboice, survey: str, web: WebServer, fo
     sipp.start("uac_info", folder, server=house.address, number=number, fill=fill, audio=audio).finish()
     (own,) = house.calls_to(number)
     record = Api(house).record(own)
-    (left,) = sound.decoded(Api(house).sound(own))
+    bearer = f"Authorization: Bearer {first_token(house)}"
+    status, data = curl("-H", bearer, web.wait_for("POST", "/kept").form["RecordingUrl"])
+    assert (status, data) == (200, Api(house).sound(own))
+    (left,) = sound.decoded(data)
     ((begin, end),) = sound.find_tone(left, CALLER)
     assert end - begin > 1.0, "what was said before the # is there"
     told = {key: record["call"][key] for key in ("direction", "caller", "callee", "flow", "ended_by", "cause", "path")}

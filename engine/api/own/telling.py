@@ -70,12 +70,15 @@ class _Records:
                 raise ApiError(404, "not_found", f"there is no call {call_id!r}")
             return await callbook.recordings(connection, account, call_id)
 
-    async def sound(self, request: Request, call_id: str, number: int) -> Response:
-        """The file of a recording, also while it is being written."""
-        found = next((each for each in await self._recordings(request, call_id) if each.id == number), None)
+    async def sound(self, request: Request, call_id: str, number: str) -> Response:
+        """The file of a recording, also while it is being written: by its ``id``, or by its file's name (``path``, with
+        or without what is behind the dot), which flows tell as the recording's URL.
+        """
+        rows = await self._recordings(request, call_id)
+        found = next((row for row in rows if number in (str(row.id), Path(row.path).name, Path(row.path).stem)), None)
         path = Path(found.path) if found is not None else None
         if path is None or not path.is_file():
-            raise ApiError(404, "not_found", f"there is no recording {number} of the call")
+            raise ApiError(404, "not_found", f"there is no recording {number!r} of the call")
         kind = _KINDS.get(path.suffix, "application/octet-stream")
         return FileResponse(path, media_type=kind, filename=path.name)
 
