@@ -79,7 +79,9 @@ def no_collector() -> Iterator[None]:
 @pytest.mark.usefixtures("no_collector")
 async def test_calls_that_are_over_are_freed_at_once() -> None:
     worker = Worker()
-    outside = SimpleNamespace(legs=Channels(), tap=Tap(), captures=MediaCaptures(Path("/nowhere")))
+    outside = SimpleNamespace(
+        legs=Channels(), tap=Tap(), captures=MediaCaptures(Path("/nowhere")), recording_url=nowhere
+    )
     exchange = Exchange(worker, plan=a_plan(), limits=LIMITS, outside=outside)
     for _ in range(3):
         exchange.call()
@@ -98,6 +100,10 @@ FLOW = Flow("udp", HERE, CALLER)
 BODY = b"v=0\r\no=- 1 1 IN IP4 198.51.100.5\r\ns=-\r\nc=IN IP4 198.51.100.5\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
 
 
+def nowhere(call: str, recording: str) -> str:
+    return ""
+
+
 class Callees:
     """How calls reach others: one who is called answers with ``statuses``."""
 
@@ -106,6 +112,7 @@ class Callees:
         self.legs = Channels()
         self.tap = Tap()
         self.captures = MediaCaptures(Path("/nowhere"))
+        self.recording_url = nowhere
         self.exchange: Exchange | None = None
         self.rung: list[weakref.ref[Any]] = []
         self._owners: dict[int, Peer] = {}
