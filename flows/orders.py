@@ -348,3 +348,8 @@ def _filled(value: Any, variables: Variables) -> Any:
             return replace(value, **changed) if changed else value
         case _:
             return value
+
+
+def failed(story: str) -> Outcome:
+    """The outcome of what could not be begun."""
+    return Outcome(("failed",), {"status": "failed", "duration": "0"}, story)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from engine.callbacks import records
 from engine.calls.media import MediaError
-from engine.calls.parking import failed
 from flows.causes import counted
 from flows.graph import Graph, HangUp, Perform
-from flows.orders import BridgeSession, Conference, Dial, Outcome
+from flows.orders import BridgeSession, Conference, Dial, Outcome, failed
 
 if TYPE_CHECKING:
     from engine.calls.supervisor import Supervisor

@@ -13,7 +13,7 @@ from engine.calls.media import MediaError, Stream, Worker
 from engine.calls.naming import HAS_COME, SAY_NAME, Names
 from engine.log import get_logger
 from flows.call import RecordingOrder
-from flows.orders import Conference, Outcome
+from flows.orders import Conference, Outcome, failed
 from flows.prompts import Prompt
 from media import commands
 from media.tones import Tones
@@ -111,12 +111,12 @@ class Conferences:
             with call.secret():
                 pin = await self._ask_pin(call, order)
             if pin is None:
-                return _failed("the PIN was wrong")
+                return failed("the PIN was wrong")
             moderator = moderator or pin in order.moderator_pins
         key = (account, f"{'id' if order.stored else 'name'}:{order.room}")
         if self._is_full(key, order):
             await _say(call, FULL)
-            return _failed("the conference is full")
+            return failed("the conference is full")
         signs = await self._signs(call, order)
         if order.welcome == "default":
             await _say(call, WAIT if order.wait_for_moderator and not moderator else WELCOME)
@@ -128,7 +128,7 @@ class Conferences:
             if signs.name is not None:
                 self._names.let_go(signs.name)
         if story:
-            return _failed(story)
+            return failed(story)
         seconds = call.now() - began
         return Outcome((), {"status": "completed", "duration": str(int(seconds))}, f"conference {order.room}")
 
@@ -300,7 +300,3 @@ async def _play(call: LiveCall, prompts: Sequence[Prompt], *, wait: bool = True)
         call.start(ready)
         if wait:
             await call.played()
-
-
-def _failed(story: str) -> Outcome:
-    return Outcome(("failed",), {"status": "failed", "duration": "0"}, story)

@@ -12,7 +12,7 @@ from engine.calls.holding import Side
 from engine.calls.links import coupled
 from engine.calls.media import MediaError
 from engine.log import get_logger
-from flows.orders import Enqueue, Outcome, Park
+from flows.orders import Enqueue, Outcome, Park, failed
 from flows.prompts import Prompt
 from media.tones import Tones
 
@@ -285,8 +285,3 @@ def _side(call: LiveCall) -> Side:
     if call.stream is None:
         raise MediaError("a media stream is gone")
     return Side(call.stream, call.on_hold)
-
-
-def failed(story: str) -> Outcome:
-    """The outcome of what could not be begun."""
-    return Outcome(("failed",), {"status": "failed", "duration": "0"}, story)

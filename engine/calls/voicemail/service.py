@@ -20,7 +20,7 @@ from engine.calls.voicemail.notice import notice
 from engine.calls.voicemail.talk import Talk
 from engine.log import get_logger
 from flows.call import Unsupported
-from flows.orders import Outcome, Voicemail
+from flows.orders import Outcome, Voicemail, failed
 from flows.prompts import Prompt
 from media.files import MediaImporter
 from media.tones import Tones
@@ -56,7 +56,7 @@ class VoicemailService:
         except (MailboxError, MediaError, Unsupported) as error:
             log.error("voicemail_failed", call_id=call.id, box=str(order.box), error=str(error))
             await talk.say(wording.NOT_NOW)
-            return _failed(str(error))
+            return failed(str(error))
         finally:
             await talk.end()
 
@@ -66,10 +66,10 @@ class VoicemailService:
         call = talk.call
         box = await self.boxes.find(_account(call), str(order.box))
         if box is None:
-            return _failed(f"there is no mailbox {order.box}")
+            return failed(f"there is no mailbox {order.box}")
         if box.max_messages and len(await self._messages(box)) >= box.max_messages:
             await talk.say(wording.FULL)
-            return _failed(f"the mailbox {box.id} is full")
+            return failed(f"the mailbox {box.id} is full")
         if await greet(talk, box):
             return await self._visit(talk, box)
         limits = [limit for limit in (order.limit, box.max_message_length) if limit]
@@ -82,7 +82,7 @@ class VoicemailService:
 
         taken = await take(talk, new_file, box.format, min(limits, default=0.0), keep=True)
         if taken is None:
-            return _failed("no message was left")
+            return failed("no message was left")
         left = self.boxes.leave(box, begun[-1], taken.seconds)
         if (news := notice(begun[-1], left)) is not None:
             call.tell(news)  # durably: it goes out by the outbox
@@ -109,7 +109,7 @@ class VoicemailService:
         if order.box:
             box = await self.boxes.find(account, str(order.box))
             if box is None:
-                return _failed(f"there is no mailbox {order.box}")
+                return failed(f"there is no mailbox {order.box}")
         elif order.login_by_caller_id:
             box = await self.boxes.find(account, call.caller)
         if box is None and order.single_login and not order.box:
@@ -126,14 +126,14 @@ class VoicemailService:
                 assert box is not None
                 return await self._open(talk, box)
         await talk.say(wording.GOODBYE)
-        return _failed("nobody logged in")
+        return failed("nobody logged in")
 
     async def _visit(self, talk: Talk, box: Box) -> Outcome:
         """Of a box that is known already."""
         if await self._let_in(talk, box, box.key, tries=PIN_TRIES):
             return await self._open(talk, box)
         await talk.say(wording.GOODBYE)
-        return _failed(f"the PIN for {box.id} was wrong")
+        return failed(f"the PIN for {box.id} was wrong")
 
     async def _open(self, talk: Talk, box: Box) -> Outcome:
         began = talk.call.now()
@@ -192,7 +192,3 @@ async def importer_of_messages(folder: Path) -> MediaImporter:
 
 def _account(call: LiveCall) -> str:
     return call.facts.get("call.account", "")
-
-
-def _failed(story: str) -> Outcome:
-    return Outcome(("failed",), {"status": "failed", "duration": "0"}, story)
