@@ -14,6 +14,7 @@ from engine.calls.peer import Peer
 from engine.calls.plans import CallPlan, Limits, Parties
 from engine.calls.services import Fetch
 from engine.calls.supervisor import SHUTTING_DOWN, Supervisor
+from engine.sip.reason import write_reason
 from engine.sip.server import IncomingSession
 from flows.call import CallEnded, EndedBy
 from flows.requests import LastGood
@@ -133,7 +134,7 @@ class CallSupervisor(Supervisor):
             if by == "flow" and str(self._sip_status or "") in ("", self._last_dial.facts.get("sip")):
                 self._q850 = self._last_dial.q850  # it is refused as, or because, the one was who was dialled
             self._sip_status = self._sip_status or (500 if by == "error" else 480)
-            why = () if self._q850 is None else (("Reason", f"Q.850;cause={self._q850}"),)
+            why = () if self._q850 is None else (("Reason", write_reason("", "Q.850", self._q850)),)
             self._invited.reject(self._sip_status, now, self._sip_reason, why)
         self.pump()
 

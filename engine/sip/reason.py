@@ -37,9 +37,9 @@ def read_reason(headers: Headers) -> Reason:
 
 
 def write_reason(text: str, protocol: str = "SIP", cause: int = 200) -> str:
-    """A Reason value that gives ``text``; one that already names its protocol is taken as it is."""
+    """A Reason value that gives ``text``, if there is any; one that already names its protocol is taken as it is."""
     clean = _UNSAFE.sub(" ", text).strip()
     if re.match(r"(SIP|Q\.850)\s*;", clean, re.IGNORECASE):
         return clean
     quoted = clean.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{protocol};cause={cause};text="{quoted}"'
+    return f"{protocol};cause={cause}" + (f';text="{quoted}"' if quoted else "")

@@ -32,6 +32,7 @@ def test_read(values: list[str], expected: Reason) -> None:
 def test_write() -> None:
     assert write_reason("the end") == 'SIP;cause=200;text="the end"'
     assert write_reason('a "b" \\') == 'SIP;cause=200;text="a \\"b\\" \\\\"'
+    assert write_reason("", "Q.850", 17) == "Q.850;cause=17"
     assert write_reason("Q.850;cause=16") == "Q.850;cause=16"
     assert write_reason("a\r\nX: y") == 'SIP;cause=200;text="a X: y"'
 
